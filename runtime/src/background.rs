@@ -1,0 +1,29 @@
+//! Background work of a service: what it is given.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::client::Client;
+
+/// What background work reaches, and the word to stop.
+#[derive(Clone)]
+pub struct Background {
+    pub(crate) client: Client,
+    pub(crate) database: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Background {
+    /// The runtime's connection.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Returns once the function that the work belongs to drains.
+    pub async fn stopped(&mut self) {
+        // A sender that is gone is a runtime that is gone.
+        let _ = self.stop.wait_for(|stop| *stop).await;
+    }
+}

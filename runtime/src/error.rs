@@ -1,0 +1,293 @@
+//! Errors: what a function returns, what its caller sees, what becomes of a message.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use serde_json::Value;
+
+/// A function's result; the error is [`Error`] unless it says otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// What kind of failure this is: it decides the code that a caller sees and what becomes of a
+/// message from a stream.
+///
+/// | kind | code | the caller sees | on a stream |
+/// |---|---|---|---|
+/// | `BadRequest` .. `TooLarge` | 400 401 403 404 409 413 | message and details | dead letter |
+/// | `TooManyRequests` | 429 | message and details | delayed retry, no attempt burned |
+/// | `Unavailable` | 503 | "try again" | held until the dependency is back, no attempt burned |
+/// | `Timeout` | 504 | "try again" | delayed retry, alone, no attempt burned |
+/// | `Halt` | 500 | "internal error" | the consumer stops; nothing is acknowledged |
+/// | `Internal` | 500 | "internal error" | delayed retry, dead letter after `max_attempts` |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request or message is wrong; repeating it cannot help.
+    BadRequest,
+    /// Nobody is logged in, or nobody says who asks.
+    Unauthorized,
+    /// The caller may not do this.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is there already.
+    Conflict,
+    /// The request or message is larger than allowed.
+    TooLarge,
+    /// The caller asks too often.
+    TooManyRequests,
+    /// Something that the function depends on is down: the network, a database, a stream.
+    Unavailable,
+    /// The function did not finish before its deadline.
+    Timeout,
+    /// The world is not as the function knows it; going on would do harm.
+    Halt,
+    /// Everything else, panics included.
+    Internal,
+}
+
+/// What the runtime does with a message whose function failed with a [`Kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    DeadLetter,
+    Retry,
+    RetryAlone,
+    Hold,
+    Halt,
+    Attempt,
+}
+
+impl Kind {
+    /// The number in `Nats-Service-Error-Code`.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::TooLarge => 413,
+            Self::TooManyRequests => 429,
+            Self::Unavailable => 503,
+            Self::Timeout => 504,
+            Self::Halt | Self::Internal => 500,
+        }
+    }
+
+    pub(crate) const fn policy(self) -> Policy {
+        match self {
+            Self::BadRequest
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict
+            | Self::TooLarge => Policy::DeadLetter,
+            Self::TooManyRequests => Policy::Retry,
+            Self::Timeout => Policy::RetryAlone,
+            Self::Unavailable => Policy::Hold,
+            Self::Halt => Policy::Halt,
+            Self::Internal => Policy::Attempt,
+        }
+    }
+
+    /// The sentence that stands in place of a message which might tell too much.
+    const fn safe_sentence(self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable | Self::Timeout => Some("try again"),
+            Self::Halt | Self::Internal => Some("internal error"),
+            _ => None,
+        }
+    }
+}
+
+/// A function's error: a kind, a sentence for the caller, and a source that the caller never sees.
+///
+/// `?` turns any [`std::error::Error`] into one of kind [`Kind::Internal`]; a database's error is
+/// known and gets the kind that fits. It does not implement [`std::error::Error`] itself, because
+/// that conversion would then contradict itself (as in `anyhow`).
+pub struct Error {
+    kind: Kind,
+    message: String,
+    details: Option<Value>,
+    source: Option<Source>,
+}
+
+impl Error {
+    /// An error with a sentence that the caller may read (for kinds whose message is shown).
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            message: message.into(),
+            details: None,
+            source: None,
+        }
+    }
+
+    /// [`Kind::BadRequest`] with a sentence that says what is allowed.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(Kind::BadRequest, message)
+    }
+
+    /// [`Kind::Unavailable`]: a dependency is down; the message is for the log.
+    pub fn unavailable(message: impl Into<String>) -> Self {
+        Self::new(Kind::Unavailable, message)
+    }
+
+    /// [`Kind::Internal`] with a message for the log.
+    pub fn internal(message: impl Into<String>) -> Self {
+        Self::new(Kind::Internal, message)
+    }
+
+    /// Adds what a program can read: any JSON, shown to the caller where the message is.
+    #[must_use]
+    pub fn with_details(mut self, details: Value) -> Self {
+        self.details = Some(details);
+        self
+    }
+
+    /// Adds the cause; it goes to the log and into the dead letter, never to a caller.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Source>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The message as the function wrote it.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// The details, if there are any.
+    pub fn details(&self) -> Option<&Value> {
+        self.details.as_ref()
+    }
+
+    /// The cause, if there is one.
+    pub fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+
+    /// The sentence that a caller sees: the message, or a safe one in its place.
+    pub fn public_message(&self) -> &str {
+        self.kind.safe_sentence().unwrap_or(&self.message)
+    }
+
+    /// The details that a caller sees.
+    pub(crate) fn public_details(&self) -> Option<&Value> {
+        self.details
+            .as_ref()
+            .filter(|_| self.kind.safe_sentence().is_none())
+    }
+}
+
+impl fmt::Display for Error {
+    /// The message and every cause below it, for logs and dead letters.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        let mut written = self.message.clone();
+        let mut source = self.source();
+        while let Some(cause) = source {
+            // Many error types repeat their source in their own text; once is enough.
+            let text = cause.to_string();
+            if !written.contains(&text) {
+                write!(f, ": {text}")?;
+                written = text;
+            }
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} ({}): {self}", self.kind, self.kind.code())
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self::new(kind_of(&error), error.to_string()).with_source(error)
+    }
+}
+
+#[cfg(feature = "sea-orm")]
+fn kind_of(error: &(dyn StdError + 'static)) -> Kind {
+    crate::sql::kind_of(error).unwrap_or(Kind::Internal)
+}
+
+#[cfg(not(feature = "sea-orm"))]
+fn kind_of(_: &(dyn StdError + 'static)) -> Kind {
+    Kind::Internal
+}
+
+/// What a function's own error type says about itself, so that `Result<T, MyError>` can be
+/// returned from it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be the error of a function",
+    note = "return `natsfn::Error`, to which `?` turns any error, or implement `IntoError` for `{Self}` (kind, message, details)"
+)]
+pub trait IntoError: fmt::Display + Sized {
+    /// The kind: it decides the caller's code and the message's fate.
+    fn kind(&self) -> Kind;
+
+    /// The sentence for the caller; by default what `Display` writes.
+    fn message(&self) -> String {
+        self.to_string()
+    }
+
+    /// What a program can read.
+    fn details(&self) -> Option<Value> {
+        None
+    }
+
+    /// The runtime's error made of it.
+    fn into_error(self) -> Error {
+        Error {
+            kind: self.kind(),
+            message: self.message(),
+            details: self.details(),
+            source: None,
+        }
+    }
+}
+
+impl IntoError for Error {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn into_error(self) -> Error {
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_error_becomes_internal_and_its_text_stays_inside() {
+        let error = Error::from("x".parse::<u32>().unwrap_err());
+        assert_eq!(error.kind().code(), 500);
+        assert_eq!(error.public_message(), "internal error");
+        assert!(error.to_string().contains("invalid digit"));
+    }
+
+    #[test]
+    fn details_of_an_internal_error_are_not_shown() {
+        let error = Error::internal("x").with_details(serde_json::json!({"secret": 1}));
+        assert!(error.public_details().is_none());
+        let error = Error::bad_request("x").with_details(serde_json::json!({"limit": 1}));
+        assert_eq!(error.public_details().unwrap()["limit"], 1);
+    }
+}

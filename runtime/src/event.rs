@@ -1,0 +1,163 @@
+//! What a function is called with: a request, or a delivery of messages from a stream.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+
+use crate::client::Client;
+use crate::error::Error;
+use crate::reply::{Outcomes, Response};
+use crate::template::Template;
+
+/// An event: [`Request`] or [`Delivery`]. Sealed; a function is called with one of the two.
+pub trait Event: sealed::Sealed + Send + 'static {
+    /// What a function answers to it.
+    type Answer: Send + 'static;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Request {}
+    impl Sealed for super::Delivery {}
+}
+
+impl Event for Request {
+    type Answer = Response;
+}
+
+impl Event for Delivery {
+    type Answer = Outcomes;
+}
+
+/// What an event reaches beside its message; the extractors hand it out.
+#[derive(Clone, Default)]
+pub(crate) struct Reach {
+    pub(crate) client: Option<Client>,
+    pub(crate) database: Option<Arc<dyn Any + Send + Sync>>,
+    pub(crate) transaction: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// One request, as an extractor sees it.
+pub struct Request {
+    pub(crate) subject: Subject,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) template: Arc<Template>,
+    pub(crate) reach: Reach,
+}
+
+impl Request {
+    /// The concrete subject.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The headers, empty where there are none.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The payload's bytes.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+}
+
+/// What a stream delivered: one message, or a batch.
+pub struct Delivery {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) templates: Arc<[Template]>,
+    pub(crate) reach: Reach,
+}
+
+impl Delivery {
+    /// The messages, in the stream's order.
+    pub fn messages(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(|entry| &**entry)
+    }
+
+    /// The only message of a function that takes single items.
+    pub(crate) fn single(&self) -> Result<&Arc<Entry>, Error> {
+        match self.entries.as_slice() {
+            [entry] => Ok(entry),
+            _ => Err(Error::internal(
+                "this extractor needs a delivery of a single message",
+            )),
+        }
+    }
+}
+
+/// A stored message, as a stream delivered it.
+pub struct Entry {
+    pub(crate) subject: Subject,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) stream: Arc<StreamId>,
+    pub(crate) seq: u64,
+    pub(crate) time_ns: i64,
+    pub(crate) delivered: u64,
+    pub(crate) decoded: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+/// One life of a stream: a stream that is deleted and made again counts from 1 again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The stream's name.
+    pub name: String,
+    /// When this life of the stream began.
+    pub created: SystemTime,
+    /// The consumer's ack floor when the delivery was read: every message up to here is settled,
+    /// so a later start may read again from the next one.
+    pub ack_floor: u64,
+}
+
+impl Entry {
+    /// The subject under which the message is stored.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The headers, empty where there are none.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The payload's bytes.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The sequence in the stream, from 1.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// When the stream stored the message.
+    pub fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.time_ns.max(0).cast_unsigned())
+    }
+
+    /// The same in nanoseconds since 1970, as it stands in the ids of dead letters.
+    pub fn time_ns(&self) -> i64 {
+        self.time_ns
+    }
+
+    /// When the stream itself was made. With the sequence it names a message for good: a stream
+    /// that is made again uses sequences again.
+    pub fn stream_created(&self) -> SystemTime {
+        self.stream.created
+    }
+
+    /// The stream's name, life and ack floor.
+    pub fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// How often the stream has delivered this message, this time included.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+}

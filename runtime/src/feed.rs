@@ -1,0 +1,379 @@
+//! The path of a consumer: fetch, decode, invoke, settle. One feed is one consumer in one instance.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use async_nats::{Client, Message};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+use tracing::Instrument;
+
+use crate::attempt::Attempt;
+use crate::consumer::Consumer;
+use crate::error::{Error, Kind, Policy, Result};
+use crate::event::{Entry, StreamId};
+use crate::extract::Decode;
+use crate::in_progress::Key;
+use crate::invoke;
+use crate::jetstream::{ConsumerInfo, consumer_info};
+use crate::pull::{Pulled, Puller};
+use crate::settle::{Settler, backoff};
+use crate::stats::{State, Stats};
+
+/// A consumer at work in one instance.
+pub(crate) struct Feed {
+    pub(crate) consumer: Consumer,
+    pub(crate) decode: Option<Decode>,
+    pub(crate) nats: Client,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) settler: Arc<Settler>,
+    pub(crate) attempt: Arc<Attempt>,
+    /// The consumer that messages are taken from; none while it has to be found (again).
+    pub(crate) life: watch::Sender<Option<Life>>,
+    /// Wakes the reader: there is room again, or the life has ended.
+    pub(crate) wake: Arc<Notify>,
+}
+
+/// One life of a durable consumer, and so of its stream: sequences mean nothing across two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Life {
+    stream_created: SystemTime,
+    consumer_created: SystemTime,
+}
+
+impl Feed {
+    /// Reads, and hands to the dispatcher, until `stop` and the last pull has ended. What is in
+    /// flight then is still finished: this returns when everything is settled.
+    pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
+        let capacity = self.consumer.capacity(self.decode.is_none());
+        let (queue, messages) = mpsc::channel(capacity);
+        let keep = self.clone();
+        let keeper = tokio::spawn(async move {
+            keep.settler
+                .in_progress
+                .keep(&keep.nats, keep.consumer.ack_wait)
+                .await;
+        });
+        let dispatcher = tokio::spawn(self.clone().dispatch(messages, stop.clone()));
+        self.read(queue, capacity, stop).await;
+        // Only a bug could make it panic; then what it held comes again after the ack wait.
+        if let Err(error) = dispatcher.await {
+            tracing::error!(%error, "the dispatcher of a consumer failed");
+        }
+        keeper.abort();
+    }
+
+    async fn read(
+        &self,
+        queue: mpsc::Sender<Message>,
+        capacity: usize,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let mut puller = loop {
+            match Puller::new(&self.nats, self.consumer.stream.name(), &self.consumer.name).await {
+                Ok(puller) => break puller,
+                Err(error) if self.pause(&error, 1, &mut stop).await => {}
+                Err(_) => return,
+            }
+        };
+        loop {
+            let stopping = *stop.borrow();
+            if stopping && puller.is_idle() {
+                return;
+            }
+            if !stopping && self.life.borrow().is_none() && !self.locate(&mut stop).await {
+                continue;
+            }
+            if !stopping && self.stats.state() == State::Running {
+                // Asked for in halves: a request for every message would cost more than it brings.
+                let free = queue.capacity().saturating_sub(puller.outstanding());
+                if free >= capacity.div_ceil(2)
+                    && let Err(error) = puller.ask(free).await
+                {
+                    tracing::warn!(%error, "a pull request was not sent");
+                }
+            }
+            tokio::select! {
+                pulled = puller.next() => match pulled {
+                    Pulled::Message(message) => self.take(*message, &queue),
+                    Pulled::Ended => {}
+                    Pulled::Lost(reason) if stopping => {
+                        tracing::debug!(reason, "the consumer is gone while draining");
+                        return;
+                    }
+                    Pulled::Lost(reason) => {
+                        tracing::warn!(consumer = %self.consumer.name, reason, "looking for the consumer again");
+                        self.life.send_replace(None);
+                    }
+                },
+                () = self.wake.notified() => {}
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Holds a message and queues it; the queue has room, since no more was asked for.
+    fn take(&self, message: Message, queue: &mpsc::Sender<Message>) {
+        Stats::add(&self.stats.requests, 1);
+        let Some((position, ack)) = Position::of(&message).zip(message.reply.clone()) else {
+            tracing::warn!(subject = %message.subject, "a delivery without an acknowledgement subject");
+            return;
+        };
+        let key = position.key();
+        if self.settler.in_progress.hold(key, ack) && queue.try_send(message).is_err() {
+            // It is left to the ack wait: the server sent more than it was asked for.
+            self.settler.in_progress.settle(key);
+        }
+    }
+
+    /// Finds the stream and the durable consumer, and makes the consumer where it is missing.
+    /// False when it is time to look at `stop` again.
+    async fn locate(&self, stop: &mut watch::Receiver<bool>) -> bool {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.find().await {
+                Ok(life) => {
+                    self.life.send_replace(Some(life));
+                    self.stats.enter(State::Running);
+                    return true;
+                }
+                Err(error) if error.kind() == Kind::Halt => {
+                    tracing::error!(consumer = %self.consumer.name, %error, "halted");
+                    self.stats.enter(State::Halted(error.to_string()));
+                    let _ = stop.wait_for(|stop| *stop).await;
+                    return false;
+                }
+                Err(error) => {
+                    if !self.pause(&error, tries, stop).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn find(&self) -> Result<Life> {
+        let stream = self.consumer.stream.check(&self.nats).await?;
+        let name = self.consumer.stream.name();
+        let consumer = match consumer_info(&self.nats, name, &self.consumer.name).await {
+            Err(error) if error.kind() == Kind::NotFound => {
+                tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
+                self.consumer.set_up(&self.nats, None).await?
+            }
+            found => found?,
+        };
+        if consumer.created < stream.created {
+            return Err(Error::unavailable("the stream was made again just now"));
+        }
+        self.observe(&consumer);
+        Ok(Life {
+            stream_created: stream.created,
+            consumer_created: consumer.created,
+        })
+    }
+
+    /// Says that a dependency is away, waits; false when it is time to stop.
+    async fn pause(&self, error: &Error, tries: u64, stop: &mut watch::Receiver<bool>) -> bool {
+        if tries % 16 == 1 {
+            tracing::warn!(consumer = %self.consumer.name, %error, "holding");
+        }
+        self.stats.enter(State::Holding(error.to_string()));
+        let pause = backoff(tries).min(std::time::Duration::from_secs(5));
+        // A stop, or the runtime's end, cuts the pause short.
+        tokio::time::timeout(pause, stop.wait_for(|stop| *stop))
+            .await
+            .is_err()
+    }
+
+    /// Takes what is there, decodes it while the batch before is in the function, and waits for a
+    /// turn.
+    async fn dispatch(
+        self: Arc<Self>,
+        mut messages: mpsc::Receiver<Message>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let single = self.decode.is_none();
+        let in_flight = self.consumer.in_flight(single);
+        let limit = if single {
+            in_flight
+        } else {
+            self.consumer.max_batch
+        };
+        let turns = Arc::new(Semaphore::new(in_flight));
+        let mut running = JoinSet::new();
+        let mut fetched = Vec::with_capacity(limit);
+        while messages.recv_many(&mut fetched, limit).await > 0 {
+            self.wake.notify_one();
+            let Some(entries) = self.prepare(std::mem::take(&mut fetched), &mut stop).await else {
+                continue;
+            };
+            let size = if single { 1 } else { entries.len().max(1) };
+            for part in entries.chunks(size) {
+                while running.try_join_next().is_some() {}
+                let Ok(turn) = turns.clone().acquire_owned().await else {
+                    return;
+                };
+                let attempt = self.attempt.clone();
+                let stop = stop.clone();
+                let part = part.to_vec();
+                let span = tracing::info_span!(
+                    "process",
+                    service = &*self.settler.service,
+                    function = %self.consumer.name,
+                    subject = (part.len() == 1).then(|| tracing::field::display(part[0].subject().to_owned())),
+                    seq = part.first().map(|entry| entry.seq()),
+                    items = part.len(),
+                );
+                running.spawn(
+                    async move {
+                        attempt.all(part, stop).await;
+                        drop(turn);
+                    }
+                    .instrument(span),
+                );
+            }
+        }
+        while running.join_next().await.is_some() {}
+    }
+
+    /// Messages as entries, decoded; those that cannot be are dead letters already. None where
+    /// the messages belong to another life of the stream: they come again.
+    async fn prepare(
+        &self,
+        messages: Vec<Message>,
+        stop: &mut watch::Receiver<bool>,
+    ) -> Option<Vec<Arc<Entry>>> {
+        let positions: Vec<(Position, Message)> = messages
+            .into_iter()
+            .filter_map(|message| Some((Position::of(&message)?, message)))
+            .collect();
+        let stream = self.confirm(stop).await;
+        let passed = async {
+            self.attempt.reach("fetch").await?;
+            self.attempt.reach("decode").await
+        };
+        let (Some(stream), Ok(())) = (stream, passed.await) else {
+            for (position, _) in &positions {
+                if let Some(ack) = self.settler.in_progress.settle(position.key()) {
+                    let _ = self.nats.publish(ack, "-NAK".into()).await;
+                }
+            }
+            return None;
+        };
+        let mut entries = Vec::with_capacity(positions.len());
+        for (position, message) in positions {
+            let mut entry = Entry {
+                subject: message.subject,
+                headers: message.headers.unwrap_or_default(),
+                payload: message.payload,
+                stream: stream.clone(),
+                seq: position.seq,
+                time_ns: position.time_ns,
+                delivered: position.delivered,
+                decoded: None,
+            };
+            match self
+                .decode
+                .map(|decode| invoke::decode(decode, &entry))
+                .transpose()
+            {
+                Ok(decoded) => {
+                    entry.decoded = decoded;
+                    entries.push(Arc::new(entry));
+                }
+                // A decoder that panics is no different from one that refuses: the bytes stay.
+                Err(error) => {
+                    let error = match error.kind().policy() {
+                        Policy::DeadLetter => error,
+                        _ => Error::new(Kind::BadRequest, error.to_string()),
+                    };
+                    self.settler.fail(&entry, &error).await;
+                }
+            }
+        }
+        Some(entries)
+    }
+
+    /// Asks the server after the messages have come whether the consumer is still the one that was
+    /// found: only then do they belong to the stream's life that we know. This costs a round trip a
+    /// batch, made while the batch before it is in the function.
+    async fn confirm(&self, stop: &mut watch::Receiver<bool>) -> Option<Arc<StreamId>> {
+        let life = self.life.borrow().clone()?;
+        let name = self.consumer.stream.name();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match consumer_info(&self.nats, name, &self.consumer.name).await {
+                Ok(info) if info.created == life.consumer_created => {
+                    self.observe(&info);
+                    if tries > 1 {
+                        self.stats.enter(State::Running);
+                        self.wake.notify_one();
+                    }
+                    return Some(Arc::new(StreamId {
+                        name: name.to_owned(),
+                        created: life.stream_created,
+                        ack_floor: info.ack_floor.stream_seq,
+                    }));
+                }
+                Ok(_) => break,
+                Err(error) if error.kind() == Kind::NotFound => break,
+                Err(error) => {
+                    if !self.pause(&error, tries, stop).await {
+                        return None;
+                    }
+                }
+            }
+        }
+        self.life.send_replace(None);
+        self.wake.notify_one();
+        None
+    }
+
+    fn observe(&self, info: &ConsumerInfo) {
+        self.stats.pending.store(info.num_pending, Relaxed);
+        self.stats.ack_pending.store(info.num_ack_pending, Relaxed);
+        self.stats.redelivered.store(info.num_redelivered, Relaxed);
+    }
+
+    /// Reads the consumer's counts for STATS; while it is idle nobody else does.
+    pub(crate) async fn refresh(&self) {
+        if let Ok(info) =
+            consumer_info(&self.nats, self.consumer.stream.name(), &self.consumer.name).await
+        {
+            self.observe(&info);
+        }
+    }
+}
+
+/// Where a delivery stands, as its acknowledgement subject tells.
+#[derive(Clone, Copy)]
+struct Position {
+    seq: u64,
+    time_ns: i64,
+    delivered: u64,
+}
+
+impl Position {
+    /// `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, or with
+    /// domain and account before the stream (and perhaps more behind).
+    fn of(message: &Message) -> Option<Self> {
+        let reply = message.reply.as_ref()?;
+        let tokens: Vec<&str> = reply.split('.').collect();
+        if tokens.len() < 9 || tokens[0] != "$JS" || tokens[1] != "ACK" {
+            return None;
+        }
+        let at = if tokens.len() == 9 { 4 } else { 6 };
+        Some(Self {
+            delivered: tokens.get(at)?.parse().ok()?,
+            seq: tokens.get(at + 1)?.parse().ok()?,
+            time_ns: tokens.get(at + 3)?.parse().ok()?,
+        })
+    }
+
+    fn key(self) -> Key {
+        (self.seq, self.time_ns)
+    }
+}

@@ -1,0 +1,94 @@
+//! Turns a plain `async fn` into a function on NATS.
+//!
+//! You write and test the function, and never its connection, its subscription loop, its acks,
+//! retries, dead letters, drain or server set-up. A function answers requests, or is fed by a
+//! JetStream stream, and its effect on a SQL database happens exactly once. `nats micro ls`
+//! discovers it.
+//!
+//! ```no_run
+//! use natsfn::{Json, Service};
+//!
+//! async fn hello(Json(name): Json<String>) -> Json<String> {
+//!     Json(format!("Hello, {name}!"))
+//! }
+//!
+//! # #[cfg(feature = "cli")]
+//! fn main() -> natsfn::Exit {
+//!     natsfn::main(|| Service::new("hello", "0.1.0").endpoint("hello", hello))
+//! }
+//! # #[cfg(not(feature = "cli"))]
+//! # fn main() {}
+//! ```
+//!
+//! # The parts
+//! A [`Service`] has a name, a version and functions. A function is an `async fn` (a [`Handler`])
+//! whose arguments are extractors ([`FromEvent`]): [`Json`], [`Path`], [`State`], [`Batch`],
+//! [`Caller`], [`Headers`], [`Subject`], [`Bytes`], [`Client`], and with the feature `sea-orm` `Db`
+//! and `Tx`. An [`Endpoint`] answers requests; a [`Consumer`] is fed by a [`Stream`]. What a
+//! function returns is an answer or an [`Error`], whose [`Kind`] decides what the caller sees and
+//! what becomes of a message.
+//!
+//! # Exactly once
+//! A stream delivers a message at least once. A function that takes `Tx` writes into a transaction
+//! that the runtime begins, and commits before it acknowledges; in the same transaction the runtime
+//! notes the messages in an inbox, and hides those that are there already.
+//!
+//! # Features
+//! `cli` (default): `natsfn::main`, the configuration and the log. `sea-orm`: SQL. `testing`: a
+//! service called without a broker, a nats-server for each test. `server`: a nats-server child.
+
+mod attempt;
+mod background;
+mod caller;
+mod client;
+mod consumer;
+pub mod dead_letter;
+mod discovery;
+mod effect;
+mod endpoint;
+mod error;
+mod error_reply;
+mod event;
+mod extract;
+#[cfg(feature = "testing")]
+pub mod failpoint;
+mod feed;
+mod handler;
+mod in_progress;
+mod invoke;
+pub mod jetstream;
+mod path;
+mod pull;
+mod rate_limit;
+mod reply;
+mod run_error;
+mod runtime;
+mod service;
+mod settle;
+pub mod setup;
+mod stats;
+mod stream;
+mod template;
+mod trace_context;
+mod validate;
+
+pub use async_nats;
+pub use async_nats::HeaderMap;
+pub use bytes::Bytes;
+
+pub use background::Background;
+pub use caller::Caller;
+pub use client::{Appended, Client};
+pub use consumer::Consumer;
+pub use endpoint::Endpoint;
+pub use error::{Error, IntoError, Kind, Result};
+pub use error_reply::check as check_reply;
+pub use event::{Delivery, Entry, Event, Request, StreamId};
+pub use extract::{Batch, FromEvent, FromMessage, Headers, Item, Json, Needs, Path, State, Subject};
+pub use handler::Handler;
+pub use rate_limit::RateLimit;
+pub use reply::{IntoReply, Outcomes, Response};
+pub use run_error::RunError;
+pub use runtime::{Running, start};
+pub use service::{Definition, Service};
+pub use stream::Stream;
