@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 
 use async_nats::{Client, HeaderMap};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::error_reply::one_line;
 use crate::event::Entry;
-use crate::jetstream::{append, call, format_time, stream_info};
+use crate::jetstream::{RawMessage, append, call, format_time, stream_info};
 use crate::stream::Stream;
 use crate::trace_context::TraceContext;
 
@@ -111,20 +111,6 @@ pub struct DeadLetter {
     pub payload: bytes::Bytes,
 }
 
-#[derive(Deserialize)]
-struct Got {
-    message: Raw,
-}
-
-#[derive(Deserialize)]
-struct Raw {
-    seq: u64,
-    #[serde(default)]
-    hdrs: String,
-    #[serde(default)]
-    data: String,
-}
-
 /// The dead letters of a service, oldest first, those after `after`, at most `limit`.
 ///
 /// # Errors
@@ -141,8 +127,8 @@ pub async fn list(
     while letters.len() < limit {
         let next = letters.last().map_or(after, |letter| letter.id) + 1;
         let body = serde_json::json!({ "seq": next, "next_by_subj": format!("dead.{service}.>") });
-        match call::<Got>(nats, &format!("STREAM.MSG.GET.{STREAM}"), &body).await {
-            Ok(got) => letters.push(parse(got.message)?),
+        match call::<RawMessage>(nats, &format!("STREAM.MSG.GET.{STREAM}"), &body).await {
+            Ok(raw) => letters.push(parse(&raw)?),
             Err(error) if error.kind() == Kind::NotFound => break,
             Err(error) => return Err(error),
         }
@@ -157,7 +143,7 @@ pub async fn list(
 pub async fn show(nats: &Client, service: &str, id: u64) -> Result<DeadLetter> {
     let none = || Error::new(Kind::NotFound, format!("{service} has no dead letter {id}"));
     let body = serde_json::json!({ "seq": id });
-    let got: Got = call(nats, &format!("STREAM.MSG.GET.{STREAM}"), &body)
+    let raw: RawMessage = call(nats, &format!("STREAM.MSG.GET.{STREAM}"), &body)
         .await
         .map_err(|error| {
             if error.kind() == Kind::NotFound {
@@ -166,7 +152,7 @@ pub async fn show(nats: &Client, service: &str, id: u64) -> Result<DeadLetter> {
                 error
             }
         })?;
-    let letter = parse(got.message)?;
+    let letter = parse(&raw)?;
     if letter.service == service {
         Ok(letter)
     } else {
@@ -218,33 +204,20 @@ pub async fn drop(nats: &Client, service: &str, id: u64) -> Result<()> {
     Ok(())
 }
 
-fn parse(raw: Raw) -> Result<DeadLetter> {
-    use base64::Engine as _;
-    let decode = |text: &str| {
-        base64::engine::general_purpose::STANDARD
-            .decode(text)
-            .map_err(Error::from)
-    };
-    let block = String::from_utf8_lossy(&decode(&raw.hdrs)?).into_owned();
+fn parse(raw: &RawMessage) -> Result<DeadLetter> {
     let mut own: BTreeMap<String, String> = BTreeMap::new();
     let mut headers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for line in block.split("\r\n").skip(1) {
-        let Some((name, value)) = line.split_once(':') else {
-            continue;
-        };
+    for (name, value) in raw.headers()? {
         match name.strip_prefix(ORIGINAL) {
-            Some(name) => headers
-                .entry(name.into())
-                .or_default()
-                .push(value.trim().into()),
+            Some(name) => headers.entry(name.into()).or_default().push(value),
             None => {
-                own.insert(name.into(), value.trim().into());
+                own.insert(name, value);
             }
         }
     }
     let mut take = |name: &str| own.remove(name).unwrap_or_default();
     Ok(DeadLetter {
-        id: raw.seq,
+        id: raw.seq(),
         service: take(SERVICE),
         function: take(FUNCTION),
         subject: take(SUBJECT),
@@ -255,6 +228,6 @@ fn parse(raw: Raw) -> Result<DeadLetter> {
         reason: take(REASON),
         attempts: take(ATTEMPTS).parse().unwrap_or_default(),
         headers,
-        payload: decode(&raw.data)?.into(),
+        payload: raw.payload()?,
     })
 }

@@ -24,7 +24,7 @@ pub(crate) struct Discovery {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) started: SystemTime,
     /// In the order of registration. Two may share a name: each counts for itself.
-    pub(crate) endpoints: Vec<Discovered>,
+    pub(crate) endpoints: Vec<Arc<Discovered>>,
 }
 
 /// What discovery says of one function.
@@ -129,7 +129,7 @@ impl Discovery {
 
     /// STATS within the server's `max_payload`.
     pub(crate) fn stats(&self, limit: usize) -> Value {
-        let endpoints: Vec<Value> = self.endpoints.iter().map(Discovered::stats).collect();
+        let endpoints: Vec<Value> = self.endpoints.iter().map(|endpoint| endpoint.stats()).collect();
         let mut stats = self.base("stats");
         stats["started"] = json!(format_time(self.started));
         stats["endpoints"] = json!(endpoints);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message};
@@ -106,36 +106,37 @@ impl From<&str> for Endpoint {
 
 /// An endpoint at work in one instance.
 pub(crate) struct EndpointRuntime {
-    pub(crate) service: Arc<str>,
+    service: Arc<str>,
     pub(crate) endpoint: Endpoint,
     pub(crate) template: Arc<Template>,
-    pub(crate) call: Call<Request>,
     pub(crate) stats: Arc<Stats>,
-    pub(crate) nats: Option<Client>,
-    pub(crate) database: Option<Arc<dyn Database>>,
-    pub(crate) limiter: Option<Limiter>,
-    pub(crate) turns: Semaphore,
-    pub(crate) waiting: std::sync::atomic::AtomicUsize,
+    call: Call<Request>,
+    /// None without a broker.
+    nats: Option<Client>,
+    database: Option<Arc<dyn Database>>,
+    limiter: Option<Limiter>,
+    turns: Semaphore,
+    waiting: AtomicUsize,
 }
 
 impl EndpointRuntime {
     pub(crate) fn new(
-        service: Arc<str>,
+        service: &Arc<str>,
         endpoint: Endpoint,
         call: Call<Request>,
-        nats: Option<Client>,
+        nats: Option<&Client>,
         database: Option<Arc<dyn Database>>,
     ) -> Result<Self, String> {
         Ok(Self {
-            service,
+            service: service.clone(),
             template: Arc::new(Template::parse(&endpoint.subject)?),
             limiter: endpoint.rate_limit.as_ref().map(Limiter::new),
             turns: Semaphore::new(endpoint.max_in_flight),
-            waiting: std::sync::atomic::AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             stats: Arc::new(Stats::default()),
             endpoint,
             call,
-            nats,
+            nats: nats.cloned(),
             database,
         })
     }

@@ -11,9 +11,11 @@ use tracing::Instrument;
 
 use crate::attempt::Attempt;
 use crate::consumer::Consumer;
+use crate::effect::Database;
 use crate::error::{Error, Kind, Policy, Result};
-use crate::event::{Entry, StreamId};
+use crate::event::{Delivery, Entry, StreamId};
 use crate::extract::Decode;
+use crate::handler::Call;
 use crate::in_progress::Key;
 use crate::invoke;
 use crate::jetstream::{ConsumerInfo, consumer_info};
@@ -24,25 +26,70 @@ use crate::stats::{State, Stats};
 /// A consumer at work in one instance.
 pub(crate) struct Feed {
     pub(crate) consumer: Consumer,
-    pub(crate) decode: Option<Decode>,
-    pub(crate) nats: Client,
+    decode: Option<Decode>,
+    nats: Client,
     pub(crate) stats: Arc<Stats>,
     pub(crate) settler: Arc<Settler>,
-    pub(crate) attempt: Arc<Attempt>,
+    attempt: Arc<Attempt>,
     /// The consumer that messages are taken from; none while it has to be found (again).
-    pub(crate) life: watch::Sender<Option<Life>>,
+    life: watch::Sender<Option<Life>>,
     /// Wakes the reader: there is room again, or the life has ended.
-    pub(crate) wake: Arc<Notify>,
+    wake: Arc<Notify>,
 }
 
 /// One life of a durable consumer, and so of its stream: sequences mean nothing across two.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Life {
+struct Life {
     stream_created: SystemTime,
     consumer_created: SystemTime,
 }
 
 impl Feed {
+    pub(crate) fn new(
+        service: &Arc<str>,
+        consumer: Consumer,
+        call: Call<Delivery>,
+        nats: &Client,
+        database: Option<Arc<dyn Database>>,
+        #[cfg(feature = "testing")] failpoints: crate::failpoint::Failpoints,
+    ) -> Result<Self, String> {
+        let stats = Arc::new(Stats::default());
+        let wake = Arc::new(Notify::new());
+        let settler = Arc::new(Settler::new(
+            nats.clone(),
+            service.clone(),
+            consumer.name.clone(),
+            consumer.max_attempts,
+            stats.clone(),
+        ));
+        let decode = call.needs.decode;
+        let attempt = Arc::new(Attempt {
+            service: service.clone(),
+            function: consumer.name.clone(),
+            templates: consumer.templates()?.into(),
+            deadline: consumer.deadline,
+            inbox: !consumer.natural_key,
+            client: Some(crate::Client::new(nats.clone())),
+            call,
+            database,
+            stats: stats.clone(),
+            settler: Some(settler.clone()),
+            wake: wake.clone(),
+            #[cfg(feature = "testing")]
+            failpoints,
+        });
+        Ok(Self {
+            consumer,
+            decode,
+            nats: nats.clone(),
+            stats,
+            settler,
+            attempt,
+            life: watch::channel(None).0,
+            wake,
+        })
+    }
+
     /// Reads, and hands to the dispatcher, until `stop` and the last pull has ended. What is in
     /// flight then is still finished: this returns when everything is settled.
     pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
@@ -98,6 +145,7 @@ impl Feed {
                 pulled = puller.next() => match pulled {
                     Pulled::Message(message) => self.take(*message, &queue),
                     Pulled::Ended => {}
+                    Pulled::Closed => return,
                     Pulled::Lost(reason) if stopping => {
                         tracing::debug!(reason, "the consumer is gone while draining");
                         return;

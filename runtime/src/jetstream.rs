@@ -3,6 +3,7 @@
 //! async-nats' own types hold times whose type depends on a feature that any other crate in the
 //! build may switch on; these do not.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::{Client, HeaderMap};
@@ -14,6 +15,8 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::client::Appended;
 use crate::error::{Error, Kind, Result};
+use crate::event::{Entry, StreamId};
+use crate::read::nanoseconds;
 
 const STREAM_NOT_FOUND: u64 = 10059;
 const CONSUMER_NOT_FOUND: u64 = 10014;
@@ -207,6 +210,74 @@ pub(crate) async fn append(
         seq: ack.seq,
         duplicate: ack.duplicate,
     })
+}
+
+/// A message as `STREAM.MSG.GET` answers it.
+#[derive(Deserialize)]
+pub(crate) struct RawMessage {
+    message: RawFields,
+}
+
+#[derive(Deserialize)]
+struct RawFields {
+    subject: String,
+    seq: u64,
+    time: String,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+}
+
+impl RawMessage {
+    pub(crate) fn seq(&self) -> u64 {
+        self.message.seq
+    }
+
+    pub(crate) fn payload(&self) -> Result<Bytes> {
+        Ok(from_base64(&self.message.data)?.into())
+    }
+
+    /// The headers, in their order. A line that is none is left out.
+    pub(crate) fn headers(&self) -> Result<Vec<(String, String)>> {
+        let block = from_base64(&self.message.hdrs)?;
+        Ok(String::from_utf8_lossy(&block)
+            .split("\r\n")
+            .skip(1)
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect())
+    }
+
+    pub(crate) fn entry(&self, stream: &StreamId) -> Result<Entry> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in self.headers()? {
+            // What async-nats would refuse, or panic on, is no header anybody could have read.
+            if let (Ok(name), false) = (
+                name.parse::<async_nats::HeaderName>(),
+                value.contains(['\r', '\n']),
+            ) {
+                headers.append(name, value);
+            }
+        }
+        Ok(Entry {
+            subject: self.message.subject.as_str().into(),
+            headers,
+            payload: self.payload()?,
+            stream: Arc::new(stream.clone()),
+            seq: self.message.seq,
+            time_ns: nanoseconds(parse_time(&self.message.time).map_err(Error::internal)?),
+            delivered: 0,
+            decoded: None,
+        })
+    }
+}
+
+fn from_base64(text: &str) -> Result<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD
+        .decode(text)
+        .map_err(Error::from)
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub(crate) enum Pulled {
     Message(Box<Message>),
     /// A pull request has ended, or was lost; nothing else.
     Ended,
+    /// The client's own task has ended; the host starts again.
+    Closed,
     /// The consumer is not there (any more): find out what happened.
     Lost(String),
 }
@@ -98,7 +100,7 @@ impl Puller {
                 self.outstanding = 0;
                 Pulled::Ended
             }
-            Ok(None) => Pulled::Lost("the connection is closed".into()),
+            Ok(None) => Pulled::Closed,
             Ok(Some(message)) => self.read(message),
         }
     }

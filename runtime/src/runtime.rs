@@ -7,25 +7,20 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use serde_json::Value;
-use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
-use crate::attempt::Attempt;
 use crate::background::Background;
-use crate::consumer::Consumer;
 use crate::discovery::{Discovered, Discovery};
 use crate::effect::{Database, Schema};
 use crate::endpoint::EndpointRuntime;
 use crate::error::{Error, Kind, Result};
-use crate::event::Delivery;
 use crate::feed::Feed;
-use crate::handler::Call;
 use crate::invoke;
+use crate::listener::Listener;
 use crate::run_error::RunError;
 use crate::service::{Definition, Function, Task};
-use crate::settle::{Settler, backoff};
+use crate::settle::backoff;
 use crate::stats::{State, Stats};
 
 /// Older servers have known holes in what this runtime builds on.
@@ -36,13 +31,10 @@ const OLDEST: semver::Version = semver::Version::new(2, 14, 0);
 pub struct Running {
     nats: Client,
     discovery: Arc<Discovery>,
-    stop: watch::Sender<bool>,
-    tracker: TaskTracker,
+    functions: Listener,
+    verbs: Listener,
     feeds: Vec<(Arc<Feed>, JoinHandle<()>)>,
     tasks: Vec<JoinHandle<()>>,
-    endpoints: Vec<JoinHandle<()>>,
-    silence: watch::Sender<bool>,
-    answers: TaskTracker,
     database: Option<Arc<dyn Database>>,
 }
 
@@ -71,91 +63,39 @@ pub async fn start(
         }
     }
     let service: Arc<str> = definition.name.as_str().into();
-    let (stop, stopping) = watch::channel(false);
-    let tracker = TaskTracker::new();
+    let group = definition.queue_group.or(Some("q"));
+    let mut functions = Listener::default();
     let mut discovered = Vec::new();
-    let mut endpoints = Vec::new();
     let mut feeds = Vec::new();
-    let above = definition.queue_group.or(Some("q"));
-    #[cfg(feature = "testing")]
-    let failpoints = definition.failpoints.clone();
-
     for function in definition.functions {
-        match function {
+        let told = match function {
             Function::Endpoint(endpoint, call) => {
-                let queue_group = endpoint.queue_group.or(above).map(str::to_owned);
-                let runtime = EndpointRuntime::new(
-                    service.clone(),
-                    endpoint,
-                    call,
-                    Some(nats.clone()),
-                    database.clone(),
+                let database = database.clone();
+                let runtime = EndpointRuntime::new(&service, endpoint, call, Some(&nats), database);
+                request_endpoint(
+                    Arc::new(runtime.map_err(RunError::new)?),
+                    group,
+                    &nats,
+                    &mut functions,
                 )
-                .map_err(RunError::new)?;
-                let runtime = Arc::new(runtime);
-                let subject = runtime.template.subject();
-                let subscriber = subscribe(&nats, subject, queue_group.as_deref()).await?;
-                discovered.push(Discovered {
-                    name: runtime.endpoint.name.clone(),
-                    subject: subject.to_owned(),
-                    queue_group,
-                    metadata: runtime.endpoint.metadata.clone(),
-                    stats: runtime.stats.clone(),
-                    feed: None,
-                });
-                let runtime = runtime.clone();
-                endpoints.push(tokio::spawn(serve(
-                    subscriber,
-                    stopping.clone(),
-                    tracker.clone(),
-                    move |message, arrived| {
-                        let runtime = runtime.clone();
-                        Stats::add(&runtime.stats.requests, 1);
-                        async move { runtime.handle(message, arrived).await }
-                    },
-                )));
+                .await?
             }
             Function::Consumer(consumer, call) => {
-                let feed = feed(
+                let feed = Feed::new(
                     &service,
                     *consumer,
                     call,
                     &nats,
                     database.clone(),
                     #[cfg(feature = "testing")]
-                    failpoints.clone(),
-                )?;
-                let subject = format!("fn.{service}.{}", feed.consumer.name);
-                let queue_group = above.map(str::to_owned);
-                let subscriber = subscribe(&nats, &subject, queue_group.as_deref()).await?;
-                let mut metadata = feed.consumer.metadata.clone();
-                metadata.insert("stream".into(), feed.consumer.stream.name().into());
-                metadata.insert("consumer".into(), feed.consumer.name.clone());
-                metadata.insert("filter".into(), feed.consumer.subjects().join(" "));
-                let state = |feed: Option<Arc<Feed>>| Discovered {
-                    name: feed
-                        .as_ref()
-                        .map_or(String::new(), |feed| feed.consumer.name.clone()),
-                    subject: subject.clone(),
-                    queue_group: queue_group.clone(),
-                    metadata: metadata.clone(),
-                    stats: feed
-                        .as_ref()
-                        .map_or_else(Arc::default, |feed| feed.stats.clone()),
-                    feed,
-                };
-                discovered.push(state(Some(feed.clone())));
-                let told = Arc::new(state(Some(feed.clone())));
-                let answers = nats.clone();
-                endpoints.push(tokio::spawn(serve(
-                    subscriber,
-                    stopping.clone(),
-                    tracker.clone(),
-                    move |message, _| tell(answers.clone(), told.clone(), message),
-                )));
-                feeds.push(feed);
+                    definition.failpoints.clone(),
+                );
+                let feed = Arc::new(feed.map_err(RunError::new)?);
+                feeds.push(feed.clone());
+                state_endpoint(&service, feed, group, &nats, &mut functions).await?
             }
-        }
+        };
+        discovered.push(told);
     }
 
     let discovery = Arc::new(Discovery {
@@ -167,53 +107,100 @@ pub async fn start(
         started: SystemTime::now(),
         endpoints: discovered,
     });
-    // Discovery drains last, so it has a word to stop, and a tracker, of its own.
-    let (silence, silent) = watch::channel(false);
-    let answers = TaskTracker::new();
-    for (verb, subscriber) in discovery.subscribe(&nats).await.map_err(started)? {
+    // Discovery drains last, so it listens on its own.
+    let mut verbs = Listener::default();
+    for (verb, subscriber) in discovery.subscribe(&nats).await.map_err(unready)? {
         let (discovery, nats) = (discovery.clone(), nats.clone());
-        answers.spawn(serve(
-            subscriber,
-            silent.clone(),
-            answers.clone(),
-            move |message, _| discovery.clone().answer(nats.clone(), verb, message),
-        ));
+        verbs.listen(subscriber, move |message, _| {
+            discovery.clone().answer(nats.clone(), verb, message)
+        });
     }
-    round_trip(&nats).await.map_err(started)?;
-    for endpoint in &discovery.endpoints {
-        if endpoint.feed.is_none() {
-            endpoint.stats.enter(State::Running);
-        }
+    round_trip(&nats).await.map_err(unready)?;
+    for function in discovery
+        .endpoints
+        .iter()
+        .filter(|function| function.feed.is_none())
+    {
+        function.stats.enter(State::Running);
     }
 
-    let tasks = definition
-        .tasks
-        .into_iter()
-        .map(|task| {
-            let background = Background {
-                client: crate::Client::new(nats.clone()),
-                database: database.as_ref().map(|database| database.handle()),
-                stop: stopping.clone(),
-            };
-            tokio::spawn(work(task, background))
-        })
+    let background = Background {
+        client: crate::Client::new(nats.clone()),
+        database: database.as_ref().map(|database| database.handle()),
+        stop: functions.stopping(),
+    };
+    let tasks = definition.tasks.into_iter();
+    let tasks = tasks
+        .map(|task| tokio::spawn(work(task, background.clone())))
         .collect();
     let feeds = feeds
         .into_iter()
-        .map(|feed| (feed.clone(), tokio::spawn(feed.run(stopping.clone()))))
+        .map(|feed| (feed.clone(), tokio::spawn(feed.run(functions.stopping()))))
         .collect();
     Ok(Running {
         nats,
         discovery,
-        stop,
-        tracker,
+        functions,
+        verbs,
         feeds,
         tasks,
-        endpoints,
-        silence,
-        answers,
         database,
     })
+}
+
+/// Subscribes a function that answers requests.
+async fn request_endpoint(
+    runtime: Arc<EndpointRuntime>,
+    group: Option<&str>,
+    nats: &Client,
+    listener: &mut Listener,
+) -> Result<Arc<Discovered>, RunError> {
+    let subject = runtime.template.subject().to_owned();
+    let queue_group = runtime.endpoint.queue_group.or(group).map(str::to_owned);
+    let subscriber = subscribe(nats, &subject, queue_group.as_deref()).await?;
+    let discovered = Discovered {
+        name: runtime.endpoint.name.clone(),
+        subject,
+        queue_group,
+        metadata: runtime.endpoint.metadata.clone(),
+        stats: runtime.stats.clone(),
+        feed: None,
+    };
+    listener.listen(subscriber, move |message, arrived| {
+        let runtime = runtime.clone();
+        Stats::add(&runtime.stats.requests, 1);
+        async move { runtime.handle(message, arrived).await }
+    });
+    Ok(Arc::new(discovered))
+}
+
+/// Subscribes `fn.<service>.<function>`, on which a stream function answers its state.
+async fn state_endpoint(
+    service: &str,
+    feed: Arc<Feed>,
+    group: Option<&str>,
+    nats: &Client,
+    listener: &mut Listener,
+) -> Result<Arc<Discovered>, RunError> {
+    let subject = format!("fn.{service}.{}", feed.consumer.name);
+    let subscriber = subscribe(nats, &subject, group).await?;
+    let mut metadata = feed.consumer.metadata.clone();
+    metadata.insert("stream".into(), feed.consumer.stream.name().into());
+    metadata.insert("consumer".into(), feed.consumer.name.clone());
+    metadata.insert("filter".into(), feed.consumer.subjects().join(" "));
+    let discovered = Arc::new(Discovered {
+        name: feed.consumer.name.clone(),
+        subject,
+        queue_group: group.map(str::to_owned),
+        metadata,
+        stats: feed.stats.clone(),
+        feed: Some(feed),
+    });
+    let (nats, function) = (nats.clone(), discovered.clone());
+    listener.listen(subscriber, move |message, _| {
+        tell(nats.clone(), function.clone(), message)
+    });
+    Ok(discovered)
 }
 
 impl Running {
@@ -232,6 +219,17 @@ impl Running {
         &self.nats
     }
 
+    /// Returns when the connection is gone for good, with the reason: the client's own task has
+    /// ended and nothing can be received any more. The host connects and starts again. A server
+    /// that is away is no such case: the client reconnects by itself.
+    pub async fn lost(&self) -> RunError {
+        tokio::select! {
+            () = self.functions.lost() => {}
+            () = self.verbs.lost() => {}
+        }
+        RunError::new("the connection's own task has ended: nothing is received any more")
+    }
+
     /// Drains: nothing new is taken, what is in flight is finished for at most `deadline`, the rest
     /// is given back. Then discovery falls silent and the connection is flushed.
     pub async fn stop(self, deadline: Duration) {
@@ -239,43 +237,23 @@ impl Running {
         for endpoint in &self.discovery.endpoints {
             endpoint.stats.enter(State::Draining);
         }
-        self.stop.send_replace(true);
-        for endpoint in self.endpoints {
-            // What the server had sent before it heard of the drain is in the tracker after this.
-            let _ = tokio::time::timeout_at(until, endpoint).await;
-        }
-        self.tracker.close();
-        if tokio::time::timeout_at(until, self.tracker.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                requests = self.tracker.len(),
-                "requests were not finished before the deadline"
-            );
-        }
+        self.functions.drain(until).await;
         for (feed, run) in self.feeds {
-            let abort = run.abort_handle();
-            if tokio::time::timeout_at(until, run).await.is_err() {
-                abort.abort();
-            }
+            finish(run, until).await;
             let left = feed.settler.give_back().await;
             if left > 0 {
                 tracing::info!(messages = left, consumer = %feed.consumer.name, "given back unfinished");
             }
         }
         for task in self.tasks {
-            let abort = task.abort_handle();
-            if tokio::time::timeout_at(until, task).await.is_err() {
-                abort.abort();
-            }
+            finish(task, until).await;
         }
         for endpoint in &self.discovery.endpoints {
             endpoint.stats.enter(State::Stopped);
         }
-        self.silence.send_replace(true);
-        self.answers.close();
-        let _ = tokio::time::timeout(Duration::from_secs(1), self.answers.wait()).await;
+        self.verbs
+            .drain(until.max(Instant::now() + Duration::from_secs(1)))
+            .await;
         // The answers and acks of the last functions are still in the connection's buffer.
         let _ = tokio::time::timeout(Duration::from_secs(2), round_trip(&self.nats)).await;
         if let Some(database) = self.database {
@@ -284,41 +262,11 @@ impl Running {
     }
 }
 
-/// Reads a subscription until it is drained. Each message has a task of its own.
-async fn serve<F, Fut>(
-    mut subscriber: Subscriber,
-    mut stop: watch::Receiver<bool>,
-    tracker: TaskTracker,
-    handle: F,
-) where
-    F: Fn(Message, Instant) -> Fut + Send + Sync,
-    Fut: Future<Output = ()> + Send + 'static,
-{
-    let mut draining = false;
-    loop {
-        let next = if draining {
-            subscriber.next().await
-        } else {
-            tokio::select! {
-                next = subscriber.next() => next,
-                () = told(&mut stop) => {
-                    draining = true;
-                    if let Err(error) = subscriber.drain().await {
-                        tracing::warn!(%error, "a subscription was not drained");
-                        return;
-                    }
-                    continue;
-                }
-            }
-        };
-        let Some(message) = next else { return };
-        tracker.spawn(handle(message, Instant::now()));
+async fn finish(task: JoinHandle<()>, until: Instant) {
+    let abort = task.abort_handle();
+    if tokio::time::timeout_at(until, task).await.is_err() {
+        abort.abort();
     }
-}
-
-/// Returns at the word to stop, or when the runtime that could give it is gone.
-async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Answers `fn.<service>.<function>` with the function's state.
@@ -352,7 +300,7 @@ async fn work(task: Task, mut background: Background) {
     }
 }
 
-fn started(error: Error) -> RunError {
+fn unready(error: Error) -> RunError {
     RunError::while_doing("the service cannot start", error)
 }
 
@@ -437,49 +385,4 @@ async fn open(
         Err(_) => tracing::warn!("the database does not answer; functions that need it wait"),
     }
     Ok(Some(database))
-}
-
-fn feed(
-    service: &Arc<str>,
-    consumer: Consumer,
-    call: Call<Delivery>,
-    nats: &Client,
-    database: Option<Arc<dyn Database>>,
-    #[cfg(feature = "testing")] failpoints: crate::failpoint::Failpoints,
-) -> Result<Arc<Feed>, RunError> {
-    let stats = Arc::new(Stats::default());
-    let wake = Arc::new(Notify::new());
-    let settler = Arc::new(Settler::new(
-        nats.clone(),
-        service.clone(),
-        consumer.name.clone(),
-        consumer.max_attempts,
-        stats.clone(),
-    ));
-    let decode = call.needs.decode;
-    let attempt = Attempt {
-        service: service.clone(),
-        function: consumer.name.clone(),
-        templates: consumer.templates().map_err(RunError::new)?.into(),
-        deadline: consumer.deadline,
-        inbox: !consumer.natural_key,
-        client: Some(crate::Client::new(nats.clone())),
-        call,
-        database,
-        stats: stats.clone(),
-        settler: Some(settler.clone()),
-        wake: wake.clone(),
-        #[cfg(feature = "testing")]
-        failpoints,
-    };
-    Ok(Arc::new(Feed {
-        consumer,
-        decode,
-        nats: nats.clone(),
-        stats,
-        settler,
-        attempt: Arc::new(attempt),
-        life: watch::channel(None).0,
-        wake,
-    }))
 }

@@ -1,0 +1,200 @@
+//! Reading a stream without consuming it: its state, the last message of a subject, a range.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::{Message, StatusCode};
+use futures_util::StreamExt;
+use serde_json::json;
+
+use crate::client::Client;
+use crate::error::{Error, Kind, Result};
+use crate::event::{Entry, StreamId};
+use crate::jetstream::{self, ConsumerInfo, RawMessage, StreamInfo};
+
+/// How many messages are asked for at once: an answer is one message each, and must fit into what
+/// the connection buffers for a subscription.
+const PAGE: usize = 1000;
+
+/// How long the next message of an answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Messages of a subject, in the stream's order.
+pub struct Range {
+    /// The messages.
+    pub messages: Vec<Entry>,
+    /// There are more than were asked for.
+    pub more: bool,
+}
+
+impl StreamInfo {
+    /// Which life of the stream this is, for messages read with it.
+    pub fn id(&self) -> StreamId {
+        StreamId {
+            name: self.config.name.clone(),
+            created: self.created,
+            ack_floor: 0,
+        }
+    }
+}
+
+impl Client {
+    /// A stream as it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn stream_info(&self, stream: &str) -> Result<StreamInfo> {
+        jetstream::stream_info(self.nats(), stream).await
+    }
+
+    /// A durable consumer as it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn consumer_info(&self, stream: &str, consumer: &str) -> Result<ConsumerInfo> {
+        jetstream::consumer_info(self.nats(), stream, consumer).await
+    }
+
+    /// The last message of a subject, read from the stream's leader: every message that was
+    /// acknowledged before is seen.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn last(&self, stream: &StreamId, subject: &str) -> Result<Option<Entry>> {
+        self.get(stream, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// The message with a sequence, read from the stream's leader.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn message(&self, stream: &StreamId, seq: u64) -> Result<Option<Entry>> {
+        self.get(stream, &json!({ "seq": seq })).await
+    }
+
+    async fn get(&self, stream: &StreamId, body: &serde_json::Value) -> Result<Option<Entry>> {
+        let call = format!("STREAM.MSG.GET.{}", stream.name);
+        match jetstream::call::<RawMessage>(self.nats(), &call, body).await {
+            Ok(raw) => raw.entry(stream).map(Some),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The messages of a subject from the sequence `from` on, at most `max`. It reads directly,
+    /// from a follower perhaps: where the stream has replicas, compare with [`Client::last`].
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer to the end.
+    pub async fn range(
+        &self,
+        stream: &StreamId,
+        subject: &str,
+        from: u64,
+        max: usize,
+    ) -> Result<Range> {
+        let stream = Arc::new(stream.clone());
+        let mut range = Range {
+            messages: Vec::new(),
+            more: true,
+        };
+        let mut next = from.max(1);
+        while range.more && range.messages.len() < max {
+            let batch = PAGE.min(max - range.messages.len());
+            range.more = self
+                .page(&stream, subject, next, batch, &mut range.messages)
+                .await?;
+            next = range
+                .messages
+                .last()
+                .map_or(next, |message| message.seq() + 1);
+        }
+        Ok(range)
+    }
+
+    /// One request; true where more lies behind its answer.
+    async fn page(
+        &self,
+        stream: &Arc<StreamId>,
+        subject: &str,
+        from: u64,
+        batch: usize,
+        messages: &mut Vec<Entry>,
+    ) -> Result<bool> {
+        let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream.name));
+        let inbox = self.nats().new_inbox();
+        // The shared inbox of requests takes one answer only; this has as many as there are messages.
+        let mut answers = self
+            .nats()
+            .subscribe(inbox.clone())
+            .await
+            .map_err(Error::from)?;
+        let request = json!({ "batch": batch, "seq": from, "next_by_subj": subject });
+        let call = format!("$JS.API.DIRECT.GET.{}", stream.name);
+        self.nats()
+            .publish_with_reply(call, inbox, request.to_string().into())
+            .await
+            .map_err(Error::from)?;
+        loop {
+            let answer = tokio::time::timeout(PATIENCE, answers.next())
+                .await
+                .map_err(|_| away("was not answered to the end"))?
+                .ok_or_else(|| away("was cut off"))?;
+            match answer.status {
+                None => messages.push(direct(stream, answer)?),
+                Some(StatusCode::NOT_FOUND) => return Ok(false),
+                // 204 ends a batch and says how much lies behind it.
+                Some(status) if status.as_u16() == 204 => {
+                    return Ok(header(&answer, "Nats-Num-Pending").is_none_or(|left| left != "0"));
+                }
+                Some(StatusCode::NO_RESPONDERS) => {
+                    return Err(away("is not possible: there is no such stream"));
+                }
+                Some(status) => {
+                    return Err(away(&format!(
+                        "failed: {status} {}",
+                        answer.description.unwrap_or_default()
+                    )));
+                }
+            }
+        }
+    }
+}
+
+/// A message as direct get sends it: its place stands in headers that the server appends.
+fn direct(stream: &Arc<StreamId>, message: Message) -> Result<Entry> {
+    let strange = || Error::internal("a direct get answered without its headers");
+    let subject = header(&message, "Nats-Subject")
+        .ok_or_else(strange)?
+        .to_owned();
+    let seq = header(&message, "Nats-Sequence")
+        .and_then(|seq| seq.parse().ok())
+        .ok_or_else(strange)?;
+    let time = header(&message, "Nats-Time-Stamp").ok_or_else(strange)?;
+    let time = jetstream::parse_time(time).map_err(Error::internal)?;
+    Ok(Entry {
+        subject: subject.into(),
+        headers: message.headers.unwrap_or_default(),
+        payload: message.payload,
+        stream: stream.clone(),
+        seq,
+        time_ns: nanoseconds(time),
+        delivered: 0,
+        decoded: None,
+    })
+}
+
+/// The last one: the server appends, a publisher's own comes before.
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message
+        .headers
+        .as_ref()?
+        .get_last(name)
+        .map(|value| value.as_str())
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
