@@ -1,0 +1,208 @@
+//! What a message is, and the rules that its parts keep.
+
+use serde::{Deserialize, Serialize};
+
+use crate::room::{BadRoom, Realm, Room, is_token};
+
+/// The longest text, in characters (Unicode scalar values).
+pub const MAX_TEXT: usize = 4_000;
+
+/// The longest id, in bytes, that a trusted back end may give. An index holds it, and PostgreSQL
+/// refuses an index entry of more than 2,704 bytes.
+pub const MAX_FOREIGN_ID: usize = 256;
+
+/// A message. As JSON, in the log, it is `{id, user, uid, text, timestamp, room}`; its realm is
+/// told by the subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Message {
+    /// The sender's own id of it; together with `uid` it is the message's identity.
+    pub id: String,
+    /// The sender's name as shown to people.
+    pub user: String,
+    /// Who sent it; empty where a trusted back end did.
+    pub uid: String,
+    /// What was said.
+    pub text: String,
+    /// When it was sent, in ms since 1970.
+    pub timestamp: i64,
+    /// The room within the realm.
+    pub room: Room,
+    /// Who may read it.
+    #[serde(skip)]
+    pub realm: Realm,
+}
+
+impl Message {
+    /// Whether both say the same in the same place: what makes a repeat of a taken id harmless.
+    pub fn same_content(&self, other: &Self) -> bool {
+        self.realm == other.realm && self.room == other.room && self.text == other.text
+    }
+}
+
+/// What a person asks `send` to say. Other fields are ignored, a `user` among them: who sends is
+/// the caller.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Draft {
+    /// The sender's own id, the same in each retry: 1 to 64 of `[A-Za-z0-9_-]`.
+    pub id: String,
+    /// What is to be said: 1 to 4,000 characters.
+    pub text: String,
+}
+
+impl Draft {
+    /// Refuses what may not be sent.
+    pub fn check(&self) -> Result<(), Refusal> {
+        if !is_token(&self.id) {
+            return Err(Refusal::Id);
+        }
+        check_text(&self.text)
+    }
+}
+
+/// Why something is no message: a sentence that says what is allowed.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The id of a draft.
+    #[error("an id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -")]
+    Id,
+    /// The id of a stored message, which a back end may have made.
+    #[error("the id of a stored message is 1 to {MAX_FOREIGN_ID} bytes, this one has {0}")]
+    ForeignId(usize),
+    /// The uid of a stored message.
+    #[error("a uid is empty or 1 to 64 of the characters A-Z, a-z, 0-9, _ and -")]
+    Uid,
+    /// A text that is empty or too long, with its length.
+    #[error("a text is 1 to {MAX_TEXT} characters long, this one has {0}")]
+    TextLength(usize),
+    /// A NUL, with the field that holds it. PostgreSQL would refuse the whole batch for it.
+    #[error("{0} may not contain the character NUL (U+0000)")]
+    Nul(&'static str),
+    /// A payload that is not the JSON of a message.
+    #[error(
+        "the payload must be a JSON object {{user, text, timestamp}}, with id, uid and room where known: {0}"
+    )]
+    Payload(String),
+    /// A subject whose first token is no realm.
+    #[error("the subject is not <realm>.<room>: it is {0}")]
+    Subject(String),
+    /// A room that is none.
+    #[error(transparent)]
+    Room(#[from] BadRoom),
+    /// A payload that names another room than its subject.
+    #[error("the payload says room {said}, the subject says {subject}: they must be the same")]
+    OtherRoom {
+        /// The payload's room.
+        said: String,
+        /// The subject's room.
+        subject: Room,
+    },
+    /// A time that no clock can explain.
+    #[error(
+        "a timestamp is in ms since 1970, at most one day later than the log's own time {log} ms; this one is {said}"
+    )]
+    Timestamp {
+        /// The payload's time in ms.
+        said: i64,
+        /// The time at which the log took the message, in ms.
+        log: i64,
+    },
+}
+
+/// Refuses a text that is empty, longer than [`MAX_TEXT`], or has a NUL in it.
+pub(crate) fn check_text(text: &str) -> Result<(), Refusal> {
+    let length = text.chars().count();
+    if !(1..=MAX_TEXT).contains(&length) {
+        return Err(Refusal::TextLength(length));
+    }
+    refuse_nul("a text", text)
+}
+
+/// Refuses a NUL: SQLite would cut it off in some tools, PostgreSQL refuses it.
+pub(crate) fn refuse_nul(field: &'static str, value: &str) -> Result<(), Refusal> {
+    if value.contains('\0') {
+        Err(Refusal::Nul(field))
+    } else {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn draft(id: &str, text: &str) -> Draft {
+        Draft {
+            id: id.to_owned(),
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn good_draft_passes() {
+        let long = "я".repeat(MAX_TEXT);
+        for (id, text) in [("1", "x"), ("0191-a_B", " "), (&*"i".repeat(64), &*long)] {
+            draft(id, text).check().unwrap();
+        }
+    }
+
+    #[test]
+    fn bad_draft_is_told_what_is_allowed() {
+        for id in ["", "a b", "a.b", "ä", "a\0", &"i".repeat(65)] {
+            let error = draft(id, "x").check().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "an id is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -"
+            );
+        }
+        let error = draft("1", "").check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a text is 1 to 4000 characters long, this one has 0"
+        );
+        let error = draft("1", &"😀".repeat(MAX_TEXT + 1)).check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a text is 1 to 4000 characters long, this one has 4001"
+        );
+        let error = draft("1", "a\0b").check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "a text may not contain the character NUL (U+0000)"
+        );
+    }
+
+    #[test]
+    fn draft_ignores_unknown_fields_and_refuses_wrong_ones() {
+        let json = r#"{"id":"1","text":"hello","user":"alice","room":"admin"}"#;
+        assert_eq!(
+            serde_json::from_str::<Draft>(json).unwrap(),
+            draft("1", "hello")
+        );
+        for bad in [
+            r#"{"id":1,"text":"x"}"#,
+            r#"{"id":"1"}"#,
+            r#"{"id":"1","text":"\ud800"}"#,
+            "[]",
+            "",
+        ] {
+            assert!(serde_json::from_str::<Draft>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn message_is_json_without_its_realm() {
+        let message = Message {
+            id: "1".into(),
+            user: "Alice".into(),
+            uid: "alice".into(),
+            text: "hello".into(),
+            timestamp: 1_700_000_000_000,
+            room: "general".parse().unwrap(),
+            realm: Realm::Chat,
+        };
+        assert_eq!(
+            serde_json::to_string(&message).unwrap(),
+            r#"{"id":"1","user":"Alice","uid":"alice","text":"hello","timestamp":1700000000000,"room":"general"}"#
+        );
+    }
+}
