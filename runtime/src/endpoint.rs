@@ -16,7 +16,7 @@ use crate::error_reply;
 use crate::event::{Reach, Request};
 use crate::handler::Call;
 use crate::invoke::invoke;
-use crate::rate_limit::{Limiter, RateLimit};
+use crate::rate_limit::RateLimit;
 use crate::reply::Response;
 use crate::service::QueueGroup;
 use crate::stats::{InFlight, Stats};
@@ -114,7 +114,6 @@ pub(crate) struct EndpointRuntime {
     /// None without a broker.
     nats: Option<Client>,
     database: Option<Arc<dyn Database>>,
-    limiter: Option<Limiter>,
     turns: Semaphore,
     waiting: AtomicUsize,
 }
@@ -130,7 +129,6 @@ impl EndpointRuntime {
         Ok(Self {
             service: service.clone(),
             template: Arc::new(Template::parse(&endpoint.subject)?),
-            limiter: endpoint.rate_limit.as_ref().map(Limiter::new),
             turns: Semaphore::new(endpoint.max_in_flight),
             waiting: AtomicUsize::new(0),
             stats: Arc::new(Stats::default()),
@@ -188,8 +186,8 @@ impl EndpointRuntime {
         span: &tracing::Span,
     ) -> Result<Response> {
         let deadline = arrived + self.endpoint.deadline;
-        if let Some(limiter) = &self.limiter {
-            limiter.check(&request)?;
+        if let Some(limit) = &self.endpoint.rate_limit {
+            limit.check(&request)?;
         }
         let _turn = self.turn(deadline).await?;
         let _in_flight = InFlight::new(&self.stats.in_flight);

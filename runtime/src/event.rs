@@ -1,6 +1,7 @@
 //! What a function is called with: a request, or a delivery of messages from a stream.
 
 use std::any::Any;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -90,32 +91,18 @@ impl Delivery {
     }
 }
 
-/// A stored message, as a stream delivered it.
-pub struct Entry {
+/// A message that a stream holds.
+#[derive(Clone, Debug)]
+pub struct Message {
     pub(crate) subject: Subject,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Bytes,
-    pub(crate) stream: Arc<StreamId>,
     pub(crate) seq: u64,
     pub(crate) time_ns: i64,
-    pub(crate) delivered: u64,
-    pub(crate) decoded: Option<Arc<dyn Any + Send + Sync>>,
 }
 
-/// One life of a stream: a stream that is deleted and made again counts from 1 again.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StreamId {
-    /// The stream's name.
-    pub name: String,
-    /// When this life of the stream began.
-    pub created: SystemTime,
-    /// The consumer's ack floor when the delivery was read: every message up to here is settled,
-    /// so a later start may read again from the next one.
-    pub ack_floor: u64,
-}
-
-impl Entry {
-    /// The subject under which the message is stored.
+impl Message {
+    /// The subject under which it is stored.
     pub fn subject(&self) -> &str {
         &self.subject
     }
@@ -135,7 +122,7 @@ impl Entry {
         self.seq
     }
 
-    /// When the stream stored the message.
+    /// When the stream stored it.
     pub fn time(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_nanos(self.time_ns.max(0).cast_unsigned())
     }
@@ -144,7 +131,25 @@ impl Entry {
     pub fn time_ns(&self) -> i64 {
         self.time_ns
     }
+}
 
+/// A message as a stream delivered it; it derefs to the [`Message`].
+pub struct Entry {
+    pub(crate) message: Message,
+    pub(crate) stream: Arc<StreamId>,
+    pub(crate) delivered: u64,
+    pub(crate) decoded: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Deref for Entry {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Entry {
     /// When the stream itself was made. With the sequence it names a message for good: a stream
     /// that is made again uses sequences again.
     pub fn stream_created(&self) -> SystemTime {
@@ -159,5 +164,24 @@ impl Entry {
     /// How often the stream has delivered this message, this time included.
     pub fn delivered(&self) -> u64 {
         self.delivered
+    }
+}
+
+/// One life of a stream: a stream that is deleted and made again counts from 1 again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The stream's name.
+    pub name: String,
+    /// When this life of the stream began.
+    pub created: SystemTime,
+    /// The consumer's ack floor when the delivery was read: every message up to here is settled,
+    /// so a later start may read again from the next one.
+    pub ack_floor: u64,
+}
+
+impl StreamId {
+    /// When this life of the stream began, in nanoseconds since 1970.
+    pub fn created_ns(&self) -> i64 {
+        crate::read::nanoseconds(self.created)
     }
 }

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
-use crate::event::{Delivery, Entry, Request};
+use crate::event::{Delivery, Entry, Message, Request};
 use crate::path;
 
 /// An argument of a function: made from an event of type `E` of a service with the state `S`.
@@ -45,7 +45,7 @@ pub struct Needs {
 }
 
 /// Decodes a message of a batch while the batch before it is still in the handler.
-pub(crate) type Decode = fn(&Entry) -> Result<Arc<dyn Any + Send + Sync>>;
+pub(crate) type Decode = fn(&Message) -> Result<Arc<dyn Any + Send + Sync>>;
 
 /// JSON, in and out. An unreadable payload is a [`crate::Kind::BadRequest`] that says where.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -310,11 +310,11 @@ pub trait FromMessage: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// Why it cannot be: the reason in the dead letter.
-    fn from_message(message: &Entry) -> Result<Self>;
+    fn from_message(message: &Message) -> Result<Self>;
 }
 
 impl<T: DeserializeOwned + Send + Sync + 'static> FromMessage for T {
-    fn from_message(message: &Entry) -> Result<Self> {
+    fn from_message(message: &Message) -> Result<Self> {
         decode(&message.payload)
     }
 }

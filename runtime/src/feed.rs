@@ -313,12 +313,14 @@ impl Feed {
         let mut entries = Vec::with_capacity(positions.len());
         for (position, message) in positions {
             let mut entry = Entry {
-                subject: message.subject,
-                headers: message.headers.unwrap_or_default(),
-                payload: message.payload,
+                message: crate::event::Message {
+                    subject: message.subject,
+                    headers: message.headers.unwrap_or_default(),
+                    payload: message.payload,
+                    seq: position.seq,
+                    time_ns: position.time_ns,
+                },
                 stream: stream.clone(),
-                seq: position.seq,
-                time_ns: position.time_ns,
                 delivered: position.delivered,
                 decoded: None,
             };

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use tracing::Instrument;
 
 use crate::error::{Error, Kind, Result};
-use crate::event::{Entry, Event};
+use crate::event::{Event, Message};
 use crate::extract::Decode;
 use crate::handler::Call;
 
@@ -39,8 +39,8 @@ pub(crate) async fn background(task: impl Future<Output = Result<()>> + Send) ->
 }
 
 /// Decodes one item of a batch: this runs the `Deserialize` of a user's type.
-pub(crate) fn decode(decode: Decode, entry: &Entry) -> Result<Arc<dyn Any + Send + Sync>> {
-    guard(|| decode(entry))
+pub(crate) fn decode(decode: Decode, message: &Message) -> Result<Arc<dyn Any + Send + Sync>> {
+    guard(|| decode(message))
 }
 
 fn guard<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -3,7 +3,6 @@
 //! async-nats' own types hold times whose type depends on a feature that any other crate in the
 //! build may switch on; these do not.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::{Client, HeaderMap};
@@ -15,7 +14,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::client::Appended;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Entry, StreamId};
+use crate::event::Message;
 use crate::read::nanoseconds;
 
 const STREAM_NOT_FOUND: u64 = 10059;
@@ -249,7 +248,7 @@ impl RawMessage {
             .collect())
     }
 
-    pub(crate) fn entry(&self, stream: &StreamId) -> Result<Entry> {
+    pub(crate) fn read(&self) -> Result<Message> {
         let mut headers = HeaderMap::new();
         for (name, value) in self.headers()? {
             // What async-nats would refuse, or panic on, is no header anybody could have read.
@@ -260,15 +259,12 @@ impl RawMessage {
                 headers.append(name, value);
             }
         }
-        Ok(Entry {
+        Ok(Message {
             subject: self.message.subject.as_str().into(),
             headers,
             payload: self.payload()?,
-            stream: Arc::new(stream.clone()),
             seq: self.message.seq,
             time_ns: nanoseconds(parse_time(&self.message.time).map_err(Error::internal)?),
-            delivered: 0,
-            decoded: None,
         })
     }
 }

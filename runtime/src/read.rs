@@ -1,15 +1,14 @@
 //! Reading a stream without consuming it: its state, the last message of a subject, a range.
 
-use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::{Message, StatusCode};
+use async_nats::StatusCode;
 use futures_util::StreamExt;
 use serde_json::json;
 
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Entry, StreamId};
+use crate::event::Message;
 use crate::jetstream::{self, ConsumerInfo, RawMessage, StreamInfo};
 
 /// How many messages are asked for at once: an answer is one message each, and must fit into what
@@ -22,19 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Messages of a subject, in the stream's order.
 pub struct Range {
     /// The messages.
-    pub messages: Vec<Entry>,
+    pub messages: Vec<Message>,
     /// There are more than were asked for.
     pub more: bool,
 }
 
 impl StreamInfo {
-    /// Which life of the stream this is, for messages read with it.
-    pub fn id(&self) -> StreamId {
-        StreamId {
-            name: self.config.name.clone(),
-            created: self.created,
-            ack_floor: 0,
-        }
+    /// When this life of the stream began, in nanoseconds since 1970.
+    pub fn created_ns(&self) -> i64 {
+        nanoseconds(self.created)
     }
 }
 
@@ -60,7 +55,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Kind::Unavailable`] where JetStream does not answer.
-    pub async fn last(&self, stream: &StreamId, subject: &str) -> Result<Option<Entry>> {
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Message>> {
         self.get(stream, &json!({ "last_by_subj": subject })).await
     }
 
@@ -68,17 +63,29 @@ impl Client {
     ///
     /// # Errors
     /// [`Kind::Unavailable`] where JetStream does not answer.
-    pub async fn message(&self, stream: &StreamId, seq: u64) -> Result<Option<Entry>> {
+    pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<Message>> {
         self.get(stream, &json!({ "seq": seq })).await
     }
 
-    async fn get(&self, stream: &StreamId, body: &serde_json::Value) -> Result<Option<Entry>> {
-        let call = format!("STREAM.MSG.GET.{}", stream.name);
+    async fn get(&self, stream: &str, body: &serde_json::Value) -> Result<Option<Message>> {
+        let call = format!("STREAM.MSG.GET.{}", stream);
         match jetstream::call::<RawMessage>(self.nats(), &call, body).await {
-            Ok(raw) => raw.entry(stream).map(Some),
+            Ok(raw) => raw.read().map(Some),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Deletes every message of a stream with a lower sequence. Only what is settled may go.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn purge_below(&self, stream: &str, seq: u64) -> Result<()> {
+        let body = json!({ "seq": seq });
+        let call = format!("STREAM.PURGE.{stream}");
+        jetstream::call::<serde_json::Value>(self.nats(), &call, &body)
+            .await
+            .map(drop)
     }
 
     /// The messages of a subject from the sequence `from` on, at most `max`. It reads directly,
@@ -86,14 +93,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Kind::Unavailable`] where JetStream does not answer to the end.
-    pub async fn range(
-        &self,
-        stream: &StreamId,
-        subject: &str,
-        from: u64,
-        max: usize,
-    ) -> Result<Range> {
-        let stream = Arc::new(stream.clone());
+    pub async fn range(&self, stream: &str, subject: &str, from: u64, max: usize) -> Result<Range> {
         let mut range = Range {
             messages: Vec::new(),
             more: true,
@@ -115,13 +115,13 @@ impl Client {
     /// One request; true where more lies behind its answer.
     async fn page(
         &self,
-        stream: &Arc<StreamId>,
+        stream: &str,
         subject: &str,
         from: u64,
         batch: usize,
-        messages: &mut Vec<Entry>,
+        messages: &mut Vec<Message>,
     ) -> Result<bool> {
-        let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream.name));
+        let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream));
         let inbox = self.nats().new_inbox();
         // The shared inbox of requests takes one answer only; this has as many as there are messages.
         let mut answers = self
@@ -130,7 +130,7 @@ impl Client {
             .await
             .map_err(Error::from)?;
         let request = json!({ "batch": batch, "seq": from, "next_by_subj": subject });
-        let call = format!("$JS.API.DIRECT.GET.{}", stream.name);
+        let call = format!("$JS.API.DIRECT.GET.{}", stream);
         self.nats()
             .publish_with_reply(call, inbox, request.to_string().into())
             .await
@@ -141,7 +141,7 @@ impl Client {
                 .map_err(|_| away("was not answered to the end"))?
                 .ok_or_else(|| away("was cut off"))?;
             match answer.status {
-                None => messages.push(direct(stream, answer)?),
+                None => messages.push(direct(answer)?),
                 Some(StatusCode::NOT_FOUND) => return Ok(false),
                 // 204 ends a batch and says how much lies behind it.
                 Some(status) if status.as_u16() == 204 => {
@@ -162,30 +162,27 @@ impl Client {
 }
 
 /// A message as direct get sends it: its place stands in headers that the server appends.
-fn direct(stream: &Arc<StreamId>, message: Message) -> Result<Entry> {
+fn direct(answer: async_nats::Message) -> Result<Message> {
     let strange = || Error::internal("a direct get answered without its headers");
-    let subject = header(&message, "Nats-Subject")
+    let subject = header(&answer, "Nats-Subject")
         .ok_or_else(strange)?
         .to_owned();
-    let seq = header(&message, "Nats-Sequence")
+    let seq = header(&answer, "Nats-Sequence")
         .and_then(|seq| seq.parse().ok())
         .ok_or_else(strange)?;
-    let time = header(&message, "Nats-Time-Stamp").ok_or_else(strange)?;
+    let time = header(&answer, "Nats-Time-Stamp").ok_or_else(strange)?;
     let time = jetstream::parse_time(time).map_err(Error::internal)?;
-    Ok(Entry {
+    Ok(Message {
         subject: subject.into(),
-        headers: message.headers.unwrap_or_default(),
-        payload: message.payload,
-        stream: stream.clone(),
+        headers: answer.headers.unwrap_or_default(),
+        payload: answer.payload,
         seq,
         time_ns: nanoseconds(time),
-        delivered: 0,
-        decoded: None,
     })
 }
 
 /// The last one: the server appends, a publisher's own comes before.
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
     message
         .headers
         .as_ref()?
