@@ -28,6 +28,19 @@ pub struct Logged<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> From<&'a natsfn::Message> for Logged<'a> {
+    fn from(message: &'a natsfn::Message) -> Self {
+        let id = message.headers().get("Nats-Msg-Id");
+        Self {
+            subject: message.subject(),
+            message_id: id.map(|id| id.as_str()),
+            seq: message.seq(),
+            time_ns: message.time_ns(),
+            payload: message.payload(),
+        }
+    }
+}
+
 impl Logged<'_> {
     /// The message, or why it is a dead letter. `persist` stores and `history` shows by this one
     /// rule, so they never disagree about what a room holds.

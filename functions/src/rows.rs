@@ -99,6 +99,24 @@ pub async fn rows_of<'a>(
         .collect())
 }
 
+/// The sequence of the first row of an epoch, from the sequence `from` on, that was written at
+/// `since` or later, in ms since 1970.
+pub async fn first_since(
+    db: &impl ConnectionTrait,
+    epoch: i64,
+    from: i64,
+    since: i64,
+) -> Result<Option<i64>, DbErr> {
+    let row = Entity::find()
+        .filter(COLUMN.epoch.eq(epoch))
+        .filter(COLUMN.seq.gte(from))
+        .filter(COLUMN.created_at.gte(since))
+        .order_by(Column::Seq, Order::Asc)
+        .one(db)
+        .await?;
+    Ok(row.map(|row| row.seq))
+}
+
 /// A whole column of values as one parameter, which PostgreSQL turns into rows.
 pub(crate) fn unnest<T>(column: Vec<T>) -> Expr
 where

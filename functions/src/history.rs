@@ -1,0 +1,97 @@
+//! Serves a room's messages.
+
+use natsfn::{Client, Db, Error, Response, Result, State};
+
+use crate::app::App;
+use crate::merge::{Merged, merge, storable};
+use crate::question::Question;
+use crate::rows::{Page, Position, page, rows_of};
+use crate::tail::{Tail, tail};
+
+/// Room in an answer for its headers, in bytes.
+const HEADERS: usize = 512;
+
+/// Answers a page of a room: every message that was acknowledged before it was asked for, stored
+/// or not. Headers: `History-More`, and `History-Head`, up to where the room is known.
+///
+/// # Errors
+/// 503 where the log or the database is away, or too much waits to be stored; never an empty page
+/// in place of an error.
+pub async fn history(
+    State(app): State<App>,
+    client: Client,
+    db: Db,
+    question: Question,
+) -> Result<Response> {
+    let Question {
+        place,
+        page: asked,
+        limit,
+    } = question;
+    let Tail {
+        rows: waiting,
+        upto,
+        floor,
+    } = tail(&app.floor, &client, &db, &place).await?;
+    let stored = page(&db, place.realm, &place.room, asked, upto, limit + 1).await?;
+    let known = rows_of(&db, waiting.iter().map(|row| &row.message)).await?;
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let merged = merge(stored, storable(waiting, &known), asked, limit);
+    let merged = within(
+        merged,
+        asked,
+        client.nats().max_payload().saturating_sub(HEADERS),
+    )?;
+    let head = head(asked, &merged, upto, floor);
+    Ok(Response::json(&merged.rows)?
+        .with_header("History-More", merged.more)
+        .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
+}
+
+/// Up to where everything of the room is in the database or in the answer.
+fn head(asked: Page, merged: &Merged, upto: Position, floor: Position) -> Position {
+    match asked {
+        Page::Last => upto,
+        Page::After(_) if !merged.more => upto,
+        Page::After(_) => merged.rows.last().map_or(floor, |row| row.at.max(floor)),
+        Page::Before(_) => floor,
+    }
+}
+
+/// Ends a page early where it would not fit into a message: on its far side, so that the next
+/// question goes on from there.
+fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
+    let mut sizes = Vec::with_capacity(merged.rows.len());
+    for row in &merged.rows {
+        // A comma or a bracket each.
+        sizes.push(serde_json::to_vec(row)?.len() + 1);
+    }
+    let fitting = |sizes: &mut dyn Iterator<Item = &usize>| {
+        let mut total = 1;
+        sizes
+            .take_while(|size| {
+                total += **size;
+                total <= limit
+            })
+            .count()
+    };
+    let fits = match asked {
+        Page::After(_) => fitting(&mut sizes.iter()),
+        Page::Last | Page::Before(_) => fitting(&mut sizes.iter().rev()),
+    };
+    if fits == 0 && !merged.rows.is_empty() {
+        return Err(Error::internal(
+            "a single message does not fit into an answer",
+        ));
+    }
+    if fits < merged.rows.len() {
+        merged.more = true;
+        match asked {
+            Page::After(_) => merged.rows.truncate(fits),
+            Page::Last | Page::Before(_) => {
+                merged.rows.drain(..merged.rows.len() - fits);
+            }
+        }
+    }
+    Ok(merged)
+}

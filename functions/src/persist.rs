@@ -1,0 +1,70 @@
+//! Moves the log into the database.
+
+use natsfn::{Batch, Error, FromMessage, Kind, Message as LoggedMessage, Outcomes, Result, Tx};
+
+use crate::epoch::{epoch_of, save_floor};
+use crate::insert::{InsertError, Stored, insert_once};
+use crate::logged::Logged;
+use crate::message::Message;
+use crate::rows::{Position, Row};
+
+impl FromMessage for Message {
+    fn from_message(message: &LoggedMessage) -> Result<Self> {
+        Logged::from(message)
+            .message()
+            .map_err(|refusal| Error::bad_request(refusal.to_string()))
+    }
+}
+
+/// Stores each message once. Redelivery is normal: a row already there is success.
+///
+/// # Errors
+/// [`Kind::Halt`] where a message's place belongs to another one; the database's own.
+pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
+    let mut outcomes = Outcomes::new();
+    let Some(first) = messages.first() else {
+        return Ok(outcomes);
+    };
+    let stream = first.message().stream();
+    let epoch = epoch_of(&tx, &stream.name, stream.created_ns()).await?;
+    let rows: Vec<Row> = messages
+        .iter()
+        .map(|item| Row {
+            message: Message::clone(item),
+            at: Position {
+                epoch,
+                seq: item.seq().cast_signed(),
+            },
+        })
+        .collect();
+    for (item, stored) in messages
+        .iter()
+        .zip(insert_once(&tx, &rows).await.map_err(failed)?)
+    {
+        match stored {
+            Stored::Here => {}
+            Stored::Repeat(_) => outcomes.duplicate(item.message()),
+            Stored::Taken(at) => outcomes.fail(item.message(), taken(at)),
+        }
+    }
+    save_floor(&tx, epoch, stream.ack_floor.cast_signed()).await?;
+    Ok(outcomes)
+}
+
+fn taken(at: Position) -> Error {
+    Error::new(
+        Kind::Conflict,
+        format!(
+            "its uid and id stand for another message, at epoch {} seq {}",
+            at.epoch, at.seq
+        ),
+    )
+}
+
+fn failed(error: InsertError) -> Error {
+    match error {
+        InsertError::Clash(_) => Error::new(Kind::Halt, error.to_string()),
+        InsertError::Contended => Error::unavailable(error.to_string()),
+        InsertError::Db(error) => error.into(),
+    }
+}

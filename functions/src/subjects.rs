@@ -1,0 +1,34 @@
+//! The names on NATS: the log, its subjects, its consumer.
+
+use natsfn::Stream;
+
+use crate::config;
+use crate::room::{Realm, Room};
+
+/// The stream that is the write-ahead log.
+pub const LOG: &str = "CHAT_MESSAGES";
+
+/// The durable consumer that moves the log into the database: `persist`'s.
+pub const CONSUMER: &str = "persist";
+
+/// The largest message that `send` accepts, as it is stored, in bytes.
+pub const MAX_MESSAGE: usize = 15 * 1024;
+
+/// The largest message that the log takes, headers included, in bytes.
+const MAX_LOGGED: i32 = 16 * 1024;
+
+/// The log. Its subjects are two tokens, so a request such as `chat.send.general` never lands in
+/// it. What it has stored is heard live by everybody in the room.
+pub fn log(config: &config::Stream) -> Stream {
+    Stream::new(LOG, ["chat.{room}", "admin.{room}"])
+        .max_bytes(config.max_bytes)
+        .max_message_size(MAX_LOGGED)
+        .replicas(config.replicas)
+        .republish(">", "live.>")
+        .deny_delete()
+}
+
+/// Where a room's messages are logged.
+pub fn logged(realm: Realm, room: &Room) -> String {
+    format!("{realm}.{room}")
+}
