@@ -1,0 +1,119 @@
+//! The extractor `Db`: the service's database, without a transaction of the runtime's.
+
+use std::ops::Deref;
+
+use sea_orm::{
+    AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
+};
+
+use super::delegate::{connection, transactions};
+use super::patience::bounded;
+use crate::background::Background;
+use crate::error::{Error, Result};
+use crate::event::{Delivery, Reach, Request};
+use crate::extract::{FromEvent, Needs};
+
+/// The service's database: a pool, cheap to clone, for reading mostly. What is written through it
+/// is not part of the message's own transaction; [`Tx`](crate::Tx) is.
+///
+/// `&db` goes into sea-orm's calls. A statement that is not answered within 10 s is an error of
+/// kind [`Unavailable`](crate::Kind::Unavailable); the pool itself, to which it derefs, has no such
+/// limit. A test makes one with `Db::from(connection)`.
+#[derive(Clone, Debug)]
+pub struct Db(DatabaseConnection);
+
+impl From<DatabaseConnection> for Db {
+    fn from(connection: DatabaseConnection) -> Self {
+        Self(connection)
+    }
+}
+
+impl Deref for Db {
+    type Target = DatabaseConnection;
+
+    fn deref(&self) -> &DatabaseConnection {
+        &self.0
+    }
+}
+
+impl Db {
+    fn backend(&self) -> DbBackend {
+        sea_orm::ConnectionTrait::get_database_backend(&self.0)
+    }
+
+    #[expect(
+        clippy::unused_async,
+        reason = "the same shape as a transaction's, which can be gone"
+    )]
+    async fn held(&self) -> Result<&DatabaseConnection, DbErr> {
+        Ok(&self.0)
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "the same shape as a transaction's, which takes note"
+    )]
+    fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+        outcome
+    }
+
+    /// On SQLite a transaction takes the writer's place at once, unless it is read-only: one that
+    /// read first and then wants to write is refused where another has written meanwhile.
+    async fn start(&self, mut options: TransactionOptions) -> Result<DatabaseTransaction, DbErr> {
+        if options.access_mode != Some(AccessMode::ReadOnly) {
+            options
+                .sqlite_transaction_mode
+                .get_or_insert(SqliteTransactionMode::Immediate);
+        }
+        bounded(self.0.begin_with_options(options)).await
+    }
+}
+
+connection!(Db);
+transactions!(Db => DatabaseTransaction);
+
+impl<S> FromEvent<Request, S> for Db {
+    fn from_event(request: &mut Request, _: &S) -> Result<Self> {
+        reached(&request.reach)
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.database = true;
+    }
+}
+
+impl<S> FromEvent<Delivery, S> for Db {
+    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
+        reached(&delivery.reach)
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.database = true;
+    }
+}
+
+fn reached(reach: &Reach) -> Result<Db> {
+    let db = reach
+        .database
+        .as_ref()
+        .and_then(|database| database.downcast_ref::<Db>());
+    db.cloned()
+        .ok_or_else(|| Error::internal("this function needs a Db, and there is no database here"))
+}
+
+impl Background {
+    /// The service's database.
+    ///
+    /// # Errors
+    /// The service has none.
+    pub fn db(&self) -> Result<Db> {
+        let db = self
+            .database
+            .as_ref()
+            .and_then(|database| database.downcast_ref::<Db>());
+        db.cloned().ok_or_else(|| {
+            Error::internal("the service has no database; add .database::<Migrator>()")
+        })
+    }
+}

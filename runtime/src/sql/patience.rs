@@ -1,0 +1,45 @@
+//! How long a statement is waited for.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+use crate::error::Error;
+
+/// Longer than the database's own limits (`pool.rs`), which know better what is wrong: this one is
+/// for a database that stands still, or a network that swallows packets. The kernel would need
+/// minutes to notice the latter, and never notices the former.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Waits for the database, but not for ever.
+pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done,
+        Err(_) => Err(io_error(
+            io::ErrorKind::TimedOut,
+            "the database did not answer within 10 s",
+        )),
+    }
+}
+
+/// An error of the connection. It is one of sqlx's, so that it is still known for what it is
+/// inside an error type that hides its `DbErr` (thiserror's `transparent` does).
+pub(super) fn io_error(kind: io::ErrorKind, text: &'static str) -> DbErr {
+    DbErr::Conn(RuntimeErr::SqlxError(Arc::new(sqlx::Error::Io(
+        io::Error::new(kind, text),
+    ))))
+}
+
+/// The runtime's own error for a statement of its own that failed. sqlx tries to connect until the
+/// time is over, and then knows no better reason than that.
+pub(super) fn down(error: DbErr) -> Error {
+    match error {
+        DbErr::ConnectionAcquire(_) => Error::unavailable(
+            "the database gave no connection within 3 s: is it up, and has it connections left?",
+        ),
+        error => error.into(),
+    }
+}

@@ -1,0 +1,280 @@
+//! The schema that this program knows: the runtime's own tables and the service's.
+
+use std::collections::HashSet;
+
+use sea_orm::sea_query::Query;
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, DynIden};
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
+
+use super::db::Db;
+use super::kind::{CANNOT_OPEN, is_missing_table, is_sqlite};
+
+/// The runtime's own migrations.
+pub(super) struct Own;
+
+impl MigratorTrait for Own {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(CreateInbox)]
+    }
+
+    fn migration_table_name() -> DynIden {
+        "natsfn_migrations".into()
+    }
+}
+
+/// A migration's name is for good: it stands in databases.
+struct CreateInbox;
+
+impl MigrationName for CreateInbox {
+    fn name(&self) -> &str {
+        "m0001_inbox"
+    }
+}
+
+#[sea_orm::prelude::async_trait::async_trait]
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait elides them, and async_trait takes only what is written alike"
+)]
+impl MigrationTrait for CreateInbox {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // The inbox's rows are nothing but their key; SQLite would otherwise store it twice.
+        let (id, without_rowid) = match manager.get_database_backend() {
+            DbBackend::Postgres => ("integer GENERATED ALWAYS AS IDENTITY", ""),
+            _ => ("integer", "WITHOUT ROWID"),
+        };
+        let lives = format!(
+            "CREATE TABLE natsfn_life (\
+             id {id} PRIMARY KEY, service text NOT NULL, function text NOT NULL, stream text NOT NULL, \
+             stream_created_ns bigint NOT NULL, UNIQUE (service, function, stream, stream_created_ns))"
+        );
+        let inbox = format!(
+            "CREATE TABLE natsfn_inbox (\
+             life integer NOT NULL, seq bigint NOT NULL, PRIMARY KEY (life, seq)) {without_rowid}"
+        );
+        manager.get_connection().execute_unprepared(&lives).await?;
+        manager.get_connection().execute_unprepared(&inbox).await?;
+        Ok(())
+    }
+
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        manager
+            .get_connection()
+            .execute_unprepared("DROP TABLE natsfn_inbox")
+            .await?;
+        manager
+            .get_connection()
+            .execute_unprepared("DROP TABLE natsfn_life")
+            .await?;
+        Ok(())
+    }
+}
+
+/// Names of migrations, by the tables in which a database keeps those that it has.
+pub(super) struct Known(Vec<(DynIden, Vec<String>)>);
+
+impl Known {
+    pub(super) fn of<M: MigratorTrait>() -> Self {
+        Self(vec![names::<Own>(), names::<M>()])
+    }
+
+    /// What is wrong with the database's schema, and the cure; None where nothing is.
+    pub(super) async fn problem(&self, db: &Db, service: &str) -> Result<Option<String>, DbErr> {
+        let difference = match self.difference(&**db).await {
+            Err(error) if is_sqlite(&error, CANNOT_OPEN) => {
+                return Ok(Some(format!(
+                    "the database's file cannot be opened; run `{service} setup`, which makes it"
+                )));
+            }
+            difference => difference?,
+        };
+        if let Some(newer) = difference.newer() {
+            return Ok(Some(newer));
+        }
+        let missing = difference.missing;
+        Ok((!missing.is_empty()).then(|| {
+            let (n, names) = (missing.len(), missing.join(", "));
+            let migrations = if n == 1 { "1 migration is" } else { &format!("{n} migrations are") };
+            format!(
+                "the database's schema is older than this program: {migrations} missing ({names}); run `{service} setup`"
+            )
+        }))
+    }
+
+    /// Compares with what a database has.
+    pub(super) async fn difference(&self, db: &impl ConnectionTrait) -> Result<Difference, DbErr> {
+        let mut difference = Difference::default();
+        for (table, known) in &self.0 {
+            let applied = applied(db, table.clone()).await?;
+            difference.missing.extend(
+                known
+                    .iter()
+                    .filter(|name| !applied.contains(*name))
+                    .cloned(),
+            );
+            difference
+                .unknown
+                .extend(applied.into_iter().filter(|name| !known.contains(name)));
+        }
+        difference.unknown.sort();
+        Ok(difference)
+    }
+}
+
+/// How a database's schema differs from the one that this program knows.
+#[derive(Default)]
+pub(super) struct Difference {
+    missing: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Difference {
+    /// The sentence for a database that has more than this program knows.
+    pub(super) fn newer(&self) -> Option<String> {
+        (!self.unknown.is_empty()).then(|| {
+            format!(
+                "the database's schema is newer than this program: it has {} which this program does not know; \
+                 start the newer program",
+                self.unknown.join(", ")
+            )
+        })
+    }
+}
+
+fn names<M: MigratorTrait>() -> (DynIden, Vec<String>) {
+    let names = M::migrations()
+        .iter()
+        .map(|migration| migration.name().to_owned())
+        .collect();
+    (M::migration_table_name(), names)
+}
+
+/// It only reads: a function's user need not be allowed to make tables.
+async fn applied(db: &impl ConnectionTrait, table: DynIden) -> Result<HashSet<String>, DbErr> {
+    let versions = Query::select().column("version").from(table).take();
+    match db.query_all(&versions).await {
+        Ok(rows) => rows
+            .iter()
+            .map(|row| row.try_get_by_index(0))
+            .collect::<Result<_, _>>(),
+        Err(error) if is_missing_table(&error) => Ok(HashSet::new()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::ConnectionTrait;
+    use sea_orm_migration::{MigrationTrait, MigratorTrait};
+
+    use super::Known;
+    use crate::effect::{Database, Schema};
+    use crate::error::Kind;
+    use crate::sql::SqlDatabase;
+    use crate::sql::migrate::migrate;
+    use crate::sql::scratch::{Effects, Network, Scratch, Sql, open};
+
+    /// The program after [`Effects`]'s.
+    struct Next;
+
+    impl MigratorTrait for Next {
+        fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+            let mut all = Effects::migrations();
+            all.push(Box::new(Sql(
+                "m0002_more",
+                &["CREATE TABLE more (id bigint)"],
+            )));
+            all
+        }
+    }
+
+    #[tokio::test]
+    async fn schema_that_this_program_knows_is_good_and_not_looked_at_again() {
+        for scratch in Scratch::each().await {
+            let database = scratch.open();
+            assert_eq!(database.schema().await.unwrap(), Schema::Known);
+            scratch
+                .connect()
+                .await
+                .execute_unprepared("DROP TABLE natsfn_migrations")
+                .await
+                .unwrap();
+            database.check().await.unwrap();
+            assert!(scratch.open().check().await.is_err());
+        }
+    }
+
+    #[tokio::test]
+    async fn older_schema_is_told_with_its_cure_and_found_good_after_it() {
+        for scratch in Scratch::each().await {
+            let database = SqlDatabase::open("shop", &scratch.url, Known::of::<Next>()).unwrap();
+            let why = "the database's schema is older than this program: 1 migration is missing (m0002_more); run `shop setup`";
+            assert_eq!(
+                database.schema().await.unwrap(),
+                Schema::Other(why.to_owned())
+            );
+            let error = database.check().await.unwrap_err();
+            assert_eq!((error.kind(), error.message()), (Kind::Unavailable, why));
+            migrate::<Next>(&scratch.url).await.unwrap();
+            database.check().await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn newer_schema_is_told_and_left_alone() {
+        for scratch in Scratch::each().await {
+            migrate::<Next>(&scratch.url).await.unwrap();
+            let why = "the database's schema is newer than this program: it has m0002_more which this program does not know; start the newer program";
+            assert_eq!(
+                scratch.open().schema().await.unwrap(),
+                Schema::Other(why.to_owned())
+            );
+            let error = migrate::<Effects>(&scratch.url)
+                .await
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(why), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_database_is_an_older_one_and_a_missing_file_is_not_made() {
+        for scratch in Scratch::each_empty().await {
+            let Schema::Other(why) = scratch.open().schema().await.unwrap() else {
+                panic!("it is empty")
+            };
+            assert!(why.contains("run `shop setup`"), "{why}");
+            if scratch.is_postgres() {
+                assert!(
+                    why.contains("2 migrations are missing (m0001_inbox, m0001_effects)"),
+                    "{why}"
+                );
+            }
+            assert!(
+                scratch.directory().is_none_or(|directory| directory
+                    .read_dir()
+                    .unwrap()
+                    .next()
+                    .is_none())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn database_that_is_down_is_no_other_schema() {
+        let [_, postgres] = Scratch::each().await;
+        let network = Network::before(&postgres).await;
+        network.cut();
+        let database = open(&network.url);
+        let error = database.schema().await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable);
+        assert!(
+            error
+                .message()
+                .starts_with("the database cannot be reached: "),
+            "{error}"
+        );
+        network.flow();
+        database.check().await.unwrap();
+    }
+}
