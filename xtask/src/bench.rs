@@ -1,0 +1,76 @@
+//! What the tests find in their environment: the tools, and one PostgreSQL for the whole run.
+
+use std::env;
+use std::ffi::OsString;
+use std::process::Command;
+
+use crate::Result;
+use crate::account::Account;
+use crate::cluster::Cluster;
+use crate::place::Place;
+use crate::server::Server;
+use crate::suite::Suite;
+use crate::tool::Tool;
+use crate::toolbox::POSTGRES;
+
+/// Set up before the first suite runs, so that a missing tool is known at once; gone when this is dropped.
+pub(crate) struct Bench {
+    variables: Vec<(&'static str, OsString)>,
+    // In this order: the server stops before its directory is removed.
+    _server: Option<Server>,
+    _place: Option<Place>,
+}
+
+impl Bench {
+    /// Provides what these suites need.
+    pub(crate) fn set_up(suites: &[&Suite]) -> Result<Self> {
+        let mut bench = Self {
+            variables: Vec::new(),
+            _server: None,
+            _place: None,
+        };
+        let mut tools: Vec<&Tool> = suites
+            .iter()
+            .flat_map(|suite| suite.needs)
+            .copied()
+            .collect();
+        tools.sort_by_key(|tool| tool.name);
+        tools.dedup_by_key(|tool| tool.name);
+        for tool in tools {
+            let program = tool.provide()?;
+            if tool.name == POSTGRES.name {
+                let account = Account::choose()?;
+                let place = Place::fresh(account, &program)?;
+                // The data are thrown away, so it need not wait for the disk; a crash of PostgreSQL itself loses nothing.
+                let settings = ["max_connections=200", "fsync=off", "full_page_writes=off"];
+                let cluster = Cluster::open(&place, account, false)?;
+                let server = Server::start(&place, cluster, account, 0, &settings)?;
+                bench
+                    .variables
+                    .push(("TEST_DATABASE_URL", server.url.clone().into()));
+                bench
+                    .variables
+                    .push((tool.variable, server.programs.clone().into()));
+                (bench._server, bench._place) = (Some(server), Some(place));
+            } else {
+                bench.variables.push((tool.variable, program.into()));
+            }
+        }
+        Ok(bench)
+    }
+
+    /// Gives a command what was set up, and nothing else of the kind: a test whose outcome depends on what
+    /// somebody has in their environment is a riddle.
+    pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        for (name, _) in env::vars_os() {
+            let name = name.to_string_lossy();
+            if ["NATS_", "CHAT_", "DATABASE_"]
+                .iter()
+                .any(|prefix| name.starts_with(prefix))
+            {
+                command.env_remove(&*name);
+            }
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)))
+    }
+}

@@ -1,0 +1,66 @@
+//! A database cluster: the files that a PostgreSQL server works on, and the password of its superuser.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use crate::Result;
+use crate::account::Account;
+use crate::place::Place;
+
+/// A cluster in a place.
+pub(crate) struct Cluster {
+    pub(crate) data: PathBuf,
+    pub(crate) password: String,
+}
+
+impl Cluster {
+    /// Makes the cluster unless it is there. One that `lasts` is on the disk when this returns.
+    pub(crate) fn open(place: &Place, account: Account, lasts: bool) -> Result<Self> {
+        let data = place.directory.join("data");
+        let password_file = place.directory.join("password");
+        if !data.exists() {
+            // Under another name until it is whole: a killed `initdb` leaves what looks like a cluster.
+            let aside = place.directory.join("data.aside");
+            for leftover in [fs::remove_dir_all(&aside), fs::remove_file(&password_file)] {
+                leftover.or_else(|error| match error.kind() {
+                    ErrorKind::NotFound => Ok(()),
+                    _ => Err(error),
+                })?;
+            }
+            write_password(&password_file)?;
+            account.own(&password_file)?;
+            let mut initdb = account.command(place.programs.join("initdb"));
+            initdb.args(["--username=postgres", "--auth=scram-sha-256"]);
+            initdb.args(["--encoding=UTF8", "--locale=C"]);
+            initdb.args((!lasts).then_some("--no-sync"));
+            initdb.arg("--pgdata").arg(&aside);
+            initdb.arg("--pwfile").arg(&password_file);
+            initdb.current_dir(&place.directory).stdin(Stdio::null());
+            let output = initdb.output()?;
+            if !output.status.success() {
+                let said = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("initdb failed:\n{said}").into());
+            }
+            fs::rename(&aside, &data)?;
+        }
+        let password = fs::read_to_string(&password_file)?;
+        Ok(Self { data, password })
+    }
+}
+
+/// A password that nobody guesses: everybody on the machine can reach the port.
+fn write_password(path: &Path) -> Result<()> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    let password: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)?;
+    Ok(file.write_all(password.as_bytes())?)
+}

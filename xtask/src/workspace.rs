@@ -1,0 +1,24 @@
+//! Where the workspace is, and the cargo that works on it.
+
+use std::env;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The root of the checkout.
+pub(crate) fn root() -> &'static Path {
+    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
+    xtask.parent().unwrap_or(xtask)
+}
+
+/// A directory below `target/`, which is all that this program writes to.
+pub(crate) fn target(directory: &str) -> PathBuf {
+    root().join("target").join(directory)
+}
+
+/// A cargo command: the cargo that runs this program, so that a chosen toolchain stays chosen.
+pub(crate) fn cargo(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(arguments);
+    cargo
+}
