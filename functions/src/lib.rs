@@ -35,7 +35,7 @@ use app::App;
 use config::Config;
 use history::history;
 use identity::Identity;
-use persist::persist;
+use persist::{persist, stored_up_to};
 use send::send;
 use trim::trim;
 
@@ -68,7 +68,10 @@ pub fn chat_service(app: App) -> Service<App> {
             history,
         )
         .consumer(
-            Consumer::new("persist", log).max_batch(1_000).natural_key(),
+            Consumer::new("persist", log)
+                .max_batch(1_000)
+                .natural_key()
+                .floor(stored_up_to),
             persist,
         )
         .task("persist", trim)

@@ -1,8 +1,11 @@
 //! Moves the log into the database.
 
-use natsfn::{Batch, Error, FromMessage, Kind, Message as LoggedMessage, Outcomes, Result, Tx};
+use natsfn::{
+    Background, Batch, Error, FromMessage, Kind, Message as LoggedMessage, Outcomes, Result,
+    StreamId, Tx,
+};
 
-use crate::epoch::{epoch_of, save_floor};
+use crate::epoch::{epoch_of, find_epoch, save_floor};
 use crate::insert::{InsertError, Stored, insert_once};
 use crate::logged::Logged;
 use crate::message::Message;
@@ -49,6 +52,15 @@ pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
     }
     save_floor(&tx, epoch, stream.ack_floor.cast_signed()).await?;
     Ok(outcomes)
+}
+
+/// Up to where the database has everything of a life of the log: what `setup` compares with.
+///
+/// # Errors
+/// The database's own.
+pub async fn stored_up_to(reach: Background, stream: StreamId) -> Result<u64> {
+    let epoch = find_epoch(&reach.db()?, &stream.name, stream.created_ns()).await?;
+    Ok(epoch.map_or(0, |epoch| epoch.floor.cast_unsigned()))
 }
 
 fn taken(at: Position) -> Error {

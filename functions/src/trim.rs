@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use natsfn::{Background, Kind, Result};
 
 use crate::app::App;
-use crate::epoch::find_epoch;
+use crate::epoch::{find_epoch, save_floor};
 use crate::rows::first_since;
 use crate::subjects::{CONSUMER, LOG};
 
@@ -42,11 +42,17 @@ async fn once(background: &Background, app: &App) -> Result<()> {
     if consumer.created < stream.created || stream.state.messages == 0 {
         return Ok(());
     }
+    let floor = consumer.ack_floor.stream_seq;
+    let Some(epoch) = find_epoch(&background.db()?, LOG, stream.created_ns()).await? else {
+        return Ok(());
+    };
+    // A batch notes the floor as it was before it; this notes where the last one left it.
+    save_floor(&background.db()?, epoch.id, floor.cast_signed()).await?;
     let first = stream.state.first_seq;
-    let stored_below = consumer.ack_floor.stream_seq + 1;
+    let stored_below = floor + 1;
     let below = match full(&stream.state, stream.config.max_bytes) {
         Some(below) => below,
-        None => old(background, app, stream.created_ns(), first)
+        None => old(background, app, epoch.id, first)
             .await?
             .unwrap_or(first),
     };
@@ -70,24 +76,12 @@ fn full(state: &natsfn::jetstream::StreamState, max_bytes: i64) -> Option<u64> {
 }
 
 /// The first sequence that was stored since the time before which the log need not go back.
-async fn old(
-    background: &Background,
-    app: &App,
-    created_ns: i64,
-    first: u64,
-) -> Result<Option<u64>> {
-    let db = background.db()?;
-    let Some(epoch) = find_epoch(&db, LOG, created_ns).await? else {
-        return Ok(None);
-    };
+async fn old(background: &Background, app: &App, epoch: i64, first: u64) -> Result<Option<u64>> {
     let keep = Duration::from_secs(u64::from(app.config.stream.keep_days) * 24 * 60 * 60);
     let since = SystemTime::now() - keep;
-    let since = since
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    let since = i64::try_from(since).unwrap_or(i64::MAX);
-    let seq = first_since(&db, epoch.id, first.cast_signed(), since).await?;
+    let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let seq = first_since(&background.db()?, epoch, first.cast_signed(), since).await?;
     Ok(seq.map(i64::cast_unsigned))
 }
 

@@ -1,12 +1,17 @@
 //! A function that a stream feeds: what it is.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 
+use crate::background::Background;
 use crate::error::{Error, Kind, Result};
+use crate::event::StreamId;
 use crate::jetstream::{ConsumerInfo, consumer_info};
 use crate::stream::Stream;
 use crate::template::Template;
@@ -25,6 +30,19 @@ pub struct Consumer {
     pub(crate) ack_wait: Duration,
     pub(crate) instances: usize,
     pub(crate) natural_key: bool,
+    pub(crate) floor: Option<Floor>,
+}
+
+/// Asks the service up to where its own store is complete.
+#[derive(Clone)]
+pub(crate) struct Floor(
+    Arc<dyn Fn(Background, StreamId) -> BoxFuture<'static, Result<u64>> + Send + Sync>,
+);
+
+impl std::fmt::Debug for Floor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Floor")
+    }
 }
 
 impl Consumer {
@@ -42,6 +60,7 @@ impl Consumer {
             ack_wait: Duration::from_secs(30),
             instances: 8,
             natural_key: false,
+            floor: None,
         }
     }
 
@@ -111,6 +130,23 @@ impl Consumer {
     #[must_use]
     pub fn natural_key(mut self) -> Self {
         self.natural_key = true;
+        self
+    }
+
+    /// Lets `setup` compare: `floor` tells up to which sequence of a stream's life the service's own
+    /// store is complete, 0 where it knows nothing of that life. Where that lies behind what the
+    /// consumer has acknowledged (a backup was restored, or another database stands behind the same
+    /// stream), `setup` makes the consumer again, so that what is still in the stream is handled
+    /// again.
+    #[must_use]
+    pub fn floor<F, Fut>(mut self, floor: F) -> Self
+    where
+        F: Fn(Background, StreamId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<u64>> + Send + 'static,
+    {
+        self.floor = Some(Floor(Arc::new(move |reach, stream| {
+            floor(reach, stream).boxed()
+        })));
         self
     }
 
@@ -203,8 +239,29 @@ impl Consumer {
         }
     }
 
+    /// Makes the durable consumer again where the service's own store lies behind it.
+    pub(crate) async fn catch_up(
+        &self,
+        reach: Background,
+        stream: StreamId,
+        consumer: &ConsumerInfo,
+    ) -> Result<()> {
+        let Some(Floor(floor)) = &self.floor else {
+            return Ok(());
+        };
+        let stored = floor(reach.clone(), stream).await?;
+        let acknowledged = consumer.ack_floor.stream_seq;
+        if stored >= acknowledged {
+            return Ok(());
+        }
+        tracing::warn!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
+        self.restart_at(reach.client().nats(), stored + 1)
+            .await
+            .map(drop)
+    }
+
     /// Deletes the durable consumer and makes it again from `start`.
-    pub(crate) async fn restart_at(&self, nats: &Client, start: u64) -> Result<ConsumerInfo> {
+    async fn restart_at(&self, nats: &Client, start: u64) -> Result<ConsumerInfo> {
         let stream = self.stream.name();
         let _: serde_json::Value = crate::jetstream::call(
             nats,

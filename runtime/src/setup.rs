@@ -2,10 +2,13 @@
 
 use async_nats::Client;
 use serde::Deserialize;
+use tokio::sync::watch;
 
+use crate::background::Background;
 use crate::dead_letter;
 use crate::error::Error;
-use crate::jetstream::call;
+use crate::event::StreamId;
+use crate::jetstream::{call, stream_info};
 use crate::run_error::RunError;
 use crate::service::{Definition, Function};
 use crate::template::{Template, overlap};
@@ -42,10 +45,36 @@ pub async fn setup(
             "checked"
         );
     }
+    let reach = reach(service, nats, database_url)?;
     for consumer in service.consumers() {
-        consumer.set_up(nats, None).await.map_err(wrong)?;
+        let info = consumer.set_up(nats, None).await.map_err(wrong)?;
+        let stream = stream_info(nats, consumer.stream.name())
+            .await
+            .map_err(wrong)?;
+        let stream = StreamId {
+            name: consumer.stream.name().to_owned(),
+            created: stream.created,
+            ack_floor: info.ack_floor.stream_seq,
+        };
+        consumer
+            .catch_up(reach.clone(), stream, &info)
+            .await
+            .map_err(wrong)?;
     }
     lint(service, nats).await
+}
+
+/// What a service is asked with about its own store.
+fn reach(service: &Definition, nats: &Client, url: Option<&str>) -> Result<Background, RunError> {
+    let database = match (&service.database, url) {
+        (Some(database), Some(url)) => Some(database.open(url)?.handle()),
+        _ => None,
+    };
+    Ok(Background {
+        client: crate::Client::new(nats.clone()),
+        database,
+        stop: watch::channel(false).1,
+    })
 }
 
 fn wrong(error: Error) -> RunError {

@@ -3,7 +3,6 @@
 /// A subject in which a token may be `{name}`, `*` or, as the last, `>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
-    text: String,
     subject: String,
     names: Vec<(usize, String)>,
 }
@@ -46,15 +45,9 @@ impl Template {
             }
         }
         Ok(Self {
-            text: text.to_owned(),
             subject: subject.join("."),
             names,
         })
-    }
-
-    /// As it was written: low in cardinality, so it names spans.
-    pub(crate) fn text(&self) -> &str {
-        &self.text
     }
 
     /// What is subscribed: `{name}` is `*`.
