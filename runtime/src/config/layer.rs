@@ -1,0 +1,138 @@
+//! Where values come from: a file, the environment, each beneath the next.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Tag, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+
+/// Layers of values, the later above the earlier.
+#[derive(Default)]
+pub(super) struct Layers {
+    merged: Figment,
+    origins: Vec<Origin>,
+}
+
+/// Where a layer's values come from.
+pub(super) enum Origin {
+    File(PathBuf),
+    /// Variables that begin with a prefix; a key's name follows it.
+    Variables(String),
+    /// A single variable, whatever the key.
+    Variable(&'static str),
+}
+
+impl Layers {
+    /// Puts values above those that are there.
+    pub(super) fn add(&mut self, origin: Origin, values: Dict) {
+        let layer = Layer {
+            number: self.origins.len(),
+            values,
+        };
+        self.merged = std::mem::take(&mut self.merged).merge(layer);
+        self.origins.push(origin);
+    }
+
+    /// All values as one.
+    pub(super) fn values(&self) -> Dict {
+        // Merging cannot fail: each layer has been read already.
+        self.merged.extract().unwrap_or_default()
+    }
+
+    /// Where a value comes from; `None` where it stands nowhere.
+    pub(super) fn origin(&self, tag: Tag) -> Option<&Origin> {
+        let number: usize = self.merged.get_metadata(tag)?.name.parse().ok()?;
+        self.origins.get(number)
+    }
+}
+
+impl Origin {
+    /// For the person who has to mend the value of a key.
+    pub(super) fn of(&self, path: &[String]) -> String {
+        match self {
+            Self::File(file) => format!("in {}", file.display()),
+            Self::Variables(prefix) => format!("variable {}", variable_name(prefix, path)),
+            Self::Variable(name) => format!("variable {name}"),
+        }
+    }
+}
+
+/// The variable that sets a key.
+pub(super) fn variable_name(prefix: &str, path: &[String]) -> String {
+    format!("{prefix}{}", path.join("__").to_uppercase())
+}
+
+/// The values of a file of TOML.
+pub(super) fn file(path: &Path) -> Result<Dict, String> {
+    let text = fs::read_to_string(path).map_err(|error| {
+        format!(
+            "the configuration file {} cannot be read: {error}",
+            path.display()
+        )
+    })?;
+    Toml::from_str(&text).map_err(|error| {
+        format!(
+            "the configuration file {} is not TOML: {error}",
+            path.display()
+        )
+    })
+}
+
+/// The values of variables: `__` stands between the names of a key. A value stays the text that it
+/// is until something else is expected, so a password of digits is a password.
+pub(super) fn variables(
+    prefix: &str,
+    variables: Vec<(String, OsString)>,
+    mistakes: &mut Vec<String>,
+) -> Dict {
+    let mut values = Dict::new();
+    for (name, value) in variables {
+        let Ok(value) = value.into_string() else {
+            mistakes.push(format!("variable {name}: is not UTF-8"));
+            continue;
+        };
+        let key = name[prefix.len()..].to_lowercase();
+        let path: Vec<&str> = key.split("__").collect();
+        if path.iter().any(|part| part.is_empty()) || !insert(&mut values, &path, value) {
+            mistakes.push(format!("variable {name}: is no configuration key"));
+        }
+    }
+    values
+}
+
+/// Puts a value at its path; `false` where another value is in the way.
+fn insert(values: &mut Dict, path: &[&str], value: String) -> bool {
+    match path {
+        [] => false,
+        [last] => values
+            .insert((*last).to_owned(), Value::from(value))
+            .is_none(),
+        [first, rest @ ..] => {
+            let inner = values
+                .entry((*first).to_owned())
+                .or_insert_with(|| Dict::new().into());
+            match inner {
+                Value::Dict(_, inner) => insert(inner, rest, value),
+                _ => false,
+            }
+        }
+    }
+}
+
+/// One layer, as figment takes it: the number leads from a value back to its origin.
+struct Layer {
+    number: usize,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.number.to_string())
+    }
+
+    fn data(&self) -> figment::Result<Map<Profile, Dict>> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}

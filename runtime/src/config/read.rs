@@ -1,0 +1,351 @@
+//! Reads values as a type and finds every mistake, where serde stops at the first.
+
+use figment::error::{Actual, Error, Kind};
+use figment::value::{Dict, Tag, Value};
+use serde::de::DeserializeOwned;
+
+/// A key and what is wrong with it.
+#[derive(Debug)]
+pub(super) struct Mistake {
+    pub(super) path: Vec<String>,
+    pub(super) what: String,
+    /// Leads to the origin of the value; `None` where there is no value.
+    pub(super) tag: Option<Tag>,
+    /// How many substitutes have not been enough to find the next mistake.
+    tried: usize,
+}
+
+/// Reads all values. `is_text` tells the values that are texts only because their origin has
+/// nothing else, the environment: those may be numbers, flags and lists as well.
+pub(super) fn read<T: DeserializeOwned>(
+    values: Dict,
+    is_text: &dyn Fn(Tag) -> bool,
+) -> Result<T, Vec<Mistake>> {
+    let mut values = Value::from(values);
+    let mut mistakes: Vec<Mistake> = Vec::new();
+    loop {
+        let mut unknown = Vec::new();
+        let error = match attempt::<T>(&values, &mut unknown) {
+            Ok(value) => {
+                let mistakes = complete(mistakes, unknown, &mut values);
+                return if mistakes.is_empty() {
+                    Ok(value)
+                } else {
+                    Err(mistakes)
+                };
+            }
+            Err(error) => error,
+        };
+        let path = path_of(&error);
+        if interpret(find(&mut values, &path), is_text) {
+            continue;
+        }
+        let known = mistakes.iter().position(|mistake| mistake.path == path);
+        let known = known.unwrap_or_else(|| {
+            let tag = find(&mut values, &path).map(|value| value.tag());
+            mistakes.push(Mistake {
+                path,
+                what: describe(&error.kind),
+                tag,
+                tried: 0,
+            });
+            mistakes.len() - 1
+        });
+        // Where nothing fits, what comes after it stays unseen until this is mended.
+        if !repair::<T>(&mut values, &mut mistakes[known]) {
+            return Err(complete(mistakes, unknown, &mut values));
+        }
+    }
+}
+
+/// Adds the unknown keys.
+fn complete(
+    mut mistakes: Vec<Mistake>,
+    unknown: Vec<Vec<String>>,
+    values: &mut Value,
+) -> Vec<Mistake> {
+    for path in unknown {
+        if let Some(value) = find(values, &path) {
+            name_all(value, path, &mut mistakes);
+        }
+    }
+    // A section that is missing is said by what is missing in it.
+    let paths: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| mistake.path.clone())
+        .collect();
+    mistakes.retain(|one| !paths.iter().any(|path| is_below(path, &one.path)));
+    mistakes
+}
+
+/// A variable is known by its whole name, so what an unknown section holds is named one by one.
+fn name_all(value: &Value, path: Vec<String>, mistakes: &mut Vec<Mistake>) {
+    match value {
+        Value::Dict(_, inner) if !inner.is_empty() => {
+            for (key, value) in inner {
+                name_all(value, [path.as_slice(), &[key.clone()]].concat(), mistakes);
+            }
+        }
+        other => {
+            let what = "is no configuration key".to_owned();
+            mistakes.push(Mistake {
+                path,
+                what,
+                tag: Some(other.tag()),
+                tried: 0,
+            });
+        }
+    }
+}
+
+fn attempt<T: DeserializeOwned>(
+    values: &Value,
+    unknown: &mut Vec<Vec<String>>,
+) -> Result<T, Error> {
+    serde_ignored::deserialize(values, |path| {
+        // `?` stands for an Option or a newtype on the way.
+        let path = path.to_string();
+        unknown.push(
+            path.split('.')
+                .filter(|part| *part != "?")
+                .map(str::to_owned)
+                .collect(),
+        );
+    })
+}
+
+/// The key that an error is about. A missing one is reported at what should hold it.
+fn path_of(error: &Error) -> Vec<String> {
+    let mut path = error.path.clone();
+    if let Kind::MissingField(name) = &error.kind {
+        path.push(name.clone().into_owned());
+    }
+    path
+}
+
+/// Says what is wrong without repeating a value that may be a secret.
+fn describe(kind: &Kind) -> String {
+    match kind {
+        Kind::MissingField(_) => "is missing".to_owned(),
+        Kind::UnknownField(_, known) if known.is_empty() => "is no configuration key".to_owned(),
+        Kind::UnknownField(_, known) => {
+            format!("is no configuration key; there are: {}", known.join(", "))
+        }
+        Kind::InvalidType(found, expected) => {
+            let expected = match expected.as_str() {
+                "a string" => "a text",
+                "a boolean" => "true or false",
+                "f32" | "f64" => "a number",
+                number if number.starts_with(['i', 'u']) && number[1..].parse::<u8>().is_ok() => {
+                    "a whole number"
+                }
+                other => other,
+            };
+            format!("is {}, must be {expected}", name(found))
+        }
+        Kind::UnknownVariant(_, known) => format!("must be one of: {}", known.join(", ")),
+        other => other.to_string(),
+    }
+}
+
+fn name(found: &Actual) -> &'static str {
+    match found {
+        Actual::Bool(_) => "true or false",
+        Actual::Unsigned(_) | Actual::Signed(_) => "a whole number",
+        Actual::Float(_) => "a number",
+        Actual::Char(_) | Actual::Str(_) => "a text",
+        Actual::Seq => "a list",
+        Actual::Map => "a section",
+        _ => "something else",
+    }
+}
+
+/// Reads texts of the environment as what they look like; `false` where that changes nothing.
+fn interpret(value: Option<&mut Value>, is_text: &dyn Fn(Tag) -> bool) -> bool {
+    match value {
+        Some(value) => match value {
+            Value::String(tag, text) if is_text(*tag) => {
+                let Ok(read) = text.parse::<Value>();
+                if matches!(read, Value::String(..) | Value::Char(..)) {
+                    return false;
+                }
+                *value = retag(read, *tag);
+                true
+            }
+            Value::Dict(_, inner) => inner
+                .values_mut()
+                .fold(false, |any, value| interpret(Some(value), is_text) || any),
+            _ => false,
+        },
+        None => false,
+    }
+}
+
+fn retag(value: Value, tag: Tag) -> Value {
+    match value {
+        Value::Bool(_, value) => Value::Bool(tag, value),
+        Value::Num(_, value) => Value::Num(tag, value),
+        Value::Empty(_, value) => Value::Empty(tag, value),
+        Value::Dict(_, value) => Value::Dict(tag, value),
+        Value::Array(_, value) => Value::Array(tag, value),
+        other => other,
+    }
+}
+
+/// Makes a wrong or missing value acceptable, so that the other mistakes come to light: without it,
+/// or with the first substitute that serde takes.
+fn repair<T: DeserializeOwned>(values: &mut Value, mistake: &mut Mistake) -> bool {
+    let texts = ["", "1", "x", "127.0.0.1:1", "http://localhost"].map(|text| Some(text.into()));
+    let candidates = [None, Some(0.into()), Some(1.into()), Some(false.into())]
+        .into_iter()
+        .chain(texts)
+        .chain([
+            Some(Dict::new().into()),
+            Some(Value::from(Vec::<Value>::new())),
+        ]);
+    let path = &mistake.path;
+    for candidate in candidates.skip(mistake.tried) {
+        mistake.tried += 1;
+        let is_section = matches!(candidate, Some(Value::Dict(..)));
+        if !set(values, path, candidate) {
+            continue;
+        }
+        let Err(error) = attempt::<T>(values, &mut Vec::new()) else {
+            return true;
+        };
+        let wrong = path_of(&error);
+        let is_within = is_section && error.missing() && is_below(&wrong, path);
+        if is_within || !(wrong.starts_with(path) || path.starts_with(&wrong)) {
+            return true;
+        }
+    }
+    false
+}
+
+fn is_below(path: &[String], above: &[String]) -> bool {
+    path.len() > above.len() && path.starts_with(above)
+}
+
+fn find<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
+    path.iter().try_fold(value, |value, part| match value {
+        Value::Dict(_, inner) => inner.get_mut(part),
+        Value::Array(_, inner) => inner.get_mut(part.parse::<usize>().ok()?),
+        _ => None,
+    })
+}
+
+fn set(values: &mut Value, path: &[String], value: Option<Value>) -> bool {
+    let Some((last, above)) = path.split_last() else {
+        return false;
+    };
+    match (find(values, above), value) {
+        (Some(Value::Dict(_, inner)), Some(value)) => {
+            inner.insert(last.clone(), value);
+            true
+        }
+        (Some(Value::Dict(_, inner)), None) => inner.remove(last).is_some(),
+        (Some(Value::Array(_, inner)), value) => {
+            let place = last.parse().ok().and_then(|at: usize| inner.get_mut(at));
+            place
+                .zip(value)
+                .map(|(place, value)| *place = value)
+                .is_some()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use figment::providers::{Format, Toml};
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[allow(dead_code)]
+    struct Shop {
+        name: String,
+        port: u16,
+        address: std::net::SocketAddr,
+        #[serde(default)]
+        colours: Vec<String>,
+        limits: Limits,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code)]
+    struct Limits {
+        rate: f64,
+        burst: std::num::NonZeroU32,
+    }
+
+    fn mistakes(text: &str, environment: bool) -> Vec<(String, String)> {
+        let values: Dict = Toml::from_str(text).unwrap();
+        let mistakes = read::<Shop>(values, &|_| environment).unwrap_err();
+        mistakes
+            .into_iter()
+            .map(|mistake| (mistake.path.join("."), mistake.what))
+            .collect()
+    }
+
+    fn keys(text: &str, environment: bool) -> Vec<String> {
+        mistakes(text, environment)
+            .into_iter()
+            .map(|(key, _)| key)
+            .collect()
+    }
+
+    #[test]
+    fn every_mistake_is_found_at_once() {
+        let found = keys(
+            "port = 99999\ncolours = ['red', 3]\ncolor = 1\n[limits]\nrate = 'x'\nbrust = 1",
+            false,
+        );
+        for key in [
+            "port",
+            "colours.1",
+            "color",
+            "limits.rate",
+            "limits.brust",
+            "limits.burst",
+            "name",
+            "address",
+        ] {
+            assert!(found.contains(&key.to_owned()), "{key}: {found:?}");
+        }
+        assert_eq!(found.len(), 8, "{found:?}");
+    }
+
+    #[test]
+    fn missing_section_is_named_by_what_it_holds() {
+        assert_eq!(
+            keys("name = 'a'\nport = 1\naddress = '[::]:1'", false),
+            ["limits.rate", "limits.burst"]
+        );
+    }
+
+    #[test]
+    fn text_of_a_variable_becomes_what_is_expected() {
+        let text = "name = '0123'\nport = '80'\naddress = '[::]:1'\ncolours = '[a,b]'\n[limits]\nrate = '1.5'\nburst = '2'";
+        let shop: Shop = read(Toml::from_str(text).unwrap(), &|_| true).unwrap();
+        assert_eq!(
+            (shop.name.as_str(), shop.port, shop.limits.rate),
+            ("0123", 80, 1.5)
+        );
+        assert_eq!(shop.colours, ["a", "b"]);
+        assert_eq!(
+            keys(text, false),
+            ["colours", "limits.burst", "limits.rate", "port"]
+        );
+    }
+
+    #[test]
+    fn wrong_value_is_not_repeated() {
+        let found = mistakes("name = 4711", false);
+        assert!(
+            found.iter().all(|(_, what)| !what.contains("4711")),
+            "{found:?}"
+        );
+    }
+}

@@ -1,0 +1,113 @@
+//! The keys that every service's configuration has.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Login, NatsConfig, Secret};
+
+/// The runtime's own part of a configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// How to reach NATS.
+    pub nats: NatsConfig,
+    /// Where the service's database is.
+    pub database: Database,
+    /// Others who the commands log in as: `setup`, `dead` and `backend` by name, and whoever
+    /// `invoke --user` names.
+    pub credentials: BTreeMap<String, Login>,
+    /// How the log is written.
+    pub log: Log,
+    /// What `invoke` does where it is not told.
+    pub invoke: Invoke,
+}
+
+/// Where the service's database is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Database {
+    /// `postgres://user:password@host/name` or `sqlite://file?mode=rwc`. It may hold a password.
+    pub url: Option<Secret>,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// Lines for people, or JSON for machines.
+    pub format: LogFormat,
+}
+
+/// A form of the log.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+}
+
+/// What `invoke` does where it is not told.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Invoke {
+    /// Which of the `credentials` it takes without `--user`.
+    pub user: Option<String>,
+}
+
+impl RuntimeConfig {
+    /// The keys at the top that are the runtime's; the others are the service's own.
+    pub(super) const KEYS: [&'static str; 5] = ["nats", "database", "credentials", "log", "invoke"];
+
+    /// How to log in under a name of the credentials; the service's own way where there is none.
+    pub fn nats_as(&self, name: &str) -> NatsConfig {
+        self.credentials
+            .get(name)
+            .map_or_else(|| self.nats.clone(), |login| self.nats.login(login))
+    }
+
+    /// The database's address.
+    pub fn database_url(&self) -> Option<&str> {
+        self.database.url.as_ref().map(Secret::expose)
+    }
+
+    /// What is wrong although each value by itself is right.
+    pub(super) fn contradictions(&self) -> Vec<String> {
+        let mut logins = vec![("nats".to_owned(), self.nats.own_login())];
+        for (name, one) in &self.credentials {
+            logins.push((format!("credentials.{name}"), one.clone()));
+        }
+        let mut found: Vec<String> = logins
+            .iter()
+            .filter_map(|(key, login)| contradiction(key, login))
+            .collect();
+        if let Some(user) = &self.invoke.user
+            && !self.credentials.contains_key(user)
+        {
+            found.push(format!("invoke.user: there are no credentials.{user}"));
+        }
+        found
+    }
+}
+
+fn contradiction(key: &str, login: &Login) -> Option<String> {
+    match (
+        login.user.is_some(),
+        login.password.is_some(),
+        login.creds.is_some(),
+    ) {
+        (true, _, true) => Some(format!(
+            "{key}: has user and creds, and only one of them can log in"
+        )),
+        (true, false, _) => Some(format!(
+            "{key}.password: is missing, though {key}.user is given"
+        )),
+        (false, true, _) => Some(format!(
+            "{key}.user: is missing, though {key}.password is given"
+        )),
+        _ => None,
+    }
+}

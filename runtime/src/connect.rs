@@ -1,0 +1,185 @@
+//! The connection to NATS: made with patience, kept for good, its troubles told once a minute.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+
+use crate::config::{NatsConfig, Secret};
+use crate::run_error::RunError;
+
+/// How often a trouble that lasts is told.
+const TELL: Duration = Duration::from_secs(60);
+/// The longest pause between two attempts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Connects, and keeps trying while the server is away or refuses the login: it says so at once,
+/// and then once a minute. `name` is what the server shows of this connection.
+///
+/// # Errors
+/// Only what no patience helps with: an address that is none, a file of credentials that cannot be
+/// read.
+pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
+    let trouble = Trouble::default();
+    let mut attempts = 0;
+    loop {
+        match attempt(config, name).await? {
+            Ok(client) => return Ok(client),
+            Err(reason) => {
+                trouble.tell(|| format!("{reason}; trying again"));
+                attempts += 1;
+                tokio::time::sleep(pause(attempts)).await;
+            }
+        }
+    }
+}
+
+/// Connects, or says why not.
+///
+/// # Errors
+/// The server is away, it refuses the login, or the configuration is wrong.
+pub async fn connect_once(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
+    let reached = attempt(config, name).await?;
+    reached.map_err(|reason| {
+        RunError::new(format!(
+            "{reason}; does the server run, and is nats.url right?"
+        ))
+    })
+}
+
+/// An address without the password that it may hold.
+pub(crate) fn without_password(url: &str) -> String {
+    let parts = url.split(',').map(|url| match url.split_once("://") {
+        Some((scheme, rest)) => {
+            format!(
+                "{scheme}://{}",
+                rest.rsplit_once('@').map_or(rest, |(_, host)| host)
+            )
+        }
+        None => url
+            .rsplit_once('@')
+            .map_or(url, |(_, host)| host)
+            .to_owned(),
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// The outer error is final; the inner one may pass.
+async fn attempt(config: &NatsConfig, name: &str) -> Result<Result<Client, String>, RunError> {
+    let shown = without_password(&config.url);
+    let addresses: Vec<ServerAddr> = config
+        .url
+        .split(',')
+        .map(|url| url.trim().parse())
+        .collect::<Result<_, _>>()
+        .map_err(|_| {
+            RunError::misuse([format!(
+                "nats.url: {shown:?} is no address such as nats://localhost:4222"
+            )])
+        })?;
+    let connected = options(config, name).await?.connect(addresses).await;
+    Ok(connected.map_err(|error| format!("NATS at {shown} cannot be reached: {error}")))
+}
+
+async fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, RunError> {
+    let trouble = std::sync::Arc::new(Trouble::default());
+    let shown = without_password(&config.url);
+    let mut options = ConnectOptions::new()
+        .name(name)
+        .max_reconnects(None)
+        .reconnect_delay_callback(pause)
+        .event_callback(move |event| {
+            trouble.hear(&event, &shown);
+            std::future::ready(())
+        });
+    if let Some(prefix) = &config.inbox_prefix {
+        options = options.custom_inbox_prefix(prefix);
+    }
+    if let Some(file) = &config.creds {
+        options = options.credentials_file(file).await.map_err(|error| {
+            RunError::misuse([format!(
+                "nats.creds: {} cannot be read: {error}",
+                file.display()
+            )])
+        })?;
+    }
+    if let Some(user) = &config.user {
+        let password = config
+            .password
+            .as_ref()
+            .map(Secret::expose)
+            .unwrap_or_default();
+        options = options.user_and_password(user.clone(), password.to_owned());
+    }
+    Ok(options)
+}
+
+/// The pause before an attempt: longer each time, and random, so that not everybody comes at once.
+fn pause(attempts: usize) -> Duration {
+    if attempts == 0 {
+        return Duration::ZERO;
+    }
+    let doubled =
+        Duration::from_millis(50) * 2_u32.pow(u32::try_from(attempts).unwrap_or(8).min(8));
+    doubled
+        .min(LONGEST_PAUSE)
+        .mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+/// What is wrong at the moment, and when it was told last.
+#[derive(Default)]
+struct Trouble(Mutex<Option<Instant>>);
+
+impl Trouble {
+    fn tell(&self, what: impl FnOnce() -> String) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            tracing::warn!("{}", what());
+        }
+    }
+
+    fn hear(&self, event: &Event, shown: &str) {
+        match event {
+            Event::Connected => {
+                let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if told.take().is_some() {
+                    tracing::info!("connected to NATS at {shown} again");
+                }
+            }
+            Event::Disconnected => self.tell(|| format!("NATS at {shown} is away; trying again")),
+            Event::ClientError(error) => {
+                self.tell(|| format!("NATS at {shown} is away ({error}); trying again"));
+            }
+            Event::LameDuckMode => tracing::info!("NATS at {shown} is about to stop"),
+            Event::SlowConsumer(_) => {
+                tracing::warn!("messages were lost on the way in: this process does not keep up");
+            }
+            Event::ServerError(error) => tracing::warn!(%error, "NATS refuses something"),
+            Event::Draining | Event::Closed => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_in_an_address_is_not_shown() {
+        assert_eq!(
+            without_password("nats://a:b@c@host:1,d:e@host:2,nats://host"),
+            "nats://host:1,host:2,nats://host"
+        );
+    }
+
+    #[test]
+    fn pauses_grow_and_end_growing() {
+        assert_eq!(pause(0), Duration::ZERO);
+        for attempts in [1, 5, 50, usize::MAX] {
+            assert!(
+                pause(attempts) >= Duration::from_millis(50) && pause(attempts) <= LONGEST_PAUSE
+            );
+        }
+    }
+}
