@@ -1,0 +1,151 @@
+//! A nats-server child process for development and tests. It dies with this process, and comes
+//! back on the same ports when it dies alone.
+
+mod binary;
+mod config;
+mod keeper;
+mod launch;
+mod stale;
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+pub use config::{Ports, ServerConfig};
+pub use launch::Addresses;
+pub(crate) use launch::log_file;
+
+use crate::RunError;
+use keeper::{Keeper, Status, Wanted};
+
+/// How long a server may take for a clean end before it is killed.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// A nats-server that runs. Dropping it kills the server.
+pub struct Server {
+    keeper: Keeper,
+    thread: Option<JoinHandle<()>>,
+    addresses: Addresses,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts a server and waits until clients can connect.
+    ///
+    /// # Errors
+    /// There is no nats-server that is new enough, a port is in use, the directory cannot be
+    /// written, the configuration is wrong: each says what helps.
+    pub async fn start(config: ServerConfig) -> Result<Self, RunError> {
+        let data = config.data.clone();
+        let launcher = tokio::task::spawn_blocking(move || launch::Launcher::prepare(config))
+            .await
+            .map_err(RunError::from)??;
+        let (keeper, thread) = Keeper::start(launcher)?;
+        let thread = Some(thread);
+        match keeper
+            .reached(|status| matches!(status, Status::Ready(_) | Status::Failed(_)))
+            .await
+        {
+            Status::Ready(addresses) => Ok(Self {
+                keeper,
+                thread,
+                addresses,
+                data,
+            }),
+            Status::Failed(reason) => Err(RunError::new(reason)),
+            _ => Err(RunError::new(
+                "nats-server was not started: its keeper ended",
+            )),
+        }
+    }
+
+    /// Where the server listens. It does not change while this value lives.
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Where clients connect.
+    pub fn url(&self) -> &str {
+        &self.addresses.nats
+    }
+
+    /// The file that the server logs to.
+    pub fn log(&self) -> PathBuf {
+        log_file(&self.data)
+    }
+
+    /// The directory of streams, log and configuration.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// The process, if there is one at the moment.
+    pub fn pid(&self) -> Option<u32> {
+        self.keeper.pid()
+    }
+
+    /// Kills the process, as a crash does. It is started again; [`Server::ready`] waits for that.
+    pub fn kill(&self) {
+        self.keeper.replace(Signal::KILL);
+    }
+
+    /// Ends the process cleanly and waits until it is there again.
+    pub async fn restart(&self) {
+        self.keeper.replace(Signal::TERM);
+        self.ready().await;
+    }
+
+    /// Waits until clients can connect.
+    pub async fn ready(&self) {
+        self.keeper
+            .reached(|status| matches!(status, Status::Ready(_)))
+            .await;
+    }
+
+    /// Kills the process and keeps it down until [`Server::up`].
+    pub async fn down(&self) {
+        self.keeper.want(Wanted::Down, Signal::KILL);
+        self.keeper
+            .reached(|status| matches!(status, Status::Down))
+            .await;
+    }
+
+    /// Starts the process again after [`Server::down`] and waits until clients can connect.
+    pub async fn up(&self) {
+        self.keeper.want(Wanted::Up, Signal::CONT);
+        self.ready().await;
+    }
+
+    /// Lets the process stand still: connections stay open and nothing answers.
+    pub fn pause(&self) {
+        self.keeper.signal(Signal::STOP);
+    }
+
+    /// Lets the process go on after [`Server::pause`].
+    pub fn resume(&self) {
+        self.keeper.signal(Signal::CONT);
+    }
+
+    /// Ends the process cleanly, or kills it where that takes too long.
+    pub async fn stop(self) {
+        self.keeper.want(Wanted::End, Signal::TERM);
+        // One that stands still would not hear the first signal.
+        self.keeper.signal(Signal::CONT);
+        let ended = self
+            .keeper
+            .reached(|status| matches!(status, Status::Ended));
+        let _ = tokio::time::timeout(STOP_DEADLINE, ended).await;
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.keeper.want(Wanted::End, Signal::KILL);
+        if let Some(thread) = self.thread.take() {
+            // It only panics where there is nothing left to keep.
+            let _ = thread.join();
+        }
+    }
+}

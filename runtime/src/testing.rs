@@ -1,0 +1,54 @@
+//! What a test of a service needs: the service without a broker, or a nats-server of its own.
+
+mod local;
+
+use std::ops::Deref;
+
+use tempfile::TempDir;
+
+pub use local::{ErrorReply, Local, Outcome, local};
+
+use crate::server::{Server, ServerConfig};
+
+/// A nats-server for one test, with JetStream, on free ports, in a directory of its own. It ends
+/// and its directory goes when this is dropped.
+pub struct TestServer {
+    // The order is that of dropping: the process before its directory.
+    server: Server,
+    _directory: TempDir,
+}
+
+/// Starts a nats-server for a test.
+///
+/// # Panics
+/// It cannot be started; the message says what helps.
+pub async fn nats() -> TestServer {
+    nats_with(|config| config).await
+}
+
+/// Starts a nats-server for a test with a configuration or ports of its own.
+///
+/// # Panics
+/// As [`nats`].
+pub async fn nats_with(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> TestServer {
+    let start = async {
+        let directory = tempfile::tempdir()?;
+        let server = Server::start(configure(ServerConfig::new(directory.path()))).await?;
+        Ok::<_, crate::RunError>(TestServer {
+            server,
+            _directory: directory,
+        })
+    };
+    match start.await {
+        Ok(server) => server,
+        Err(error) => panic!("no nats-server for this test: {error}"),
+    }
+}
+
+impl Deref for TestServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
