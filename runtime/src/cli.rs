@@ -1,0 +1,178 @@
+//! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`.
+
+mod arguments;
+mod dead;
+mod deliver;
+mod dev;
+mod exit;
+mod invoke;
+mod make;
+mod serve;
+mod setup;
+mod stop;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+
+pub use dev::{DevDirectory, Plan};
+pub use exit::Exit;
+pub use make::{Make, MakeService};
+
+use crate::config::{self, Loaded, RuntimeConfig};
+use crate::{Definition, RunError, telemetry};
+use arguments::{Arguments, Command};
+
+/// Runs the command line for a service: a closure that makes one, or an `async fn` from a
+/// configuration to one.
+///
+/// The configuration is any type that serde can read. Its keys come from the file, `./<name>.toml`,
+/// and from variables, `<NAME>_...`, where the name is the service's, or the program's where the
+/// service is made from the configuration.
+pub fn main<K, M: MakeService<K>>(make: M) -> Exit {
+    App::new(make).run()
+}
+
+/// A program of one service: what [`main`] runs, with more to say about it.
+#[must_use = "an app does nothing until it is run"]
+pub struct App<C> {
+    make: Make<C>,
+    name: String,
+    version: String,
+    data: PathBuf,
+    plan: Box<dyn Fn(&DevDirectory) -> Result<Plan, RunError>>,
+}
+
+impl<C: DeserializeOwned> App<C> {
+    /// A program of the service that `make` makes.
+    pub fn new<K, M: MakeService<K, Config = C>>(make: M) -> Self {
+        let make = make.into_make();
+        let (name, version) = make.identity.clone().unwrap_or_else(|| {
+            (
+                program_name(),
+                format!("(natsfn {})", env!("CARGO_PKG_VERSION")),
+            )
+        });
+        Self {
+            make,
+            name,
+            version,
+            data: PathBuf::from(".natsfn"),
+            plan: Box::new(|dev| Ok(Plan::new(dev.server()))),
+        }
+    }
+
+    /// The name that the file and the variables of the configuration have, and its version.
+    pub fn name(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
+        self.name = name.into();
+        self.version = version.into();
+        self
+    }
+
+    /// Where `dev` keeps its data unless `--data` says otherwise: `.natsfn` by default.
+    pub fn data_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.data = directory.into();
+        self
+    }
+
+    /// What the service needs of `dev`: a configuration of nats-server with users, logins, more to
+    /// say in `dev.json`.
+    pub fn dev(mut self, plan: impl Fn(&DevDirectory) -> Result<Plan, RunError> + 'static) -> Self {
+        self.plan = Box::new(plan);
+        self
+    }
+
+    /// Does what the command line says.
+    pub fn run(self) -> Exit {
+        let arguments = match arguments::parse(&self.name, &self.version, &self.data) {
+            Ok(arguments) => arguments,
+            Err(exit) => return exit,
+        };
+        let name = self.name.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let ran = runtime.map_err(RunError::from).and_then(|runtime| {
+            let ran = runtime.block_on(self.execute(arguments));
+            // Work that a function has left behind does not keep the process.
+            runtime.shutdown_background();
+            ran
+        });
+        match ran {
+            Ok(exit) => exit,
+            Err(error) => {
+                for line in error.lines() {
+                    complain(format_args!("{name}: {line}"));
+                }
+                Exit::new(error.exit_code())
+            }
+        }
+    }
+
+    async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
+        let file = configuration_file(&self.name, &self.data, &arguments);
+        let loaded: Loaded<C> = config::load(&self.name, file.as_deref())?;
+        telemetry::init(loaded.runtime.log.format)?;
+        let definition = (self.make.make)(loaded.own).await?;
+        let job = Job {
+            definition,
+            config: loaded.runtime,
+            name: self.name,
+            data: self.data,
+        };
+        match arguments.command {
+            Command::Dev(dev) => dev::dev(job, dev, &*self.plan, &loaded.own_values).await,
+            Command::Serve { functions } => serve::serve(job, &functions).await,
+            Command::Setup => setup::setup(job).await,
+            Command::Dead(command) => dead::dead(job, command).await,
+            Command::Invoke(invoke) => invoke::invoke(job, invoke).await,
+        }
+    }
+}
+
+/// What a command works on.
+struct Job {
+    definition: Definition,
+    config: RuntimeConfig,
+    /// The program's name, for messages and files.
+    name: String,
+    /// Where `dev` keeps its data.
+    data: PathBuf,
+}
+
+/// The file that is named, else the one that lies here, else the one that `dev` wrote, which `dev`
+/// itself does not read.
+fn configuration_file(name: &str, data: &Path, arguments: &Arguments) -> Option<PathBuf> {
+    if let Some(file) = &arguments.config {
+        return Some(file.clone());
+    }
+    let file = format!("{name}.toml");
+    let of_dev = data.join(&file);
+    let is_dev = matches!(arguments.command, Command::Dev(_));
+    [Some(PathBuf::from(file)), Some(of_dev).filter(|_| !is_dev)]
+        .into_iter()
+        .flatten()
+        .find(|file| file.is_file())
+}
+
+fn program_name() -> String {
+    let program = std::env::args_os().next().map(PathBuf::from);
+    let stem = program.as_deref().and_then(Path::file_stem);
+    stem.map_or_else(
+        || "natsfn".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
+}
+
+/// A line for the person, or for the program that reads the output. One who has stopped reading is
+/// no reason to fail.
+fn say(line: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// A line about what went wrong.
+fn complain(line: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}

@@ -1,0 +1,105 @@
+//! The words of the command line.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use super::Exit;
+
+#[derive(Parser)]
+#[command(disable_help_subcommand = true)]
+pub(super) struct Arguments {
+    /// The configuration [default: ./NAME.toml, else the one that dev wrote]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Everything on one machine: nats-server, database, every function
+    Dev(Dev),
+    /// Serve the named functions, or all
+    Serve {
+        #[arg(value_name = "FUNCTION")]
+        functions: Vec<String>,
+    },
+    /// Make what this version needs: schema, streams, consumers
+    Setup,
+    /// The dead letters: messages that could not be handled
+    #[command(subcommand)]
+    Dead(Dead),
+    /// One request, or one message for a stream's function
+    Invoke(Invoke),
+}
+
+#[derive(Args)]
+pub(super) struct Dev {
+    /// Where the data lies
+    #[arg(long, value_name = "DIR")]
+    pub(super) data: Option<PathBuf>,
+    /// The port of the page; with 0 every port is a free one
+    #[arg(long, value_name = "N", default_value_t = 3000)]
+    pub(super) port: u16,
+    /// A function that is not served here, but by hand
+    #[arg(long, value_name = "FUNCTION")]
+    pub(super) without: Vec<String>,
+}
+
+#[derive(Subcommand)]
+pub(super) enum Dead {
+    /// One line for each
+    List,
+    /// Everything about one, as JSON
+    Show { id: u64 },
+    /// Publish again under the original subject
+    Replay {
+        #[arg(
+            value_name = "ID",
+            required_unless_present = "all",
+            conflicts_with = "all"
+        )]
+        ids: Vec<u64>,
+        /// Every dead letter of the service
+        #[arg(long)]
+        all: bool,
+    },
+    /// Delete for good
+    Drop {
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<u64>,
+    },
+}
+
+#[derive(Args)]
+pub(super) struct Invoke {
+    /// Whose credentials to take
+    #[arg(long, value_name = "NAME")]
+    pub(super) user: Option<String>,
+    /// A function, where its subject has no {...}, or a subject
+    #[arg(value_name = "FUNCTION|SUBJECT")]
+    pub(super) what: String,
+    /// What is sent; nothing by default
+    #[arg(value_name = "JSON")]
+    pub(super) json: Option<String>,
+}
+
+/// Reads the command line, or prints what clap has to say about it.
+pub(super) fn parse(name: &str, version: &str, data: &Path) -> Result<Arguments, Exit> {
+    let data = format!("Where the data lies [default: {}]", data.display());
+    let command = Arguments::command()
+        .name(name.to_owned())
+        .version(version.to_owned())
+        .mut_subcommand("dev", |dev| {
+            dev.mut_arg("data", |argument| argument.help(data))
+        });
+    let matches = command
+        .try_get_matches()
+        .and_then(|matches| Arguments::from_arg_matches(&matches));
+    matches.map_err(|error| {
+        // Whoever has stopped reading needs no help text.
+        let _ = error.print();
+        Exit::new(u8::try_from(error.exit_code()).unwrap_or(2))
+    })
+}

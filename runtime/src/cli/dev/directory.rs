@@ -1,0 +1,150 @@
+//! The data directory of `dev`: one run at a time, closed to others, with its secrets.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::files::write_private;
+use crate::RunError;
+use crate::config::Secret;
+use crate::server::{Ports, ServerConfig};
+
+const SECRETS: &str = "secrets.json";
+
+/// Where a run of `dev` keeps its data. While this lives, another run on it is refused.
+pub struct DevDirectory {
+    path: PathBuf,
+    ports: Ports,
+    page_port: u16,
+    _lock: File,
+}
+
+impl DevDirectory {
+    /// Makes the directory where it is missing, and takes it.
+    pub(super) fn open(path: &Path, ports: Ports, page_port: u16) -> Result<Self, RunError> {
+        let unwritable = |error: io::Error| {
+            let path = path.display();
+            RunError::new(format!(
+                "the data directory {path} cannot be written: {error}; choose another with --data"
+            ))
+        };
+        if !path.is_dir() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(unwritable)?;
+        }
+        let path_found = path.canonicalize().map_err(unwritable)?;
+        let lock_file = path_found.join("lock");
+        let mut options = File::options();
+        let mut lock = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(lock_file)
+            .map_err(unwritable)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut process = String::new();
+                let _ = lock.read_to_string(&mut process);
+                return Err(RunError::new(format!(
+                    "another dev uses {} (process {}): stop it, or choose another directory with --data",
+                    path.display(),
+                    process.trim()
+                )));
+            }
+            Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+        }
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .map_err(unwritable)?;
+        writeln!(lock, "{}", std::process::id()).map_err(unwritable)?;
+        let page_port = if page_port == 0 {
+            free_port()?
+        } else {
+            page_port
+        };
+        Ok(Self {
+            path: path_found,
+            ports,
+            page_port,
+            _lock: lock,
+        })
+    }
+
+    /// The directory, absolute.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The port that a page of the service is served on, or will be.
+    pub fn page_port(&self) -> u16 {
+        self.page_port
+    }
+
+    /// A nats-server with its data here and the ports that the command line asks for.
+    pub fn server(&self) -> ServerConfig {
+        ServerConfig::new(&self.path).ports(self.ports)
+    }
+
+    /// A random secret: a fresh one for each directory and name, the same at each run.
+    ///
+    /// # Errors
+    /// The directory cannot be read or written.
+    pub fn secret(&self, name: &str) -> Result<Secret, RunError> {
+        let file = self.path.join(SECRETS);
+        let failed = |error: &dyn std::fmt::Display| {
+            RunError::new(format!(
+                "the secrets in {} cannot be kept: {error}",
+                file.display()
+            ))
+        };
+        let mut secrets: BTreeMap<String, String> = match fs::read(&file) {
+            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|error| failed(&error))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(failed(&error)),
+        };
+        if let Some(secret) = secrets.get(name) {
+            return Ok(secret.as_str().into());
+        }
+        let secret = random().map_err(|error| failed(&error))?;
+        secrets.insert(name.to_owned(), secret.clone());
+        let bytes = serde_json::to_vec_pretty(&secrets)?;
+        write_private(&file, &bytes).map_err(|error| failed(&error))?;
+        Ok(secret.into())
+    }
+
+    /// The address of a SQLite database here.
+    pub(super) fn sqlite(&self, name: &str) -> String {
+        let file = self
+            .path
+            .join(format!("{name}.db"))
+            .to_string_lossy()
+            .into_owned();
+        // These end a path in a URL, or stand for something else.
+        let file = file
+            .replace('%', "%25")
+            .replace('?', "%3f")
+            .replace('#', "%23");
+        format!("sqlite://{file}?mode=rwc")
+    }
+}
+
+/// 128 random bits behind a letter: in a configuration file, digits alone would be a number.
+fn random() -> io::Result<String> {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes
+        .iter()
+        .fold("s".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+}
+
+fn free_port() -> Result<u16, RunError> {
+    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

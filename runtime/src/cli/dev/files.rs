@@ -1,0 +1,115 @@
+//! What `dev` writes for other programs: `dev.json` with the addresses, and the configuration with
+//! which another process joins.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use figment::value::Dict;
+use serde::Serialize;
+
+use super::toml::configuration;
+use super::{DevDirectory, Plan};
+use crate::RunError;
+use crate::config::RuntimeConfig;
+use crate::server::Server;
+
+/// The files of one data directory.
+pub(super) struct Files {
+    directory: PathBuf,
+    name: String,
+}
+
+/// Where everything is, as URLs; what is not there is left out.
+#[derive(Serialize)]
+pub(super) struct Addresses {
+    pub(super) nats: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) websocket: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) monitor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) database: Option<String>,
+}
+
+impl Addresses {
+    pub(super) fn new(server: &Server, config: &RuntimeConfig) -> Self {
+        let found = server.addresses().clone();
+        Self {
+            nats: found.nats,
+            websocket: found.websocket,
+            monitor: found.monitor,
+            database: config.database_url().map(str::to_owned),
+        }
+    }
+}
+
+impl Files {
+    pub(super) fn new(directory: &DevDirectory, name: &str) -> Self {
+        Self {
+            directory: directory.path().to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    pub(super) fn addresses(&self) -> PathBuf {
+        self.directory.join("dev.json")
+    }
+
+    pub(super) fn configuration(&self) -> PathBuf {
+        self.directory.join(format!("{}.toml", self.name))
+    }
+
+    pub(super) fn server_log(&self) -> PathBuf {
+        crate::server::log_file(&self.directory)
+    }
+
+    /// Writes both, `dev.json` last: when it is there, everything is.
+    pub(super) fn write(
+        &self,
+        addresses: &Addresses,
+        config: &RuntimeConfig,
+        plan: &Plan,
+        own_values: &Dict,
+    ) -> Result<(), RunError> {
+        let toml = configuration(&self.name, config, own_values);
+        let mut json = serde_json::to_value(addresses)?;
+        if let Some(object) = json.as_object_mut() {
+            object.extend(plan.details.clone());
+        }
+        let both = [
+            (self.configuration(), toml.into_bytes()),
+            (self.addresses(), serde_json::to_vec_pretty(&json)?),
+        ];
+        for (file, bytes) in both {
+            write_private(&file, &bytes).map_err(|error| {
+                RunError::new(format!("{} cannot be written: {error}", file.display()))
+            })?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove_addresses(&self) {
+        // Usually it is not there; and a run does not fail for one that stays.
+        let _ = fs::remove_file(self.addresses());
+    }
+}
+
+/// Writes a file that only its owner can read, whole or not at all.
+pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut aside = file.as_os_str().to_owned();
+    aside.push(".new");
+    let mut options = File::options();
+    let mut written = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&aside)?;
+    // The mode above counts for a file that is made now, not for one that was left behind.
+    written.set_permissions(Permissions::from_mode(0o600))?;
+    written.write_all(bytes)?;
+    written.sync_all()?;
+    fs::rename(aside, file)
+}

@@ -1,0 +1,98 @@
+//! What a service needs of `dev` beyond the usual.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use crate::config::{Login, Secret};
+use crate::server::ServerConfig;
+
+/// What a service needs of `dev`: a nats-server, and who logs in there.
+#[must_use]
+pub struct Plan {
+    pub(super) server: ServerConfig,
+    pub(super) login: Login,
+    pub(super) credentials: BTreeMap<String, Login>,
+    pub(super) invoke_user: Option<String>,
+    pub(super) details: Map<String, Value>,
+    commands: Vec<(String, String)>,
+}
+
+impl Plan {
+    /// A server that asks nobody for a login.
+    pub fn new(server: ServerConfig) -> Self {
+        Self {
+            server,
+            login: Login::default(),
+            credentials: BTreeMap::new(),
+            invoke_user: None,
+            details: Map::new(),
+            commands: Vec::new(),
+        }
+    }
+
+    /// How the functions log in.
+    pub fn login(mut self, login: Login) -> Self {
+        self.login = login;
+        self
+    }
+
+    /// How somebody else logs in: `setup` and `dead` are taken by these commands, `backend` by
+    /// `invoke` for a message, any by `invoke --user`.
+    pub fn credentials(mut self, name: impl Into<String>, login: Login) -> Self {
+        self.credentials.insert(name.into(), login);
+        self
+    }
+
+    /// Whose credentials `invoke` takes without `--user`.
+    pub fn invoke_as(mut self, name: impl Into<String>) -> Self {
+        self.invoke_user = Some(name.into());
+        self
+    }
+
+    /// One more key for `dev.json`. The file is readable by its owner only.
+    pub fn detail(mut self, key: impl Into<String>, value: Value) -> Self {
+        self.details.insert(key.into(), value);
+        self
+    }
+
+    /// A command to paste: the arguments of `nats`, run with the credentials of a name. Without
+    /// any, `nats micro ls` is shown.
+    pub fn command(mut self, credentials: impl Into<String>, arguments: impl Into<String>) -> Self {
+        self.commands.push((credentials.into(), arguments.into()));
+        self
+    }
+
+    /// The commands to paste, whole.
+    pub(super) fn commands(&self, url: &str) -> Vec<String> {
+        if self.commands.is_empty() {
+            return vec![format!(
+                "nats --server {} micro ls",
+                with_login(url, &self.login)
+            )];
+        }
+        self.commands
+            .iter()
+            .map(|(name, arguments)| {
+                let login = self.credentials.get(name).unwrap_or(&self.login);
+                format!("nats --server {} {arguments}", with_login(url, login))
+            })
+            .collect()
+    }
+}
+
+/// The address with user and password, and the option that makes the CLI hear its answers.
+fn with_login(url: &str, login: &Login) -> String {
+    let mut url = url.to_owned();
+    if let (Some(user), Some(password)) = (&login.user, &login.password) {
+        url = url.replacen(
+            "://",
+            &format!("://{user}:{}@", Secret::expose(password)),
+            1,
+        );
+    }
+    match &login.inbox_prefix {
+        Some(prefix) => format!("{url} --inbox-prefix {prefix}"),
+        None => url,
+    }
+}

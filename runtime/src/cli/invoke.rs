@@ -1,0 +1,113 @@
+//! `invoke`: one request and its answer, or one message and what becomes of it.
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+
+use super::arguments::Invoke;
+use super::deliver::{captures, deliver};
+use super::{Exit, Job, complain, say};
+use crate::config::NatsConfig;
+use crate::connect::connect_once;
+use crate::error_reply::check;
+use crate::service::Function;
+use crate::template::Template;
+use crate::{Definition, Kind, RunError};
+
+pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError> {
+    let subject = subject(&job.definition, &arguments.what)?;
+    let payload = Bytes::from(arguments.json.unwrap_or_default());
+    let user = arguments.user.as_deref();
+    let streams = job.definition.all_streams();
+    let captured = streams.into_iter().any(|stream| captures(stream, &subject));
+    if captured {
+        let nats = login(
+            &job,
+            user.or(Some("backend").filter(|name| knows(&job, name))),
+        )?;
+        deliver(&job, &nats, &subject, payload).await
+    } else {
+        let nats = login(&job, user.or(job.config.invoke.user.as_deref()))?;
+        request(&job, &nats, &subject, payload).await
+    }
+}
+
+async fn request(
+    job: &Job,
+    nats: &NatsConfig,
+    subject: &str,
+    payload: Bytes,
+) -> Result<Exit, RunError> {
+    let client = crate::Client::new(connect_once(nats, &format!("{} invoke", job.name)).await?);
+    let answer = client
+        .ask(subject, HeaderMap::new(), payload)
+        .await
+        .map_err(|error| {
+            let hint = if error.kind() == Kind::Unavailable {
+                "; does somebody serve it?"
+            } else {
+                ""
+            };
+            RunError::new(format!("{error}{hint}"))
+        })?;
+    say(String::from_utf8_lossy(&answer.payload));
+    match check(&answer) {
+        Ok(()) => Ok(Exit::SUCCESS),
+        Err(error) => {
+            complain(format_args!(
+                "{}: {} {error}",
+                job.name,
+                error.kind().code()
+            ));
+            Ok(Exit::FAILURE)
+        }
+    }
+}
+
+/// The subject of a function, or the subject itself.
+fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
+    let named = service
+        .functions
+        .iter()
+        .find(|function| function.name() == what);
+    let subjects = match named {
+        None => vec![what.to_owned()],
+        Some(Function::Endpoint(endpoint, _)) => vec![endpoint.subject.clone()],
+        Some(Function::Consumer(consumer, _)) => consumer.subjects(),
+    };
+    match subjects.as_slice() {
+        [subject] if !subject.contains(['{', '*', '>']) => {
+            Template::parse(subject).map_err(|problem| RunError::misuse([problem]))?;
+            Ok(subject.clone())
+        }
+        several => Err(RunError::misuse([match named {
+            None => format!("{what:?} is no subject that can be sent to: it has a wildcard"),
+            Some(_) => format!(
+                "{what} listens on {}; give a whole subject",
+                several.join(" and ")
+            ),
+        }])),
+    }
+}
+
+fn knows(job: &Job, name: &str) -> bool {
+    job.config.credentials.contains_key(name)
+}
+
+/// Whose connection it is: a name of the credentials, or the service's own.
+fn login(job: &Job, name: Option<&str>) -> Result<NatsConfig, RunError> {
+    match name {
+        None => Ok(job.config.nats.clone()),
+        Some(name) if knows(job, name) => Ok(job.config.nats_as(name)),
+        Some(name) => {
+            let known: Vec<&str> = job.config.credentials.keys().map(String::as_str).collect();
+            let known = if known.is_empty() {
+                "none".to_owned()
+            } else {
+                known.join(", ")
+            };
+            Err(RunError::misuse([format!(
+                "there are no credentials.{name}; there are: {known}"
+            )]))
+        }
+    }
+}

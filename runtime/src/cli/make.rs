@@ -1,0 +1,84 @@
+//! What can make a service.
+
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Definition, RunError, Service};
+
+/// What can make a service: a closure `|| Service`, or an `async fn` that takes a configuration and
+/// returns `Result<Service<S>, RunError>`.
+///
+/// It is implemented for both; nobody implements it by hand. `K` tells them apart, inferred.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not make a service",
+    label = "neither a closure that returns a Service nor an async fn from a configuration to one",
+    note = "a closure: `natsfn::main(|| Service::new(\"hello\", \"0.1.0\").endpoint(\"hello\", hello))`",
+    note = "a function: `async fn shop(config: Config) -> Result<Service<Shop>, RunError>`, where Config implements serde::Deserialize"
+)]
+pub trait MakeService<K> {
+    /// The configuration that it takes.
+    type Config: DeserializeOwned;
+
+    /// Forgets the types.
+    fn into_make(self) -> Make<Self::Config>;
+}
+
+/// Makes a service from a configuration, the service's types forgotten.
+pub struct Make<C> {
+    /// The service's name and version, where they are known without a configuration.
+    pub(super) identity: Option<(String, String)>,
+    #[allow(clippy::type_complexity)]
+    pub(super) make: Box<dyn FnOnce(C) -> LocalBoxFuture<'static, Result<Definition, RunError>>>,
+}
+
+/// The kind of a closure that makes a service.
+pub struct Plain<S>(std::marker::PhantomData<S>);
+
+/// The kind of a function from a configuration.
+pub struct Configured<C>(std::marker::PhantomData<C>);
+
+/// The configuration of a service that has no keys of its own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoKeys {}
+
+impl<F, S> MakeService<Plain<S>> for F
+where
+    F: FnOnce() -> Service<S>,
+    S: Clone + Send + Sync + 'static,
+{
+    type Config = NoKeys;
+
+    fn into_make(self) -> Make<NoKeys> {
+        let service = self();
+        let identity = (
+            service.definition.name.clone(),
+            service.definition.version.clone(),
+        );
+        let built = service.build();
+        Make {
+            identity: Some(identity),
+            make: Box::new(|_| std::future::ready(built).boxed_local()),
+        }
+    }
+}
+
+impl<F, C, Fut, S> MakeService<Configured<C>> for F
+where
+    F: FnOnce(C) -> Fut + 'static,
+    C: DeserializeOwned + 'static,
+    Fut: Future<Output = Result<Service<S>, RunError>> + 'static,
+    S: Clone + Send + Sync + 'static,
+{
+    type Config = C;
+
+    fn into_make(self) -> Make<C> {
+        let make = |config: C| async move { self(config).await?.build() }.boxed_local();
+        Make {
+            identity: None,
+            make: Box::new(make),
+        }
+    }
+}

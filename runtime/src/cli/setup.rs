@@ -1,0 +1,43 @@
+//! `setup`: what this version needs of server and database.
+
+use super::stop::Stop;
+use super::{Exit, Job, say};
+use crate::RunError;
+use crate::connect::connect;
+
+pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
+    let Job {
+        definition,
+        config,
+        name,
+        ..
+    } = job;
+    let set_up = async {
+        let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
+        crate::setup::setup(&definition, &nats, config.database_url()).await
+    };
+    tokio::select! {
+        set_up = set_up => set_up?,
+        () = Stop::listen()?.requested() => return Ok(Exit::FAILURE),
+    }
+    let streams: Vec<&str> = definition
+        .all_streams()
+        .iter()
+        .map(|stream| stream.name())
+        .collect();
+    let streams = if streams.is_empty() {
+        "no streams".to_owned()
+    } else {
+        streams.join(", ")
+    };
+    let database = if definition.database.is_some() {
+        ", and its schema"
+    } else {
+        ""
+    };
+    say(format_args!(
+        "{name} {} is set up: {streams}{database}",
+        definition.version()
+    ));
+    Ok(Exit::SUCCESS)
+}
