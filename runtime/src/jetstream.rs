@@ -123,7 +123,11 @@ pub(crate) async fn call<T: DeserializeOwned>(
     body: &(impl Serialize + Sync),
 ) -> Result<T> {
     let subject = format!("$JS.API.{call}");
-    let payload = serde_json::to_vec(body).map_err(Error::from)?;
+    let payload = match serde_json::to_vec(body).map_err(Error::from)? {
+        // Some calls take nothing, and that is not JSON's null.
+        null if null == b"null" => Vec::new(),
+        payload => payload,
+    };
     let request = async_nats::Request::new()
         .payload(payload.into())
         .timeout(Some(PATIENCE));
