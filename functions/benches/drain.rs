@@ -1,0 +1,184 @@
+//! How fast `persist` drains a backlog, beside the plain loop that everybody writes first: one
+//! message, one INSERT, one ack. Both in one run, on the same server and databases.
+//!
+//! `cargo xtask bench`; `DRAIN_MESSAGES` and `DRAIN_PLAIN` set how many.
+
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream;
+use chat::app::App;
+use chat::chat_service;
+use chat::config::Config;
+use chat::entity::messages;
+use chat::epoch::epoch_of;
+use chat::logged::Logged;
+use chat::subjects::{CONSUMER, LOG};
+use futures_util::{StreamExt, TryStreamExt};
+use natsfn::server::{Server, ServerConfig};
+use sea_orm::ActiveValue::Set;
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, EntityTrait, Statement,
+};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn number(name: &str, default: usize) -> usize {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    // `cargo test --benches` only asks whether it compiles.
+    if std::env::args().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let messages = number("DRAIN_MESSAGES", 100_000);
+    let plain = number("DRAIN_PLAIN", 5_000);
+    println!(
+        "{:<12} {:>14} {:>14} {:>8}",
+        "database", "persist /s", "one by one /s", "ratio"
+    );
+    let directory = tempfile::tempdir()?;
+    let sqlite = format!("sqlite://{}/chat.db?mode=rwc", directory.path().display());
+    run("SQLite", &sqlite, messages, plain).await?;
+    let server = std::env::var("BENCH_DATABASE_URL")
+        .map_err(|_| "BENCH_DATABASE_URL must name an empty database of a PostgreSQL")?;
+    run("PostgreSQL", &server, messages, plain).await
+}
+
+async fn run(name: &str, url: &str, messages: usize, plain: usize) -> Result<(), Failure> {
+    let data = tempfile::tempdir()?;
+    let server = Server::start(ServerConfig::new(data.path())).await?;
+    let nats = async_nats::connect(server.url()).await?;
+    let service = || chat_service(App::new(Config::default())).build();
+    natsfn::setup::setup(&service()?, &nats, Some(url)).await?;
+
+    fill(&nats, plain).await?;
+    let db = Database::connect(ConnectOptions::new(url)).await?;
+    let started = Instant::now();
+    one_by_one(&nats, &db, plain).await?;
+    let slow = plain as f64 / started.elapsed().as_secs_f64();
+
+    fill(&nats, messages).await?;
+    let started = Instant::now();
+    let running = natsfn::start(
+        service()?.only(&["persist".into()])?,
+        nats.clone(),
+        Some(url),
+    )
+    .await?;
+    drained(&nats).await?;
+    let fast = messages as f64 / started.elapsed().as_secs_f64();
+    running.stop(Duration::from_secs(10)).await;
+    let backend = db.get_database_backend();
+    let count = Statement::from_string(backend, "SELECT count(*) AS n FROM messages");
+    let row = db.query_one_raw(count).await?.ok_or("no count")?;
+    let stored: i64 = row.try_get("", "n")?;
+    if stored != i64::try_from(messages + plain)? {
+        return Err(format!("{stored} rows of {}", messages + plain).into());
+    }
+    println!("{name:<12} {fast:>14.0} {slow:>14.0} {:>8.1}", fast / slow);
+    Ok(())
+}
+
+/// Publishes messages as `send` writes them, many at once.
+async fn fill(nats: &async_nats::Client, n: usize) -> Result<(), Failure> {
+    let context = jetstream::new(nats.clone());
+    let run = nuid();
+    futures_util::stream::iter(0..n)
+        .map(|i| {
+            let (context, run) = (context.clone(), run.clone());
+            async move {
+                let room = ["general", "random", "help"][i % 3];
+                let payload = serde_json::json!({
+                    "id": format!("{run}-{i}"), "user": "Bench", "uid": "bench", "room": room,
+                    "text": format!("message {i}: what somebody says in a room, about so long"),
+                    "timestamp": 1_700_000_000_000_i64 + i as i64,
+                });
+                let ack = context
+                    .publish(format!("chat.{room}"), payload.to_string().into())
+                    .await?;
+                ack.await.map(drop).map_err(Failure::from)
+            }
+        })
+        .buffer_unordered(1_000)
+        .try_collect::<()>()
+        .await
+}
+
+fn nuid() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_nanos().to_string()
+}
+
+/// The plain loop, on the same consumer, so that both read from the same place.
+async fn one_by_one(
+    nats: &async_nats::Client,
+    db: &DatabaseConnection,
+    n: usize,
+) -> Result<(), Failure> {
+    let context = jetstream::new(nats.clone());
+    let created = natsfn::Client::new(nats.clone())
+        .stream_info(LOG)
+        .await
+        .map_err(plain)?
+        .created_ns();
+    let epoch = epoch_of(db, LOG, created).await?;
+    let consumer: jetstream::consumer::PullConsumer =
+        context.get_consumer_from_stream(CONSUMER, LOG).await?;
+    let mut deliveries = consumer
+        .stream()
+        .max_messages_per_batch(500)
+        .messages()
+        .await?
+        .take(n);
+    while let Some(message) = deliveries.next().await {
+        let message = message?;
+        let info = message.info()?;
+        let seq = info.stream_sequence;
+        let logged = Logged {
+            subject: &message.subject,
+            message_id: None,
+            seq,
+            time_ns: i64::MAX / 2,
+            payload: &message.payload,
+        };
+        let said = logged.message()?;
+        messages::Entity::insert(messages::ActiveModel {
+            epoch: Set(epoch),
+            seq: Set(seq.cast_signed()),
+            realm: Set(said.realm),
+            room: Set(said.room),
+            uid: Set(said.uid),
+            username: Set(said.user),
+            msg_id: Set(said.id),
+            text: Set(said.text),
+            timestamp: Set(said.timestamp),
+            created_at: Set(said.timestamp),
+        })
+        .exec_without_returning(db)
+        .await?;
+        message.ack().await?;
+    }
+    Ok(())
+}
+
+/// Returns when nothing is left to deliver or to acknowledge.
+async fn drained(nats: &async_nats::Client) -> Result<(), Failure> {
+    let client = natsfn::Client::new(nats.clone());
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    loop {
+        tick.tick().await;
+        let info = client.consumer_info(LOG, CONSUMER).await.map_err(plain)?;
+        if info.num_pending == 0 && info.num_ack_pending == 0 {
+            return Ok(());
+        }
+    }
+}
+
+fn plain(error: natsfn::Error) -> Failure {
+    error.to_string().into()
+}
