@@ -4,6 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use tokio::sync::watch;
 
 use crate::config::{NatsConfig, Secret};
 use crate::run_error::RunError;
@@ -23,7 +24,7 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError
     let trouble = Trouble::default();
     let mut attempts = 0;
     loop {
-        match attempt(config, name).await? {
+        match attempt(config, name, None).await? {
             Ok(client) => return Ok(client),
             Err(reason) => {
                 trouble.tell(|| format!("{reason}; trying again"));
@@ -39,12 +40,39 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError
 /// # Errors
 /// The server is away, it refuses the login, or the configuration is wrong.
 pub async fn connect_once(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
-    let reached = attempt(config, name).await?;
-    reached.map_err(|reason| {
-        RunError::new(format!(
-            "{reason}; does the server run, and is nats.url right?"
-        ))
-    })
+    attempt(config, name, None).await?.map_err(unreachable)
+}
+
+/// As [`connect_once`], and what the server refuses this user comes out of the receiver: NATS says
+/// so beside the request, which would only time out.
+#[cfg(feature = "cli")]
+pub(crate) async fn connect_as(
+    config: &NatsConfig,
+    name: &str,
+) -> Result<(Client, watch::Receiver<Option<String>>), RunError> {
+    let (refused, refusals) = watch::channel(None);
+    let reached = attempt(config, name, Some(refused)).await?;
+    Ok((reached.map_err(unreachable)?, refusals))
+}
+
+/// The outcome of work on such a connection, or what the server refuses.
+#[cfg(feature = "cli")]
+pub(crate) async fn unless_refused<T>(
+    refusals: &mut watch::Receiver<Option<String>>,
+    work: impl Future<Output = crate::Result<T>>,
+) -> Result<T, RunError> {
+    tokio::select! {
+        done = work => done.map_err(|error| RunError::new(error.to_string())),
+        Ok(refused) = refusals.wait_for(Option::is_some) => {
+            Err(RunError::new(refused.clone().unwrap_or_default()))
+        }
+    }
+}
+
+fn unreachable(reason: String) -> RunError {
+    RunError::new(format!(
+        "{reason}; does the server run, and is nats.url right?"
+    ))
 }
 
 /// An address without the password that it may hold.
@@ -65,7 +93,11 @@ pub(crate) fn without_password(url: &str) -> String {
 }
 
 /// The outer error is final; the inner one may pass.
-async fn attempt(config: &NatsConfig, name: &str) -> Result<Result<Client, String>, RunError> {
+async fn attempt(
+    config: &NatsConfig,
+    name: &str,
+    refused: Option<watch::Sender<Option<String>>>,
+) -> Result<Result<Client, String>, RunError> {
     let shown = without_password(&config.url);
     let addresses: Vec<ServerAddr> = config
         .url
@@ -77,11 +109,18 @@ async fn attempt(config: &NatsConfig, name: &str) -> Result<Result<Client, Strin
                 "nats.url: {shown:?} is no address such as nats://localhost:4222"
             )])
         })?;
-    let connected = options(config, name).await?.connect(addresses).await;
+    let connected = options(config, name, refused)
+        .await?
+        .connect(addresses)
+        .await;
     Ok(connected.map_err(|error| format!("NATS at {shown} cannot be reached: {error}")))
 }
 
-async fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, RunError> {
+async fn options(
+    config: &NatsConfig,
+    name: &str,
+    refused: Option<watch::Sender<Option<String>>>,
+) -> Result<ConnectOptions, RunError> {
     let trouble = std::sync::Arc::new(Trouble::default());
     let shown = without_password(&config.url);
     let mut options = ConnectOptions::new()
@@ -89,7 +128,12 @@ async fn options(config: &NatsConfig, name: &str) -> Result<ConnectOptions, RunE
         .max_reconnects(None)
         .reconnect_delay_callback(pause)
         .event_callback(move |event| {
-            trouble.hear(&event, &shown);
+            match (&refused, &event) {
+                (Some(refused), Event::ServerError(error)) => {
+                    refused.send_replace(Some(error.to_string()));
+                }
+                _ => trouble.hear(&event, &shown),
+            }
             std::future::ready(())
         });
     if let Some(prefix) = &config.inbox_prefix {

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{Exit, Job, say};
 use crate::config::NatsConfig;
-use crate::connect::connect_once;
+use crate::connect::{connect_as, connect_once, unless_refused};
 use crate::consumer::Consumer;
 use crate::dead_letter;
 use crate::jetstream::{consumer_info, stream_info};
@@ -30,7 +30,7 @@ pub(super) async fn deliver(
     payload: Bytes,
 ) -> Result<Exit, RunError> {
     let service = job.definition.name();
-    let client = connect_once(nats, &format!("{} invoke", job.name)).await?;
+    let (client, mut refusals) = connect_as(nats, &format!("{} invoke", job.name)).await?;
     // Who may publish may not see what becomes of it.
     let functions = connect_once(&job.config.nats, &format!("{} invoke", job.name)).await?;
     let dead = connect_once(&job.config.nats_as("dead"), &format!("{} invoke", job.name)).await?;
@@ -40,10 +40,9 @@ pub(super) async fn deliver(
         Err(error) => return Err(RunError::new(error.to_string())),
     };
     let id = format!("invoke-{}", nuid::next());
-    let appended = crate::Client::new(client)
-        .append(subject, Some(&id), HeaderMap::new(), payload)
-        .await
-        .map_err(|error| RunError::new(error.to_string()))?;
+    let client = crate::Client::new(client);
+    let append = client.append(subject, Some(&id), HeaderMap::new(), payload);
+    let appended = unless_refused(&mut refusals, append).await?;
     let streams = job.definition.all_streams();
     let stored = streams.iter().find(|stream| captures(stream, subject));
     let stored = stored.map_or("a stream", |stream| stream.name());

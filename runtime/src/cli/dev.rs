@@ -197,9 +197,12 @@ fn announce(service: &str, served: &[String], addresses: &Addresses, plan: &Plan
             say(format_args!("  {what:<14}{value}"));
         }
     }
-    say("to try it:");
+    say("To try it:");
     for command in plan.commands(&addresses.nats) {
         say(format_args!("  {command}"));
     }
-    say("Ctrl-C stops it");
+    for note in &plan.notes {
+        say(note);
+    }
+    say("Ctrl-C stops it.");
 }

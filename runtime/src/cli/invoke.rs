@@ -7,11 +7,11 @@ use super::arguments::Invoke;
 use super::deliver::{captures, deliver};
 use super::{Exit, Job, complain, say};
 use crate::config::NatsConfig;
-use crate::connect::connect_once;
+use crate::connect::{connect_as, unless_refused};
 use crate::error_reply::check;
 use crate::service::Function;
 use crate::template::Template;
-use crate::{Definition, Kind, RunError};
+use crate::{Definition, Error, Kind, RunError};
 
 pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError> {
     let subject = subject(&job.definition, &arguments.what)?;
@@ -37,18 +37,21 @@ async fn request(
     subject: &str,
     payload: Bytes,
 ) -> Result<Exit, RunError> {
-    let client = crate::Client::new(connect_once(nats, &format!("{} invoke", job.name)).await?);
-    let answer = client
-        .ask(subject, HeaderMap::new(), payload)
-        .await
-        .map_err(|error| {
-            let hint = if error.kind() == Kind::Unavailable {
-                "; does somebody serve it?"
-            } else {
-                ""
-            };
-            RunError::new(format!("{error}{hint}"))
-        })?;
+    let (client, mut refusals) = connect_as(nats, &format!("{} invoke", job.name)).await?;
+    let client = crate::Client::new(client);
+    let asked = async {
+        client
+            .ask(subject, HeaderMap::new(), payload)
+            .await
+            .map_err(|error| {
+                let hint = match error.kind() {
+                    Kind::Unavailable => "; does somebody serve it?",
+                    _ => "",
+                };
+                Error::new(error.kind(), format!("{error}{hint}"))
+            })
+    };
+    let answer = unless_refused(&mut refusals, asked).await?;
     say(String::from_utf8_lossy(&answer.payload));
     match check(&answer) {
         Ok(()) => Ok(Exit::SUCCESS),

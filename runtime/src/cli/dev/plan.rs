@@ -15,6 +15,7 @@ pub struct Plan {
     pub(super) credentials: BTreeMap<String, Login>,
     pub(super) invoke_user: Option<String>,
     pub(super) details: Map<String, Value>,
+    pub(super) notes: Vec<String>,
     commands: Vec<(String, String)>,
 }
 
@@ -27,6 +28,7 @@ impl Plan {
             credentials: BTreeMap::new(),
             invoke_user: None,
             details: Map::new(),
+            notes: Vec::new(),
             commands: Vec::new(),
         }
     }
@@ -60,6 +62,12 @@ impl Plan {
     /// any, `nats micro ls` is shown.
     pub fn command(mut self, credentials: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.commands.push((credentials.into(), arguments.into()));
+        self
+    }
+
+    /// A sentence for the person who has started it.
+    pub fn note(mut self, sentence: impl Into<String>) -> Self {
+        self.notes.push(sentence.into());
         self
     }
 
