@@ -70,14 +70,14 @@ impl Attempt {
                 if matches!(self.stats.state(), State::Halted(_)) {
                     return;
                 }
-                let error = match self.once(&entries).await {
-                    Ok(outcomes) => {
-                        if holds > 0 {
-                            self.stats.enter(State::Running);
-                            self.wake.notify_one();
-                        }
-                        return self.settle(settler, &entries, outcomes).await;
-                    }
+                let done = self.once(&entries).await;
+                let held = matches!(&done, Err(error) if error.kind().policy() == Policy::Hold);
+                if holds > 0 && !held {
+                    self.stats.enter(State::Running);
+                    self.wake.notify_one();
+                }
+                let error = match done {
+                    Ok(outcomes) => return self.settle(settler, &entries, outcomes).await,
                     Err(error) => error,
                 };
                 match error.kind().policy() {

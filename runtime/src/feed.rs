@@ -95,20 +95,17 @@ impl Feed {
     pub(crate) async fn run(self: Arc<Self>, stop: watch::Receiver<bool>) {
         let capacity = self.consumer.capacity(self.decode.is_none());
         let (queue, messages) = mpsc::channel(capacity);
-        let keep = self.clone();
-        let keeper = tokio::spawn(async move {
-            keep.settler
-                .in_progress
-                .keep(&keep.nats, keep.consumer.ack_wait)
-                .await;
-        });
-        let dispatcher = tokio::spawn(self.clone().dispatch(messages, stop.clone()));
-        self.read(queue, capacity, stop).await;
-        // Only a bug could make it panic; then what it held comes again after the ack wait.
-        if let Err(error) = dispatcher.await {
-            tracing::error!(%error, "the dispatcher of a consumer failed");
+        // One task, so that whoever aborts it ends all of it.
+        let work = async {
+            tokio::join!(
+                self.read(queue, capacity, stop.clone()),
+                self.dispatch(messages, stop.clone()),
+            );
+        };
+        tokio::select! {
+            () = work => {}
+            () = self.settler.in_progress.keep(&self.nats, self.consumer.ack_wait) => {}
         }
-        keeper.abort();
     }
 
     async fn read(
@@ -156,7 +153,7 @@ impl Feed {
                     }
                 },
                 () = self.wake.notified() => {}
-                _ = stop.changed() => {}
+                _ = stop.changed(), if !stopping => {}
             }
         }
     }
@@ -238,7 +235,7 @@ impl Feed {
     /// Takes what is there, decodes it while the batch before is in the function, and waits for a
     /// turn.
     async fn dispatch(
-        self: Arc<Self>,
+        &self,
         mut messages: mpsc::Receiver<Message>,
         mut stop: watch::Receiver<bool>,
     ) {
