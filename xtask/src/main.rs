@@ -9,6 +9,7 @@ mod dev;
 mod feature;
 mod fetch;
 mod go;
+mod measure;
 mod pip;
 mod place;
 mod postgres;
@@ -35,6 +36,7 @@ Usage: cargo xtask COMMAND
 
   dev [--release] [ARGS...]   everything on one machine: `chat dev ARGS` with a nats-server
   test [SUITE...]             the tests, or the named suites of them
+  bench [NAME...]             how fast it is, and what survives kills
   postgres [--port N]         a PostgreSQL for DATABASE_URL and for a plain `cargo test`
 
 `cargo xtask COMMAND --help` says more.";
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_ref().and_then(|command| command.to_str()) {
         Some("dev") => dev::dev(rest),
         Some("test") => test::test(&rest),
+        Some("bench") => measure::bench(&rest),
         Some("postgres") => postgres::postgres(&rest),
         Some("--help" | "-h" | "help") => {
             println!("{HELP}");

@@ -1,0 +1,53 @@
+//! `cargo xtask bench`: what is measured, in a release build, as ratios within one run.
+
+use std::ffi::OsString;
+
+use crate::account::Account;
+use crate::cluster::Cluster;
+use crate::place::Place;
+use crate::server::Server;
+use crate::toolbox::{NATS_SERVER, POSTGRES};
+use crate::{Result, asks_for_help, workspace};
+
+const HELP: &str = "\
+Measures, on a nats-server and a PostgreSQL of its own, both as durable as in production.
+
+Usage: cargo xtask bench [NAME...]
+
+  drain    how fast `persist` empties a backlog, beside a loop that stores one message at a time
+  ledger   20,000 messages while `persist` is killed 20 times and nats-server twice: what was lost
+
+Without names both.";
+
+const BENCHES: [&str; 2] = ["drain", "ledger"];
+
+/// Runs the named benchmarks.
+pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
+    if asks_for_help(arguments) {
+        println!("{HELP}");
+        return Ok(());
+    }
+    let names: Vec<&str> = arguments.iter().filter_map(|name| name.to_str()).collect();
+    if let Some(unknown) = names.iter().find(|name| !BENCHES.contains(name)) {
+        return Err(format!("no benchmark `{unknown}`\n\n{HELP}").into());
+    }
+    let chosen = BENCHES
+        .iter()
+        .filter(|name| names.is_empty() || names.contains(name));
+    let account = Account::choose()?;
+    let program = POSTGRES.provide()?;
+    let place = Place::fresh(account, &program)?;
+    let cluster = Cluster::open(&place, account, true)?;
+    let server = Server::start(&place, cluster, account, 0, &["max_connections=200"])?;
+    for name in chosen {
+        let mut cargo = workspace::cargo(["bench", "--package", "chat", "--bench", name]);
+        let status = cargo
+            .env("NATS_SERVER", NATS_SERVER.provide()?)
+            .env("BENCH_DATABASE_URL", &server.url)
+            .status()?;
+        if !status.success() {
+            return Err(format!("the benchmark `{name}` failed").into());
+        }
+    }
+    Ok(())
+}
