@@ -5,6 +5,7 @@ mod dead;
 mod deliver;
 mod dev;
 mod exit;
+mod host;
 mod invoke;
 mod make;
 mod serve;

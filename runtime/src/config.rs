@@ -14,6 +14,8 @@ mod load;
 #[cfg(feature = "cli")]
 mod read;
 #[cfg(feature = "cli")]
+mod repair;
+#[cfg(feature = "cli")]
 mod runtime;
 
 #[cfg(feature = "cli")]

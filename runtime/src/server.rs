@@ -15,7 +15,6 @@ use rustix::process::Signal;
 
 pub use config::{Ports, ServerConfig};
 pub use launch::Addresses;
-pub(crate) use launch::log_file;
 
 use crate::RunError;
 use keeper::{Keeper, Status, Wanted};
@@ -73,7 +72,7 @@ impl Server {
 
     /// The file that the server logs to.
     pub fn log(&self) -> PathBuf {
-        log_file(&self.data)
+        launch::log_file(&self.data)
     }
 
     /// The directory of streams, log and configuration.

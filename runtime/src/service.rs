@@ -26,7 +26,7 @@ pub struct Service<S = ()> {
 }
 
 /// A service whose types are forgotten: what the runtime runs.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Definition {
     pub(crate) name: String,
     pub(crate) version: String,
@@ -43,6 +43,7 @@ pub struct Definition {
 }
 
 /// A function: a name in discovery, and what calls it.
+#[derive(Clone)]
 pub(crate) enum Function {
     Endpoint(Endpoint, Call<Request>),
     Consumer(Box<Consumer>, Call<Delivery>),
@@ -58,6 +59,7 @@ impl Function {
 }
 
 /// Background work that runs and drains with a function.
+#[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) function: String,
     pub(crate) run: Arc<dyn Fn(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,

@@ -1,5 +1,6 @@
 //! `dev`: everything on one machine, in one process and a nats-server beside it.
 
+mod announce;
 mod directory;
 mod files;
 mod plan;
@@ -11,14 +12,14 @@ pub use directory::DevDirectory;
 pub use plan::Plan;
 
 use super::arguments::Dev;
-use super::serve::DRAIN;
+use super::host::Host;
 use super::stop::Stop;
-use super::{Exit, Job, say};
+use super::{Exit, Job};
 use crate::config::{Database, Invoke, NatsConfig, RuntimeConfig, Secret, variable};
-use crate::connect::{connect, without_password};
+use crate::connect::connect;
 use crate::server::{Ports, Server};
-use crate::{Definition, RunError, Running};
-use files::{Addresses, Files};
+use crate::{Definition, RunError};
+use files::Files;
 
 pub(super) async fn dev(
     job: Job,
@@ -26,107 +27,92 @@ pub(super) async fn dev(
     plan: &dyn Fn(&DevDirectory) -> Result<Plan, RunError>,
     own_values: &Dict,
 ) -> Result<Exit, RunError> {
-    let Job {
-        definition,
-        config,
-        name,
-        data,
-    } = job;
-    check_names(&definition, &arguments.without)?;
-    let stop = Stop::listen()?.requested();
-    tokio::pin!(stop);
+    check_names(&job.definition, &arguments.without)?;
+    let mut stop = std::pin::pin!(Stop::listen()?.requested());
     let ports = if arguments.port == 0 {
         Ports::default()
     } else {
         Ports::USUAL
     };
-    let path = arguments.data.unwrap_or(data);
-    let directory = DevDirectory::open(&path, ports, arguments.port)?;
-    let files = Files::new(&directory, &name);
+    let path = arguments.data.as_ref().unwrap_or(&job.data);
+    let directory = DevDirectory::open(path, ports, arguments.port)?;
+    let files = Files::new(&directory, &job.name);
     // A run that was killed has left it behind; what it says is wrong by now.
     files.remove_addresses();
     let plan = plan(&directory)?;
 
-    let version = definition.version().to_owned();
-    let database = definition
-        .database
-        .is_some()
-        .then(|| database_url(&directory, &name));
+    let service = format!("{} {}", job.name, job.definition.version());
     let up = async {
         let server = Server::start(plan.server.clone())
             .await
             .map_err(with_other_ports)?;
-        let config = configuration(config, &plan, &server, database);
-        let addresses = Addresses::new(&server, &config);
-        let (running, served) = start(definition, &config, &name, &arguments.without).await?;
-        files.write(&addresses, &config, &plan, own_values)?;
-        Ok::<_, RunError>((server, running, served, addresses))
+        let config = configuration(&job, &plan, &directory, &server);
+        let host = set_up(job, &config, &arguments.without).await?;
+        let running = host.start().await?;
+        files.write(&server, &config, &plan, own_values)?;
+        Ok::<_, RunError>((server, host, running, config))
     };
-    let (server, running, served, addresses) = tokio::select! {
+    let (server, host, running, config) = tokio::select! {
         up = up => up?,
         () = &mut stop => return Ok(Exit::SUCCESS),
     };
-    announce(
-        &format!("{name} {version}"),
-        &served,
-        &addresses,
-        &plan,
-        &files,
-    );
-    stop.await;
-    say("stopping");
-    running.stop(DRAIN).await;
+    announce::announce(&service, &host.definition, &config, &server, &plan, &files);
+    let served = host.serve(running, stop).await;
     server.stop().await;
     files.remove_addresses();
-    Ok(Exit::SUCCESS)
-}
-
-fn database_url(directory: &DevDirectory, name: &str) -> String {
-    let given = variable("DATABASE_URL").and_then(|url| url.into_string().ok());
-    given.unwrap_or_else(|| directory.sqlite(name))
+    served.map(|()| Exit::SUCCESS)
 }
 
 /// What the functions and the commands of this run are configured with.
 fn configuration(
-    given: RuntimeConfig,
+    job: &Job,
     plan: &Plan,
+    directory: &DevDirectory,
     server: &Server,
-    database: Option<String>,
 ) -> RuntimeConfig {
     let nats = NatsConfig {
         url: server.url().to_owned(),
         monitor: server.addresses().monitor.clone(),
         ..NatsConfig::default()
     };
+    let database = job.definition.database.as_ref().map(|_| {
+        let given = variable("DATABASE_URL").and_then(|url| url.into_string().ok());
+        given.unwrap_or_else(|| directory.sqlite(&job.name))
+    });
     RuntimeConfig {
         nats: nats.login(&plan.login),
         database: Database {
             url: database.map(Secret::from),
         },
         credentials: plan.credentials.clone(),
-        log: given.log,
+        log: job.config.log.clone(),
         invoke: Invoke {
             user: plan.invoke_user.clone(),
         },
     }
 }
 
-/// Sets up, and serves every function but those that are left out.
-async fn start(
-    definition: Definition,
-    config: &RuntimeConfig,
-    name: &str,
-    without: &[String],
-) -> Result<(Running, Vec<String>), RunError> {
-    let of_setup = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
-    crate::setup::setup(&definition, &of_setup, config.database_url()).await?;
-    let definition = leave_out(definition, without);
-    let served = definition.function_names().map(str::to_owned).collect();
-    let nats = connect(&config.nats, name).await?;
-    Ok((
-        crate::start(definition, nats, config.database_url()).await?,
-        served,
-    ))
+/// Sets up for all functions, and makes a host for those that are not left out.
+async fn set_up(job: Job, config: &RuntimeConfig, without: &[String]) -> Result<Host, RunError> {
+    let Job {
+        mut definition,
+        name,
+        ..
+    } = job;
+    let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
+    crate::setup::setup(&definition, &nats, config.database_url()).await?;
+    definition
+        .functions
+        .retain(|function| without.iter().all(|name| name != function.name()));
+    definition
+        .tasks
+        .retain(|task| !without.contains(&task.function));
+    Ok(Host {
+        definition,
+        nats: config.nats.clone(),
+        database_url: config.database_url().map(str::to_owned),
+        name,
+    })
 }
 
 fn check_names(definition: &Definition, names: &[String]) -> Result<(), RunError> {
@@ -147,16 +133,6 @@ fn check_names(definition: &Definition, names: &[String]) -> Result<(), RunError
     }
 }
 
-fn leave_out(mut definition: Definition, names: &[String]) -> Definition {
-    definition
-        .functions
-        .retain(|function| names.iter().all(|name| name != function.name()));
-    definition
-        .tasks
-        .retain(|task| !names.contains(&task.function));
-    definition
-}
-
 fn with_other_ports(error: RunError) -> RunError {
     let text = error.to_string();
     if text.contains("is in use") {
@@ -165,44 +141,4 @@ fn with_other_ports(error: RunError) -> RunError {
         ));
     }
     error
-}
-
-fn announce(service: &str, served: &[String], addresses: &Addresses, plan: &Plan, files: &Files) {
-    let served = if served.is_empty() {
-        "nothing".to_owned()
-    } else {
-        served.join(", ")
-    };
-    say(format_args!("{service} is ready and serves {served}"));
-    let lines = [
-        ("NATS", Some(addresses.nats.clone())),
-        ("WebSocket", addresses.websocket.clone()),
-        ("monitoring", addresses.monitor.clone()),
-        (
-            "database",
-            addresses.database.as_deref().map(without_password),
-        ),
-        (
-            "log of NATS",
-            Some(files.server_log().display().to_string()),
-        ),
-        ("addresses", Some(files.addresses().display().to_string())),
-        (
-            "configuration",
-            Some(files.configuration().display().to_string()),
-        ),
-    ];
-    for (what, value) in lines {
-        if let Some(value) = value {
-            say(format_args!("  {what:<14}{value}"));
-        }
-    }
-    say("To try it:");
-    for command in plan.commands(&addresses.nats) {
-        say(format_args!("  {command}"));
-    }
-    for note in &plan.notes {
-        say(note);
-    }
-    say("Ctrl-C stops it.");
 }

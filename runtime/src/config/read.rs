@@ -4,6 +4,8 @@ use figment::error::{Actual, Error, Kind};
 use figment::value::{Dict, Tag, Value};
 use serde::de::DeserializeOwned;
 
+use super::repair::{find, is_below, repair};
+
 /// A key and what is wrong with it.
 #[derive(Debug)]
 pub(super) struct Mistake {
@@ -12,7 +14,7 @@ pub(super) struct Mistake {
     /// Leads to the origin of the value; `None` where there is no value.
     pub(super) tag: Option<Tag>,
     /// How many substitutes have not been enough to find the next mistake.
-    tried: usize,
+    pub(super) tried: usize,
 }
 
 /// Reads all values. `is_text` tells the values that are texts only because their origin has
@@ -98,7 +100,7 @@ fn name_all(value: &Value, path: Vec<String>, mistakes: &mut Vec<Mistake>) {
     }
 }
 
-fn attempt<T: DeserializeOwned>(
+pub(super) fn attempt<T: DeserializeOwned>(
     values: &Value,
     unknown: &mut Vec<Vec<String>>,
 ) -> Result<T, Error> {
@@ -115,7 +117,7 @@ fn attempt<T: DeserializeOwned>(
 }
 
 /// The key that an error is about. A missing one is reported at what should hold it.
-fn path_of(error: &Error) -> Vec<String> {
+pub(super) fn path_of(error: &Error) -> Vec<String> {
     let mut path = error.path.clone();
     if let Kind::MissingField(name) = &error.kind {
         path.push(name.clone().into_owned());
@@ -189,69 +191,6 @@ fn retag(value: Value, tag: Tag) -> Value {
         Value::Dict(_, value) => Value::Dict(tag, value),
         Value::Array(_, value) => Value::Array(tag, value),
         other => other,
-    }
-}
-
-/// Makes a wrong or missing value acceptable, so that the other mistakes come to light: without it,
-/// or with the first substitute that serde takes.
-fn repair<T: DeserializeOwned>(values: &mut Value, mistake: &mut Mistake) -> bool {
-    let texts = ["", "1", "x", "127.0.0.1:1", "http://localhost"].map(|text| Some(text.into()));
-    let candidates = [None, Some(0.into()), Some(1.into()), Some(false.into())]
-        .into_iter()
-        .chain(texts)
-        .chain([
-            Some(Dict::new().into()),
-            Some(Value::from(Vec::<Value>::new())),
-        ]);
-    let path = &mistake.path;
-    for candidate in candidates.skip(mistake.tried) {
-        mistake.tried += 1;
-        let is_section = matches!(candidate, Some(Value::Dict(..)));
-        if !set(values, path, candidate) {
-            continue;
-        }
-        let Err(error) = attempt::<T>(values, &mut Vec::new()) else {
-            return true;
-        };
-        let wrong = path_of(&error);
-        let is_within = is_section && error.missing() && is_below(&wrong, path);
-        if is_within || !(wrong.starts_with(path) || path.starts_with(&wrong)) {
-            return true;
-        }
-    }
-    false
-}
-
-fn is_below(path: &[String], above: &[String]) -> bool {
-    path.len() > above.len() && path.starts_with(above)
-}
-
-fn find<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut Value> {
-    path.iter().try_fold(value, |value, part| match value {
-        Value::Dict(_, inner) => inner.get_mut(part),
-        Value::Array(_, inner) => inner.get_mut(part.parse::<usize>().ok()?),
-        _ => None,
-    })
-}
-
-fn set(values: &mut Value, path: &[String], value: Option<Value>) -> bool {
-    let Some((last, above)) = path.split_last() else {
-        return false;
-    };
-    match (find(values, above), value) {
-        (Some(Value::Dict(_, inner)), Some(value)) => {
-            inner.insert(last.clone(), value);
-            true
-        }
-        (Some(Value::Dict(_, inner)), None) => inner.remove(last).is_some(),
-        (Some(Value::Array(_, inner)), value) => {
-            let place = last.parse().ok().and_then(|at: usize| inner.get_mut(at));
-            place
-                .zip(value)
-                .map(|(place, value)| *place = value)
-                .is_some()
-        }
-        _ => false,
     }
 }
 

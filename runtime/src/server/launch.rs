@@ -34,7 +34,7 @@ pub(super) struct Launcher {
 }
 
 /// The file that a server with this directory logs to.
-pub(crate) fn log_file(data: &Path) -> PathBuf {
+pub(super) fn log_file(data: &Path) -> PathBuf {
     data.join("nats-server.log")
 }
 

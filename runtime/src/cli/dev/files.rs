@@ -7,7 +7,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use figment::value::Dict;
-use serde::Serialize;
 
 use super::toml::configuration;
 use super::{DevDirectory, Plan};
@@ -19,30 +18,6 @@ use crate::server::Server;
 pub(super) struct Files {
     directory: PathBuf,
     name: String,
-}
-
-/// Where everything is, as URLs; what is not there is left out.
-#[derive(Serialize)]
-pub(super) struct Addresses {
-    pub(super) nats: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) websocket: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) monitor: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) database: Option<String>,
-}
-
-impl Addresses {
-    pub(super) fn new(server: &Server, config: &RuntimeConfig) -> Self {
-        let found = server.addresses().clone();
-        Self {
-            nats: found.nats,
-            websocket: found.websocket,
-            monitor: found.monitor,
-            database: config.database_url().map(str::to_owned),
-        }
-    }
 }
 
 impl Files {
@@ -61,22 +36,25 @@ impl Files {
         self.directory.join(format!("{}.toml", self.name))
     }
 
-    pub(super) fn server_log(&self) -> PathBuf {
-        crate::server::log_file(&self.directory)
-    }
-
     /// Writes both, `dev.json` last: when it is there, everything is.
     pub(super) fn write(
         &self,
-        addresses: &Addresses,
+        server: &Server,
         config: &RuntimeConfig,
         plan: &Plan,
         own_values: &Dict,
     ) -> Result<(), RunError> {
         let toml = configuration(&self.name, config, own_values);
-        let mut json = serde_json::to_value(addresses)?;
-        if let Some(object) = json.as_object_mut() {
-            object.extend(plan.details.clone());
+        let found = server.addresses();
+        let addresses = [
+            ("nats", Some(found.nats.as_str())),
+            ("websocket", found.websocket.as_deref()),
+            ("monitor", found.monitor.as_deref()),
+            ("database", config.database_url()),
+        ];
+        let mut json = plan.details.clone();
+        for (key, url) in addresses {
+            json.extend(url.map(|url| (key.to_owned(), url.into())));
         }
         let both = [
             (self.configuration(), toml.into_bytes()),

@@ -1,0 +1,53 @@
+//! What `dev` tells the person who has started it.
+
+use super::super::say;
+use super::Plan;
+use super::files::Files;
+use crate::Definition;
+use crate::config::RuntimeConfig;
+use crate::connect::without_password;
+use crate::server::Server;
+
+/// Says what runs, where it is, and what to paste.
+pub(super) fn announce(
+    service: &str,
+    definition: &Definition,
+    config: &RuntimeConfig,
+    server: &Server,
+    plan: &Plan,
+    files: &Files,
+) {
+    let served: Vec<&str> = definition.function_names().collect();
+    let served = if served.is_empty() {
+        "nothing".to_owned()
+    } else {
+        served.join(", ")
+    };
+    say(format_args!("{service} is ready and serves {served}"));
+    let found = server.addresses();
+    let lines = [
+        ("NATS", Some(found.nats.clone())),
+        ("WebSocket", found.websocket.clone()),
+        ("monitoring", found.monitor.clone()),
+        ("database", config.database_url().map(without_password)),
+        ("log of NATS", Some(server.log().display().to_string())),
+        ("addresses", Some(files.addresses().display().to_string())),
+        (
+            "configuration",
+            Some(files.configuration().display().to_string()),
+        ),
+    ];
+    for (what, value) in lines {
+        if let Some(value) = value {
+            say(format_args!("  {what:<14}{value}"));
+        }
+    }
+    say("To try it:");
+    for command in plan.commands(&found.nats) {
+        say(format_args!("  {command}"));
+    }
+    for note in &plan.notes {
+        say(note);
+    }
+    say("Ctrl-C stops it.");
+}
