@@ -4,7 +4,9 @@ use figment::error::{Actual, Error, Kind};
 use figment::value::{Dict, Tag, Value};
 use serde::de::DeserializeOwned;
 
-use super::repair::{find, is_below, repair};
+use super::repair::{find, is_below, repair, set};
+
+const UNKNOWN: &str = "is no configuration key";
 
 /// A key and what is wrong with it.
 #[derive(Debug)]
@@ -42,6 +44,13 @@ pub(super) fn read<T: DeserializeOwned>(
         if interpret(find(&mut values, &path), is_text) {
             continue;
         }
+        if let Kind::UnknownField(..) = &error.kind
+            && let Some(value) = find(&mut values, &path)
+        {
+            name_all(value, &path, &describe(&error.kind), &mut mistakes);
+            set(&mut values, &path, None);
+            continue;
+        }
         let known = mistakes.iter().position(|mistake| mistake.path == path);
         let known = known.unwrap_or_else(|| {
             let tag = find(&mut values, &path).map(|value| value.tag());
@@ -68,7 +77,7 @@ fn complete(
 ) -> Vec<Mistake> {
     for path in unknown {
         if let Some(value) = find(values, &path) {
-            name_all(value, path, &mut mistakes);
+            name_all(value, &path, UNKNOWN, &mut mistakes);
         }
     }
     // A section that is missing is said by what is missing in it.
@@ -81,22 +90,24 @@ fn complete(
 }
 
 /// A variable is known by its whole name, so what an unknown section holds is named one by one.
-fn name_all(value: &Value, path: Vec<String>, mistakes: &mut Vec<Mistake>) {
+fn name_all(value: &Value, path: &[String], what: &str, mistakes: &mut Vec<Mistake>) {
     match value {
         Value::Dict(_, inner) if !inner.is_empty() => {
             for (key, value) in inner {
-                name_all(value, [path.as_slice(), &[key.clone()]].concat(), mistakes);
+                name_all(
+                    value,
+                    &[path, std::slice::from_ref(key)].concat(),
+                    what,
+                    mistakes,
+                );
             }
         }
-        other => {
-            let what = "is no configuration key".to_owned();
-            mistakes.push(Mistake {
-                path,
-                what,
-                tag: Some(other.tag()),
-                tried: 0,
-            });
-        }
+        other => mistakes.push(Mistake {
+            path: path.to_owned(),
+            what: what.to_owned(),
+            tag: Some(other.tag()),
+            tried: 0,
+        }),
     }
 }
 
@@ -129,9 +140,9 @@ pub(super) fn path_of(error: &Error) -> Vec<String> {
 fn describe(kind: &Kind) -> String {
     match kind {
         Kind::MissingField(_) => "is missing".to_owned(),
-        Kind::UnknownField(_, known) if known.is_empty() => "is no configuration key".to_owned(),
+        Kind::UnknownField(_, known) if known.is_empty() => UNKNOWN.to_owned(),
         Kind::UnknownField(_, known) => {
-            format!("is no configuration key; there are: {}", known.join(", "))
+            format!("{UNKNOWN}; there are: {}", known.join(", "))
         }
         Kind::InvalidType(found, expected) => {
             let expected = match expected.as_str() {

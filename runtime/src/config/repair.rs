@@ -47,7 +47,8 @@ pub(super) fn find<'a>(value: &'a mut Value, path: &[String]) -> Option<&'a mut 
     })
 }
 
-fn set(values: &mut Value, path: &[String], value: Option<Value>) -> bool {
+/// Puts a value in its place, or takes it out; `false` where that cannot be.
+pub(super) fn set(values: &mut Value, path: &[String], value: Option<Value>) -> bool {
     let Some((last, above)) = path.split_last() else {
         return false;
     };

@@ -1,0 +1,129 @@
+//! The configuration: what is wrong in a file is told all at once. Variables: see process.rs.
+
+use std::fs;
+
+use natsfn::RunError;
+use natsfn::config::{Loaded, LogFormat, load};
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+struct Shop {
+    currency: String,
+    #[serde(default)]
+    limits: Limits,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Limits {
+    orders: Option<u32>,
+}
+
+fn read(text: &str) -> Result<Loaded<Shop>, RunError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("shop.toml");
+    fs::write(&file, text).unwrap();
+    // No variable begins with this name.
+    load("natsfn-test-config", Some(&file))
+}
+
+#[test]
+fn file_gives_the_runtimes_keys_and_the_services_own() {
+    let loaded = read(
+        r#"
+        currency = "EUR"
+        limits.orders = 3
+        nats = { url = "nats://there:4222", user = "shop", password = "hush" }
+        database.url = "sqlite://shop.db"
+        credentials.setup = { user = "setup", password = "hush too", inbox_prefix = "_INBOX.s" }
+        log.format = "json"
+        "#,
+    )
+    .unwrap();
+
+    assert_eq!(
+        (loaded.own.currency.as_str(), loaded.own.limits.orders),
+        ("EUR", Some(3))
+    );
+    assert_eq!(loaded.runtime.log.format, LogFormat::Json);
+    assert_eq!(loaded.runtime.database_url(), Some("sqlite://shop.db"));
+    let setup = loaded.runtime.nats_as("setup");
+    assert_eq!(
+        (setup.url.as_str(), setup.user.as_deref()),
+        ("nats://there:4222", Some("setup"))
+    );
+    assert_eq!(loaded.runtime.nats_as("dead").user.as_deref(), Some("shop"));
+    assert!(!format!("{loaded:?}").contains("hush"), "{loaded:?}");
+}
+
+#[test]
+fn every_mistake_is_named_at_once_with_its_origin() {
+    let error = read(
+        r#"
+        curency = "EUR"
+        limits = { orders = "many", order = 1 }
+        nats = { url = 4222, adress = "x" }
+        log.format = "xml"
+        credentials.setup = { usr = "setup" }
+        "#,
+    )
+    .unwrap_err();
+
+    assert_eq!(error.exit_code(), 2);
+    let wrong = [
+        "curency:",
+        "currency: is missing",
+        "limits.orders:",
+        "limits.order:",
+        "nats.url:",
+        "nats.adress:",
+        "log.format:",
+        "credentials.setup.usr:",
+    ];
+    for key in wrong {
+        assert!(
+            error.lines().iter().any(|line| line.starts_with(key)),
+            "{key} in {error}"
+        );
+    }
+    assert_eq!(error.lines().len(), wrong.len(), "{error}");
+    let with_a_value = error
+        .lines()
+        .iter()
+        .filter(|line| !line.contains("missing"));
+    assert!(
+        with_a_value.clone().all(|line| line.contains("shop.toml")),
+        "{error}"
+    );
+}
+
+#[test]
+fn half_a_login_is_a_mistake() {
+    let error = read(
+        r#"
+        currency = "EUR"
+        nats.user = "shop"
+        credentials.setup.password = "hush"
+        credentials.dead = { user = "dead", password = "hush", creds = "dead.creds" }
+        invoke.user = "nobody"
+        "#,
+    )
+    .unwrap_err();
+
+    let keys = [
+        "nats.password",
+        "credentials.setup.user",
+        "credentials.dead",
+        "invoke.user",
+    ];
+    assert_eq!(error.lines().len(), keys.len(), "{error}");
+    for key in keys {
+        assert!(error.to_string().contains(key), "{key} in {error}");
+    }
+}
+
+#[test]
+fn file_that_is_not_there_is_named() {
+    let missing = std::path::Path::new("no/such/shop.toml");
+    let error = load::<Shop>("natsfn-test-config", Some(missing)).unwrap_err();
+    assert!(error.to_string().contains("no/such/shop.toml"), "{error}");
+}

@@ -1,0 +1,337 @@
+//! The command line as a person meets it: the README's hello as a process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use crate::world::{World, until, within};
+
+/// The program, in a directory of its own and with nothing of our environment that it might read.
+fn hello(directory: &Path, arguments: &[&str]) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/hello");
+    assert!(
+        program.is_file(),
+        "build it: cargo build --package natsfn --example hello"
+    );
+    let mut command = Command::new(program);
+    command
+        .args(arguments)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for name in ["NATS_URL", "NATS_CREDS", "DATABASE_URL", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// A program that goes on until it is told to stop.
+struct Lasting {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Lasting {
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// Reads on until a line holds the words.
+    async fn says(&mut self, words: &str) -> String {
+        within(async {
+            while let Some(line) = self.lines.next_line().await.unwrap() {
+                if line.contains(words) {
+                    return line;
+                }
+            }
+            panic!("it ended and never said {words:?}")
+        })
+        .await
+    }
+
+    async fn signal(&self, signal: &str) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(
+            Command::new("kill")
+                .args([signal, &pid])
+                .status()
+                .await
+                .unwrap()
+                .success()
+        );
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        within(self.child.wait()).await.unwrap().code()
+    }
+}
+
+async fn dev(directory: &Path) -> Lasting {
+    let mut dev = Lasting::spawn(hello(directory, &["dev", "--port", "0"]));
+    dev.says("is ready").await;
+    dev
+}
+
+fn addresses(directory: &Path) -> Value {
+    let text = std::fs::read(directory.join(".natsfn/dev.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+fn text(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+async fn output(mut command: Command) -> Output {
+    within(command.output()).await.unwrap()
+}
+
+#[tokio::test]
+async fn wrong_configuration_names_every_mistake_and_exits_2() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(
+        directory.path().join("hello.toml"),
+        "nats.url = 4222\ngreeting = 'hi'",
+    )
+    .unwrap();
+    let mut command = hello(directory.path(), &["dev"]);
+    command
+        .env("HELLO_LOG__FORMAT", "xml")
+        .env("HELLO_FOO__BAR", "1")
+        .env("HELLO_X__", "1");
+
+    let output = output(command).await;
+
+    let (_, stderr) = text(&output);
+    let wrong = [
+        "nats.url: is a whole number, must be a text (in hello.toml)",
+        "greeting: is no configuration key (in hello.toml)",
+        "log.format: must be one of: text, json (variable HELLO_LOG__FORMAT)",
+        "foo.bar: is no configuration key (variable HELLO_FOO__BAR)",
+        "variable HELLO_X__: is no configuration key",
+    ];
+    for sentence in wrong {
+        assert!(stderr.contains(sentence), "{sentence} in\n{stderr}");
+    }
+    assert_eq!(stderr.lines().count(), wrong.len(), "{stderr}");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        !directory.path().join(".natsfn").exists(),
+        "something was started"
+    );
+}
+
+#[tokio::test]
+async fn wrong_command_line_exits_2() {
+    let directory = tempfile::tempdir().unwrap();
+    let nats = "nats://127.0.0.1:1";
+    for arguments in [
+        &["serve", "nothing"][..],
+        &["dev", "--without", "nothing"],
+        &["dance"],
+        &[],
+    ] {
+        let mut command = hello(directory.path(), arguments);
+        command.env("HELLO_NATS__URL", nats);
+        let output = output(command).await;
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?}: {:?}",
+            text(&output)
+        );
+    }
+}
+
+#[tokio::test]
+async fn data_directory_is_used_by_one_dev_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = dev(directory.path()).await;
+
+    let second = output(hello(directory.path(), &["dev", "--port", "0"])).await;
+
+    let (_, stderr) = text(&second);
+    let process = first.child.id().unwrap().to_string();
+    assert!(
+        stderr.contains("another dev uses .natsfn") && stderr.contains(&process),
+        "{stderr}"
+    );
+    assert_eq!(second.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn data_directory_that_cannot_be_written_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+
+    let output = output(hello(
+        directory.path(),
+        &["dev", "--port", "0", "--data", "file/data"],
+    ))
+    .await;
+
+    let (_, stderr) = text(&output);
+    assert!(
+        stderr.contains("file/data cannot be written") && stderr.contains("--data"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn usual_port_in_use_is_named_with_the_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    // Where somebody else has it, it is in use as well.
+    let _taken = std::net::TcpListener::bind(("127.0.0.1", 4222));
+
+    let output = output(hello(directory.path(), &["dev"])).await;
+
+    let (_, stderr) = text(&output);
+    assert!(
+        stderr.contains("port 4222") && stderr.contains("--port 0"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn ctrl_c_stops_dev_with_exit_0() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut dev = dev(directory.path()).await;
+    let url = addresses(directory.path())["nats"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    dev.signal("-INT").await;
+
+    assert_eq!(dev.exit_code().await, Some(0));
+    assert!(
+        async_nats::connect(url).await.is_err(),
+        "nats-server is still there"
+    );
+    assert!(!directory.path().join(".natsfn/dev.json").exists());
+}
+
+#[tokio::test]
+async fn killed_dev_takes_nats_server_with_it_and_starts_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut first = dev(directory.path()).await;
+    let url = addresses(directory.path())["nats"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let client = async_nats::connect(&url).await.unwrap();
+
+    first.child.kill().await.unwrap();
+
+    until("nats-server is gone", async || {
+        async_nats::connect(&url).await.err()
+    })
+    .await;
+    drop(client);
+    dev(directory.path()).await;
+}
+
+#[tokio::test]
+async fn dev_answers_while_its_nats_server_is_killed() {
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = dev(directory.path()).await;
+    let url = addresses(directory.path())["nats"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let client = async_nats::connect(&url).await.unwrap();
+    let pid = std::fs::read_to_string(directory.path().join(".natsfn/nats-server.pid")).unwrap();
+
+    assert!(
+        Command::new("kill")
+            .args(["-KILL", pid.trim()])
+            .status()
+            .await
+            .unwrap()
+            .success()
+    );
+
+    let answer = until("it answers again", async || {
+        client.request("hello", "\"World\"".into()).await.ok()
+    })
+    .await;
+    assert_eq!(answer.payload, "\"Hello, World!\"");
+}
+
+#[tokio::test]
+async fn addresses_and_configuration_are_the_owners_and_another_process_joins_with_them() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = dev(directory.path()).await;
+    let data = directory.path().join(".natsfn");
+    for file in ["dev.json", "hello.toml"] {
+        let mode = std::fs::metadata(data.join(file))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = data.join("hello.toml").display().to_string();
+    let mut serve = Lasting::spawn(hello(
+        elsewhere.path(),
+        &["--config", &file, "serve", "hello"],
+    ));
+    serve.says("serves hello").await;
+    let answer = output(hello(
+        elsewhere.path(),
+        &["--config", &file, "invoke", "hello", "\"World\""],
+    ))
+    .await;
+
+    assert_eq!(text(&answer).0, "\"Hello, World!\"\n");
+    serve.signal("-TERM").await;
+    assert_eq!(serve.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn serve_waits_for_a_server_that_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    within(world.server.down()).await;
+    let mut command = hello(directory.path(), &["serve"]);
+    command
+        .env("HELLO_NATS__URL", world.server.url())
+        .stderr(Stdio::piped());
+    let mut serve = Lasting::spawn(command);
+    let mut complaints = BufReader::new(serve.child.stderr.take().unwrap()).lines();
+    let complaint = within(complaints.next_line()).await.unwrap().unwrap();
+    assert!(complaint.contains("cannot be reached"), "{complaint}");
+
+    within(world.server.up()).await;
+
+    serve.says("serves hello").await;
+}
+
+#[tokio::test]
+async fn invoke_exits_1_with_the_error_reply() {
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = dev(directory.path()).await;
+
+    let refused = output(hello(directory.path(), &["invoke", "hello", "no JSON"])).await;
+    let nobody = output(hello(directory.path(), &["invoke", "nobody"])).await;
+
+    let (stdout, stderr) = text(&refused);
+    let body: Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(
+        (refused.status.code(), &body["code"]),
+        (Some(1), &Value::from(400))
+    );
+    assert!(stderr.contains("400"), "{stderr}");
+    assert_eq!(nobody.status.code(), Some(1));
+}
