@@ -43,7 +43,7 @@ pub struct App<C> {
     name: String,
     version: String,
     data: PathBuf,
-    plan: Box<dyn Fn(&DevDirectory) -> Result<Plan, RunError>>,
+    plan: Box<dev::MakePlan>,
 }
 
 impl<C: DeserializeOwned> App<C> {

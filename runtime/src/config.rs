@@ -1,6 +1,7 @@
 //! What a program is told from outside: a file and the environment. Nothing else in the crate reads
 //! the environment.
 
+#[cfg(feature = "server")]
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -148,7 +149,7 @@ impl<'de> Deserialize<'de> for Secret {
 }
 
 /// A variable of the environment; an empty one counts as none.
-#[cfg(any(feature = "cli", feature = "server"))]
+#[cfg(feature = "server")]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

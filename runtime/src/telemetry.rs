@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::RunError;
 use crate::config::{LogFormat, variable};
@@ -43,5 +43,5 @@ pub(crate) fn init(format: LogFormat) -> Result<(), RunError> {
                 .try_init()
         }
     };
-    started.or_else(|_: TryInitError| Ok(()))
+    started.or(Ok(()))
 }

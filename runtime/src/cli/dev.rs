@@ -9,6 +9,7 @@ mod toml;
 use figment::value::Dict;
 
 pub use directory::DevDirectory;
+pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
 use super::arguments::Dev;
@@ -24,7 +25,7 @@ use files::Files;
 pub(super) async fn dev(
     job: Job,
     arguments: Dev,
-    plan: &dyn Fn(&DevDirectory) -> Result<Plan, RunError>,
+    plan: &MakePlan,
     own_values: &Dict,
 ) -> Result<Exit, RunError> {
     check_names(&job.definition, &arguments.without)?;

@@ -29,9 +29,11 @@ pub trait MakeService<K> {
 pub struct Make<C> {
     /// The service's name and version, where they are known without a configuration.
     pub(super) identity: Option<(String, String)>,
-    #[allow(clippy::type_complexity)]
-    pub(super) make: Box<dyn FnOnce(C) -> LocalBoxFuture<'static, Result<Definition, RunError>>>,
+    pub(super) make: Box<dyn FnOnce(C) -> Making>,
 }
+
+/// A service that is being made.
+type Making = LocalBoxFuture<'static, Result<Definition, RunError>>;
 
 /// The kind of a closure that makes a service.
 pub struct Plain<S>(std::marker::PhantomData<S>);

@@ -114,7 +114,7 @@ fn name_all(value: &Value, path: &[String], what: &str, mistakes: &mut Vec<Mista
 pub(super) fn attempt<T: DeserializeOwned>(
     values: &Value,
     unknown: &mut Vec<Vec<String>>,
-) -> Result<T, Error> {
+) -> Result<T, Box<Error>> {
     serde_ignored::deserialize(values, |path| {
         // `?` stands for an Option or a newtype on the way.
         let path = path.to_string();
@@ -125,6 +125,7 @@ pub(super) fn attempt<T: DeserializeOwned>(
                 .collect(),
         );
     })
+    .map_err(Box::new)
 }
 
 /// The key that an error is about. A missing one is reported at what should hold it.
@@ -140,7 +141,7 @@ pub(super) fn path_of(error: &Error) -> Vec<String> {
 fn describe(kind: &Kind) -> String {
     match kind {
         Kind::MissingField(_) => "is missing".to_owned(),
-        Kind::UnknownField(_, known) if known.is_empty() => UNKNOWN.to_owned(),
+        Kind::UnknownField(_, []) => UNKNOWN.to_owned(),
         Kind::UnknownField(_, known) => {
             format!("{UNKNOWN}; there are: {}", known.join(", "))
         }
@@ -185,9 +186,13 @@ fn interpret(value: Option<&mut Value>, is_text: &dyn Fn(Tag) -> bool) -> bool {
                 *value = retag(read, *tag);
                 true
             }
-            Value::Dict(_, inner) => inner
-                .values_mut()
-                .fold(false, |any, value| interpret(Some(value), is_text) || any),
+            Value::Dict(_, inner) => {
+                let mut any = false;
+                for value in inner.values_mut() {
+                    any |= interpret(Some(value), is_text);
+                }
+                any
+            }
             _ => false,
         },
         None => false,

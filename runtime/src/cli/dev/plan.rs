@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+use super::DevDirectory;
+use crate::RunError;
 use crate::config::{Login, Secret};
 use crate::server::ServerConfig;
+
+/// Makes a plan for a data directory.
+pub(in crate::cli) type MakePlan = dyn Fn(&DevDirectory) -> Result<Plan, RunError>;
 
 /// What a service needs of `dev`: a nats-server, and who logs in there.
 #[must_use]
