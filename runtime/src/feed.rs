@@ -102,8 +102,13 @@ impl Feed {
                 self.dispatch(messages, stop.clone()),
             );
         };
+        let span = tracing::info_span!(
+            "consume",
+            service = &*self.settler.service,
+            function = %self.consumer.name,
+        );
         tokio::select! {
-            () = work => {}
+            () = work.instrument(span) => {}
             () = self.settler.in_progress.keep(&self.nats, self.consumer.ack_wait) => {}
         }
     }
@@ -265,8 +270,6 @@ impl Feed {
                 let part = part.to_vec();
                 let span = tracing::info_span!(
                     "process",
-                    service = &*self.settler.service,
-                    function = %self.consumer.name,
                     subject = (part.len() == 1).then(|| tracing::field::display(part[0].subject().to_owned())),
                     seq = part.first().map(|entry| entry.seq()),
                     items = part.len(),

@@ -40,7 +40,11 @@
 mod attempt;
 mod background;
 mod caller;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod client;
+pub mod config;
+mod connect;
 mod consumer;
 pub mod dead_letter;
 mod discovery;
@@ -58,6 +62,8 @@ mod in_progress;
 mod invoke;
 pub mod jetstream;
 mod listener;
+#[cfg(feature = "cli")]
+mod monitor;
 mod path;
 mod pull;
 mod rate_limit;
@@ -65,6 +71,8 @@ mod read;
 mod reply;
 mod run_error;
 mod runtime;
+#[cfg(feature = "server")]
+pub mod server;
 mod service;
 mod settle;
 pub mod setup;
@@ -72,7 +80,11 @@ pub mod setup;
 mod sql;
 mod stats;
 mod stream;
+#[cfg(feature = "cli")]
+mod telemetry;
 mod template;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod trace_context;
 mod validate;
 
@@ -82,12 +94,15 @@ pub use bytes::Bytes;
 
 pub use background::Background;
 pub use caller::Caller;
+#[cfg(feature = "cli")]
+pub use cli::{Exit, main};
 pub use client::{Appended, Client};
+pub use connect::{connect, connect_once};
 pub use consumer::Consumer;
 pub use endpoint::Endpoint;
 pub use error::{Error, IntoError, Kind, Result};
 pub use error_reply::check as check_reply;
-pub use event::{Delivery, Entry, Event, Request, StreamId};
+pub use event::{Delivery, Entry, Event, Message, Request, StreamId};
 pub use extract::{Batch, FromEvent, FromMessage, Headers, Item, Json, Needs, Path, State, Subject};
 pub use handler::Handler;
 pub use rate_limit::RateLimit;

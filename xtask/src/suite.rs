@@ -49,7 +49,9 @@ pub(crate) const SUITES: &[Suite] = &[
         further: false,
         needs: &[&NATS_SERVER, &POSTGRES],
         run: |bench| {
+            // The examples are what some of the tests run.
             run(bench.equip(&mut cargo_test(&[
+                "--examples",
                 "--test",
                 "*",
                 "--",

@@ -4,6 +4,7 @@ use super::stop::Stop;
 use super::{Exit, Job, say};
 use crate::RunError;
 use crate::connect::connect;
+use crate::monitor::risk_of_power_cut;
 
 pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
     let Job {
@@ -14,7 +15,14 @@ pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
     } = job;
     let set_up = async {
         let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
-        crate::setup::setup(&definition, &nats, config.database_url()).await
+        crate::setup::setup(&definition, &nats, config.database_url()).await?;
+        // Only where somebody says where the monitoring is: NATS itself does not tell.
+        if let Some(monitor) = &config.nats.monitor
+            && let Some(risk) = risk_of_power_cut(monitor).await?
+        {
+            tracing::warn!("{risk}");
+        }
+        Ok::<_, RunError>(())
     };
     tokio::select! {
         set_up = set_up => set_up?,

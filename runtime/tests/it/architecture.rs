@@ -15,7 +15,10 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let text = fs::read_to_string(&path).unwrap();
-                let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+                let code = text
+                    .split("#[cfg(test)]\nmod tests")
+                    .next()
+                    .unwrap_or_default();
                 found.push((path.strip_prefix(root).unwrap().to_owned(), code.to_owned()));
             }
         }
@@ -47,7 +50,10 @@ fn user_code_runs_only_in_invoke() {
     let words = [".start(event)", "catch_unwind", "(task.run)("];
     // handler.rs defines `start`, runtime.rs hands a task to `invoke::background`.
     let allowed = ["invoke.rs", "runtime.rs"];
-    assert_eq!(offenders("runtime/src", &words, &allowed), [PathBuf::new(); 0]);
+    assert_eq!(
+        offenders("runtime/src", &words, &allowed),
+        [PathBuf::new(); 0]
+    );
 }
 
 #[test]
@@ -65,12 +71,18 @@ fn the_environment_is_read_only_in_the_configuration() {
 
 #[test]
 fn an_ack_is_sent_only_where_messages_are_settled() {
-    assert_eq!(offenders("runtime/src", &["+ACK"], &["settle.rs"]), [PathBuf::new(); 0]);
+    assert_eq!(
+        offenders("runtime/src", &["+ACK"], &["settle.rs"]),
+        [PathBuf::new(); 0]
+    );
 }
 
 #[test]
 fn subjects_of_the_application_are_spelled_in_two_files() {
     let words = ["\"chat.", "\"admin.", "\"live.", "CHAT_MESSAGES"];
     let allowed = ["subjects.rs", "lib.rs"];
-    assert_eq!(offenders("functions/src", &words, &allowed), [PathBuf::new(); 0]);
+    assert_eq!(
+        offenders("functions/src", &words, &allowed),
+        [PathBuf::new(); 0]
+    );
 }
