@@ -1,32 +1,40 @@
 //! Subscriptions that are read until they are drained; every message has a task of its own.
 
-use async_nats::{Message, Subscriber};
+use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
+use crate::runtime::round_trip;
+
+/// An `UNSUB` after so many messages is one at once for nats-server: it reads at most nine digits,
+/// and takes what is longer for no number. For async-nats it is never reached, so that it hands out
+/// what still arrives.
+const AT_ONCE: u64 = u64::MAX;
+
 /// Some subscriptions that live and drain together.
 pub(crate) struct Listener {
+    nats: Client,
     stop: watch::Sender<bool>,
     lost: watch::Sender<bool>,
     readers: Vec<JoinHandle<()>>,
     messages: TaskTracker,
 }
 
-impl Default for Listener {
-    fn default() -> Self {
+impl Listener {
+    /// Of subscriptions on this connection.
+    pub(crate) fn new(nats: Client) -> Self {
         Self {
+            nats,
             stop: watch::channel(false).0,
             lost: watch::channel(false).0,
             readers: Vec::new(),
             messages: TaskTracker::new(),
         }
     }
-}
 
-impl Listener {
     /// The word to stop, for what drains with these subscriptions.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
@@ -39,9 +47,9 @@ impl Listener {
         Fut: Future<Output = ()> + Send + 'static,
     {
         let (stop, lost) = (self.stop.subscribe(), self.lost.clone());
-        let messages = self.messages.clone();
+        let (nats, messages) = (self.nats.clone(), self.messages.clone());
         self.readers.push(tokio::spawn(async move {
-            if !read(subscriber, stop, &messages, handle).await {
+            if !read(&nats, subscriber, stop, &messages, handle).await {
                 lost.send_replace(true);
             }
         }));
@@ -73,6 +81,7 @@ impl Listener {
 
 /// False where the subscription ended by itself.
 async fn read<F, Fut>(
+    nats: &Client,
     mut subscriber: Subscriber,
     mut stop: watch::Receiver<bool>,
     messages: &TaskTracker,
@@ -93,10 +102,18 @@ where
             () = told(&mut stop) => break,
         }
     }
-    if let Err(error) = subscriber.drain().await {
+    // async-nats' own `drain` forgets the subscription before the server has heard of it, and drops
+    // what the server sent until then (15 requests at a stop under load). So the server stops
+    // first, a round trip brings what it had sent, and then the subscription ends.
+    if let Err(error) = subscriber.unsubscribe_after(AT_ONCE).await {
         tracing::warn!(%error, "a subscription was not drained");
         return true;
     }
+    if let Err(error) = round_trip(nats).await {
+        tracing::warn!(%error, "a subscription was drained without the server");
+    }
+    // It closes the channel; what is in it is still read.
+    let _ = subscriber.unsubscribe().await;
     while let Some(message) = subscriber.next().await {
         messages.spawn(handle(message, Instant::now()));
     }

@@ -64,7 +64,7 @@ pub async fn start(
     }
     let service: Arc<str> = definition.name.as_str().into();
     let group = definition.queue_group.or(Some("q"));
-    let mut functions = Listener::default();
+    let mut functions = Listener::new(nats.clone());
     let mut discovered = Vec::new();
     let mut feeds = Vec::new();
     for function in definition.functions {
@@ -108,7 +108,7 @@ pub async fn start(
         endpoints: discovered,
     });
     // Discovery drains last, so it listens on its own.
-    let mut verbs = Listener::default();
+    let mut verbs = Listener::new(nats.clone());
     for (verb, subscriber) in discovery.subscribe(&nats).await.map_err(unready)? {
         let (discovery, nats) = (discovery.clone(), nats.clone());
         verbs.listen(subscriber, move |message, _| {
