@@ -30,6 +30,10 @@ enum Home {
 
 impl Database {
     /// One of each kind, with the schema: `for database in Database::each().await { ... }`.
+    #[allow(
+        dead_code,
+        reason = "the integration tests let chat's own set-up migrate"
+    )]
     pub(crate) async fn each() -> [Self; 2] {
         let each = [Self::empty_sqlite().await, Self::empty_postgres().await];
         for database in &each {

@@ -1,0 +1,173 @@
+//! What a reader is promised: every message that was acknowledged before the question.
+
+use serde_json::{Value, json};
+
+use crate::world::{World, on_each};
+
+#[tokio::test]
+async fn message_is_in_history_at_once_and_stays_when_it_is_stored() {
+    on_each(async |world: World| {
+        let _serving = world.serve_only(&["send", "history"]).await;
+        let (alice, charlie) = (world.person("alice").await, world.person("charlie").await);
+        for id in ["1", "2", "3"] {
+            alice
+                .send("chat.send.general", id, &format!("text {id}"))
+                .await
+                .unwrap();
+            let texts = charlie.texts("chat.history.general").await;
+            assert_eq!(
+                texts.last().unwrap(),
+                &format!("text {id}"),
+                "nothing stores yet"
+            );
+        }
+        let before = charlie
+            .page("chat.history.general", Value::Null)
+            .await
+            .unwrap();
+        assert_eq!(world.rows().await.len(), 0);
+
+        let _persist = world.serve_only(&["persist"]).await;
+        world.settled().await;
+
+        assert_eq!(world.texts().await, ["text 1", "text 2", "text 3"]);
+        let after = charlie
+            .page("chat.history.general", Value::Null)
+            .await
+            .unwrap();
+        assert_eq!(after.messages, before.messages);
+        assert_eq!(after.head, before.head);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn message_sent_while_it_is_stored_is_never_missing() {
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let alice = world.person("alice").await;
+        for id in 0..200 {
+            let id = id.to_string();
+            let seq = alice.send("chat.send.general", &id, "x").await.unwrap().seq;
+            let page = alice
+                .page("chat.history.general", json!({ "limit": 1 }))
+                .await
+                .unwrap();
+            assert_eq!(page.messages[0]["seq"], seq);
+            assert_eq!(page.messages[0]["id"], *id);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn element_has_the_fields_that_old_and_new_clients_know() {
+    on_each(async |world: World| {
+        let running = world.serve().await;
+        let alice = world.person("alice").await;
+        let sent = alice.send("chat.send.general", "1", "hello").await.unwrap();
+        world.settled().await;
+        running.stop(crate::wait::GUARD).await;
+        let _running = world.serve_only(&["send", "history"]).await;
+        let waiting = alice
+            .send("chat.send.general", "2", "привет 😀")
+            .await
+            .unwrap();
+
+        let page = alice
+            .page("chat.history.general", Value::Null)
+            .await
+            .unwrap();
+
+        let epoch = page.head.0;
+        let element = |id: &str, text: &str, sent: &chat::send::Sent| {
+            json!({
+                "user": "alice", "uid": "alice", "text": text, "timestamp": sent.timestamp,
+                "room": "general", "id": id, "epoch": epoch, "seq": sent.seq,
+            })
+        };
+        assert_eq!(
+            page.messages,
+            [
+                element("1", "hello", &sent),
+                element("2", "привет 😀", &waiting)
+            ]
+        );
+        assert_eq!((page.more, page.head.1), (false, waiting.seq));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn empty_room_answers_an_empty_page_and_rooms_do_not_mix() {
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let alice = world.person("alice").await;
+        alice.send("chat.send.general", "1", "chat").await.unwrap();
+        alice
+            .send("admin.send.general", "2", "admin")
+            .await
+            .unwrap();
+        alice
+            .send("chat.send.General", "3", "other case")
+            .await
+            .unwrap();
+        alice
+            .send("chat.send.__proto__", "4", "proto")
+            .await
+            .unwrap();
+
+        for (of, texts) in [
+            ("chat.history.general", &["chat"][..]),
+            ("admin.history.general", &["admin"]),
+            ("chat.history.General", &["other case"]),
+            ("chat.history.__proto__", &["proto"]),
+            ("chat.history.nobody", &[]),
+            ("admin.history.General", &[]),
+        ] {
+            assert_eq!(alice.texts(of).await, texts, "{of}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn repeat_after_the_log_forgot_its_id_is_not_shown_twice() {
+    on_each(async |world: World| {
+        let _running = world.serve_only(&["history"]).await;
+        let (alice, backend) = (world.person("alice").await, world.backend().await);
+        let message = |id: &str, text: &str| {
+            json!({ "id": id, "uid": "bob", "user": "Bob", "text": text, "timestamp": 1 })
+        };
+        // Without Nats-Msg-Id the log takes each: as it does once its duplicate window is over.
+        for (id, text) in [("1", "a"), ("2", "b"), ("1", "a"), ("3", "c"), ("2", "b")] {
+            let logged = message(id, text).to_string();
+            crate::world::append(&backend, "chat.general", None, logged).await;
+        }
+        assert_eq!(alice.texts("chat.history.general").await, ["a", "b", "c"]);
+
+        let _persist = world.serve_only(&["persist"]).await;
+        world.settled().await;
+
+        assert_eq!(alice.texts("chat.history.general").await, ["a", "b", "c"]);
+        assert_eq!(world.texts().await, ["a", "b", "c"]);
+        assert_eq!(world.dead_letters().await.len(), 0, "a repeat is no poison");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn database_that_is_away_is_told_and_never_an_empty_page() {
+    let mut world = World::new().await;
+    world.database.url = "postgres://nobody@127.0.0.1:1/none".to_owned();
+    let _running = world.serve_only(&["send", "history"]).await;
+    let alice = world.person("alice").await;
+
+    alice.send("chat.send.general", "1", "hello").await.unwrap();
+    let error = alice
+        .page("chat.history.general", Value::Null)
+        .await
+        .unwrap_err();
+
+    assert_eq!(error.code, 503, "{}", error.message);
+}

@@ -1,0 +1,31 @@
+//! chat against a real nats-server with chat's own configuration, PostgreSQL and SQLite. Each test
+//! has a world of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::large_futures,
+    reason = "what a test helper cannot unwrap is a failed test, and nobody waits for its stack"
+)]
+
+// What the tests stand on.
+mod database;
+mod person;
+mod program;
+mod wait;
+mod world;
+
+// The contract: what people and back ends send, hear and read.
+mod backend;
+mod bad_input;
+mod epoch;
+mod history;
+mod page;
+mod send;
+
+// What must not succeed, and what cannot be stored.
+mod hostile_header;
+mod poison;
+mod security;
+
+// The program: dev and the commands beside it.
+mod dev;
+mod nats_cli;
