@@ -8,9 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
-use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, QueryResult, Statement, Value,
-};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlErr, Statement, Value};
 
 use crate::effect::Inbox;
 use crate::error::{Error, Result};
@@ -24,6 +22,8 @@ pub(super) struct Claim {
     seqs: Vec<i64>,
     /// Every message up to here is settled, and none of this batch is.
     floor: u64,
+    /// None of it was ever delivered before.
+    pub(super) first: bool,
 }
 
 /// One function on one life of a stream. A stream that is made again counts from 1 again, so its
@@ -62,6 +62,10 @@ impl Claim {
             .collect();
         // Two processes with the same messages wait for each other in the same order.
         seqs.sort_unstable();
+        if seqs.windows(2).any(|pair| pair[0] == pair[1]) {
+            // Delivered again before it was begun: alone, the second one is done already.
+            return Err(Error::internal("a batch that has a message twice"));
+        }
         let floors = inbox.entries.iter().map(|entry| entry.stream().ack_floor);
         let first_seq = seqs.first().map_or(0, |seq| seq.cast_unsigned());
         let floor = floors.max().unwrap_or(0).min(first_seq.saturating_sub(1));
@@ -75,7 +79,39 @@ impl Claim {
             stream: stream.name.clone(),
             created_ns: i64::try_from(created.as_nanos()).unwrap_or(i64::MAX),
         };
-        Ok(Some(Self { life, seqs, floor }))
+        let first = inbox.entries.iter().all(|entry| entry.delivered() <= 1);
+        Ok(Some(Self {
+            life,
+            seqs,
+            floor,
+            first,
+        }))
+    }
+}
+
+/// Writes the rows of a batch that was never delivered before. False where some were there all the
+/// same: then the transaction is spoilt, and the next one does it by [`enter`].
+///
+/// It exists for its speed: PostgreSQL takes half the time for rows that it need not be ready to
+/// pass over.
+pub(super) async fn enter_first(
+    transaction: &DatabaseTransaction,
+    claim: &Claim,
+) -> Result<bool, DbErr> {
+    let insert = async || {
+        let (sql, list) = insert(transaction, claim);
+        let statement = claim.life.statement(transaction, sql, Some(list));
+        transaction.execute_raw(statement).await
+    };
+    let entered = async {
+        if insert().await?.rows_affected() == 0 && begin_life(transaction, &claim.life).await? {
+            insert().await?;
+        }
+        Ok(true)
+    };
+    match entered.await {
+        Err(error) if is_unique_violation(&error) => Ok(false),
+        entered => entered,
     }
 }
 
@@ -85,33 +121,35 @@ pub(super) async fn enter(
     transaction: &DatabaseTransaction,
     claim: &Claim,
 ) -> Result<HashSet<u64>, DbErr> {
-    let mut fresh = insert(transaction, claim).await?;
+    let insert = async || {
+        let (sql, list) = insert(transaction, claim);
+        let sql = format!("{sql} ON CONFLICT DO NOTHING RETURNING seq");
+        let statement = claim.life.statement(transaction, sql, Some(list));
+        transaction.query_all_raw(statement).await
+    };
+    let mut fresh = insert().await?;
     // Either all were done, or this is the life's first batch.
     if fresh.is_empty() && begin_life(transaction, &claim.life).await? {
-        fresh = insert(transaction, claim).await?;
+        fresh = insert().await?;
     }
-    let mut done = HashSet::new();
-    if fresh.len() < claim.seqs.len() {
-        done.extend(claim.seqs.iter().map(|seq| seq.cast_unsigned()));
-        for row in fresh {
-            done.remove(&row.try_get_by_index::<i64>(0)?.cast_unsigned());
-        }
+    let mut done: HashSet<u64> = claim.seqs.iter().map(|seq| seq.cast_unsigned()).collect();
+    for row in fresh {
+        done.remove(&row.try_get_by_index::<i64>(0)?.cast_unsigned());
     }
     Ok(done)
 }
 
-async fn insert(
-    transaction: &DatabaseTransaction,
-    claim: &Claim,
-) -> Result<Vec<QueryResult>, DbErr> {
+fn insert(transaction: &DatabaseTransaction, claim: &Claim) -> (String, Value) {
     let (rows, list) = list(transaction, &claim.seqs);
     let sql = format!(
         "INSERT INTO natsfn_inbox (life, seq) SELECT life.id, seq FROM natsfn_life AS life, {rows} \
-         WHERE {THIS_LIFE} ON CONFLICT DO NOTHING RETURNING seq"
+         WHERE {THIS_LIFE}"
     );
-    transaction
-        .query_all_raw(claim.life.statement(transaction, sql, Some(list)))
-        .await
+    (sql, list)
+}
+
+fn is_unique_violation(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
 /// True where the life is this transaction's to begin, or another's that was faster.
@@ -257,7 +295,7 @@ mod tests {
 
     use crate::effect::{Database, Inbox};
     use crate::error::Kind;
-    use crate::sql::scratch::{Scratch, begin, entries, number};
+    use crate::sql::scratch::{Scratch, begin, entries, entries_nth, number};
     use crate::sql::{SqlDatabase, Tx};
 
     /// A function's effect for each message.
@@ -272,9 +310,18 @@ mod tests {
 
     /// What a consumer does: the function sees what is not done.
     async fn deliver(database: &SqlDatabase, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
-        let transaction = begin(database, &entries(1, 0, seqs.iter().copied()))
-            .await
-            .unwrap();
+        deliver_nth(database, 1, seqs, failed).await
+    }
+
+    /// The same; the stream says how often it has delivered these.
+    async fn deliver_nth(
+        database: &SqlDatabase,
+        nth: u64,
+        seqs: &[u64],
+        failed: &[u64],
+    ) -> Vec<u64> {
+        let batch = entries_nth(nth, 1, 0, seqs.iter().copied());
+        let transaction = begin(database, &batch).await.unwrap();
         let fresh: Vec<u64> = seqs
             .iter()
             .copied()
@@ -295,14 +342,33 @@ mod tests {
         for scratch in Scratch::each().await {
             let database = scratch.open();
             assert_eq!(deliver(&database, &[1, 2, 3], &[]).await, [1, 2, 3]);
+            // However the stream counts its deliveries: a consumer made again begins at 1.
             assert_eq!(deliver(&database, &[4, 3, 2, 5], &[]).await, [4, 5]);
+            assert_eq!(deliver_nth(&database, 2, &[4, 6], &[]).await, [6]);
+            let all = deliver_nth(&scratch.open(), 3, &[1, 2, 3, 4, 5, 6], &[]).await;
+            assert_eq!(all, [0u64; 0]);
+            let look = scratch.connect().await;
+            assert_eq!(number(&look, "SELECT count(*) FROM effects").await, 6);
+        }
+    }
+
+    #[tokio::test]
+    async fn first_delivery_that_is_known_as_a_second_one_is_done_once() {
+        for scratch in Scratch::each().await {
+            assert_eq!(deliver_nth(&scratch.open(), 2, &[1], &[]).await, [1]);
+            assert_eq!(deliver(&scratch.open(), &[1, 2], &[]).await, [2]);
+        }
+    }
+
+    #[tokio::test]
+    async fn batch_that_has_a_message_twice_is_an_attempt_that_failed() {
+        for scratch in Scratch::each().await {
+            let twice = entries(1, 0, [5, 6, 5]);
+            let error = begin(&scratch.open(), &twice).await.err().unwrap();
             assert_eq!(
-                deliver(&scratch.open(), &[1, 2, 3, 4, 5], &[]).await,
-                [0u64; 0]
-            );
-            assert_eq!(
-                number(&scratch.connect().await, "SELECT count(*) FROM effects").await,
-                5
+                error.kind(),
+                Kind::Internal,
+                "a batch that fails like this is halved"
             );
         }
     }

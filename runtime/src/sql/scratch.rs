@@ -194,6 +194,16 @@ pub(super) fn entries(
     floor: u64,
     seqs: impl IntoIterator<Item = u64>,
 ) -> Vec<Arc<Entry>> {
+    entries_nth(1, life, floor, seqs)
+}
+
+/// The same at their nth delivery.
+pub(super) fn entries_nth(
+    nth: u64,
+    life: u64,
+    floor: u64,
+    seqs: impl IntoIterator<Item = u64>,
+) -> Vec<Arc<Entry>> {
     let created = UNIX_EPOCH + Duration::from_secs(life);
     let stream = Arc::new(StreamId {
         name: "ORDERS".to_owned(),
@@ -210,7 +220,7 @@ pub(super) fn entries(
     let entry = |seq| Entry {
         message: message(seq),
         stream: stream.clone(),
-        delivered: 1,
+        delivered: nth,
         decoded: None,
     };
     seqs.into_iter().map(|seq| Arc::new(entry(seq))).collect()

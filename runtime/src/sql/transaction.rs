@@ -42,11 +42,17 @@ impl SqlTransaction {
                 Some(writer) => writer.acquire_owned().await.ok(),
                 None => None,
             };
-            let transaction = db.begin().await?;
-            let done = match &claim {
-                Some(claim) => inbox::enter(&transaction, claim).await?,
-                None => HashSet::new(),
-            };
+            let mut transaction = db.begin().await?;
+            let mut done = HashSet::new();
+            if let Some(claim) = &claim
+                && !(claim.first && inbox::enter_first(&transaction, claim).await?)
+            {
+                if claim.first {
+                    transaction.rollback().await?;
+                    transaction = db.begin().await?;
+                }
+                done = inbox::enter(&transaction, claim).await?;
+            }
             Ok::<_, DbErr>((Tx::from(transaction), done, writer))
         };
         let (tx, done, writer) = bounded(begin).await.map_err(down)?;
