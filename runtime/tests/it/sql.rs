@@ -1,0 +1,228 @@
+//! A function's effect on a database: once, with its answer or its ack, or not at all.
+
+use natsfn::failpoint::{Failpoints, Fault};
+use natsfn::testing::{Outcome, local};
+use natsfn::{
+    Batch, Consumer, Db, Endpoint, Error, Json, Kind, Outcomes, Result, Service, Stream, Tx,
+};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
+use tokio::sync::mpsc;
+
+use crate::database::Database;
+use crate::world::{World, function, next, until, within};
+
+struct Migrator;
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(CreateNumbers)]
+    }
+}
+
+struct CreateNumbers;
+
+impl MigrationName for CreateNumbers {
+    fn name(&self) -> &str {
+        "m0001_numbers"
+    }
+}
+
+#[sea_orm::prelude::async_trait::async_trait]
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "async_trait takes only what is written alike"
+)]
+impl MigrationTrait for CreateNumbers {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let create = "CREATE TABLE numbers (number bigint NOT NULL)";
+        manager.get_connection().execute_unprepared(create).await?;
+        Ok(())
+    }
+}
+
+async fn insert(db: &impl ConnectionTrait, number: i64) -> Result<(), DbErr> {
+    let insert = format!("INSERT INTO numbers (number) VALUES ({number})");
+    db.execute_unprepared(&insert).await.map(drop)
+}
+
+async fn count(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
+    let count = Statement::from_string(db.get_database_backend(), "SELECT count(*) FROM numbers");
+    let row = db.query_one_raw(count).await?;
+    row.map_or(Ok(0), |row| row.try_get_by_index(0))
+}
+
+/// Negative numbers fail, the others are stored.
+async fn store(tx: Tx, numbers: Batch<i64>) -> Result<Outcomes> {
+    let mut outcomes = Outcomes::new();
+    for number in &numbers {
+        if **number < 0 {
+            outcomes.fail(number.message(), Error::bad_request("negative"));
+        } else {
+            insert(&tx, **number).await?;
+        }
+    }
+    Ok(outcomes)
+}
+
+fn service() -> Service {
+    let stream = Stream::new("NUMBERS", ["numbers.{kind}"]);
+    Service::new("numbers", "1.0.0")
+        .database::<Migrator>()
+        .consumer(Consumer::new("store", stream), store)
+}
+
+const ROWS: &str = "SELECT count(*) FROM numbers";
+
+#[tokio::test]
+async fn request_is_committed_with_its_answer_and_rolled_back_with_its_error() {
+    for database in Database::each().await {
+        let add = |tx: Tx, Json(number): Json<i64>| async move {
+            insert(&tx, number).await?;
+            if number < 0 {
+                Err(Error::new(Kind::Conflict, "negative"))
+            } else {
+                Ok(())
+            }
+        };
+        let how_many = |db: Db| async move { Ok::<_, Error>(Json(count(&db).await?)) };
+        let service = service().endpoint("add", add).endpoint("count", how_many);
+        let local = local(service).database(&database.url).await.unwrap();
+
+        local.request::<()>("add", &1).await.unwrap();
+        assert_eq!(local.request::<()>("add", &-1).await.unwrap_err().code, 409);
+
+        assert_eq!(local.request::<i64>("count", &()).await.unwrap(), 1);
+        assert_eq!(database.number(ROWS).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn function_that_keeps_its_tx_is_an_error_and_stores_nothing() {
+    for database in Database::each().await {
+        let (kept, mut keeps) = mpsc::unbounded_channel();
+        let keep = move |tx: Tx| {
+            let kept = kept.clone();
+            async move {
+                insert(&tx, 1).await?;
+                kept.send(tx).unwrap();
+                Ok::<_, Error>(())
+            }
+        };
+        let local = local(service().endpoint("keep", keep))
+            .database(&database.url)
+            .await
+            .unwrap();
+
+        assert_eq!(
+            local.request::<()>("keep", &()).await.unwrap_err().code,
+            500
+        );
+
+        let late = insert(&next(&mut keeps).await, 2).await;
+        assert!(late.unwrap_err().to_string().contains("over"));
+        assert_eq!(database.number(ROWS).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn redelivered_batch_is_stored_once_and_only_its_failures_run_again() {
+    for database in Database::each().await {
+        let local = local(service()).database(&database.url).await.unwrap();
+        use Outcome::{Acked, DeadLetter};
+        assert_eq!(
+            local.deliver("store", [1, -2, 3]).await,
+            [Acked, DeadLetter, Acked]
+        );
+        assert_eq!(
+            local.deliver("store", [1, 2, 3]).await,
+            [Acked, Acked, Acked]
+        );
+        assert_eq!(
+            database
+                .number("SELECT CAST(sum(number) AS bigint) FROM numbers")
+                .await,
+            6
+        );
+    }
+}
+
+#[tokio::test]
+async fn batch_whose_ack_fails_after_the_commit_is_stored_once() {
+    for database in Database::each().await {
+        let world = World::new().await;
+        let failpoints = Failpoints::new();
+        failpoints.at("ack", [Fault::Fail(Kind::Unavailable)]);
+        let definition = || service().failpoints(failpoints.clone()).build().unwrap();
+        natsfn::setup::setup(&definition(), &world.nats, Some(&database.url))
+            .await
+            .unwrap();
+        world
+            .store("numbers.a", (1..=100).map(|n| n.to_string()))
+            .await;
+
+        let running = natsfn::start(definition(), world.connect().await, Some(&database.url))
+            .await
+            .unwrap();
+        // How many the first batch had, which ran twice, is the stream's to say.
+        until("all are stored and some were stored before", async || {
+            let again = function(&running, 0)["data"]["duplicates"] != 0;
+            (again && database.number(ROWS).await >= 100).then_some(())
+        })
+        .await;
+
+        assert_eq!(database.number(ROWS).await, 100);
+        assert_eq!(
+            database
+                .number("SELECT count(DISTINCT number) FROM numbers")
+                .await,
+            100
+        );
+        drop(running);
+    }
+}
+
+#[tokio::test]
+async fn service_on_another_schema_does_not_start_and_says_why() {
+    for database in Database::each().await {
+        let world = World::new().await;
+        let definition = service().build().unwrap();
+        let start = natsfn::start(definition, world.connect().await, Some(&database.url)).await;
+        let why = start.err().unwrap().to_string();
+        assert!(why.contains("run `numbers setup`"), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn background_work_reaches_the_database() {
+    for database in Database::each().await {
+        let world = World::new().await;
+        let (done, mut dones) = mpsc::unbounded_channel();
+        let definition = || {
+            let done = done.clone();
+            let ping = Endpoint::from("ping");
+            service()
+                .endpoint(ping, || async {})
+                .task("ping", move |mut background, ()| {
+                    let done = done.clone();
+                    async move {
+                        insert(&background.db()?, 7).await?;
+                        done.send(()).unwrap();
+                        background.stopped().await;
+                        Ok(())
+                    }
+                })
+                .build()
+                .unwrap()
+        };
+        natsfn::setup::setup(&definition(), &world.nats, Some(&database.url))
+            .await
+            .unwrap();
+        let running = natsfn::start(definition(), world.connect().await, Some(&database.url))
+            .await
+            .unwrap();
+        within(dones.recv()).await.unwrap();
+        assert_eq!(database.number(ROWS).await, 1);
+        drop(running);
+    }
+}
