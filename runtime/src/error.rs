@@ -216,18 +216,23 @@ impl fmt::Debug for Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        Self::new(kind_of(&error), error.to_string()).with_source(error)
+        match known(&error) {
+            // Its own text names tables and constraints; a caller is told no more than this.
+            Some(kind) => Self::new(kind, "the database refused it").with_source(error),
+            None => Self::new(Kind::Internal, error.to_string()).with_source(error),
+        }
     }
 }
 
+/// The kind of an error that the runtime knows: a database's.
 #[cfg(feature = "sea-orm")]
-fn kind_of(error: &(dyn StdError + 'static)) -> Kind {
-    crate::sql::kind_of(error).unwrap_or(Kind::Internal)
+fn known(error: &(dyn StdError + 'static)) -> Option<Kind> {
+    crate::sql::kind_of(error)
 }
 
 #[cfg(not(feature = "sea-orm"))]
-fn kind_of(_: &(dyn StdError + 'static)) -> Kind {
-    Kind::Internal
+fn known(_: &(dyn StdError + 'static)) -> Option<Kind> {
+    None
 }
 
 /// What a function's own error type says about itself, so that `Result<T, MyError>` can be
