@@ -104,7 +104,7 @@ async fn fill(nats: &async_nats::Client, n: usize) -> Result<(), Failure> {
                 ack.await.map(drop).map_err(Failure::from)
             }
         })
-        .buffer_unordered(1_000)
+        .buffer_unordered(256)
         .try_collect::<()>()
         .await
 }
