@@ -1,0 +1,199 @@
+//! Who asks: the server's own stamp through an account import, and what a liar gets.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message};
+use futures_util::StreamExt;
+use natsfn::{Caller, Endpoint, Json, RateLimit, Running, Service};
+use serde_json::Value;
+
+use crate::world::{GUARD, code, json, within};
+
+/// The functions live in SHOP; people reach `who` and `often` through an import that stamps them.
+const CONF: &str = r#"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+accounts {
+  SHOP {
+    users: [{ user: shop, password: shop }]
+    exports: [{ service: "who", accounts: [PEOPLE] }, { service: "often", accounts: [PEOPLE] }]
+  }
+  PEOPLE {
+    users: [{ user: alice, password: alice }, { user: bob, password: bob }]
+    imports: [
+      { service: { account: SHOP, subject: "who" }, share: true }
+      { service: { account: SHOP, subject: "often" }, share: true }
+    ]
+  }
+}
+"#;
+
+struct Shop {
+    _running: Running,
+    server: natsfn::testing::TestServer,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        async fn who(caller: Caller) -> Json<(String, String)> {
+            Json((caller.user, caller.account))
+        }
+        async fn often() {}
+        let server = natsfn::testing::nats_with(|config| config.text(CONF)).await;
+        let limited = Endpoint::new("often", "often").rate_limit(RateLimit::new(0.1, 3));
+        let service = Service::new("shop", "1.0.0")
+            .endpoint("who", who)
+            .endpoint(limited, often);
+        let nats = Self::login(&server, "shop").await;
+        let _running = natsfn::start(service.build().unwrap(), nats, None)
+            .await
+            .unwrap();
+        Self { _running, server }
+    }
+
+    async fn login(server: &natsfn::testing::TestServer, user: &str) -> Client {
+        async_nats::ConnectOptions::with_user_and_password(user.into(), user.into())
+            .connect(server.url())
+            .await
+            .unwrap()
+    }
+
+    async fn user(&self, name: &str) -> Client {
+        Self::login(&self.server, name).await
+    }
+
+    /// Sends a request of bob's with this header block, byte for byte, and reads the answer.
+    async fn hostile(&self, block: &[u8]) -> Message {
+        let bob = self.user("bob").await;
+        let inbox = bob.new_inbox();
+        let mut answers = bob.subscribe(inbox.clone()).await.unwrap();
+        bob.flush().await.unwrap();
+        let mut raw = Raw::connect(self.server.url(), "bob");
+        raw.publish("who", &inbox, block);
+        within(answers.next()).await.unwrap()
+    }
+}
+
+/// A client that writes the protocol by hand, since async-nats sends no such headers.
+pub(crate) struct Raw(BufReader<TcpStream>);
+
+impl Raw {
+    pub(crate) fn connect(url: &str, user: &str) -> Self {
+        let stream = TcpStream::connect(url.trim_start_matches("nats://")).unwrap();
+        stream.set_read_timeout(Some(GUARD)).unwrap();
+        let mut raw = Self(BufReader::new(stream));
+        let connect = serde_json::json!({
+            "user": user, "pass": user, "headers": true, "verbose": false, "no_responders": true,
+        });
+        raw.write(format!("CONNECT {connect}\r\n").as_bytes());
+        raw.round_trip();
+        raw
+    }
+
+    /// Publishes an empty payload with this header block and waits until the server has it.
+    pub(crate) fn publish(&mut self, subject: &str, reply: &str, block: &[u8]) {
+        let size = block.len();
+        self.write(format!("HPUB {subject} {reply} {size} {size}\r\n").as_bytes());
+        self.write(block);
+        self.write(b"\r\n");
+        self.round_trip();
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).unwrap();
+    }
+
+    fn round_trip(&mut self) {
+        self.write(b"PING\r\n");
+        let mut line = String::new();
+        while !line.starts_with("PONG") {
+            line.clear();
+            assert!(
+                self.0.read_line(&mut line).unwrap() > 0,
+                "the server hung up"
+            );
+            assert!(!line.starts_with("-ERR"), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_server_says_who_asks_through_an_import() {
+    let shop = Shop::open().await;
+    for name in ["alice", "bob"] {
+        let answer = shop
+            .user(name)
+            .await
+            .request("who", "".into())
+            .await
+            .unwrap();
+        assert_eq!(json(&answer), serde_json::json!([name, "PEOPLE"]));
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_a_stamp_is_answered_401() {
+    let shop = Shop::open().await;
+    let inside = shop.user("shop").await;
+    let answer = inside.request("who", "".into()).await.unwrap();
+    assert_eq!(code(&answer), Some(401));
+    assert!(
+        json(&answer)["error"]
+            .as_str()
+            .unwrap()
+            .contains("share: true")
+    );
+}
+
+#[tokio::test]
+async fn a_forged_stamp_is_overwritten_by_the_server() {
+    let shop = Shop::open().await;
+    let mut headers = HeaderMap::new();
+    headers.insert("Nats-Request-Info", r#"{"user":"alice","acc":"PEOPLE"}"#);
+    let bob = shop.user("bob").await;
+    let answer = bob
+        .request_with_headers("who", headers, "".into())
+        .await
+        .unwrap();
+    assert_eq!(json(&answer)[0], "bob");
+}
+
+#[tokio::test]
+async fn a_stamp_hidden_behind_a_bare_line_feed_makes_nobody_alice() {
+    let shop = Shop::open().await;
+    let block =
+        b"NATS/1.0\r\nX: a\nNats-Request-Info: {\"user\":\"alice\",\"acc\":\"PEOPLE\"}\r\n\r\n";
+    assert_eq!(code(&shop.hostile(block).await), Some(401));
+}
+
+#[tokio::test]
+async fn a_header_block_that_does_not_end_makes_nobody_alice() {
+    let shop = Shop::open().await;
+    let block =
+        b"NATS/1.0\r\nNats-Request-Info: {\"user\":\"alice\",\"acc\":\"PEOPLE\"}\r\nX: abcd";
+    assert_eq!(code(&shop.hostile(block).await), Some(401));
+}
+
+#[tokio::test]
+async fn who_asks_too_often_is_answered_429_and_others_are_not() {
+    let shop = Shop::open().await;
+    let (alice, bob) = (shop.user("alice").await, shop.user("bob").await);
+    let mut codes = Vec::new();
+    let mut last = Value::Null;
+    for _ in 0..5 {
+        let answer = alice.request("often", "".into()).await.unwrap();
+        codes.push(code(&answer));
+        if code(&answer).is_some() {
+            last = json(&answer);
+        }
+    }
+    assert_eq!(codes, [None, None, None, Some(429), Some(429)]);
+    let wait = Duration::from_millis(last["details"]["retry_after_ms"].as_u64().unwrap());
+    assert!(
+        wait > Duration::ZERO && wait <= Duration::from_secs(10),
+        "{wait:?}"
+    );
+    assert_eq!(code(&bob.request("often", "".into()).await.unwrap()), None);
+}

@@ -1,0 +1,101 @@
+//! The runtime's connection as a function uses it: what it stores, asks, and is refused.
+
+use natsfn::{Client, Error, HeaderMap, Json, Kind, Result, Service, Stream};
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+async fn with_stream(stream: Stream) -> (World, Client) {
+    let world = World::new().await;
+    world
+        .set_up(Service::new("a", "1.0.0").stream(stream))
+        .await;
+    let client = Client::new(world.nats.clone());
+    (world, client)
+}
+
+fn log() -> Stream {
+    Stream::new("LOG", ["log.>"])
+}
+
+#[tokio::test]
+async fn a_repeated_id_is_stored_once_and_told() {
+    let (_world, client) = with_stream(log()).await;
+    let append = |id| client.append("log.a", Some(id), HeaderMap::new(), "x".into());
+    let (first, again) = (append("one").await.unwrap(), append("one").await.unwrap());
+    assert_eq!((first.seq, first.duplicate), (1, false));
+    assert_eq!((again.seq, again.duplicate), (1, true));
+    assert_eq!(append("two").await.unwrap().seq, 2);
+}
+
+#[tokio::test]
+async fn a_full_stream_refuses_at_once_and_takes_again_what_is_trimmed() {
+    let (world, client) = with_stream(log().max_bytes(4096)).await;
+    let append = async || {
+        client
+            .append("log.a", None, HeaderMap::new(), vec![0; 1000].into())
+            .await
+    };
+    let mut stored = 0;
+    let error = loop {
+        match append().await {
+            Ok(_) => stored += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert!((2..=4).contains(&stored), "{stored}");
+
+    world.api("STREAM.PURGE.LOG", &json!({"seq": 3})).await;
+    append().await.unwrap();
+}
+
+#[tokio::test]
+async fn each_refusal_has_its_kind() {
+    let (_world, client) = with_stream(log().max_message_size(1000)).await;
+    let kind = async |subject: &str, headers: HeaderMap, size: usize| {
+        let payload = vec![b'x'; size].into();
+        client
+            .append(subject, None, headers, payload)
+            .await
+            .unwrap_err()
+            .kind()
+    };
+    let none = HeaderMap::new;
+    assert_eq!(kind("log.a", none(), 1001).await, Kind::TooLarge);
+    assert_eq!(kind("log.a", none(), 2 << 20).await, Kind::TooLarge);
+    assert_eq!(kind("nobody.a", none(), 1).await, Kind::Unavailable);
+    assert_eq!(kind("log a", none(), 1).await, Kind::BadRequest);
+    let mut expects = HeaderMap::new();
+    expects.insert("Nats-Expected-Last-Sequence", "7");
+    assert_eq!(kind("log.a", expects, 1).await, Kind::Conflict);
+}
+
+#[tokio::test]
+async fn the_error_of_a_function_that_is_asked_reaches_the_one_that_asks() {
+    let world = World::new().await;
+    async fn asked() -> Result<()> {
+        let missing = Error::new(Kind::NotFound, "there is no such book");
+        Err(missing.with_details(json!({"nearest": "x2"})))
+    }
+    async fn asks(client: Client) -> Result<Json<Value>> {
+        client.request("asked", &()).await.map(Json)
+    }
+    async fn asks_nobody(client: Client) -> Result<Json<Value>> {
+        client.request("nobody", &()).await.map(Json)
+    }
+    let service = Service::new("a", "1.0.0")
+        .endpoint("asked", asked)
+        .endpoint("asks", asks)
+        .endpoint("asks-nobody", asks_nobody);
+    let _running = world.serve(service).await;
+
+    assert_eq!(
+        world.ask_json("asks", "").await,
+        json!({"code": 404, "error": "there is no such book", "details": {"nearest": "x2"}})
+    );
+    assert_eq!(
+        world.ask_json("asks-nobody", "").await,
+        json!({"code": 503, "error": "try again"})
+    );
+}

@@ -1,0 +1,195 @@
+//! Dead letters: listed, shown, replayed and dropped, and written once.
+
+use natsfn::dead_letter::{self, STREAM};
+use natsfn::{Batch, Client, Consumer, HeaderMap, Kind, Running, Service, Stream};
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use crate::world::{World, next};
+
+/// Messages are numbers; the function says which it got.
+fn service(name: &str, seen: &mpsc::UnboundedSender<u64>) -> Service {
+    let seen = seen.clone();
+    let store = move |batch: Batch<u64>| {
+        for n in &batch {
+            seen.send(**n).unwrap();
+        }
+        async {}
+    };
+    let stream = Stream::new("LOG", ["log.>"]);
+    Service::new(name, "1.0.0").consumer(Consumer::new(format!("{name}-store"), stream), store)
+}
+
+/// A world with `n` dead letters of service `a`.
+async fn with_letters(n: u64) -> (World, Running, UnboundedReceiver<u64>) {
+    let world = World::new().await;
+    let (seen, sightings) = mpsc::unbounded_channel();
+    world.set_up(service("a", &seen)).await;
+    world
+        .store("log.a", (0..n).map(|n| format!("bad {n}")))
+        .await;
+    let running = world.serve(service("a", &seen)).await;
+    world.settled("LOG", "a-store", n).await;
+    (world, running, sightings)
+}
+
+async fn ids(world: &World, service: &str, after: u64, limit: usize) -> Vec<u64> {
+    let letters = dead_letter::list(&world.nats, service, after, limit)
+        .await
+        .unwrap();
+    letters.iter().map(|letter| letter.id).collect()
+}
+
+#[tokio::test]
+async fn they_are_listed_oldest_first_in_pages() {
+    let (world, _running, _) = with_letters(5).await;
+    assert_eq!(ids(&world, "a", 0, 100).await, [1, 2, 3, 4, 5]);
+    assert_eq!(ids(&world, "a", 0, 2).await, [1, 2]);
+    assert_eq!(ids(&world, "a", 2, 2).await, [3, 4]);
+    assert!(ids(&world, "a", 5, 2).await.is_empty());
+}
+
+#[tokio::test]
+async fn each_service_sees_its_own() {
+    let (world, _running, _) = with_letters(2).await;
+    let (seen, _sightings) = mpsc::unbounded_channel();
+    world.set_up(service("b", &seen)).await;
+    let _other = world.serve(service("b", &seen)).await;
+    world.settled("LOG", "b-store", 2).await;
+
+    assert_eq!(ids(&world, "a", 0, 100).await, [1, 2]);
+    assert_eq!(ids(&world, "b", 0, 100).await, [3, 4]);
+    for id in [3, 99] {
+        let error = dead_letter::show(&world.nats, "a", id).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::NotFound, "{id}");
+        assert!(dead_letter::drop(&world.nats, "a", id).await.is_err());
+        assert!(dead_letter::replay(&world.nats, "a", id).await.is_err());
+    }
+    assert_eq!(ids(&world, "b", 0, 100).await, [3, 4]);
+}
+
+#[tokio::test]
+async fn one_that_is_shown_has_everything_of_its_message() {
+    let (world, _running, _) = with_letters(1).await;
+    let letter = dead_letter::show(&world.nats, "a", 1).await.unwrap();
+    assert_eq!(letter.payload, "bad 0");
+    assert_eq!(
+        (letter.subject.as_str(), letter.stream.as_str()),
+        ("log.a", "LOG")
+    );
+    assert_eq!((letter.sequence, letter.function.as_str()), (1, "a-store"));
+    let stored = world.api("STREAM.MSG.GET.LOG", &json!({"seq": 1})).await;
+    assert_eq!(*letter.time, stored["message"]["time"]);
+}
+
+#[tokio::test]
+async fn one_that_is_dropped_is_gone_and_the_others_stay() {
+    let (world, _running, _) = with_letters(3).await;
+    dead_letter::drop(&world.nats, "a", 2).await.unwrap();
+    assert_eq!(ids(&world, "a", 0, 100).await, [1, 3]);
+    let again = dead_letter::drop(&world.nats, "a", 2).await.unwrap_err();
+    assert_eq!(again.kind(), Kind::NotFound);
+}
+
+#[tokio::test]
+async fn one_that_is_replayed_reaches_the_function_under_its_own_subject_and_a_new_id() {
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    // A version of the function that knows no numbers, as before somebody mended it.
+    let broken = || {
+        let refuse = |_: Batch<bool>| async {};
+        let stream = Stream::new("LOG", ["log.>"]);
+        Service::new("a", "1.0.0").consumer(Consumer::new("a-store", stream), refuse)
+    };
+    world.set_up(broken()).await;
+    let client = Client::new(world.nats.clone());
+    let mut headers = HeaderMap::new();
+    headers.insert("X", "y");
+    client
+        .append("log.a", Some("the-id"), headers, "42".into())
+        .await
+        .unwrap();
+    let running = world.serve(broken()).await;
+    world.settled("LOG", "a-store", 1).await;
+    running.stop(std::time::Duration::from_secs(10)).await;
+
+    let seq = dead_letter::replay(&world.nats, "a", 1).await.unwrap();
+
+    assert_eq!(seq, 2);
+    assert!(ids(&world, "a", 0, 100).await.is_empty());
+    let _mended = world.serve(service("a", &seen)).await;
+    assert_eq!(next(&mut sightings).await, 42);
+    let stored = world.api("STREAM.MSG.GET.LOG", &json!({"seq": 2})).await;
+    assert_eq!(stored["message"]["subject"], "log.a");
+    let block = base64(&stored["message"]["hdrs"]);
+    assert!(block.contains("X: y") || block.contains("X:y"), "{block}");
+    assert!(
+        block.contains("Nats-Msg-Id") && !block.contains("the-id"),
+        "{block}"
+    );
+}
+
+#[tokio::test]
+async fn one_that_fails_again_is_a_new_dead_letter() {
+    let (world, _running, _) = with_letters(1).await;
+    dead_letter::replay(&world.nats, "a", 1).await.unwrap();
+    world.settled("LOG", "a-store", 2).await;
+    assert_eq!(ids(&world, "a", 0, 100).await, [2]);
+}
+
+#[tokio::test]
+async fn one_that_cannot_be_replayed_stays() {
+    let (world, _running, _) = with_letters(1).await;
+    world.api("STREAM.DELETE.LOG", &Value::Null).await;
+    let error = dead_letter::replay(&world.nats, "a", 1).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable);
+    assert_eq!(ids(&world, "a", 0, 100).await, [1]);
+}
+
+#[tokio::test]
+async fn one_that_was_written_before_a_crash_is_not_written_again() {
+    let world = World::new().await;
+    let (seen, _sightings) = mpsc::unbounded_channel();
+    world.set_up(service("a", &seen)).await;
+    world.store("log.a", ["bad".to_owned()]).await;
+    let stored = world.api("STREAM.MSG.GET.LOG", &json!({"seq": 1})).await;
+    let subject = format!(
+        "dead.a.a-store.LOG.1-{}",
+        nanoseconds(&stored["message"]["time"])
+    );
+    let client = Client::new(world.nats.clone());
+    client
+        .append(&subject, None, HeaderMap::new(), "written before".into())
+        .await
+        .unwrap();
+
+    let _running = world.serve(service("a", &seen)).await;
+    world.settled("LOG", "a-store", 1).await;
+
+    let info = world
+        .api(&format!("STREAM.INFO.{STREAM}"), &Value::Null)
+        .await;
+    assert_eq!(info["state"]["messages"], 1);
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_stream_the_list_says_so() {
+    let world = World::new().await;
+    let error = dead_letter::list(&world.nats, "a", 0, 10)
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), Kind::NotFound);
+}
+
+fn base64(text: &Value) -> String {
+    use base64::Engine as _;
+    let engine = base64::engine::general_purpose::STANDARD;
+    String::from_utf8(engine.decode(text.as_str().unwrap()).unwrap()).unwrap()
+}
+
+fn nanoseconds(time: &Value) -> i128 {
+    let format = &time::format_description::well_known::Rfc3339;
+    time::OffsetDateTime::parse(time.as_str().unwrap(), format)
+        .unwrap()
+        .unix_timestamp_nanos()
+}

@@ -1,0 +1,159 @@
+//! What a service may be: every mistake is refused at build, before anything starts.
+
+use natsfn::{Batch, Consumer, Endpoint, Path, Service, Stream};
+
+async fn nothing() {}
+async fn path(_: Path<String>) {}
+async fn batch(_: Batch<String>) {}
+
+const GOOD_NAMES: [&str; 4] = ["a", "A-z_09", "-", "_"];
+const BAD_NAMES: [&str; 9] = ["", "a.b", "a b", "a*", ">", "é", "a\n", "a/b", "$a"];
+
+/// The mistakes in a definition.
+fn mistakes<S: Clone + Send + Sync + 'static>(service: Service<S>) -> Vec<String> {
+    match service.build() {
+        Ok(_) => Vec::new(),
+        Err(error) => {
+            assert_eq!(error.exit_code(), 2);
+            error.lines().to_vec()
+        }
+    }
+}
+
+#[test]
+fn a_service_name_is_of_letters_digits_underscores_and_dashes() {
+    for name in GOOD_NAMES {
+        assert!(mistakes(Service::new(name, "1.0.0")).is_empty(), "{name:?}");
+    }
+    for name in BAD_NAMES {
+        let mistakes = mistakes(Service::new(name, "1.0.0"));
+        assert!(mistakes[0].contains(&format!("{name:?}")), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn a_version_is_a_full_semver() {
+    for version in ["1.0.0", "0.0.0", "1.2.3-rc.1", "1.2.3+build.5", "1.2.3-a+b"] {
+        assert!(
+            mistakes(Service::new("a", version)).is_empty(),
+            "{version:?}"
+        );
+    }
+    for version in [
+        "", "1", "1.0", "v1.0.0", "01.0.0", "1.0.0.0", "1.0.x", " 1.0.0",
+    ] {
+        let mistakes = mistakes(Service::new("a", version));
+        assert!(
+            mistakes[0].contains(&format!("{version:?}")),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn an_endpoint_name_is_of_letters_digits_underscores_and_dashes() {
+    let service =
+        |name: &str| Service::new("a", "1.0.0").endpoint(Endpoint::new(name, "s"), nothing);
+    for name in GOOD_NAMES {
+        assert!(mistakes(service(name)).is_empty(), "{name:?}");
+    }
+    for name in BAD_NAMES {
+        let mistakes = mistakes(service(name));
+        assert!(mistakes[0].contains(&format!("{name:?}")), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn a_subject_has_no_space_and_no_empty_token() {
+    let service =
+        |subject: &str| Service::new("a", "1.0.0").endpoint(Endpoint::new("e", subject), nothing);
+    for subject in ["a", "a.b", "a.*", "*.a", "a.>", ">", "a.{b}", "$a"] {
+        assert!(mistakes(service(subject)).is_empty(), "{subject:?}");
+    }
+    for subject in [
+        "", ".", "a.", ".a", "a..b", "a b", "a\tb", "a\r\nb", "a.>.b", "a{b}", "{}",
+    ] {
+        let mistakes = mistakes(service(subject));
+        assert!(
+            mistakes[0].contains(&format!("{subject:?}")),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn a_queue_group_is_not_empty_and_has_no_space() {
+    for group in ["", "a b", "a\n"] {
+        let of_service = Service::new("a", "1.0.0").queue_group(group);
+        assert_eq!(mistakes(of_service).len(), 1, "{group:?}");
+        let endpoint = Endpoint::new("e", "s").queue_group(group);
+        let of_endpoint = Service::new("a", "1.0.0").endpoint(endpoint, nothing);
+        assert_eq!(mistakes(of_endpoint).len(), 1, "{group:?}");
+    }
+}
+
+#[test]
+fn every_mistake_is_reported_at_once() {
+    let service = Service::new("a b", "1.0")
+        .endpoint(Endpoint::new("c d", "e"), nothing)
+        .endpoint(Endpoint::new("f", "g..h"), nothing)
+        .endpoint(Endpoint::new("i", "no.name"), path)
+        .consumer(
+            Consumer::new("j", Stream::new("K L", ["m"])).max_batch(0),
+            batch,
+        );
+    let mistakes = mistakes(service);
+    for part in ["a b", "1.0", "c d", "g..h", "no.name", "K L", "max_batch"] {
+        assert!(
+            mistakes.iter().any(|line| line.contains(part)),
+            "{part:?} in {mistakes:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_stream_of_ones_own_may_not_capture_a_function() {
+    let service = Service::new("a", "1.0.0")
+        .stream(Stream::new("ALL", ["shop.>"]))
+        .endpoint(Endpoint::new("price", "shop.price.{sku}"), nothing);
+    let mistakes = mistakes(service);
+    assert!(
+        mistakes[0].contains("ALL") && mistakes[0].contains("PubAck"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn two_stream_functions_may_not_share_a_consumer() {
+    let consumer = || Consumer::new("store", Stream::new("S", ["s"]));
+    let service = Service::new("a", "1.0.0")
+        .consumer(consumer(), batch)
+        .consumer(consumer(), batch);
+    assert_eq!(mistakes(service).len(), 2);
+}
+
+#[test]
+fn a_batch_does_not_go_with_an_extractor_of_single_messages() {
+    async fn both(_: Batch<String>, _: natsfn::Subject) {}
+    let stream = Stream::new("S", ["s"]);
+    let service = Service::new("a", "1.0.0").consumer(Consumer::new("store", stream), both);
+    assert!(mistakes(service)[0].contains("only one of them"));
+}
+
+#[test]
+fn only_functions_that_exist_can_be_named() {
+    let service = || {
+        Service::new("a", "1.0.0")
+            .endpoint("b", nothing)
+            .endpoint("c", nothing)
+    };
+    let served = service().build().unwrap().only(&["c".into()]).unwrap();
+    assert_eq!(served.function_names().collect::<Vec<_>>(), ["c"]);
+    let error = service()
+        .build()
+        .unwrap()
+        .only(&["x".into()])
+        .err()
+        .unwrap();
+    assert!(error.lines()[0].contains("b, c"), "{error}");
+}

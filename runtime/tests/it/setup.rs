@@ -1,0 +1,200 @@
+//! Setting up: what is made, what is refused because it would lose messages, and twice at once.
+
+use std::time::Duration;
+
+use natsfn::{Batch, Consumer, Endpoint, Service, Stream, setup};
+use serde_json::{Value, json};
+
+use crate::world::{World, state, until};
+
+async fn store(_: Batch<Value>) {}
+async fn price() {}
+
+fn service() -> Service {
+    Service::new("shop", "1.0.0")
+        .endpoint(Endpoint::new("price", "shop.price.{sku}"), price)
+        .consumer(
+            Consumer::new("store", Stream::new("ORDERS", ["orders.{kind}"])),
+            store,
+        )
+}
+
+async fn set_up(world: &World, service: Service) -> Result<(), String> {
+    let service = service.build().unwrap();
+    setup::setup(&service, &world.nats, None)
+        .await
+        .map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn streams_and_consumers_are_made_so_that_nothing_acknowledged_is_lost() {
+    let world = World::new().await;
+    set_up(&world, service()).await.unwrap();
+
+    for name in ["ORDERS", "DEAD_LETTERS"] {
+        let stream = world
+            .api(&format!("STREAM.INFO.{name}"), &Value::Null)
+            .await;
+        let config = &stream["config"];
+        assert_eq!(config["storage"], "file", "{name}");
+        assert_eq!(config["retention"], "limits", "{name}");
+        assert_eq!(config["discard"], "new", "{name}");
+        assert_eq!(config["max_age"], 0, "{name}");
+        assert_eq!(config["max_msgs"], -1, "{name}");
+    }
+    let consumer = world.consumer("ORDERS", "store").await;
+    let config = &consumer["config"];
+    assert_eq!(config["durable_name"], "store");
+    assert_eq!(config["ack_policy"], "explicit");
+    assert_eq!(config["max_deliver"], -1);
+    assert_eq!(config["deliver_policy"], "all");
+    assert!(
+        config["max_ack_pending"].as_u64().unwrap() >= 2 * 500 * 8,
+        "{config}"
+    );
+}
+
+#[tokio::test]
+async fn it_may_run_again_and_twice_at_once() {
+    let world = World::new().await;
+    let (one, other) = tokio::join!(set_up(&world, service()), set_up(&world, service()));
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    set_up(&world, service()).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_brings_what_is_there_to_this_version_and_keeps_the_messages() {
+    let world = World::new().await;
+    set_up(&world, service()).await.unwrap();
+    world
+        .store("orders.a", ["1".to_owned(), "2".to_owned()])
+        .await;
+    let newer = || {
+        let stream = Stream::new("ORDERS", ["orders.{kind}", "returns.{kind}"]).max_bytes(1 << 20);
+        let consumer = Consumer::new("store", stream).ack_wait(Duration::from_secs(7));
+        Service::new("shop", "2.0.0").consumer(consumer.filter(["orders.{kind}"]), store)
+    };
+
+    set_up(&world, newer()).await.unwrap();
+
+    let stream = world.api("STREAM.INFO.ORDERS", &Value::Null).await;
+    assert_eq!(
+        stream["config"]["subjects"],
+        json!(["orders.*", "returns.*"])
+    );
+    assert_eq!(stream["config"]["max_bytes"], 1 << 20);
+    assert_eq!(stream["state"]["messages"], 2);
+    let consumer = world.consumer("ORDERS", "store").await;
+    assert_eq!(consumer["config"]["ack_wait"], 7_000_000_000_u64);
+    assert_eq!(consumer["config"]["filter_subject"], "orders.*");
+}
+
+#[tokio::test]
+async fn a_stream_of_somebody_else_that_captures_a_function_is_an_error() {
+    let world = World::new().await;
+    for n in 0..30 {
+        let body = json!({"name": format!("S{n}"), "subjects": [format!("s.{n}")]});
+        world.api(&format!("STREAM.CREATE.S{n}"), &body).await;
+    }
+    for (captured, of) in [
+        ("shop.>", "price"),
+        ("shop.*.x", "price"),
+        ("fn.>", "store"),
+    ] {
+        let wide = json!({"name": "WIDE", "subjects": [captured]});
+        let made = world.api("STREAM.CREATE.WIDE", &wide).await;
+        assert!(made["error"].is_null(), "{made}");
+        let error = set_up(&world, service()).await.unwrap_err();
+        assert!(
+            error.contains("WIDE") && error.contains(captured) && error.contains(of),
+            "{error}"
+        );
+        world.api("STREAM.DELETE.WIDE", &Value::Null).await;
+    }
+    set_up(&world, service()).await.unwrap();
+}
+
+/// The ways in which a stream discards what nobody has consumed, each as a change of its
+/// configuration.
+fn discarding() -> [Value; 4] {
+    [
+        json!({"discard": "old", "max_msgs": 10}),
+        json!({"discard": "old", "max_bytes": 1_000_000}),
+        json!({"max_age": 600_000_000_000_u64}),
+        json!({"max_msgs_per_subject": 1, "discard": "old"}),
+    ]
+}
+
+async fn change(world: &World, change: &Value) {
+    let mut config = world.api("STREAM.INFO.ORDERS", &Value::Null).await["config"].clone();
+    for (key, value) in change.as_object().unwrap() {
+        config[key] = value.clone();
+    }
+    let changed = world.api("STREAM.UPDATE.ORDERS", &config).await;
+    assert!(changed["error"].is_null(), "{changed}");
+}
+
+#[tokio::test]
+async fn a_stream_whose_limits_discard_what_is_unread_is_refused_at_the_start() {
+    let world = World::new().await;
+    for limits in discarding() {
+        set_up(&world, service()).await.unwrap();
+        change(&world, &limits).await;
+        let nats = world.connect().await;
+        let error = natsfn::start(service().build().unwrap(), nats, None)
+            .await
+            .err()
+            .unwrap();
+        let error = error.to_string();
+        assert!(
+            error.contains("ORDERS") && error.contains("nobody has consumed"),
+            "{error}"
+        );
+        // Setting up again mends it.
+        set_up(&world, service()).await.unwrap();
+        let running = world.serve(service()).await;
+        running.stop(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn limits_that_discard_are_refused_at_build_unless_they_are_meant() {
+    let discards = || {
+        Stream::new("ORDERS", ["orders.>"]).configure(|config| {
+            config.max_age = Duration::from_secs(600);
+        })
+    };
+    let with =
+        |stream| Service::new("shop", "1.0.0").consumer(Consumer::new("store", stream), store);
+    let error = with(discards()).build().err().unwrap();
+    assert!(error.to_string().contains("max_age") && error.to_string().contains("may_discard"));
+
+    let world = World::new().await;
+    set_up(&world, with(discards().may_discard()))
+        .await
+        .unwrap();
+    let running = world.serve(with(discards().may_discard())).await;
+    until("it runs", async || {
+        (state(&running, 0) == "running").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_without_jetstream_is_an_error_that_says_so() {
+    let conf = "host: $NATS_CONF_HOST, port: $NATS_CONF_PORT";
+    let world = World::with(|config| config.text(conf)).await;
+    let error = set_up(&world, service()).await.unwrap_err();
+    assert!(error.contains("JetStream"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_old_for_the_service_is_refused() {
+    let world = World::new().await;
+    let service = service().min_server(99, 0, 0).build().unwrap();
+    let error = natsfn::start(service, world.connect().await, None)
+        .await
+        .err()
+        .unwrap();
+    assert!(error.to_string().contains("99.0.0"), "{error}");
+}
