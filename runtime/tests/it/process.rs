@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::time::Duration;
 
+use async_nats::{Client, Message, Request};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
+use crate::caller::Raw;
 use crate::world::{World, until, within};
 
 /// The program, in a directory of its own and with nothing of our environment that it might read.
@@ -81,6 +84,14 @@ async fn dev(directory: &Path) -> Lasting {
 fn addresses(directory: &Path) -> Value {
     let text = std::fs::read(directory.join(".natsfn/dev.json")).unwrap();
     serde_json::from_slice(&text).unwrap()
+}
+
+/// Asks with little patience: what reaches a server or a connection that dies gets no answer.
+async fn ask(client: &Client, subject: &str, payload: &str) -> Option<Message> {
+    let request = Request::new()
+        .payload(payload.to_owned().into())
+        .timeout(Some(Duration::from_millis(500)));
+    client.send_request(subject.to_owned(), request).await.ok()
 }
 
 fn text(output: &Output) -> (String, String) {
@@ -260,7 +271,7 @@ async fn dev_answers_while_its_nats_server_is_killed() {
     );
 
     let answer = until("it answers again", async || {
-        client.request("hello", "\"World\"".into()).await.ok()
+        ask(&client, "hello", "\"World\"").await
     })
     .await;
     assert_eq!(answer.payload, "\"Hello, World!\"");
@@ -334,4 +345,30 @@ async fn invoke_exits_1_with_the_error_reply() {
     );
     assert!(stderr.contains("400"), "{stderr}");
     assert_eq!(nobody.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn dev_starts_again_when_a_client_kills_its_connection() {
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = dev(directory.path()).await;
+    let url = addresses(directory.path())["nats"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let client = async_nats::connect(&url).await.unwrap();
+    let instance = async || {
+        let ping = ask(&client, "$SRV.PING.hello", "").await?;
+        let ping: Value = serde_json::from_slice(&ping.payload).unwrap();
+        Some(ping["id"].clone())
+    };
+    let first = instance().await.unwrap();
+    let mut raw = Raw::connect(&url, "anybody");
+
+    // async-nats panics on a bare carriage return in a header's value.
+    raw.publish("hello", "nowhere", b"NATS/1.0\r\nX: a\rb\r\n\r\n");
+
+    until("another instance answers", async || {
+        instance().await.filter(|id| *id != first)
+    })
+    .await;
 }
