@@ -119,7 +119,7 @@ impl Server {
 
     /// Lets the process stand still: connections stay open and nothing answers.
     pub fn pause(&self) {
-        self.keeper.signal(Signal::STOP);
+        self.keeper.pause();
     }
 
     /// Lets the process go on after [`Server::pause`].

@@ -118,6 +118,22 @@ impl Keeper {
     pub(super) fn signal(&self, signal: Signal) {
         self.shared.lock().signal(signal);
     }
+
+    /// Lets the process stand still, and returns when it does: the signal alone is only on its way.
+    pub(super) fn pause(&self) {
+        let process = self.shared.lock();
+        process.signal(Signal::STOP);
+        if let Some(pid) = process.child.as_ref().and_then(pid) {
+            wait(pid, WaitIdOptions::STOPPED | WaitIdOptions::EXITED);
+        }
+    }
+}
+
+/// Waits for a change of the process's state, which stays for others to see: an ended process stays
+/// a zombie, so that its id cannot go to another one before the lock is held.
+fn wait(pid: Pid, change: WaitIdOptions) {
+    let options = change | WaitIdOptions::NOWAIT;
+    while waitid(WaitId::Pid(pid), options).is_err_and(|error| error == rustix::io::Errno::INTR) {}
 }
 
 impl Process {
@@ -216,12 +232,7 @@ impl Shared {
         launcher.keep_ports(&addresses);
         self.status.send_replace(Status::Ready(addresses));
         if let Some(pid) = pid {
-            // The process stays a zombie, so that its id cannot go to another one before the lock
-            // is held.
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
-            while waitid(WaitId::Pid(pid), options)
-                .is_err_and(|error| error == rustix::io::Errno::INTR)
-            {}
+            wait(pid, WaitIdOptions::EXITED);
         }
         let child = self.lock().child.take();
         let status = child.and_then(|mut child| child.wait().ok());
