@@ -21,7 +21,8 @@ impl Background {
         &self.client
     }
 
-    /// Returns once the function that the work belongs to drains.
+    /// Returns once the functions of this process have drained: the work ends after them, so it
+    /// sees what they have left.
     pub async fn stopped(&mut self) {
         // A sender that is gone is a runtime that is gone.
         let _ = self.stop.wait_for(|stop| *stop).await;

@@ -254,10 +254,14 @@ impl Consumer {
         if stored >= acknowledged {
             return Ok(());
         }
-        tracing::warn!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
-        self.restart_at(reach.client().nats(), stored + 1)
-            .await
-            .map(drop)
+        tracing::info!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
+        let again = self.restart_at(reach.client().nats(), stored + 1).await;
+        // A running instance that missed the consumer may have made it again first, from the
+        // stream's beginning: that is more than enough.
+        match consumer_info(reach.client().nats(), self.stream.name(), &self.name).await {
+            Ok(info) if info.created > consumer.created => Ok(()),
+            _ => again.map(drop),
+        }
     }
 
     /// Deletes the durable consumer and makes it again from `start`.

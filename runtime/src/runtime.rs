@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use async_nats::{Client, Message, Subscriber};
 use futures_util::StreamExt;
 use serde_json::Value;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -35,6 +36,8 @@ pub struct Running {
     verbs: Listener,
     feeds: Vec<(Arc<Feed>, JoinHandle<()>)>,
     tasks: Vec<JoinHandle<()>>,
+    /// The word to background work, given once its functions are finished.
+    finished: watch::Sender<bool>,
     database: Option<Arc<dyn Database>>,
 }
 
@@ -124,10 +127,11 @@ pub async fn start(
         function.stats.enter(State::Running);
     }
 
+    let finished = watch::channel(false).0;
     let background = Background {
         client: crate::Client::new(nats.clone()),
         database: database.as_ref().map(|database| database.handle()),
-        stop: functions.stopping(),
+        stop: finished.subscribe(),
     };
     let tasks = definition.tasks.into_iter();
     let tasks = tasks
@@ -144,6 +148,7 @@ pub async fn start(
         verbs,
         feeds,
         tasks,
+        finished,
         database,
     })
 }
@@ -245,6 +250,7 @@ impl Running {
                 tracing::info!(messages = left, consumer = %feed.consumer.name, "given back unfinished");
             }
         }
+        self.finished.send_replace(true);
         for task in self.tasks {
             finish(task, until).await;
         }
