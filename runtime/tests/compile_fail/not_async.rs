@@ -1,0 +1,9 @@
+use natsfn::{Json, Service};
+
+fn hello(Json(name): Json<String>) -> Json<String> {
+    Json(name)
+}
+
+fn main() {
+    let _ = Service::new("hello", "0.1.0").endpoint("hello", hello);
+}
