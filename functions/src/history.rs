@@ -36,7 +36,7 @@ pub async fn history(
     let stored = page(&db, place.realm, &place.room, asked, upto, limit + 1).await?;
     let known = rows_of(&db, waiting.iter().map(|row| &row.message)).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let merged = merge(stored, storable(waiting, &known), asked, limit);
+    let merged = merge(stored, storable(waiting, &known, upto), asked, limit);
     let merged = within(
         merged,
         asked,

@@ -35,7 +35,12 @@ pub struct Message {
 impl Message {
     /// Whether both say the same in the same place: what makes a repeat of a taken id harmless.
     pub fn same_content(&self, other: &Self) -> bool {
-        self.realm == other.realm && self.room == other.room && self.text == other.text
+        self.same_room(other) && self.text == other.text
+    }
+
+    /// Whether both stand in the same room of the same realm.
+    pub fn same_room(&self, other: &Self) -> bool {
+        self.realm == other.realm && self.room == other.room
     }
 }
 
