@@ -24,7 +24,8 @@ pub async fn trim(mut background: Background, app: App) -> Result<()> {
             .await
             .is_ok()
         {
-            return Ok(());
+            // Notes what was stored since, or the next `setup` would find the database behind.
+            return once(&background, &app).await;
         }
     }
 }
