@@ -24,8 +24,13 @@ pub(crate) struct Database {
 
 /// What must be deleted.
 enum Home {
+    #[allow(dead_code, reason = "the unit tests have no server of their own")]
+    Elsewhere,
     Directory(#[expect(dead_code, reason = "held for its Drop")] TempDir),
-    Server { url: String, name: String },
+    Server {
+        url: String,
+        name: String,
+    },
 }
 
 impl Database {
@@ -61,6 +66,16 @@ impl Database {
             pool: connect(options).await,
             url,
             home: Home::Directory(directory),
+        }
+    }
+
+    /// A database that goes away with its server.
+    #[allow(dead_code, reason = "the unit tests have no server of their own")]
+    pub(crate) async fn of_url(url: &str) -> Self {
+        Self {
+            pool: connect(ConnectOptions::new(url)).await,
+            url: url.to_owned(),
+            home: Home::Elsewhere,
         }
     }
 

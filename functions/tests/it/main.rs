@@ -7,8 +7,11 @@
 )]
 
 // What the tests stand on.
+mod child;
 mod database;
+mod ledger;
 mod person;
+mod postgres;
 mod program;
 mod wait;
 mod world;
@@ -25,6 +28,16 @@ mod send;
 mod hostile_header;
 mod poison;
 mod security;
+
+// Faults: what crashes, fills up, fails, is replaced.
+mod configuration;
+mod crash;
+mod failure;
+mod full;
+mod join;
+mod outage;
+mod restore;
+mod schema;
 
 // The program: dev and the commands beside it.
 mod dev;

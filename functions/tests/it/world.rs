@@ -178,6 +178,16 @@ impl World {
             .await
     }
 
+    /// What persist's own endpoint says of its state.
+    pub(crate) async fn state_of_persist(&self) -> Value {
+        let operator = connect(&self.server, "operator", "_INBOX.o.operator").await;
+        let answer = operator
+            .request("fn.chat.persist", "".into())
+            .await
+            .unwrap();
+        serde_json::from_slice(&answer.payload).unwrap()
+    }
+
     /// Waits until everything in the log is settled: stored or a dead letter.
     pub(crate) async fn settled(&self) {
         until("everything in the log is settled", async || {
@@ -231,8 +241,13 @@ pub(crate) async fn server(text: &str) -> TestServer {
 
 /// Connects as one of the users.
 pub(crate) async fn connect(server: &TestServer, user: &str, inbox: &str) -> Client {
+    login(server.url(), user, inbox).await
+}
+
+/// As [`connect`] in another process, which knows the address only.
+pub(crate) async fn login(url: &str, user: &str, inbox: &str) -> Client {
     let config = NatsConfig {
-        url: server.url().to_owned(),
+        url: url.to_owned(),
         ..NatsConfig::default()
     };
     let config = config.login(&Login::new(user, user, inbox));

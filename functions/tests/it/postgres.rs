@@ -1,0 +1,154 @@
+//! A PostgreSQL of one test's own, to be torn down under it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::wait::until;
+
+/// A server with a database `chat`. Dropping it kills it.
+pub(crate) struct Postgres {
+    pub(crate) url: String,
+    programs: PathBuf,
+    directory: TempDir,
+    port: u16,
+    server: Child,
+}
+
+impl Postgres {
+    /// Makes a cluster and starts a server on it.
+    pub(crate) async fn start() -> Self {
+        let programs = programs();
+        let directory = tempfile::Builder::new()
+            .prefix("chat-postgres")
+            .tempdir()
+            .unwrap();
+        give(directory.path());
+        let mut initdb = command(&programs.join("initdb"));
+        initdb
+            .args([
+                "--username=postgres",
+                "--auth=trust",
+                "--no-sync",
+                "--pgdata",
+            ])
+            .arg(directory.path().join("data"))
+            .current_dir(directory.path())
+            .stdout(Stdio::null());
+        assert!(initdb.status().unwrap().success(), "initdb failed");
+        let port = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let server = spawn(&programs, directory.path(), port);
+        let postgres = Self {
+            url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
+            programs,
+            directory,
+            port,
+            server,
+        };
+        postgres.ready().await;
+        postgres
+    }
+
+    /// `pg_ctl stop -m immediate`: every connection is cut in whatever it was doing.
+    pub(crate) fn crash(&mut self) {
+        self.signal("QUIT");
+        self.server.wait().unwrap();
+    }
+
+    /// Starts it again after a crash, and waits until it takes connections.
+    pub(crate) async fn up(&mut self) {
+        self.server = spawn(&self.programs, self.directory.path(), self.port);
+        self.ready().await;
+    }
+
+    /// Waits until it takes connections.
+    async fn ready(&self) {
+        let file = self.directory.path().join("data/postmaster.pid");
+        let pid = self.server.id().to_string();
+        until("PostgreSQL takes connections", async || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            let lines: Vec<&str> = text.lines().map(str::trim).collect();
+            (lines.first() == Some(&&*pid) && lines.get(7) == Some(&"ready")).then_some(())
+        })
+        .await;
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.server.id().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        self.signal("QUIT");
+        let _ = self.server.wait();
+    }
+}
+
+/// The directory that POSTGRES_BIN names, Debian's newest, or that of `postgres` on PATH.
+fn programs() -> PathBuf {
+    if let Some(named) = std::env::var_os("POSTGRES_BIN") {
+        return named.into();
+    }
+    let debian = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten();
+    let debian = debian.map(|version| version.unwrap().path().join("bin"));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let mut found = debian
+        .chain(path)
+        .filter(|directory| directory.join("initdb").exists());
+    found.next().expect(
+        "POSTGRES_BIN must name the directory of PostgreSQL's programs: `cargo xtask test` sets it",
+    )
+}
+
+fn spawn(programs: &Path, directory: &Path, port: u16) -> Child {
+    let log = std::fs::File::create(directory.join("log")).unwrap();
+    command(&programs.join("postgres"))
+        .arg("-D")
+        .arg(directory.join("data"))
+        .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
+        // A crash of the server alone loses nothing that it has written.
+        .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+        .current_dir(directory)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .unwrap()
+}
+
+/// PostgreSQL refuses to run as root: then another account runs it. It ends with this process.
+fn command(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    if let Some(account) = instead_of_root() {
+        command.args(["--reuid", account, "--regid", account, "--clear-groups"]);
+    }
+    command.args(["--pdeathsig", "QUIT", "--"]).arg(program);
+    command
+}
+
+fn give(directory: &Path) {
+    if let Some(account) = instead_of_root() {
+        let given = Command::new("chown").arg(account).arg(directory).status();
+        assert!(given.unwrap().success());
+    }
+}
+
+fn instead_of_root() -> Option<&'static str> {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+    let is_root = id.stdout.trim_ascii() == b"0";
+    let has_postgres = passwd.lines().any(|line| line.starts_with("postgres:"));
+    is_root.then_some(if has_postgres { "postgres" } else { "nobody" })
+}
