@@ -137,9 +137,10 @@ async fn a_stop_finishes_the_requests_that_are_in_flight() {
             let _ = gate.acquire().await;
         }
     };
-    let running = world
-        .serve(Service::new("a", "1.0.0").endpoint("waits", waits))
-        .await;
+    let service = Service::new("a", "1.0.0")
+        .endpoint("waits", waits)
+        .endpoint("probe", async || {});
+    let running = world.serve(service).await;
     let nats = world.nats.clone();
     let asked = tokio::spawn(async move { nats.request("waits", "".into()).await });
     until("it runs", async || {
@@ -149,13 +150,13 @@ async fn a_stop_finishes_the_requests_that_are_in_flight() {
 
     let stop = tokio::spawn(running.stop(PATIENCE));
     until("nobody takes requests", async || {
-        let refused = world.nats.request("waits", "".into()).await;
+        let refused = world.nats.request("probe", "".into()).await;
         refused
             .is_err_and(|error| error.kind() == async_nats::RequestErrorKind::NoResponders)
             .then_some(())
     })
     .await;
-    gate.add_permits(10);
+    gate.add_permits(1);
 
     assert_eq!(code(&within(asked).await.unwrap().unwrap()), None);
     within(stop).await.unwrap();

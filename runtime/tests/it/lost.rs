@@ -5,7 +5,7 @@ use std::time::Duration;
 use natsfn::{Bytes, Service};
 
 use crate::caller::Raw;
-use crate::world::{World, within};
+use crate::world::{World, until, within};
 
 async fn echo(body: Bytes) -> Bytes {
     body
@@ -25,7 +25,11 @@ async fn a_connection_that_dies_is_reported_and_the_host_starts_again() {
     assert!(reason.to_string().contains("connection"), "{reason}");
     within(running.stop(Duration::from_secs(1))).await;
     let _again = world.serve(service()).await;
-    assert_eq!(world.ask("echo", "x").await.payload, "x");
+    // The dead connection's socket may outlive its task for a moment and take a request along.
+    until("it answers again", async || {
+        world.nats.request("echo", "x".into()).await.ok()
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -37,7 +41,7 @@ async fn a_server_that_comes_back_is_no_lost_connection() {
 
     world.server.restart().await;
 
-    crate::world::until("it is found again", async || {
+    until("it is found again", async || {
         world.nats.request("echo", "x".into()).await.ok()
     })
     .await;
