@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask bench`; `DRAIN_MESSAGES` and `DRAIN_PLAIN` set how many.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;

@@ -3,6 +3,8 @@
 //!
 //! `cargo xtask bench ledger`; `LEDGER_MESSAGES` sets how many.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;

@@ -53,9 +53,10 @@ async fn once(background: &Background, app: &App) -> Result<()> {
     let stored_below = floor + 1;
     let below = match full(&stream.state, stream.config.max_bytes) {
         Some(below) => below,
+        // Where there is no younger row, all that is stored is old.
         None => old(background, app, epoch.id, first)
             .await?
-            .unwrap_or(first),
+            .unwrap_or(stored_below),
     };
     let below = below.min(stored_below);
     if below > first {

@@ -270,7 +270,8 @@ impl Feed {
                 let part = part.to_vec();
                 let span = tracing::info_span!(
                     "process",
-                    subject = (part.len() == 1).then(|| tracing::field::display(part[0].subject().to_owned())),
+                    subject = (part.len() == 1)
+                        .then(|| tracing::field::display(part[0].subject().to_owned())),
                     seq = part.first().map(|entry| entry.seq()),
                     items = part.len(),
                 );

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::extract::{FromEvent, Needs};
 use crate::reply::IntoReply;
@@ -68,9 +68,15 @@ handler!(A1, A2);
 handler!(A1, A2, A3);
 handler!(A1, A2, A3, A4);
 
+/// The future of a call; it resolves to the answer.
+type Answering<E> = BoxFuture<'static, Result<<E as Event>::Answer>>;
+
+/// Extracts the arguments and starts the function.
+type Start<E> = dyn Fn(&mut E) -> Result<Answering<E>> + Send + Sync;
+
 /// A handler with its state, its types forgotten: boxed once, at registration.
 pub(crate) struct Call<E: Event> {
-    call: Arc<dyn Fn(&mut E) -> Result<BoxFuture<'static, Result<E::Answer, Error>>> + Send + Sync>,
+    call: Arc<Start<E>>,
     pub(crate) needs: Needs,
 }
 
@@ -96,7 +102,7 @@ impl<E: Event> Call<E> {
     }
 
     /// Extracts and starts; only `invoke.rs` calls this, inside its guards.
-    pub(crate) fn start(&self, event: &mut E) -> Result<BoxFuture<'static, Result<E::Answer>>> {
+    pub(crate) fn start(&self, event: &mut E) -> Result<Answering<E>> {
         (self.call)(event)
     }
 }

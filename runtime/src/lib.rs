@@ -38,6 +38,13 @@
 //! service called without a broker, a nats-server for each test. `server`: a nats-server child.
 
 mod attempt;
+#[cfg_attr(
+    not(feature = "sea-orm"),
+    expect(
+        dead_code,
+        reason = "the database is handed out by `db()`, which SQL brings"
+    )
+)]
 mod background;
 mod caller;
 #[cfg(feature = "cli")]
@@ -48,6 +55,10 @@ mod connect;
 mod consumer;
 pub mod dead_letter;
 mod discovery;
+#[cfg_attr(
+    not(feature = "sea-orm"),
+    expect(dead_code, reason = "without SQL nobody implements or uses all of it")
+)]
 mod effect;
 mod endpoint;
 mod error;
@@ -103,7 +114,9 @@ pub use endpoint::Endpoint;
 pub use error::{Error, IntoError, Kind, Result};
 pub use error_reply::check as check_reply;
 pub use event::{Delivery, Entry, Event, Message, Request, StreamId};
-pub use extract::{Batch, FromEvent, FromMessage, Headers, Item, Json, Needs, Path, State, Subject};
+pub use extract::{
+    Batch, FromEvent, FromMessage, Headers, Item, Json, Needs, Path, State, Subject,
+};
 pub use handler::Handler;
 pub use rate_limit::RateLimit;
 pub use read::Range;

@@ -102,7 +102,7 @@ impl Client {
         while range.more && range.messages.len() < max {
             let batch = PAGE.min(max - range.messages.len());
             range.more = self
-                .page(&stream, subject, next, batch, &mut range.messages)
+                .page(stream, subject, next, batch, &mut range.messages)
                 .await?;
             next = range
                 .messages

@@ -386,7 +386,7 @@ async fn open(
         Ok(Ok(Schema::Known)) => {}
         Ok(Ok(Schema::Other(why))) => return Err(RunError::new(why)),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the database is away; functions that need it wait")
+            tracing::warn!(%error, "the database is away; functions that need it wait");
         }
         Err(_) => tracing::warn!("the database does not answer; functions that need it wait"),
     }

@@ -26,21 +26,10 @@ async fn log(world: &World, count: usize) -> Vec<String> {
         .await
 }
 
-/// Lets the server notice a dead instance after a second instead of half a minute.
-async fn notice_soon(world: &World) {
-    let mut config = world.consumer().await["config"].clone();
-    config["ack_wait"] = 1_000_000_000.into();
-    let body = json!({ "stream_name": "CHAT_MESSAGES", "config": config });
-    let updated = world
-        .api("CONSUMER.CREATE.CHAT_MESSAGES.persist", &body)
-        .await;
-    assert_eq!(updated["config"]["ack_wait"], 1_000_000_000, "{updated}");
-}
-
 #[tokio::test]
 async fn persist_that_dies_between_commit_and_ack_adds_no_row_when_it_is_back() {
     on_each(async |world: World| {
-        notice_soon(&world).await;
+        world.notice_crashes_soon().await;
         log(&world, 50).await;
 
         let mut doomed = child_with_failpoint(&world, "ack=crash");
@@ -69,8 +58,7 @@ async fn fault_at_any_step_loses_nothing_and_stores_nothing_twice() {
     on_each(async |world: World| {
         let failpoints = Failpoints::new();
         for step in natsfn::failpoint::STEPS {
-            let fail = || Fault::Fail(natsfn::Kind::Unavailable);
-            failpoints.at(step, [fail(), fail()]);
+            failpoints.at(step, [Fault::Fail(natsfn::Kind::Unavailable)]);
         }
         log(&world, 200).await;
 
@@ -87,7 +75,7 @@ async fn fault_at_any_step_loses_nothing_and_stores_nothing_twice() {
 #[tokio::test]
 async fn persist_that_is_killed_again_and_again_stores_everything_once() {
     on_each(async |world: World| {
-        notice_soon(&world).await;
+        world.notice_crashes_soon().await;
         let writing = log(&world, 5_000);
         let killing = async {
             for kill in 0..25 {

@@ -1,5 +1,6 @@
 //! A log that is full, and one that would lose what nobody has stored.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
@@ -121,6 +122,57 @@ async fn full_log_is_not_trimmed_before_the_database_has_it() {
         let _persist = world.serve_only(&["persist"]).await;
         world.settled().await;
         assert_eq!(world.rows().await.len(), acknowledged);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_is_stored_and_old_leaves_the_log_and_stays_in_history() {
+    let mut config = unlimited();
+    config.stream.keep_days = 0;
+    on_each_with(config, async |world: World| {
+        let _serving = world.serve_only(&["send", "history"]).await;
+        let alice = world.person("alice").await;
+        for id in 0..5 {
+            let persist = world.serve_only(&["persist"]).await;
+            let send = async |id: String| alice.send("chat.send.general", &id, "x").await.unwrap();
+            let first = send(format!("{id}-first")).await;
+            world.settled().await;
+            // What history knows of the database from now on is old in a moment.
+            alice.texts("chat.history.quiet").await;
+            let next = send(format!("{id}-next")).await;
+            let gone = Cell::new(false);
+            let stopping = async {
+                until("it is stored", async || {
+                    (world.rows().await.len() == 2 * id + 2).then_some(())
+                })
+                .await;
+                // It looks a last time at the log as it stops.
+                persist.stop(GUARD).await;
+                gone.set(true);
+            };
+            let reading = async {
+                while !gone.get() {
+                    let page = alice
+                        .page("chat.history.general", json!({ "limit": 2 }))
+                        .await
+                        .unwrap();
+                    let seqs: Vec<_> = page
+                        .messages
+                        .iter()
+                        .map(|message| &message["seq"])
+                        .collect();
+                    assert_eq!(seqs, [first.seq, next.seq]);
+                }
+            };
+            futures_util::join!(stopping, reading);
+            let log = world.log().await;
+            assert_eq!(
+                (&log["messages"], &log["last_seq"]),
+                (&json!(0), &json!(next.seq))
+            );
+        }
+        assert_eq!(world.rows().await.len(), 10);
     })
     .await;
 }

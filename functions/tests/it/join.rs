@@ -61,6 +61,7 @@ async fn join(person: &Person, limit: usize, listen: usize) -> Vec<u64> {
 #[tokio::test]
 async fn joins_while_messages_flow_and_persist_is_killed_show_one_contiguous_set() {
     on_each(async |world: World| {
+        world.notice_crashes_soon().await;
         let _serving = world.serve_only(&["history"]).await;
         let (backend, charlie) = (world.backend().await, world.person("charlie").await);
         let (sent, joined) = (RefCell::new(Vec::new()), Cell::new(0));

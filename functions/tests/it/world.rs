@@ -178,6 +178,17 @@ impl World {
             .await
     }
 
+    /// Lets the server notice a dead instance after a second instead of half a minute.
+    pub(crate) async fn notice_crashes_soon(&self) {
+        let mut config = self.consumer().await["config"].clone();
+        config["ack_wait"] = 1_000_000_000.into();
+        let body = serde_json::json!({ "stream_name": "CHAT_MESSAGES", "config": config });
+        let updated = self
+            .api("CONSUMER.CREATE.CHAT_MESSAGES.persist", &body)
+            .await;
+        assert_eq!(updated["config"]["ack_wait"], 1_000_000_000, "{updated}");
+    }
+
     /// What persist's own endpoint says of its state.
     pub(crate) async fn state_of_persist(&self) -> Value {
         let operator = connect(&self.server, "operator", "_INBOX.o.operator").await;

@@ -1,5 +1,8 @@
 //! natsfn against a real nats-server: each test starts its own, on free ports.
-#![allow(clippy::unwrap_used, reason = "what a test helper cannot unwrap is a failed test")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test helper cannot unwrap is a failed test"
+)]
 
 // What the tests stand on.
 #[cfg(feature = "sea-orm")]
