@@ -86,8 +86,10 @@ pub async fn tail(floor: &Floor, client: &Client, db: &Db, place: &Place) -> Res
             continue;
         }
         // A head without a row is a dead letter or a repeat; or the floor is that of another
-        // database or another life of the log, which one look tells.
-        if !stored && !asked_again {
+        // database or another life of the log, which one look tells. And what was stored and
+        // trimmed since the floor was read lies above it, in the database alone.
+        let trimmed = head == 0 && info.state.first_seq > known.floor + 1;
+        if (!stored || trimmed) && !asked_again {
             asked_again = true;
             floor.forget();
             continue;
