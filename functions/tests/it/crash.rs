@@ -132,7 +132,7 @@ async fn process_with_a_failpoint() {
     let service = chat::chat_service(chat::app::App::new(crate::world::unlimited()));
     let definition = service.failpoints(failpoints).build().unwrap();
     let definition = definition.only(&["persist".to_owned()]).unwrap();
-    let nats = crate::world::login(&variable("CRASH_NATS"), "chat", "_INBOX.s.chat").await;
+    let nats = crate::server::login(&variable("CRASH_NATS"), "chat", "_INBOX.s.chat").await;
     let running = natsfn::start(definition, nats, Some(&variable("CRASH_DATABASE")))
         .await
         .unwrap();

@@ -11,7 +11,7 @@ use crate::person::Person;
 use crate::wait::{until, within};
 use crate::world::{World, append, on_each};
 
-const JOINS: usize = 100;
+const JOINS: usize = 200;
 const ROOM: &str = "chat.history.general";
 
 /// A live message: its sequence, and that of the one before it in the room.

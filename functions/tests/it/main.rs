@@ -10,15 +10,18 @@
 mod child;
 mod database;
 mod ledger;
+mod look;
 mod person;
 mod postgres;
 mod program;
+mod server;
 mod wait;
 mod world;
 
 // The contract: what people and back ends send, hear and read.
 mod backend;
 mod bad_input;
+mod bad_room;
 mod epoch;
 mod history;
 mod page;
@@ -27,6 +30,7 @@ mod send;
 // What must not succeed, and what cannot be stored.
 mod hostile_header;
 mod poison;
+mod reply_subject;
 mod security;
 
 // Faults: what crashes, fills up, fails, is replaced.

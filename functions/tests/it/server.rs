@@ -1,0 +1,42 @@
+//! A nats-server with chat's configuration, and connections of those who have a password there.
+
+use async_nats::Client;
+use natsfn::config::{Login, NatsConfig};
+use natsfn::testing::{self, TestServer};
+
+/// chat's one server configuration, as it stands in the repository.
+pub(crate) const NATS_CONF: &str = include_str!("../../../nats.conf");
+
+/// Who has a password in it.
+const USERS: [&str; 12] = [
+    "alice", "bob", "charlie", "send", "history", "persist", "chat", "setup", "dead", "operator",
+    "backend", "sys",
+];
+
+/// A nats-server with a configuration as chat's; every password is the user's name.
+pub(crate) async fn server(text: &str) -> TestServer {
+    testing::nats_with(|config| {
+        let config = config
+            .text(text)
+            .list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"]);
+        USERS.iter().fold(config, |config, user| {
+            config.variable(format!("NATS_CONF_PASSWORD_{}", user.to_uppercase()), user)
+        })
+    })
+    .await
+}
+
+/// Connects as one of the users.
+pub(crate) async fn connect(server: &TestServer, user: &str, inbox: &str) -> Client {
+    login(server.url(), user, inbox).await
+}
+
+/// As [`connect`] in another process, which knows the address only.
+pub(crate) async fn login(url: &str, user: &str, inbox: &str) -> Client {
+    let config = NatsConfig {
+        url: url.to_owned(),
+        ..NatsConfig::default()
+    };
+    let config = config.login(&Login::new(user, user, inbox));
+    natsfn::connect_once(&config, user).await.unwrap()
+}
