@@ -28,6 +28,8 @@ pub mod trim;
 #[path = "../tests/it/database.rs"]
 mod database;
 
+use std::time::Duration;
+
 use migrations::Migrator;
 use natsfn::{Consumer, Endpoint, RateLimit, RunError, Service};
 
@@ -70,6 +72,10 @@ pub fn chat_service(app: App) -> Service<App> {
         .consumer(
             Consumer::new("persist", log)
                 .max_batch(1_000)
+                // One waits for the disk while the other is written; the key makes order harmless.
+                .max_in_flight(2)
+                // How long the messages of a crashed process wait for another.
+                .ack_wait(Duration::from_secs(5))
                 .natural_key()
                 .floor(stored_up_to),
             persist,
