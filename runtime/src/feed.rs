@@ -16,9 +16,9 @@ use crate::error::{Error, Kind, Policy, Result};
 use crate::event::{Delivery, Entry, StreamId};
 use crate::extract::Decode;
 use crate::handler::Call;
-use crate::in_progress::Key;
 use crate::invoke;
 use crate::jetstream::{ConsumerInfo, consumer_info};
+use crate::position::Position;
 use crate::pull::{Pulled, Puller};
 use crate::settle::{Settler, backoff};
 use crate::stats::{State, Stats};
@@ -396,35 +396,5 @@ impl Feed {
         {
             self.observe(&info);
         }
-    }
-}
-
-/// Where a delivery stands, as its acknowledgement subject tells.
-#[derive(Clone, Copy)]
-struct Position {
-    seq: u64,
-    time_ns: i64,
-    delivered: u64,
-}
-
-impl Position {
-    /// `$JS.ACK.<stream>.<consumer>.<delivered>.<seq>.<consumer seq>.<time>.<pending>`, or with
-    /// domain and account before the stream (and perhaps more behind).
-    fn of(message: &Message) -> Option<Self> {
-        let reply = message.reply.as_ref()?;
-        let tokens: Vec<&str> = reply.split('.').collect();
-        if tokens.len() < 9 || tokens[0] != "$JS" || tokens[1] != "ACK" {
-            return None;
-        }
-        let at = if tokens.len() == 9 { 4 } else { 6 };
-        Some(Self {
-            delivered: tokens.get(at)?.parse().ok()?,
-            seq: tokens.get(at + 1)?.parse().ok()?,
-            time_ns: tokens.get(at + 3)?.parse().ok()?,
-        })
-    }
-
-    fn key(self) -> Key {
-        (self.seq, self.time_ns)
     }
 }

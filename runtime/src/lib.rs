@@ -76,12 +76,14 @@ mod listener;
 #[cfg(feature = "cli")]
 mod monitor;
 mod path;
+mod position;
 mod pull;
 mod rate_limit;
 mod read;
+mod ready;
 mod reply;
 mod run_error;
-mod runtime;
+mod running;
 #[cfg(feature = "server")]
 pub mod server;
 mod service;
@@ -89,6 +91,7 @@ mod settle;
 pub mod setup;
 #[cfg(feature = "sea-orm")]
 mod sql;
+mod start;
 mod stats;
 mod stream;
 #[cfg(feature = "cli")]
@@ -122,8 +125,9 @@ pub use rate_limit::RateLimit;
 pub use read::Range;
 pub use reply::{IntoReply, Outcomes, Response};
 pub use run_error::RunError;
-pub use runtime::{Running, start};
+pub use running::Running;
 pub use service::{Definition, Service};
 #[cfg(feature = "sea-orm")]
 pub use sql::{Db, Savepoint, Tx};
+pub use start::start;
 pub use stream::Stream;

@@ -7,7 +7,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use crate::runtime::round_trip;
+use crate::ready::round_trip;
 
 /// An `UNSUB` after so many messages is one at once for nats-server: it reads at most nine digits,
 /// and takes what is longer for no number. For async-nats it is never reached, so that it hands out

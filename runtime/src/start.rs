@@ -1,45 +1,24 @@
-//! The life of a service in one process: connect, start, ready, drain, stop.
+//! Starts a service: every function subscribed, discovery answering, then the round trip.
 
 use std::sync::Arc;
-
 use std::time::{Duration, SystemTime};
 
 use async_nats::{Client, Message, Subscriber};
-use futures_util::StreamExt;
-use serde_json::Value;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
-use tokio::time::Instant;
 
 use crate::background::Background;
 use crate::discovery::{Discovered, Discovery};
-use crate::effect::{Database, Schema};
 use crate::endpoint::EndpointRuntime;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::feed::Feed;
 use crate::invoke;
 use crate::listener::Listener;
+use crate::ready::{check_server, open, round_trip};
 use crate::run_error::RunError;
+use crate::running::Running;
 use crate::service::{Definition, Function, Task};
 use crate::settle::backoff;
 use crate::stats::{State, Stats};
-
-/// Older servers have known holes in what this runtime builds on.
-const OLDEST: semver::Version = semver::Version::new(2, 14, 0);
-
-/// A service at work. Dropping it does not drain: call [`Running::stop`].
-#[must_use = "a running service is stopped with stop(), which drains it"]
-pub struct Running {
-    nats: Client,
-    discovery: Arc<Discovery>,
-    functions: Listener,
-    verbs: Listener,
-    feeds: Vec<(Arc<Feed>, JoinHandle<()>)>,
-    tasks: Vec<JoinHandle<()>>,
-    /// The word to background work, given once its functions are finished.
-    finished: watch::Sender<bool>,
-    database: Option<Arc<dyn Database>>,
-}
 
 /// Starts a service on a connection, and returns when every function is subscribed: a request sent
 /// after that finds it.
@@ -208,73 +187,6 @@ async fn state_endpoint(
     Ok(discovered)
 }
 
-impl Running {
-    /// This instance's id in discovery.
-    pub fn id(&self) -> &str {
-        &self.discovery.id
-    }
-
-    /// What STATS would answer now.
-    pub fn stats(&self) -> Value {
-        self.discovery.stats(usize::MAX)
-    }
-
-    /// The connection.
-    pub fn nats(&self) -> &Client {
-        &self.nats
-    }
-
-    /// Returns when the connection is gone for good, with the reason: the client's own task has
-    /// ended and nothing can be received any more. The host connects and starts again. A server
-    /// that is away is no such case: the client reconnects by itself.
-    pub async fn lost(&self) -> RunError {
-        tokio::select! {
-            () = self.functions.lost() => {}
-            () = self.verbs.lost() => {}
-        }
-        RunError::new("the connection's own task has ended: nothing is received any more")
-    }
-
-    /// Drains: nothing new is taken, what is in flight is finished for at most `deadline`, the rest
-    /// is given back. Then discovery falls silent and the connection is flushed.
-    pub async fn stop(self, deadline: Duration) {
-        let until = Instant::now() + deadline;
-        for endpoint in &self.discovery.endpoints {
-            endpoint.stats.enter(State::Draining);
-        }
-        self.functions.drain(until).await;
-        for (feed, run) in self.feeds {
-            finish(run, until).await;
-            let left = feed.settler.give_back().await;
-            if left > 0 {
-                tracing::info!(messages = left, consumer = %feed.consumer.name, "given back unfinished");
-            }
-        }
-        self.finished.send_replace(true);
-        for task in self.tasks {
-            finish(task, until).await;
-        }
-        for endpoint in &self.discovery.endpoints {
-            endpoint.stats.enter(State::Stopped);
-        }
-        self.verbs
-            .drain(until.max(Instant::now() + Duration::from_secs(1)))
-            .await;
-        // The answers and acks of the last functions are still in the connection's buffer.
-        let _ = tokio::time::timeout(Duration::from_secs(2), round_trip(&self.nats)).await;
-        if let Some(database) = self.database {
-            let _ = tokio::time::timeout(Duration::from_secs(2), database.close()).await;
-        }
-    }
-}
-
-async fn finish(task: JoinHandle<()>, until: Instant) {
-    let abort = task.abort_handle();
-    if tokio::time::timeout_at(until, task).await.is_err() {
-        abort.abort();
-    }
-}
-
 /// Answers `fn.<service>.<function>` with the function's state.
 async fn tell(nats: Client, function: Arc<Discovered>, message: Message) {
     if let Some(feed) = &function.feed {
@@ -323,72 +235,4 @@ async fn subscribe(
         None => nats.subscribe(subject.to_owned()).await,
     };
     subscribed.map_err(|error| RunError::while_doing(format!("subscribing {subject:?}"), error))
-}
-
-/// A message to ourselves and back: everything sent before it on this connection has arrived.
-///
-/// A subscription is only sent when `subscribe` returns; the server may hear of it after a request
-/// of somebody else that was sent later.
-pub(crate) async fn round_trip(nats: &Client) -> Result<()> {
-    let inbox = nats.new_inbox();
-    let mut subscriber = nats.subscribe(inbox.clone()).await.map_err(Error::from)?;
-    nats.publish(inbox, "ready".into())
-        .await
-        .map_err(Error::from)?;
-    let answer = tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await;
-    match answer {
-        Ok(Some(_)) => Ok(()),
-        _ => Err(Error::unavailable(
-            "the server does not answer on this connection; may its user publish and subscribe its own inbox?",
-        )),
-    }
-}
-
-fn check_server(nats: &Client, wanted: Option<&semver::Version>) -> Result<(), RunError> {
-    let Some(info) = nats.try_server_info() else {
-        return Ok(());
-    };
-    let Ok(found) = semver::Version::parse(&info.version) else {
-        return Ok(());
-    };
-    // A pre-release of a good version is good.
-    let found = semver::Version::new(found.major, found.minor, found.patch);
-    match wanted {
-        Some(wanted) if found < *wanted => Err(RunError::new(format!(
-            "nats-server {found} is too old: this service needs {wanted} or newer; upgrade the server"
-        ))),
-        _ => {
-            if found < OLDEST {
-                tracing::warn!(
-                    "nats-server {found} is older than {OLDEST}, and has known holes in what keeps messages safe; upgrade it"
-                );
-            }
-            Ok(())
-        }
-    }
-}
-
-async fn open(
-    definition: &Definition,
-    url: Option<&str>,
-) -> Result<Option<Arc<dyn Database>>, RunError> {
-    let Some(database) = &definition.database else {
-        return Ok(None);
-    };
-    let Some(url) = url else {
-        return Err(RunError::misuse([format!(
-            "database.url is missing: {} keeps its data in a database",
-            definition.name
-        )]));
-    };
-    let database = database.open(url)?;
-    match tokio::time::timeout(Duration::from_secs(5), database.schema()).await {
-        Ok(Ok(Schema::Known)) => {}
-        Ok(Ok(Schema::Other(why))) => return Err(RunError::new(why)),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the database is away; functions that need it wait");
-        }
-        Err(_) => tracing::warn!("the database does not answer; functions that need it wait"),
-    }
-    Ok(Some(database))
 }
