@@ -1,7 +1,7 @@
 //! chat: people write in rooms, and find every message again.
 //!
-//! JetStream is the write-ahead log. [`send`] appends to it, [`persist`] moves it into the
-//! database, [`history`] serves both as one. Each is a plain function in a file of its own; what
+//! JetStream is the write-ahead log. [`send()`] appends to it, [`persist()`] moves it into the
+//! database, [`history()`] serves both as one. Each is a plain function in a file of its own; what
 //! makes a service of them stands here, and reads as chat's table of contents.
 
 pub mod app;
