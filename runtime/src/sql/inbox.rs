@@ -104,7 +104,8 @@ pub(super) async fn enter_first(
         transaction.execute_raw(statement).await
     };
     let entered = async {
-        if insert().await?.rows_affected() == 0 && begin_life(transaction, &claim.life).await? {
+        if insert().await?.rows_affected() == 0 {
+            begin_life(transaction, &claim.life).await?;
             insert().await?;
         }
         Ok(true)
@@ -128,8 +129,9 @@ pub(super) async fn enter(
         transaction.query_all_raw(statement).await
     };
     let mut fresh = insert().await?;
-    // Either all were done, or this is the life's first batch.
-    if fresh.is_empty() && begin_life(transaction, &claim.life).await? {
+    // Either all were done, or the statement did not see the life yet: only a second look tells.
+    if fresh.is_empty() {
+        begin_life(transaction, &claim.life).await?;
         fresh = insert().await?;
     }
     let mut done: HashSet<u64> = claim.seqs.iter().map(|seq| seq.cast_unsigned()).collect();
@@ -152,22 +154,16 @@ fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// True where the life is this transaction's to begin, or another's that was faster.
-async fn begin_life(transaction: &DatabaseTransaction, life: &Life) -> Result<bool, DbErr> {
-    let find = format!("SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}");
-    if transaction
-        .query_one_raw(life.statement(transaction, find, None))
-        .await?
-        .is_some()
-    {
-        return Ok(false);
-    }
+/// Makes sure of the life: after this the next statement sees it, whoever began it. Asking first
+/// whether it is there would not do: another may have begun it since the statement before, and
+/// that one wrote no rows.
+async fn begin_life(transaction: &DatabaseTransaction, life: &Life) -> Result<(), DbErr> {
     let begin = "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
                  VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
     transaction
         .execute_raw(life.statement(transaction, begin, None))
-        .await?;
-    Ok(true)
+        .await
+        .map(drop)
 }
 
 /// Deletes the rows of messages that failed after all.
@@ -440,6 +436,40 @@ mod tests {
             assert_eq!(
                 number(&scratch.connect().await, "SELECT count(*) FROM effects").await,
                 39 * 5 + 20
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn first_batches_of_many_processes_have_each_effect_once() {
+        for scratch in Scratch::each().await {
+            let databases: Vec<_> = (0..4).map(|_| Arc::new(scratch.open())).collect();
+            for life in 1..40u64 {
+                let tasks: Vec<_> = (0..8usize)
+                    .map(|n| {
+                        let database = databases[n % 4].clone();
+                        // Half of them as a redelivery, which takes the other way.
+                        let nth = 1 + n as u64 / 4;
+                        tokio::spawn(async move {
+                            let seqs = [life * 10 + n as u64 % 3, life * 10 + 3];
+                            let batch = entries_nth(nth, life, 0, seqs);
+                            let transaction = begin(&database, &batch).await.unwrap();
+                            let fresh: Vec<u64> = seqs
+                                .into_iter()
+                                .filter(|seq| !transaction.is_done(*seq))
+                                .collect();
+                            effect(transaction.handle(), &fresh).await;
+                            transaction.commit(&[]).await.unwrap();
+                        })
+                    })
+                    .collect();
+                for task in tasks {
+                    task.await.unwrap();
+                }
+            }
+            assert_eq!(
+                number(&scratch.connect().await, "SELECT count(*) FROM effects").await,
+                39 * 4
             );
         }
     }
