@@ -56,6 +56,7 @@ pub fn chat_service(app: App) -> Service<App> {
     let limit = RateLimit::new(config.send.rate, config.send.burst).by(Identity::key);
     let send_to = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
     let log = subjects::log(&config.stream);
+    let behind = app.clone();
 
     Service::new("chat", env!("CARGO_PKG_VERSION"))
         .description("Rooms whose messages are stored once and found again")
@@ -77,7 +78,7 @@ pub fn chat_service(app: App) -> Service<App> {
                 // How long the messages of a crashed process wait for another.
                 .ack_wait(Duration::from_secs(5))
                 .natural_key()
-                .floor(stored_up_to),
+                .floor(move |reach, stream| stored_up_to(behind.clone(), reach, stream)),
             persist,
         )
         .task("persist", trim)

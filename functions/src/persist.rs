@@ -1,15 +1,18 @@
 //! Moves the log into the database.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use natsfn::{
     Background, Batch, Error, FromMessage, Kind, Message as LoggedMessage, Outcomes, Result,
     StreamId, Tx,
 };
 
+use crate::app::App;
 use crate::epoch::{epoch_of, find_epoch, save_floor};
 use crate::insert::{InsertError, Stored, insert_once};
 use crate::logged::Logged;
 use crate::message::Message;
-use crate::rows::{Position, Row};
+use crate::rows::{Position, Row, last_seq};
 
 impl FromMessage for Message {
     fn from_message(message: &LoggedMessage) -> Result<Self> {
@@ -54,13 +57,30 @@ pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
     Ok(outcomes)
 }
 
-/// Up to where the database has everything of a life of the log: what `setup` compares with.
+/// Up to where the database has everything of a life of the log: what is compared with the
+/// consumer's ack floor by `setup`, and before `persist` takes its first message.
+///
+/// The floor is noted with each batch, as it was before it, so it lies behind after a crash. Where
+/// the newest row stands at the ack floor or above it, nothing is missing all the same.
 ///
 /// # Errors
 /// The database's own.
-pub async fn stored_up_to(reach: Background, stream: StreamId) -> Result<u64> {
-    let epoch = find_epoch(&reach.db()?, &stream.name, stream.created_ns()).await?;
-    Ok(epoch.map_or(0, |epoch| epoch.floor.cast_unsigned()))
+pub async fn stored_up_to(app: App, reach: Background, stream: StreamId) -> Result<u64> {
+    let db = reach.db()?;
+    let stored = match find_epoch(&db, &stream.name, stream.created_ns()).await? {
+        None => 0,
+        Some(epoch) => {
+            let newest = last_seq(&db, epoch.id).await?.cast_unsigned();
+            let floor = epoch.floor.cast_unsigned();
+            if newest >= stream.ack_floor {
+                stream.ack_floor
+            } else {
+                floor
+            }
+        }
+    };
+    app.compared.store(stream.created_ns(), Relaxed);
+    Ok(stored)
 }
 
 fn taken(at: Position) -> Error {

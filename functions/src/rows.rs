@@ -117,6 +117,16 @@ pub async fn first_since(
     Ok(row.map(|row| row.seq))
 }
 
+/// The highest sequence of an epoch that has a row, 0 where none has.
+pub async fn last_seq(db: &impl ConnectionTrait, epoch: i64) -> Result<i64, DbErr> {
+    let last = Entity::find()
+        .filter(COLUMN.epoch.eq(epoch))
+        .order_by(Column::Seq, Order::Desc)
+        .one(db)
+        .await?;
+    Ok(last.map_or(0, |row| row.seq))
+}
+
 /// A whole column of values as one parameter, which PostgreSQL turns into rows.
 pub(crate) fn unnest<T>(column: Vec<T>) -> Expr
 where

@@ -94,7 +94,7 @@ fn repeated(message: Message, first: Option<LoggedMessage>) -> Result<Sent> {
     };
     let seq = first.seq();
     match Logged::from(&first).message() {
-        Ok(first) if first.same_content(&message) => Ok(Sent {
+        Ok(first) if first.uid == message.uid && first.same_content(&message) => Ok(Sent {
             id: message.id,
             seq,
             timestamp: first.timestamp,

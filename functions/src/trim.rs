@@ -1,5 +1,6 @@
 //! Trims the log behind the database.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use natsfn::{Background, Kind, Result};
@@ -39,8 +40,10 @@ async fn once(background: &Background, app: &App) -> Result<()> {
             Err(error) if error.kind() == Kind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-    // The floor of a former life says nothing of this one.
-    if consumer.created < stream.created || stream.state.messages == 0 {
+    // The floor of a former life says nothing of this one, nor does one that lies above what the
+    // database has: `persist` looks at that first.
+    let compared = app.compared.load(Relaxed) == stream.created_ns();
+    if !compared || consumer.created < stream.created || stream.state.messages == 0 {
         return Ok(());
     }
     let floor = consumer.ack_floor.stream_seq;

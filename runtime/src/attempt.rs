@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::background::Background;
 use crate::effect::{Database, Inbox};
 use crate::error::{Error, Kind, Policy, Result};
 use crate::event::{Delivery, Entry, Reach};
@@ -182,6 +183,17 @@ impl Attempt {
         }
         self.reach("ack").await?;
         Ok(outcomes)
+    }
+
+    /// What the service is asked with about its own store.
+    pub(crate) fn background(&self, stop: &watch::Receiver<bool>) -> Option<Background> {
+        let client = self.client.clone()?;
+        let database = self.database.as_ref().map(|database| database.handle());
+        Some(Background {
+            client,
+            database,
+            stop: stop.clone(),
+        })
     }
 
     async fn call(&self, entries: Vec<Arc<Entry>>, reach: Reach) -> Result<Outcomes> {

@@ -239,28 +239,30 @@ impl Consumer {
         }
     }
 
-    /// Makes the durable consumer again where the service's own store lies behind it.
+    /// Makes the durable consumer again where the service's own store lies behind it. Returns the
+    /// consumer as it then is.
     pub(crate) async fn catch_up(
         &self,
-        reach: Background,
+        reach: Option<Background>,
         stream: StreamId,
-        consumer: &ConsumerInfo,
-    ) -> Result<()> {
-        let Some(Floor(floor)) = &self.floor else {
-            return Ok(());
+        consumer: ConsumerInfo,
+    ) -> Result<ConsumerInfo> {
+        let (Some(Floor(floor)), Some(reach)) = (&self.floor, reach) else {
+            return Ok(consumer);
         };
-        let stored = floor(reach.clone(), stream).await?;
+        let nats = reach.client().nats().clone();
+        let stored = floor(reach, stream).await?;
         let acknowledged = consumer.ack_floor.stream_seq;
         if stored >= acknowledged {
-            return Ok(());
+            return Ok(consumer);
         }
-        tracing::info!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
-        let again = self.restart_at(reach.client().nats(), stored + 1).await;
-        // A running instance that missed the consumer may have made it again first, from the
+        tracing::warn!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
+        let again = self.restart_at(&nats, stored + 1).await;
+        // Another instance that missed the consumer may have made it again first, from the
         // stream's beginning: that is more than enough.
-        match consumer_info(reach.client().nats(), self.stream.name(), &self.name).await {
-            Ok(info) if info.created > consumer.created => Ok(()),
-            _ => again.map(drop),
+        match consumer_info(&nats, self.stream.name(), &self.name).await {
+            Ok(info) if info.created > consumer.created => Ok(info),
+            _ => again,
         }
     }
 

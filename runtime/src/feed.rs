@@ -183,7 +183,7 @@ impl Feed {
         let mut tries = 0;
         loop {
             tries += 1;
-            match self.find().await {
+            match self.find(stop).await {
                 Ok(life) => {
                     self.life.send_replace(Some(life));
                     self.stats.enter(State::Running);
@@ -204,19 +204,30 @@ impl Feed {
         }
     }
 
-    async fn find(&self) -> Result<Life> {
+    async fn find(&self, stop: &watch::Receiver<bool>) -> Result<Life> {
         let stream = self.consumer.stream.check(&self.nats).await?;
         let name = self.consumer.stream.name();
-        let consumer = match consumer_info(&self.nats, name, &self.consumer.name).await {
+        let found = match consumer_info(&self.nats, name, &self.consumer.name).await {
             Err(error) if error.kind() == Kind::NotFound => {
                 tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
                 self.consumer.set_up(&self.nats, None).await?
             }
             found => found?,
         };
-        if consumer.created < stream.created {
+        if found.created < stream.created {
             return Err(Error::unavailable("the stream was made again just now"));
         }
+        let id = StreamId {
+            name: name.to_owned(),
+            created: stream.created,
+            ack_floor: found.ack_floor.stream_seq,
+        };
+        // A restored backup, or another database: what it lacks is fetched again before anything
+        // newer is stored.
+        let consumer = self
+            .consumer
+            .catch_up(self.attempt.background(stop), id, found)
+            .await?;
         self.observe(&consumer);
         Ok(Life {
             stream_created: stream.created,

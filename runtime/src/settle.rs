@@ -13,8 +13,8 @@ use crate::event::Entry;
 use crate::in_progress::{InProgress, Key};
 use crate::stats::Stats;
 
-/// Memory of failures is bounded: past this many, the oldest knowledge is given up, which costs a
-/// failing message some more attempts.
+/// Memory of failures is bounded: past this many all of it is given up, which costs failing
+/// messages some more attempts.
 const REMEMBERED: usize = 100_000;
 
 /// Settles the messages of one consumer in this instance.

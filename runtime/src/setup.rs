@@ -56,10 +56,8 @@ pub async fn setup(
             created: stream.created,
             ack_floor: info.ack_floor.stream_seq,
         };
-        consumer
-            .catch_up(reach.clone(), stream, &info)
-            .await
-            .map_err(wrong)?;
+        let caught_up = consumer.catch_up(Some(reach.clone()), stream, info).await;
+        caught_up.map_err(wrong)?;
     }
     lint(service, nats).await
 }

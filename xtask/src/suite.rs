@@ -49,9 +49,14 @@ pub(crate) const SUITES: &[Suite] = &[
         further: false,
         needs: &[&NATS_SERVER, &POSTGRES],
         run: |bench| {
-            // The examples are what some of the tests run.
-            run(bench.equip(&mut cargo_test(&[
+            // The examples are what some of the tests run; `cargo test` alone would make tests of them.
+            run(&mut workspace::cargo([
+                "build",
+                "--workspace",
+                "--all-features",
                 "--examples",
+            ]))?;
+            run(bench.equip(&mut cargo_test(&[
                 "--test",
                 "*",
                 "--",

@@ -50,6 +50,35 @@ async fn empty_database_behind_a_full_log_is_filled_again_by_setup() {
     .await;
 }
 
+/// Leaves in the database what a backup after the first 20 messages would hold.
+async fn put_back(world: &World) {
+    let db = &world.database.pool;
+    let later = messages::Column::Seq.gt(20);
+    let delete = messages::Entity::delete_many().filter(later);
+    delete.exec(db).await.unwrap();
+    let floor = epochs::Entity::update_many().col_expr(epochs::Column::Floor, Expr::val(20_i64));
+    floor.exec(db).await.unwrap();
+    assert_eq!(world.texts().await, texts(0..20));
+}
+
+#[tokio::test]
+async fn backup_put_back_catches_up_also_when_nobody_runs_setup() {
+    on_each(async |world: World| {
+        let running = world.serve().await;
+        log(&world, 0..50).await;
+        world.settled().await;
+        running.stop(GUARD).await;
+        put_back(&world).await;
+
+        let _running = world.serve().await;
+        log(&world, 50..60).await;
+        world.settled().await;
+
+        assert_eq!(world.texts().await, texts(0..60));
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn backup_put_back_catches_up_from_its_own_floor() {
     on_each(async |world: World| {
@@ -57,18 +86,7 @@ async fn backup_put_back_catches_up_from_its_own_floor() {
         log(&world, 0..50).await;
         world.settled().await;
         running.stop(GUARD).await;
-        // What a backup from then would hold.
-        let db = &world.database.pool;
-        let later = messages::Column::Seq.gt(20);
-        messages::Entity::delete_many()
-            .filter(later)
-            .exec(db)
-            .await
-            .unwrap();
-        let floor =
-            epochs::Entity::update_many().col_expr(epochs::Column::Floor, Expr::val(20_i64));
-        floor.exec(db).await.unwrap();
-        assert_eq!(world.texts().await, texts(0..20));
+        put_back(&world).await;
 
         world.set_up().await.unwrap();
         let consumer = world.consumer().await;
