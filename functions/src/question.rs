@@ -3,6 +3,7 @@
 use natsfn::{Caller, Error, FromEvent, Request, Result};
 use serde::Deserialize;
 
+use crate::message::read_object;
 use crate::place::Place;
 use crate::rows::{Page, Position};
 
@@ -41,10 +42,10 @@ impl Question {
         let payload: Payload = if payload.trim_ascii().is_empty() {
             Payload::default()
         } else {
-            serde_json::from_slice(payload).map_err(|error| {
-                let said = format!("the payload is empty or {{limit, before, after}}, where before and after are {{epoch, seq}}: {error}");
-                Error::bad_request(said)
-            })?
+            read_object(
+                payload,
+                "{limit, before, after}, with positions {epoch, seq}, or empty",
+            )?
         };
         let limit = payload.limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
@@ -96,6 +97,7 @@ mod tests {
     fn nonsense_is_refused() {
         for payload in [
             "[",
+            "[50]",
             "7",
             r#"{"limit":0}"#,
             r#"{"limit":201}"#,

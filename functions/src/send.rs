@@ -33,7 +33,7 @@ pub async fn send(
     client: Client,
     caller: Caller,
     place: Place,
-    Json(draft): Json<Draft>,
+    draft: Draft,
 ) -> Result<Json<Sent>> {
     let (message, payload) = accept(&caller, place, draft)?;
     let subject = crate::subjects::logged(message.realm, &message.room);
