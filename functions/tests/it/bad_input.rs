@@ -29,6 +29,7 @@ async fn draft_that_is_none_is_refused_and_the_next_one_is_taken() {
         "null",
         "7",
         "[]",
+        r#"["1","x"]"#,
         "{",
         "not json",
         r#"{"id":"1"}"#,
