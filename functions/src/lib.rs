@@ -44,8 +44,12 @@ use trim::trim;
 /// chat, made from its configuration.
 ///
 /// # Errors
-/// None today; what a configuration gets wrong is told when it is read.
+/// Values that no chat could run with, all of them at once.
 pub async fn chat(config: Config) -> Result<Service<App>, RunError> {
+    let problems = config.problems();
+    if !problems.is_empty() {
+        return Err(RunError::misuse(problems));
+    }
     Ok(chat_service(App::new(config)))
 }
 
