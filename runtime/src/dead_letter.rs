@@ -25,6 +25,8 @@ const FUNCTION: &str = "Dead-Letter-Function";
 const KIND: &str = "Dead-Letter-Kind";
 const REASON: &str = "Dead-Letter-Reason";
 const ATTEMPTS: &str = "Dead-Letter-Attempts";
+/// Says `omitted` where the original's headers did not fit.
+const HEADERS: &str = "Dead-Letter-Headers";
 /// Before each header of the original: many of them would have an effect of their own here.
 const ORIGINAL: &str = "Original-";
 
@@ -34,7 +36,8 @@ pub(crate) fn stream() -> Stream {
 }
 
 /// Writes a message as a dead letter. Written already counts as success: a crash between this and
-/// the term repeats it.
+/// the term repeats it. A message whose headers do not fit beside those of the dead letter is
+/// written without them; its bytes are always whole.
 pub(crate) async fn write(
     nats: &Client,
     service: &str,
@@ -50,14 +53,6 @@ pub(crate) async fn write(
         entry.time_ns()
     );
     let mut headers = HeaderMap::new();
-    for (name, values) in entry.headers().iter() {
-        for value in values {
-            headers.append(
-                format!("{ORIGINAL}{name}").as_str(),
-                one_line_exact(value.as_str()),
-            );
-        }
-    }
     TraceContext::of(entry.headers()).write(&mut headers);
     headers.insert(SUBJECT, entry.subject());
     headers.insert(SOURCE, stream.as_str());
@@ -69,11 +64,30 @@ pub(crate) async fn write(
     headers.insert(REASON, one_line(&error.to_string()));
     headers.insert(ATTEMPTS, attempts.to_string());
     headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
-    match append(nats, &subject, headers, entry.payload().clone()).await {
+    let payload = entry.payload();
+    let whole = with_original(headers.clone(), entry.headers());
+    let mut written = append(nats, &subject, whole, payload.clone()).await;
+    if matches!(&written, Err(error) if error.kind() == Kind::TooLarge) {
+        headers.insert(HEADERS, "omitted");
+        written = append(nats, &subject, headers, payload.clone()).await;
+    }
+    match written {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == Kind::Conflict => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+fn with_original(mut headers: HeaderMap, original: &HeaderMap) -> HeaderMap {
+    for (name, values) in original.iter() {
+        for value in values {
+            headers.append(
+                format!("{ORIGINAL}{name}").as_str(),
+                one_line_exact(value.as_str()),
+            );
+        }
+    }
+    headers
 }
 
 /// A header's value from the wire has no line breaks; this only guards async-nats' panic.
@@ -104,7 +118,7 @@ pub struct DeadLetter {
     pub reason: String,
     /// How often it was tried alone and failed.
     pub attempts: u32,
-    /// The message's own headers.
+    /// The message's own headers; where they did not fit, only `Dead-Letter-Headers: omitted`.
     pub headers: BTreeMap<String, Vec<String>>,
     /// The message's own bytes.
     #[serde(skip)]
@@ -171,7 +185,7 @@ pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
     let mut headers = HeaderMap::new();
     for (name, values) in &letter.headers {
         // The server's own headers were an order to the stream at the time, or its stamp.
-        if name.to_ascii_lowercase().starts_with("nats-") {
+        if name.to_ascii_lowercase().starts_with("nats-") || name == HEADERS {
             continue;
         }
         for value in values {
@@ -210,6 +224,7 @@ fn parse(raw: &RawMessage) -> Result<DeadLetter> {
     for (name, value) in raw.headers()? {
         match name.strip_prefix(ORIGINAL) {
             Some(name) => headers.entry(name.into()).or_default().push(value),
+            None if name == HEADERS => headers.entry(name).or_default().push(value),
             None => {
                 own.insert(name, value);
             }

@@ -7,10 +7,15 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::{Client, jetstream};
 
+use crate::dead_letter;
 use crate::error::{Error, Kind};
 use crate::jetstream::{StreamInfo, stream_info};
 use crate::run_error::RunError;
 use crate::template::Template;
+
+/// What a dead letter says besides the message itself, in bytes: the largest message that a stream
+/// takes must still fit into one.
+const DEAD_LETTER: usize = 8 * 1024;
 
 /// A stream that a service needs: file storage, limits retention, discard new. `setup` makes it.
 #[derive(Clone, Debug)]
@@ -61,7 +66,8 @@ impl Stream {
         self
     }
 
-    /// No message larger than this, headers included.
+    /// No message larger than this, headers included. Without it the limit is what a dead letter
+    /// can hold: the server's `max_payload` less 8 KiB.
     #[must_use]
     pub fn max_message_size(mut self, bytes: i32) -> Self {
         self.config.max_message_size = bytes;
@@ -213,9 +219,11 @@ impl Stream {
     pub(crate) async fn set_up(&self, nats: &Client) -> Result<(), RunError> {
         let context = jetstream::new(nats.clone());
         let doing = |what: &str| format!("stream {}: {what}", self.name());
-        let wanted = self.config.clone();
+        let limit = self.message_limit(nats.max_payload());
         match stream_info(nats, self.name()).await {
             Err(error) if error.kind() == Kind::NotFound => {
+                let mut wanted = self.config.clone();
+                wanted.max_message_size = limit.unwrap_or(wanted.max_message_size);
                 context.create_stream(wanted).await.map_err(|error| {
                     RunError::while_doing(doing("cannot be made"), Error::from(error))
                 })?;
@@ -223,7 +231,7 @@ impl Stream {
             }
             Err(error) => return Err(RunError::while_doing(doing("cannot be read"), error)),
             Ok(info) => {
-                let changed = self.merge(info.config.clone());
+                let changed = self.merge(info.config.clone(), limit);
                 if changed != info.config {
                     context.update_stream(changed).await.map_err(|error| {
                         RunError::while_doing(doing("cannot be changed"), Error::from(error))
@@ -235,9 +243,20 @@ impl Stream {
         Ok(())
     }
 
+    /// The largest message where this definition names none. Publishers are refused at once what
+    /// could never be buried. The dead letters themselves are larger than what they hold.
+    fn message_limit(&self, max_payload: usize) -> Option<i32> {
+        if self.config.max_message_size > 0 || self.name() == dead_letter::STREAM {
+            return None;
+        }
+        // A server for tiny messages has no 8 KiB to spare.
+        let limit = max_payload.saturating_sub(DEAD_LETTER).max(max_payload / 2);
+        Some(i32::try_from(limit).unwrap_or(i32::MAX))
+    }
+
     /// What this definition speaks of is taken from it, what it is silent on stays as an operator
     /// set it.
-    fn merge(&self, mut live: Config) -> Config {
+    fn merge(&self, mut live: Config, limit: Option<i32>) -> Config {
         let want = &self.config;
         live.subjects.clone_from(&want.subjects);
         live.retention = want.retention;
@@ -248,6 +267,11 @@ impl Stream {
         live.max_age = want.max_age;
         if want.max_message_size != 0 {
             live.max_message_size = want.max_message_size;
+        }
+        if let Some(limit) = limit
+            && (live.max_message_size <= 0 || live.max_message_size > limit)
+        {
+            live.max_message_size = limit;
         }
         live.duplicate_window = want.duplicate_window;
         live.republish.clone_from(&want.republish);
@@ -261,6 +285,27 @@ impl Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn live_limit_stays_only_where_a_dead_letter_can_hold_its_messages() {
+        let stream = Stream::new("S", ["a"]);
+        let limit = stream.message_limit(1 << 20);
+        assert_eq!(limit, Some((1 << 20) - 8192));
+        let merged = |live: i32| {
+            let live = Config {
+                max_message_size: live,
+                ..Config::default()
+            };
+            stream.merge(live, limit).max_message_size
+        };
+        for unset_or_larger in [-1, 0, 1 << 20] {
+            assert_eq!(merged(unset_or_larger), (1 << 20) - 8192);
+        }
+        assert_eq!(merged(1000), 1000);
+        assert_eq!(stream.message_limit(8192), Some(4096));
+        assert_eq!(dead_letter::stream().message_limit(1 << 20), None);
+        assert_eq!(stream.max_message_size(7).message_limit(1 << 20), None);
+    }
 
     #[test]
     fn limits_that_discard_are_a_problem_unless_they_are_meant() {

@@ -173,6 +173,48 @@ async fn one_that_was_written_before_a_crash_is_not_written_again() {
 }
 
 #[tokio::test]
+async fn message_as_large_as_the_stream_takes_is_kept_with_all_its_bytes() {
+    let world = World::new().await;
+    let (seen, _sightings) = mpsc::unbounded_channel();
+    world.set_up(service("a", &seen)).await;
+    let info = world.api("STREAM.INFO.LOG", &Value::Null).await;
+    let limit = usize::try_from(info["config"]["max_msg_size"].as_u64().unwrap()).unwrap();
+    let many = || {
+        let mut headers = HeaderMap::new();
+        for n in 1000..2000 {
+            headers.insert(format!("X-{n}").as_str(), "y");
+        }
+        headers
+    };
+    // On the wire: a first and an empty line, and `X-1000: y` a thousand times.
+    let largest = vec![b'{'; limit - 12 - 1000 * 11];
+    let client = Client::new(world.nats.clone());
+    let append = |headers, payload: Vec<u8>| client.append("log.a", None, headers, payload.into());
+
+    let refused = append(many(), [&largest[..], b"{"].concat()).await;
+    append(many(), largest.clone()).await.unwrap();
+    append(HeaderMap::new(), vec![b'{'; limit]).await.unwrap();
+    let _running = world.serve(service("a", &seen)).await;
+    world.settled("LOG", "a-store", 2).await;
+
+    assert_eq!(refused.unwrap_err().kind(), Kind::TooLarge);
+    let letters = dead_letter::list(&world.nats, "a", 0, 10).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    assert!(letters[0].payload == largest);
+    assert_eq!(
+        json!(letters[0].headers),
+        json!({"Dead-Letter-Headers": ["omitted"]})
+    );
+    assert_eq!(letters[1].payload.len(), limit);
+    assert!(letters[1].headers.is_empty());
+
+    dead_letter::replay(&world.nats, "a", 1).await.unwrap();
+    world.settled("LOG", "a-store", 3).await;
+    let again = dead_letter::show(&world.nats, "a", 3).await.unwrap();
+    assert!(again.payload == largest && !again.headers.contains_key("Dead-Letter-Headers"));
+}
+
+#[tokio::test]
 async fn without_a_dead_letter_stream_the_list_says_so() {
     let world = World::new().await;
     let error = dead_letter::list(&world.nats, "a", 0, 10)
