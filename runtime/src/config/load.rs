@@ -67,8 +67,8 @@ pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Load
         };
         format!("{key}: {} ({origin})", mistake.what)
     };
-    let runtime = read::<RuntimeConfig>(runtime_values, &is_text);
-    let own = read::<C>(own_values.clone(), &is_text);
+    let runtime = read::<RuntimeConfig>(runtime_values, &is_text, &[]);
+    let own = read::<C>(own_values.clone(), &is_text, &RuntimeConfig::KEYS);
     match (runtime, own) {
         (Ok(mut runtime), Ok(own)) => {
             mistakes.extend(runtime.contradictions());

@@ -20,10 +20,12 @@ pub(super) struct Mistake {
 }
 
 /// Reads all values. `is_text` tells the values that are texts only because their origin has
-/// nothing else, the environment: those may be numbers, flags and lists as well.
+/// nothing else, the environment: those may be numbers, flags and lists as well. `beside` are the
+/// keys that somebody else reads, for whoever looks for the right name of an unknown one.
 pub(super) fn read<T: DeserializeOwned>(
     values: Dict,
     is_text: &dyn Fn(Tag) -> bool,
+    beside: &[&str],
 ) -> Result<T, Vec<Mistake>> {
     let mut values = Value::from(values);
     let mut mistakes: Vec<Mistake> = Vec::new();
@@ -47,7 +49,11 @@ pub(super) fn read<T: DeserializeOwned>(
         if let Kind::UnknownField(..) = &error.kind
             && let Some(value) = find(&mut values, &path)
         {
-            name_all(value, &path, &describe(&error.kind), &mut mistakes);
+            let what = match path.as_slice() {
+                [_] => describe(&error.kind, beside),
+                _ => describe(&error.kind, &[]),
+            };
+            name_all(value, &path, &what, &mut mistakes);
             set(&mut values, &path, None);
             continue;
         }
@@ -56,7 +62,7 @@ pub(super) fn read<T: DeserializeOwned>(
             let tag = find(&mut values, &path).map(|value| value.tag());
             mistakes.push(Mistake {
                 path,
-                what: describe(&error.kind),
+                what: describe(&error.kind, &[]),
                 tag,
                 tried: 0,
             });
@@ -138,13 +144,13 @@ pub(super) fn path_of(error: &Error) -> Vec<String> {
 }
 
 /// Says what is wrong without repeating a value that may be a secret.
-fn describe(kind: &Kind) -> String {
+fn describe(kind: &Kind, beside: &[&str]) -> String {
     match kind {
         Kind::MissingField(_) => "is missing".to_owned(),
-        Kind::UnknownField(_, []) => UNKNOWN.to_owned(),
-        Kind::UnknownField(_, known) => {
-            format!("{UNKNOWN}; there are: {}", known.join(", "))
-        }
+        Kind::UnknownField(_, known) => match [known, beside].concat().join(", ") {
+            known if known.is_empty() => UNKNOWN.to_owned(),
+            known => format!("{UNKNOWN}; there are: {known}"),
+        },
         Kind::InvalidType(found, expected) => {
             let expected = match expected.as_str() {
                 "a string" => "a text",
@@ -237,7 +243,7 @@ mod tests {
 
     fn mistakes(text: &str, environment: bool) -> Vec<(String, String)> {
         let values: Dict = Toml::from_str(text).unwrap();
-        let mistakes = read::<Shop>(values, &|_| environment).unwrap_err();
+        let mistakes = read::<Shop>(values, &|_| environment, &[]).unwrap_err();
         mistakes
             .into_iter()
             .map(|mistake| (mistake.path.join("."), mistake.what))
@@ -283,7 +289,7 @@ mod tests {
     #[test]
     fn text_of_a_variable_becomes_what_is_expected() {
         let text = "name = '0123'\nport = '80'\naddress = '[::]:1'\ncolours = '[a,b]'\n[limits]\nrate = '1.5'\nburst = '2'";
-        let shop: Shop = read(Toml::from_str(text).unwrap(), &|_| true).unwrap();
+        let shop: Shop = read(Toml::from_str(text).unwrap(), &|_| true, &[]).unwrap();
         assert_eq!(
             (shop.name.as_str(), shop.port, shop.limits.rate),
             ("0123", 80, 1.5)
