@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::{Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, ServerAddr};
 use tokio::sync::watch;
 
 use crate::config::{NatsConfig, Secret};
@@ -21,13 +21,24 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Only what no patience helps with: an address that is none, a file of credentials that cannot be
 /// read.
 pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
+    Ok(connect_patiently(config, name, "nats").await?.0)
+}
+
+/// As [`connect`], and what the server refuses comes out of the receiver as long as there is one.
+/// `section` is the part of the configuration that the login stands in.
+pub(crate) async fn connect_patiently(
+    config: &NatsConfig,
+    name: &str,
+    section: &str,
+) -> Result<(Client, Refusals), RunError> {
     let trouble = Trouble::default();
+    let (refused, refusals) = watch::channel(Vec::new());
     let mut attempts = 0;
     loop {
-        match attempt(config, name, None).await? {
-            Ok(client) => return Ok(client),
-            Err(reason) => {
-                trouble.tell(|| format!("{reason}; trying again"));
+        match attempt(config, name, refused.clone()).await? {
+            Ok(client) => return Ok((client, refusals)),
+            Err(unreached) => {
+                trouble.tell(|| format!("trying again: {}", unreached.sentence(config, section)));
                 attempts += 1;
                 tokio::time::sleep(pause(attempts)).await;
             }
@@ -40,39 +51,83 @@ pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError
 /// # Errors
 /// The server is away, it refuses the login, or the configuration is wrong.
 pub async fn connect_once(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
-    attempt(config, name, None).await?.map_err(unreachable)
+    Ok(connect_as(config, name, "nats").await?.0)
 }
 
 /// As [`connect_once`], and what the server refuses this user comes out of the receiver: NATS says
-/// so beside the request, which would only time out.
-#[cfg(feature = "cli")]
+/// so beside the request, which would only time out. `section` is the part of the configuration
+/// that the login stands in.
 pub(crate) async fn connect_as(
     config: &NatsConfig,
     name: &str,
-) -> Result<(Client, watch::Receiver<Option<String>>), RunError> {
-    let (refused, refusals) = watch::channel(None);
-    let reached = attempt(config, name, Some(refused)).await?;
-    Ok((reached.map_err(unreachable)?, refusals))
+    section: &str,
+) -> Result<(Client, Refusals), RunError> {
+    let (refused, refusals) = watch::channel(Vec::new());
+    let reached = attempt(config, name, refused).await?;
+    let client = reached.map_err(|unreached| RunError::new(unreached.sentence(config, section)))?;
+    Ok((client, refusals))
 }
+
+/// What the server has refused so far, in its own words.
+pub(crate) type Refusals = watch::Receiver<Vec<String>>;
 
 /// The outcome of work on such a connection, or what the server refuses.
 #[cfg(feature = "cli")]
 pub(crate) async fn unless_refused<T>(
-    refusals: &mut watch::Receiver<Option<String>>,
+    refusals: &mut Refusals,
     work: impl Future<Output = crate::Result<T>>,
 ) -> Result<T, RunError> {
     tokio::select! {
         done = work => done.map_err(|error| RunError::new(error.to_string())),
-        Ok(refused) = refusals.wait_for(Option::is_some) => {
-            Err(RunError::new(refused.clone().unwrap_or_default()))
+        Ok(refused) = refusals.wait_for(|refused| !refused.is_empty()) => {
+            Err(RunError::new(refused.join("; ")))
         }
     }
 }
 
-fn unreachable(reason: String) -> RunError {
-    RunError::new(format!(
-        "{reason}; does the server run, and is nats.url right?"
-    ))
+/// Why an attempt did not succeed, which the next one may.
+struct Unreached {
+    reason: String,
+    /// The server is there, and does not let this login in.
+    is_login: bool,
+}
+
+impl Unreached {
+    /// The cause, and where to look for the cure.
+    fn sentence(&self, config: &NatsConfig, section: &str) -> String {
+        let Self { reason, is_login } = self;
+        let shown = without_password(&config.url);
+        if !is_login {
+            return format!(
+                "NATS at {shown} cannot be reached: {reason}; does the server run, and is nats.url right?"
+            );
+        }
+        let cure = match (&config.user, &config.creds) {
+            (Some(user), _) => {
+                format!("user {user:?}; are {section}.user and {section}.password right?")
+            }
+            (None, Some(_)) => format!("login; is {section}.creds the right file?"),
+            (None, None) if config.url.contains('@') => {
+                "login; are user and password in nats.url right?".to_owned()
+            }
+            (None, None) => {
+                format!("login without a name; set {section}.user and {section}.password")
+            }
+        };
+        format!("NATS at {shown} refuses the {cure}")
+    }
+}
+
+/// The addresses that `nats.url` lists.
+///
+/// # Errors
+/// One of them is none: a sentence that repeats no password.
+pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, String> {
+    let each = url.split(',').map(|url| url.trim().parse());
+    each.collect::<Result<_, _>>().map_err(|_| {
+        let shown = without_password(url);
+        format!("nats.url: {shown:?} is no address such as nats://localhost:4222")
+    })
 }
 
 /// An address without the password that it may hold.
@@ -96,30 +151,23 @@ pub(crate) fn without_password(url: &str) -> String {
 async fn attempt(
     config: &NatsConfig,
     name: &str,
-    refused: Option<watch::Sender<Option<String>>>,
-) -> Result<Result<Client, String>, RunError> {
-    let shown = without_password(&config.url);
-    let addresses: Vec<ServerAddr> = config
-        .url
-        .split(',')
-        .map(|url| url.trim().parse())
-        .collect::<Result<_, _>>()
-        .map_err(|_| {
-            RunError::misuse([format!(
-                "nats.url: {shown:?} is no address such as nats://localhost:4222"
-            )])
-        })?;
+    refused: watch::Sender<Vec<String>>,
+) -> Result<Result<Client, Unreached>, RunError> {
+    let addresses = addresses(&config.url).map_err(|problem| RunError::misuse([problem]))?;
     let connected = options(config, name, refused)
         .await?
         .connect(addresses)
         .await;
-    Ok(connected.map_err(|error| format!("NATS at {shown} cannot be reached: {error}")))
+    Ok(connected.map_err(|error| Unreached {
+        reason: error.to_string(),
+        is_login: error.kind() == ConnectErrorKind::AuthorizationViolation,
+    }))
 }
 
 async fn options(
     config: &NatsConfig,
     name: &str,
-    refused: Option<watch::Sender<Option<String>>>,
+    refused: watch::Sender<Vec<String>>,
 ) -> Result<ConnectOptions, RunError> {
     let trouble = std::sync::Arc::new(Trouble::default());
     let shown = without_password(&config.url);
@@ -128,9 +176,10 @@ async fn options(
         .max_reconnects(None)
         .reconnect_delay_callback(pause)
         .event_callback(move |event| {
-            match (&refused, &event) {
-                (Some(refused), Event::ServerError(error)) => {
-                    refused.send_replace(Some(error.to_string()));
+            match &event {
+                // Where somebody waits for it, it is theirs to tell.
+                Event::ServerError(error) if !refused.is_closed() => {
+                    refused.send_modify(|refused| refused.push(error.to_string()));
                 }
                 _ => trouble.hear(&event, &shown),
             }

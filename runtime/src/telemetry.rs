@@ -10,8 +10,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::RunError;
 use crate::config::{LogFormat, variable};
 
-/// Ours at `info`; of the libraries only what is wrong.
-const LEVELS: &str = "info,async_nats=warn,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
+/// Ours at `info`; of the libraries only what is wrong. async-nats tells of every attempt to connect
+/// that fails; `connect.rs` says the same, once a minute.
+const LEVELS: &str =
+    "info,async_nats=warn,async_nats::connector=off,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
 
 /// Starts the log. A process has one: where the program has started its own before, that stays.
 ///

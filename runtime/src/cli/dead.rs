@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::arguments::Dead;
 use super::{Exit, Job, complain, say};
-use crate::connect::connect_once;
+use crate::connect::connect_as;
 use crate::dead_letter::{self, DeadLetter};
 use crate::{Kind, RunError};
 
@@ -12,7 +12,10 @@ use crate::{Kind, RunError};
 const PAGE: usize = 100;
 
 pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
-    let nats = connect_once(&job.config.nats_as("dead"), &format!("{} dead", job.name)).await?;
+    let config = &job.config;
+    let section = config.section_of("dead");
+    let name = format!("{} dead", job.name);
+    let (nats, _) = connect_as(&config.nats_as("dead"), &name, &section).await?;
     let service = job.definition.name();
     match command {
         Dead::List => {

@@ -6,8 +6,8 @@ use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use super::invoke::Who;
 use super::{Exit, Job, say};
-use crate::config::NatsConfig;
 use crate::connect::{connect_as, connect_once, unless_refused};
 use crate::consumer::Consumer;
 use crate::dead_letter;
@@ -25,15 +25,17 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// acknowledged it or has made it a dead letter.
 pub(super) async fn deliver(
     job: &Job,
-    nats: &NatsConfig,
+    who: &Who,
     subject: &str,
     payload: Bytes,
 ) -> Result<Exit, RunError> {
     let service = job.definition.name();
-    let (client, mut refusals) = connect_as(nats, &format!("{} invoke", job.name)).await?;
+    let name = format!("{} invoke", job.name);
+    let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
     // Who may publish may not see what becomes of it.
-    let functions = connect_once(&job.config.nats, &format!("{} invoke", job.name)).await?;
-    let dead = connect_once(&job.config.nats_as("dead"), &format!("{} invoke", job.name)).await?;
+    let functions = connect_once(&job.config.nats, &name).await?;
+    let section = job.config.section_of("dead");
+    let (dead, _) = connect_as(&job.config.nats_as("dead"), &name, &section).await?;
     let letters_before = match stream_info(&dead, dead_letter::STREAM).await {
         Ok(info) => info.state.last_seq,
         Err(error) if error.kind() == Kind::NotFound => 0,

@@ -20,24 +20,20 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
     let streams = job.definition.all_streams();
     let captured = streams.into_iter().any(|stream| captures(stream, &subject));
     if captured {
-        let nats = login(
+        let who = login(
             &job,
             user.or(Some("backend").filter(|name| knows(&job, name))),
         )?;
-        deliver(&job, &nats, &subject, payload).await
+        deliver(&job, &who, &subject, payload).await
     } else {
-        let nats = login(&job, user.or(job.config.invoke.user.as_deref()))?;
-        request(&job, &nats, &subject, payload).await
+        let who = login(&job, user.or(job.config.invoke.user.as_deref()))?;
+        request(&job, &who, &subject, payload).await
     }
 }
 
-async fn request(
-    job: &Job,
-    nats: &NatsConfig,
-    subject: &str,
-    payload: Bytes,
-) -> Result<Exit, RunError> {
-    let (client, mut refusals) = connect_as(nats, &format!("{} invoke", job.name)).await?;
+async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<Exit, RunError> {
+    let name = format!("{} invoke", job.name);
+    let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
     let client = crate::Client::new(client);
     let asked = async {
         client
@@ -96,11 +92,24 @@ fn knows(job: &Job, name: &str) -> bool {
     job.config.credentials.contains_key(name)
 }
 
-/// Whose connection it is: a name of the credentials, or the service's own.
-fn login(job: &Job, name: Option<&str>) -> Result<NatsConfig, RunError> {
+/// Whose connection it is.
+pub(super) struct Who {
+    pub(super) nats: NatsConfig,
+    /// Where in the configuration the login stands.
+    pub(super) section: String,
+}
+
+/// A name of the credentials, or the service's own login.
+fn login(job: &Job, name: Option<&str>) -> Result<Who, RunError> {
     match name {
-        None => Ok(job.config.nats.clone()),
-        Some(name) if knows(job, name) => Ok(job.config.nats_as(name)),
+        None => Ok(Who {
+            nats: job.config.nats.clone(),
+            section: "nats".to_owned(),
+        }),
+        Some(name) if knows(job, name) => Ok(Who {
+            nats: job.config.nats_as(name),
+            section: job.config.section_of(name),
+        }),
         Some(name) => {
             let known: Vec<&str> = job.config.credentials.keys().map(String::as_str).collect();
             let known = if known.is_empty() {

@@ -60,13 +60,22 @@ pub struct Invoke {
 
 impl RuntimeConfig {
     /// The keys at the top that are the runtime's; the others are the service's own.
-    pub(super) const KEYS: [&'static str; 5] = ["nats", "database", "credentials", "log", "invoke"];
+    pub(super) const KEYS: [&'static str; 5] = ["nats", "database", "credentials", "invoke", "log"];
 
     /// How to log in under a name of the credentials; the service's own way where there is none.
     pub fn nats_as(&self, name: &str) -> NatsConfig {
         self.credentials
             .get(name)
             .map_or_else(|| self.nats.clone(), |login| self.nats.login(login))
+    }
+
+    /// The section in which that login stands, for whoever has to mend it.
+    pub(crate) fn section_of(&self, name: &str) -> String {
+        if self.credentials.contains_key(name) {
+            format!("credentials.{name}")
+        } else {
+            "nats".to_owned()
+        }
     }
 
     /// The database's address.
