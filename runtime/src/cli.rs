@@ -1,6 +1,7 @@
 //! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`.
 
 mod arguments;
+mod check;
 mod dead;
 mod deliver;
 mod dev;

@@ -30,6 +30,23 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
 }
 
 #[tokio::test]
+async fn values_that_nothing_can_run_with_are_named_at_once() {
+    let world = World::new().await;
+    let mut command = child::command(&world, &["serve"]);
+    command
+        .env("CHAT_SEND__RATE", "0")
+        .env("CHAT_STREAM__REPLICAS", "2");
+
+    let output = child::run(command).await;
+
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    for said in ["send.rate: is 0", "stream.replicas: is 2"] {
+        assert!(stderr.contains(said), "{said}: {stderr}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_missing_or_no_address_is_named() {
     let world = World::new().await;
     for (name, value, said) in [
@@ -54,5 +71,94 @@ async fn what_is_missing_or_no_address_is_named() {
         assert_eq!(output.status.code(), Some(2), "{name}={value:?}: {stderr}");
         assert!(stderr.contains(said), "{name}={value:?}: {stderr}");
         assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_addresses_are_named_together() {
+    let world = World::new().await;
+    for (command, database, said) in [
+        ("serve", None, "database.url: is missing"),
+        (
+            "setup",
+            Some("mysql://hunter2@localhost/chat"),
+            "database.url: this kind",
+        ),
+    ] {
+        let mut command = child::command(&world, &[command]);
+        command.env("CHAT_NATS__URL", "no address");
+        match database {
+            Some(url) => command.env("CHAT_DATABASE__URL", url),
+            None => command.env_remove("CHAT_DATABASE__URL"),
+        };
+
+        let output = child::run(command).await;
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        for said in ["nats.url: ", said] {
+            assert!(stderr.contains(said), "{said}: {stderr}");
+        }
+        assert!(!stderr.contains("hunter2"), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_kind_of_database_stops_dev_before_anything_starts() {
+    let world = World::new().await;
+    let mut command = child::command(&world, &["dev", "--port", "0", "--data", "dev"]);
+    command.env("DATABASE_URL", "mysql://hunter2@localhost/chat");
+
+    let output = child::run(command).await;
+
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("database.url: this kind"), "{stderr}");
+    assert!(!world.server.data().join("dev").exists());
+}
+
+#[tokio::test]
+async fn function_that_its_user_may_not_serve_is_named() {
+    let world = World::new().await;
+    let mut command = child::command(&world, &["serve", "send", "persist"]);
+    command
+        .env("CHAT_NATS__USER", "persist")
+        .env("CHAT_NATS__PASSWORD", "persist")
+        .env("CHAT_NATS__INBOX_PREFIX", "_INBOX.s.persist");
+
+    let output = child::run(command).await;
+
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(
+        stderr.contains("the user persist may not subscribe chat.send.*;"),
+        "{stderr}"
+    );
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert!(!stdout.contains("serves"), "{stdout}");
+}
+
+#[tokio::test]
+async fn wrong_password_is_named_with_where_it_stands() {
+    let world = World::new().await;
+    for (section, keys) in [
+        ("CHAT_NATS", "nats.user and nats.password"),
+        (
+            "CHAT_CREDENTIALS__DEAD",
+            "credentials.dead.user and credentials.dead.password",
+        ),
+    ] {
+        let mut command = child::command(&world, &["dead", "list"]);
+        command
+            .env_remove("RUST_LOG")
+            .env(format!("{section}__USER"), "dead")
+            .env(format!("{section}__PASSWORD"), "wrong");
+
+        let output = child::run(command).await;
+
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(keys), "{keys}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "one line tells it: {stderr}");
     }
 }

@@ -13,6 +13,7 @@ pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
 use super::arguments::Dev;
+use super::check::check_given;
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job};
@@ -29,6 +30,12 @@ pub(super) async fn dev(
     own_values: &Dict,
 ) -> Result<Exit, RunError> {
     check_names(&job.definition, &arguments.without)?;
+    let config = &job.config;
+    check_given(
+        &job.definition,
+        &config.nats.url,
+        given_database().as_deref(),
+    )?;
     let mut stop = std::pin::pin!(Stop::listen()?.requested());
     let ports = if arguments.port == 0 {
         Ports::default()
@@ -64,6 +71,11 @@ pub(super) async fn dev(
     served.map(|()| Exit::SUCCESS)
 }
 
+/// The database that is to be used instead of a file of SQLite.
+fn given_database() -> Option<String> {
+    variable("DATABASE_URL").and_then(|url| url.into_string().ok())
+}
+
 /// What the functions and the commands of this run are configured with.
 fn configuration(
     job: &Job,
@@ -76,10 +88,11 @@ fn configuration(
         monitor: server.addresses().monitor.clone(),
         ..NatsConfig::default()
     };
-    let database = job.definition.database.as_ref().map(|_| {
-        let given = variable("DATABASE_URL").and_then(|url| url.into_string().ok());
-        given.unwrap_or_else(|| directory.sqlite(&job.name))
-    });
+    let database = job
+        .definition
+        .database
+        .as_ref()
+        .map(|_| given_database().unwrap_or_else(|| directory.sqlite(&job.name)));
     RuntimeConfig {
         nats: nats.login(&plan.login),
         database: Database {

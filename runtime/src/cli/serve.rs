@@ -1,5 +1,6 @@
 //! `serve`: functions against a server that runs somewhere.
 
+use super::check::check_addresses;
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job, say};
@@ -8,6 +9,7 @@ use crate::connect::without_password;
 
 pub(super) async fn serve(job: Job, functions: &[String]) -> Result<Exit, RunError> {
     let definition = job.definition.only(functions)?;
+    check_addresses(&definition, &job.config.nats.url, job.config.database_url())?;
     let served: Vec<&str> = definition.function_names().collect();
     let at = without_password(&job.config.nats.url);
     let ready = format!(

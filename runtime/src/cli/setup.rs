@@ -1,9 +1,10 @@
 //! `setup`: what this version needs of server and database.
 
+use super::check::check_addresses;
 use super::stop::Stop;
 use super::{Exit, Job, say};
 use crate::RunError;
-use crate::connect::connect;
+use crate::connect::connect_patiently;
 use crate::monitor::risk_of_power_cut;
 
 pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
@@ -13,8 +14,11 @@ pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
         name,
         ..
     } = job;
+    check_addresses(&definition, &config.nats.url, config.database_url())?;
     let set_up = async {
-        let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
+        let login = config.nats_as("setup");
+        let section = config.section_of("setup");
+        let (nats, _) = connect_patiently(&login, &format!("{name} setup"), &section).await?;
         crate::setup::setup(&definition, &nats, config.database_url()).await?;
         // Only where somebody says where the monitoring is: NATS itself does not tell.
         if let Some(monitor) = &config.nats.monitor
