@@ -32,6 +32,7 @@ pub async fn history(
         rows: waiting,
         upto,
         floor,
+        held: _held,
     } = tail(&app.floor, &client, &db, &place).await?;
     let stored = page(&db, place.realm, &place.room, asked, upto, limit + 1).await?;
     let known = rows_of(&db, waiting.iter().map(|row| &row.message)).await?;

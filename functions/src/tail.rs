@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use natsfn::{Client, Db, Error, Kind, Result};
+use natsfn::{Client, Db, Error, Kind, Range, Result};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::epoch::epoch_of;
 use crate::logged::Logged;
@@ -14,6 +15,14 @@ use crate::subjects::{CONSUMER, LOG};
 /// The most messages of a room that may wait to be stored; behind more the answer is a 503.
 const BOUND: usize = 10_000;
 
+/// The most of them in MiB: a tail is read whole, for each question.
+const BOUND_MIB: u32 = 16;
+
+/// How many MiB of tails a process holds at once: four readings, or many short tails.
+const ALL_MIB: u32 = 4 * BOUND_MIB;
+
+const MIB: usize = 1 << 20;
+
 /// For how long the floor that was read is good enough. An older one is safe: it only makes the
 /// tail longer.
 const FRESH: Duration = Duration::from_millis(250);
@@ -21,9 +30,21 @@ const FRESH: Duration = Duration::from_millis(250);
 /// How often a reading begins anew when the log changes under it.
 const TRIES: usize = 5;
 
-/// How far the database is, as it was read last.
-#[derive(Clone, Default)]
-pub struct Floor(Arc<Mutex<Option<Known>>>);
+/// How far the database is, as it was read last, and the memory that this process has for tails.
+#[derive(Clone)]
+pub struct Floor {
+    known: Arc<Mutex<Option<Known>>>,
+    memory: Arc<Semaphore>,
+}
+
+impl Default for Floor {
+    fn default() -> Self {
+        Self {
+            known: Arc::default(),
+            memory: Arc::new(Semaphore::new(ALL_MIB as usize)),
+        }
+    }
+}
 
 #[derive(Clone, Copy)]
 struct Known {
@@ -43,6 +64,8 @@ pub struct Tail {
     pub upto: Position,
     /// Everything up to here is in the database.
     pub floor: Position,
+    /// The memory that the rows take, until this is dropped: others wait for it.
+    pub held: OwnedSemaphorePermit,
 }
 
 /// Reads the tail of a room. The caller reads the rows of the database after this returns: in the
@@ -52,16 +75,22 @@ pub struct Tail {
 /// [`Kind::Unavailable`] where the log or the database is away, or the tail is too long.
 pub async fn tail(floor: &Floor, client: &Client, db: &Db, place: &Place) -> Result<Tail> {
     let subject = place.subject();
+    let mut held = floor.reserve().await?;
     let mut asked_again = false;
     for _ in 0..TRIES {
         let known = floor.known(client, db).await?;
         let (head, range) = tokio::try_join!(
             client.last(LOG, &subject),
-            client.range(LOG, &subject, known.floor + 1, BOUND + 1),
+            client.range(
+                LOG,
+                &subject,
+                known.floor + 1,
+                BOUND + 1,
+                BOUND_MIB as usize * MIB
+            ),
         )?;
         if range.more {
-            let said = format!("more than {BOUND} messages of {subject} wait to be stored");
-            return Err(Error::unavailable(said));
+            return Err(too_long(&subject, &range));
         }
         let head = head.map_or(0, |message| message.seq());
         let last = range.messages.last().map_or(0, |message| message.seq());
@@ -106,10 +135,13 @@ pub async fn tail(floor: &Floor, client: &Client, db: &Db, place: &Place) -> Res
             })
             .collect();
         let upto = position(known.floor.max(head).max(last));
+        // What a shorter tail does not need is another reading's.
+        drop(held.split(held.num_permits().saturating_sub(range.bytes.div_ceil(MIB))));
         return Ok(Tail {
             rows,
             upto,
             floor: position(known.floor),
+            held,
         });
     }
     Err(Error::unavailable(
@@ -118,6 +150,12 @@ pub async fn tail(floor: &Floor, client: &Client, db: &Db, place: &Place) -> Res
 }
 
 impl Floor {
+    /// Memory for the longest tail. The question's deadline ends the wait.
+    async fn reserve(&self) -> Result<OwnedSemaphorePermit> {
+        let memory = self.memory.clone();
+        Ok(memory.acquire_many_owned(BOUND_MIB).await?)
+    }
+
     async fn known(&self, client: &Client, db: &Db) -> Result<Known> {
         if let Some(known) = self.lock().filter(|known| known.read.elapsed() < FRESH) {
             return Ok(known);
@@ -138,17 +176,28 @@ impl Floor {
             floor,
             read,
         };
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
         Ok(known)
     }
 
     fn forget(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     fn lock(&self) -> Option<Known> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn too_long(subject: &str, range: &Range) -> Error {
+    let what = if range.messages.len() > BOUND {
+        format!("{BOUND} messages")
+    } else {
+        format!("{BOUND_MIB} MiB")
+    };
+    Error::unavailable(format!(
+        "more than {what} of {subject} wait to be stored; is `persist` running?"
+    ))
 }
 
 fn absent(error: Error) -> Error {

@@ -15,6 +15,9 @@ use crate::jetstream::{self, ConsumerInfo, RawMessage, StreamInfo};
 /// the connection buffers for a subscription.
 const PAGE: usize = 1000;
 
+/// How many bytes are asked for at once, for the same reason.
+const PAGE_BYTES: usize = 8 << 20;
+
 /// How long the next message of an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -22,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Range {
     /// The messages.
     pub messages: Vec<Message>,
+    /// What they take on the wire, headers and subjects included.
+    pub bytes: usize,
     /// There are more than were asked for.
     pub more: bool,
 }
@@ -88,22 +93,35 @@ impl Client {
             .map(drop)
     }
 
-    /// The messages of a subject from the sequence `from` on, at most `max`. It reads directly,
-    /// from a follower perhaps: where the stream has replicas, compare with [`Client::last`].
+    /// The messages of a subject from the sequence `from` on, at most `max`, and none after they
+    /// take `max_bytes`: the last one may reach beyond. It reads directly, from a follower perhaps:
+    /// where the stream has replicas, compare with [`Client::last`].
     ///
     /// # Errors
     /// [`Kind::Unavailable`] where JetStream does not answer to the end.
-    pub async fn range(&self, stream: &str, subject: &str, from: u64, max: usize) -> Result<Range> {
+    pub async fn range(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Range> {
         let mut range = Range {
             messages: Vec::new(),
+            bytes: 0,
             more: true,
         };
         let mut next = from.max(1);
-        while range.more && range.messages.len() < max {
-            let batch = PAGE.min(max - range.messages.len());
-            range.more = self
-                .page(stream, subject, next, batch, &mut range.messages)
-                .await?;
+        while range.more && range.messages.len() < max && range.bytes < max_bytes {
+            let request = json!({
+                "batch": PAGE.min(max - range.messages.len()),
+                // However few, the server answers with one message.
+                "max_bytes": PAGE_BYTES.min(max_bytes - range.bytes),
+                "seq": next,
+                "next_by_subj": subject,
+            });
+            range.more = self.page(stream, &request, &mut range).await?;
             next = range
                 .messages
                 .last()
@@ -116,10 +134,8 @@ impl Client {
     async fn page(
         &self,
         stream: &str,
-        subject: &str,
-        from: u64,
-        batch: usize,
-        messages: &mut Vec<Message>,
+        request: &serde_json::Value,
+        range: &mut Range,
     ) -> Result<bool> {
         let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream));
         let inbox = self.nats().new_inbox();
@@ -129,7 +145,6 @@ impl Client {
             .subscribe(inbox.clone())
             .await
             .map_err(Error::from)?;
-        let request = json!({ "batch": batch, "seq": from, "next_by_subj": subject });
         let call = format!("$JS.API.DIRECT.GET.{}", stream);
         self.nats()
             .publish_with_reply(call, inbox, request.to_string().into())
@@ -141,7 +156,10 @@ impl Client {
                 .map_err(|_| away("was not answered to the end"))?
                 .ok_or_else(|| away("was cut off"))?;
             match answer.status {
-                None => messages.push(direct(answer)?),
+                None => {
+                    range.bytes += answer.length;
+                    range.messages.push(direct(answer)?);
+                }
                 Some(StatusCode::NOT_FOUND) => return Ok(false),
                 // 204 ends a batch and says how much lies behind it.
                 Some(status) if status.as_u16() == 204 => {

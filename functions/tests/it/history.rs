@@ -1,7 +1,9 @@
 //! What a reader is promised: every message that was acknowledged before the question.
 
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
+use crate::wait::until;
 use crate::world::{World, on_each};
 
 #[tokio::test]
@@ -159,6 +161,55 @@ async fn repeat_after_the_log_forgot_its_id_is_not_shown_twice() {
         assert_eq!(world.dead_letters().await.len(), 0, "a repeat is no poison");
     })
     .await;
+}
+
+#[tokio::test]
+async fn tail_too_large_to_read_is_told_until_it_is_stored_and_other_rooms_are_served() {
+    let world = World::new().await;
+    let _history = world.serve_only(&["history"]).await;
+    let (alice, backend) = (world.person("alice").await, world.backend().await);
+    let text = "😀".repeat(3_700);
+    let logged = json!({ "user": "Ops", "text": text, "timestamp": 1 }).to_string();
+    // The headers of each count as well.
+    let (fits, too_many) = (
+        (16 << 20) / (logged.len() + 500),
+        (16 << 20) / logged.len() + 1,
+    );
+    let append = async |id: usize| {
+        crate::world::append(
+            &backend,
+            "chat.general",
+            Some(&id.to_string()),
+            logged.clone(),
+        )
+        .await;
+    };
+    let append_all = |ids| stream::iter(ids).for_each_concurrent(50, append);
+    let ask = async |_| alice.page("chat.history.general", Value::Null).await;
+    crate::world::append(&backend, "chat.other", Some("other"), logged.clone()).await;
+    append_all(0..fits).await;
+    let largest = ask(0).await.unwrap();
+    append_all(fits..too_many).await;
+    // More at once than are read at once.
+    let too_much: Vec<_> = stream::iter(0..6)
+        .map(ask)
+        .buffer_unordered(6)
+        .collect()
+        .await;
+
+    assert!(largest.messages.len() > 1);
+    for answer in too_much {
+        assert_eq!(answer.unwrap_err().code, 503);
+    }
+    assert_eq!(alice.texts("chat.history.other").await, [&*text]);
+    let _persist = world.serve_only(&["persist"]).await;
+    world.settled().await;
+    // Up to 250 ms long the floor of before the storing is known.
+    let page = until("the tail is short", async || {
+        alice.page("chat.history.general", Value::Null).await.ok()
+    })
+    .await;
+    assert!(page.more && page.messages.len() > 1);
 }
 
 #[tokio::test]

@@ -51,6 +51,32 @@ async fn a_full_stream_refuses_at_once_and_takes_again_what_is_trimmed() {
 }
 
 #[tokio::test]
+async fn a_range_ends_at_its_bound_in_messages_or_in_bytes() {
+    let (world, client) = with_stream(log()).await;
+    world
+        .store("log.a", (0..10).map(|n| n.to_string().repeat(10_000)))
+        .await;
+    world.store("log.b", ["other".to_owned()]).await;
+    let range = async |from: u64, max: usize, max_bytes: usize| {
+        let range = client
+            .range("LOG", "log.a", from, max, max_bytes)
+            .await
+            .unwrap();
+        let seqs: Vec<_> = range.messages.iter().map(|m| m.seq()).collect();
+        (seqs, range.more, range.bytes / 10_000)
+    };
+    assert_eq!(
+        range(1, 20, usize::MAX).await,
+        ((1..=10).collect(), false, 10)
+    );
+    assert_eq!(range(1, 3, usize::MAX).await, (vec![1, 2, 3], true, 3));
+    assert_eq!(range(1, 20, 25_000).await, (vec![1, 2, 3], true, 3));
+    assert_eq!(range(4, 20, 1).await, (vec![4], true, 1));
+    assert_eq!(range(10, 20, 1).await, (vec![10], false, 1));
+    assert_eq!(range(11, 20, 1).await, (vec![], false, 0));
+}
+
+#[tokio::test]
 async fn each_refusal_has_its_kind() {
     let (_world, client) = with_stream(log().max_message_size(1000)).await;
     let kind = async |subject: &str, headers: HeaderMap, size: usize| {
