@@ -33,6 +33,8 @@ mod stream;
 
 // A function's effect on PostgreSQL and SQLite.
 #[cfg(feature = "sea-orm")]
+mod shop;
+#[cfg(feature = "sea-orm")]
 mod sql;
 
 // Life: drain, and a connection that dies.

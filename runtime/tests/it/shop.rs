@@ -1,0 +1,73 @@
+//! The README's shop as a process that is killed while it works: each order is there once.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tokio::process::{Child, Command};
+
+use crate::database::Database;
+use crate::world::until;
+
+/// Orders between two kills.
+const ORDERS: usize = 150;
+
+/// `shop dev` on a database, ready, and a connection to its server.
+async fn shop(directory: &Path, database: &str) -> (Child, async_nats::Client) {
+    let test = std::env::current_exe().unwrap();
+    let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/shop");
+    assert!(
+        program.is_file(),
+        "build it: cargo build --package natsfn --all-features --example shop"
+    );
+    let addresses = directory.join(".natsfn/dev.json");
+    let _ = std::fs::remove_file(&addresses);
+    let shop = Command::new(program)
+        .args(["dev", "--port", "0"])
+        .current_dir(directory)
+        .env("DATABASE_URL", database)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let found = until("dev.json", async || {
+        let text = std::fs::read(&addresses).ok()?;
+        serde_json::from_slice::<Value>(&text).ok()
+    })
+    .await;
+    let nats = async_nats::connect(found["nats"].as_str().unwrap()).await;
+    (shop, nats.unwrap())
+}
+
+#[tokio::test]
+async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
+    for database in Database::each().await {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sent = 0;
+        for _ in 0..4 {
+            let (mut shop, nats) = shop(directory.path(), &database.url).await;
+            let stream = async_nats::jetstream::new(nats);
+            for _ in 0..ORDERS {
+                let order = json!({ "sku": "tea", "amount": 1 }).to_string();
+                let ack = stream
+                    .publish(format!("orders.c{sent}"), order.into())
+                    .await;
+                ack.unwrap().await.unwrap();
+                sent += 1;
+            }
+            shop.kill().await.unwrap();
+        }
+        let (_shop, _nats) = shop(directory.path(), &database.url).await;
+        until("every order is there", async || {
+            let rows = database.number("SELECT count(*) FROM orders").await;
+            (rows >= i64::try_from(sent).unwrap()).then_some(())
+        })
+        .await;
+        let different = database
+            .number("SELECT count(DISTINCT subject) FROM orders")
+            .await;
+        let rows = database.number("SELECT count(*) FROM orders").await;
+        assert_eq!((rows, different), (i64::try_from(sent).unwrap(), rows));
+    }
+}
