@@ -1,6 +1,7 @@
 //! What can be configured beside the connection and the database.
 
-use serde::Deserialize;
+use natsfn::config::checked;
+use serde::{Deserialize, Deserializer};
 
 /// A log smaller than this would be full after some dozens of messages.
 const LEAST_BYTES: i64 = 1 << 20;
@@ -20,8 +21,10 @@ pub struct Config {
 #[serde(default, deny_unknown_fields)]
 pub struct Send {
     /// Messages a second from one person, over time.
+    #[serde(deserialize_with = "rate")]
     pub rate: f64,
     /// Messages at once after a pause.
+    #[serde(deserialize_with = "at_least_one")]
     pub burst: u32,
 }
 
@@ -31,51 +34,34 @@ pub struct Send {
 pub struct Stream {
     /// The most bytes that the log holds. It is trimmed behind the database once it is half full;
     /// when it is full all the same, sending answers 503.
+    #[serde(deserialize_with = "log_size")]
     pub max_bytes: i64,
     /// Servers that hold it: 1, 3 or 5.
+    #[serde(deserialize_with = "replicas")]
     pub replicas: usize,
     /// Days for which what is stored stays in the log too: a backup of the database that is
     /// younger than that loses nothing.
+    #[serde(deserialize_with = "at_least_one")]
     pub keep_days: u32,
 }
 
-impl Config {
-    /// What no chat could run with, a sentence for each value.
-    pub fn problems(&self) -> Vec<String> {
-        let Self { send, stream } = self;
-        let checks = [
-            (
-                send.rate.is_finite() && send.rate > 0.0,
-                format!("send.rate: is {}, must be a number above 0", send.rate),
-            ),
-            (
-                send.burst >= 1,
-                format!("send.burst: is {}, must be at least 1", send.burst),
-            ),
-            (
-                stream.max_bytes >= LEAST_BYTES,
-                format!(
-                    "stream.max_bytes: is {}, must be at least {LEAST_BYTES} (1 MiB)",
-                    stream.max_bytes
-                ),
-            ),
-            (
-                matches!(stream.replicas, 1 | 3 | 5),
-                format!("stream.replicas: is {}, must be 1, 3 or 5", stream.replicas),
-            ),
-            (
-                stream.keep_days >= 1,
-                format!(
-                    "stream.keep_days: is {}, must be at least 1",
-                    stream.keep_days
-                ),
-            ),
-        ];
-        checks
-            .into_iter()
-            .filter_map(|(is_right, problem)| (!is_right).then_some(problem))
-            .collect()
-    }
+fn rate<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    checked(value, "a number above 0", |rate: &f64| {
+        rate.is_finite() && *rate > 0.0
+    })
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(value: D) -> Result<u32, D::Error> {
+    checked(value, "at least 1", |value| *value >= 1)
+}
+
+fn log_size<'de, D: Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
+    let must_be = format!("at least {LEAST_BYTES} (1 MiB)");
+    checked(value, &must_be, |bytes| *bytes >= LEAST_BYTES)
+}
+
+fn replicas<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
+    checked(value, "1, 3 or 5", |replicas| matches!(replicas, 1 | 3 | 5))
 }
 
 impl Default for Send {
@@ -93,54 +79,6 @@ impl Default for Stream {
             max_bytes: 4 << 30,
             replicas: 1,
             keep_days: 7,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn default_configuration_has_no_problem() {
-        assert_eq!(Config::default().problems(), Vec::<String>::new());
-    }
-
-    #[test]
-    fn every_wrong_value_is_named_at_once() {
-        let config = Config {
-            send: Send {
-                rate: f64::NAN,
-                burst: 0,
-            },
-            stream: Stream {
-                max_bytes: (1 << 20) - 1,
-                replicas: 2,
-                keep_days: 0,
-            },
-        };
-
-        let problems = config.problems();
-
-        let keys = [
-            "send.rate:",
-            "send.burst:",
-            "stream.max_bytes:",
-            "stream.replicas:",
-            "stream.keep_days:",
-        ];
-        assert_eq!(problems.len(), keys.len(), "{problems:?}");
-        for (problem, key) in problems.iter().zip(keys) {
-            assert!(problem.starts_with(key), "{key} in {problems:?}");
-        }
-    }
-
-    #[test]
-    fn rate_is_a_finite_number_above_zero() {
-        for rate in [0.0, -1.0, f64::INFINITY] {
-            let mut config = Config::default();
-            config.send.rate = rate;
-            assert_eq!(config.problems().len(), 1, "{rate}");
         }
     }
 }

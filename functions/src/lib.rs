@@ -44,12 +44,8 @@ use trim::trim;
 /// chat, made from its configuration.
 ///
 /// # Errors
-/// Values that no chat could run with, all of them at once.
+/// None so far: a configuration that could be read is right.
 pub async fn chat(config: Config) -> Result<Service<App>, RunError> {
-    let problems = config.problems();
-    if !problems.is_empty() {
-        return Err(RunError::misuse(problems));
-    }
     Ok(chat_service(App::new(config)))
 }
 

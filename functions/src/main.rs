@@ -8,6 +8,7 @@ fn main() -> natsfn::Exit {
     App::new(chat::chat)
         .name("chat", env!("CARGO_PKG_VERSION"))
         .data_directory(".chat")
+        .database()
         .dev(dev::plan)
         .run()
 }

@@ -1,7 +1,6 @@
 //! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`.
 
 mod arguments;
-mod check;
 mod dead;
 mod deliver;
 mod dev;
@@ -23,7 +22,7 @@ pub use dev::{DevDirectory, Plan};
 pub use exit::Exit;
 pub use make::{Make, MakeService};
 
-use crate::config::{self, Loaded, RuntimeConfig};
+use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
 use crate::{Definition, RunError, telemetry};
 use arguments::{Arguments, Command};
 
@@ -86,6 +85,13 @@ impl<C: DeserializeOwned> App<C> {
         self
     }
 
+    /// Says that the service keeps data in a database, where only its configuration makes it: that
+    /// the address is missing is then named together with the other mistakes of a configuration.
+    pub fn database(mut self) -> Self {
+        self.make.has_database = true;
+        self
+    }
+
     /// Does what the command line says.
     pub fn run(self) -> Exit {
         let arguments = match arguments::parse(&self.name, &self.version, &self.data) {
@@ -115,7 +121,18 @@ impl<C: DeserializeOwned> App<C> {
 
     async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
         let file = configuration_file(&self.name, &self.data, &arguments);
-        let loaded: Loaded<C> = config::load(&self.name, file.as_deref())?;
+        let purpose = match arguments.command {
+            Command::Serve { .. } | Command::Setup => Purpose {
+                needs_database: self.make.has_database,
+                ..Purpose::default()
+            },
+            Command::Dev(_) => Purpose {
+                database_variable: Some(dev::DATABASE_URL),
+                ..Purpose::default()
+            },
+            Command::Dead(_) | Command::Invoke(_) => Purpose::default(),
+        };
+        let loaded: Loaded<C> = load_for(&self.name, file.as_deref(), purpose)?;
         telemetry::init(loaded.runtime.log.format)?;
         let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
@@ -142,6 +159,20 @@ struct Job {
     name: String,
     /// Where `dev` keeps its data.
     data: PathBuf,
+}
+
+impl Job {
+    /// The database's address, which a service that has a database must be given.
+    fn database_url(&self) -> Result<Option<&str>, RunError> {
+        let url = self.config.database_url();
+        if self.definition.database.is_some() && url.is_none() {
+            return Err(RunError::misuse([format!(
+                "database.url: is missing, and {} keeps its data in a database",
+                self.definition.name()
+            )]));
+        }
+        Ok(url)
+    }
 }
 
 /// The file that is named, else the one that lies here, else the one that `dev` wrote, which `dev`

@@ -6,8 +6,12 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
+mod checked;
+#[cfg(feature = "cli")]
+mod contradiction;
 #[cfg(feature = "cli")]
 mod layer;
 #[cfg(feature = "cli")]
@@ -19,8 +23,11 @@ mod repair;
 #[cfg(feature = "cli")]
 mod runtime;
 
+pub use checked::checked;
 #[cfg(feature = "cli")]
 pub use load::{Loaded, load};
+#[cfg(feature = "cli")]
+pub(crate) use load::{Purpose, load_for};
 #[cfg(feature = "cli")]
 pub use runtime::{Database, Invoke, Log, LogFormat, RuntimeConfig};
 
@@ -29,6 +36,7 @@ pub use runtime::{Database, Invoke, Log, LogFormat, RuntimeConfig};
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
     /// One address or several with commas between them. `nats://localhost:4222` by default.
+    #[serde(deserialize_with = "addresses")]
     pub url: String,
     /// A user name; `password` belongs to it.
     pub user: Option<String>,
@@ -143,8 +151,16 @@ impl fmt::Display for Secret {
 }
 
 impl<'de> Deserialize<'de> for Secret {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         String::deserialize(deserializer).map(Self)
+    }
+}
+
+fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let url = String::deserialize(deserializer)?;
+    match crate::connect::addresses(&url) {
+        Ok(_) => Ok(url),
+        Err(wrong) => Err(D::Error::custom(wrong)),
     }
 }
 

@@ -121,12 +121,12 @@ impl Unreached {
 /// The addresses that `nats.url` lists.
 ///
 /// # Errors
-/// One of them is none: a sentence that repeats no password.
+/// One of them is none: what is wrong with it, without a password.
 pub(crate) fn addresses(url: &str) -> Result<Vec<ServerAddr>, String> {
     let each = url.split(',').map(|url| url.trim().parse());
     each.collect::<Result<_, _>>().map_err(|_| {
         let shown = without_password(url);
-        format!("nats.url: {shown:?} is no address such as nats://localhost:4222")
+        format!("{shown:?} is no address such as nats://localhost:4222")
     })
 }
 
@@ -153,7 +153,8 @@ async fn attempt(
     name: &str,
     refused: watch::Sender<Vec<String>>,
 ) -> Result<Result<Client, Unreached>, RunError> {
-    let addresses = addresses(&config.url).map_err(|problem| RunError::misuse([problem]))?;
+    let addresses = addresses(&config.url)
+        .map_err(|problem| RunError::misuse([format!("nats.url: {problem}")]))?;
     let connected = options(config, name, refused)
         .await?
         .connect(addresses)

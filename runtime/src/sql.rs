@@ -84,7 +84,7 @@ struct SqlDatabase {
 
 impl SqlDatabase {
     fn open(service: &str, url: &str, known: Known) -> Result<Self, RunError> {
-        let address = pool::Address::parse(url)?;
+        let address = address(url)?;
         let one_writer = matches!(address, pool::Address::Sqlite(_));
         Ok(Self {
             service: service.to_owned(),
@@ -157,4 +157,14 @@ impl Database for SqlDatabase {
         }
         .boxed()
     }
+}
+
+/// What is wrong with a database's address, if anything is.
+#[cfg(feature = "cli")]
+pub(crate) fn check_address(url: &str) -> Result<(), String> {
+    pool::Address::parse(url).map(|_| ())
+}
+
+fn address(url: &str) -> Result<pool::Address, RunError> {
+    pool::Address::parse(url).map_err(|wrong| RunError::misuse([format!("database.url: {wrong}")]))
 }

@@ -9,7 +9,7 @@ use super::Exit;
 #[derive(Parser)]
 #[command(disable_help_subcommand = true)]
 pub(super) struct Arguments {
-    /// The configuration [default: ./NAME.toml, else the one that dev wrote]
+    /// The configuration
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
     #[command(subcommand)]
@@ -19,9 +19,13 @@ pub(super) struct Arguments {
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Everything on one machine: nats-server, database, every function
+    ///
+    /// DATABASE_URL names a PostgreSQL to use instead of a file of SQLite, NATS_SERVER the
+    /// nats-server to start instead of the one on PATH.
     Dev(Dev),
     /// Serve the named functions, or all
     Serve {
+        /// Names as `nats micro info` shows them
         #[arg(value_name = "FUNCTION")]
         functions: Vec<String>,
     },
@@ -52,9 +56,14 @@ pub(super) enum Dead {
     /// One line for each
     List,
     /// Everything about one, as JSON
-    Show { id: u64 },
+    Show {
+        /// As `dead list` shows it
+        #[arg(value_name = "ID")]
+        id: u64,
+    },
     /// Publish again under the original subject
     Replay {
+        /// As `dead list` shows them
         #[arg(
             value_name = "ID",
             required_unless_present = "all",
@@ -67,6 +76,7 @@ pub(super) enum Dead {
     },
     /// Delete for good
     Drop {
+        /// As `dead list` shows them
         #[arg(value_name = "ID", required = true)]
         ids: Vec<u64>,
     },
@@ -88,9 +98,11 @@ pub(super) struct Invoke {
 /// Reads the command line, or prints what clap has to say about it.
 pub(super) fn parse(name: &str, version: &str, data: &Path) -> Result<Arguments, Exit> {
     let data = format!("Where the data lies [default: {}]", data.display());
+    let config = format!("The configuration [default: ./{name}.toml, else the one that dev wrote]");
     let command = Arguments::command()
         .name(name.to_owned())
         .version(version.to_owned())
+        .mut_arg("config", |argument| argument.help(config))
         .mut_subcommand("dev", |dev| {
             dev.mut_arg("data", |argument| argument.help(data))
         });

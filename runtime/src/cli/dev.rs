@@ -13,7 +13,6 @@ pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
 use super::arguments::Dev;
-use super::check::check_given;
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job};
@@ -30,12 +29,6 @@ pub(super) async fn dev(
     own_values: &Dict,
 ) -> Result<Exit, RunError> {
     check_names(&job.definition, &arguments.without)?;
-    let config = &job.config;
-    check_given(
-        &job.definition,
-        &config.nats.url,
-        given_database().as_deref(),
-    )?;
     let mut stop = std::pin::pin!(Stop::listen()?.requested());
     let ports = if arguments.port == 0 {
         Ports::default()
@@ -71,9 +64,11 @@ pub(super) async fn dev(
     served.map(|()| Exit::SUCCESS)
 }
 
-/// The database that is to be used instead of a file of SQLite.
+/// The variable that names the database to be used instead of a file of SQLite.
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
+
 fn given_database() -> Option<String> {
-    variable("DATABASE_URL").and_then(|url| url.into_string().ok())
+    variable(DATABASE_URL).and_then(|url| url.into_string().ok())
 }
 
 /// What the functions and the commands of this run are configured with.

@@ -29,6 +29,8 @@ pub trait MakeService<K> {
 pub struct Make<C> {
     /// The service's name and version, where they are known without a configuration.
     pub(super) identity: Option<(String, String)>,
+    /// The service is known to keep data in a database.
+    pub(super) has_database: bool,
     pub(super) make: Box<dyn FnOnce(C) -> Making>,
 }
 
@@ -59,9 +61,11 @@ where
             service.definition.name.clone(),
             service.definition.version.clone(),
         );
+        let has_database = service.definition.database.is_some();
         let built = service.build();
         Make {
             identity: Some(identity),
+            has_database,
             make: Box::new(|_| std::future::ready(built).boxed_local()),
         }
     }
@@ -80,6 +84,7 @@ where
         let make = |config: C| async move { self(config).await?.build() }.boxed_local();
         Make {
             identity: None,
+            has_database: false,
             make: Box::new(make),
         }
     }

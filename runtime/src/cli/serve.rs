@@ -1,6 +1,5 @@
 //! `serve`: functions against a server that runs somewhere.
 
-use super::check::check_addresses;
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job, say};
@@ -8,8 +7,8 @@ use crate::RunError;
 use crate::connect::without_password;
 
 pub(super) async fn serve(job: Job, functions: &[String]) -> Result<Exit, RunError> {
+    let database_url = job.database_url()?.map(str::to_owned);
     let definition = job.definition.only(functions)?;
-    check_addresses(&definition, &job.config.nats.url, job.config.database_url())?;
     let served: Vec<&str> = definition.function_names().collect();
     let at = without_password(&job.config.nats.url);
     let ready = format!(
@@ -20,7 +19,7 @@ pub(super) async fn serve(job: Job, functions: &[String]) -> Result<Exit, RunErr
     );
     let host = Host {
         definition,
-        database_url: job.config.database_url().map(str::to_owned),
+        database_url,
         nats: job.config.nats,
         name: job.name,
     };

@@ -1,6 +1,5 @@
 //! `setup`: what this version needs of server and database.
 
-use super::check::check_addresses;
 use super::stop::Stop;
 use super::{Exit, Job, say};
 use crate::RunError;
@@ -8,13 +7,13 @@ use crate::connect::connect_patiently;
 use crate::monitor::risk_of_power_cut;
 
 pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
+    job.database_url()?;
     let Job {
         definition,
         config,
         name,
         ..
     } = job;
-    check_addresses(&definition, &config.nats.url, config.database_url())?;
     let set_up = async {
         let login = config.nats_as("setup");
         let section = config.section_of("setup");

@@ -8,6 +8,8 @@ use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
+use super::variable;
+
 /// Layers of values, the later above the earlier.
 #[derive(Default)]
 pub(super) struct Layers {
@@ -33,6 +35,15 @@ impl Layers {
         };
         self.merged = std::mem::take(&mut self.merged).merge(layer);
         self.origins.push(origin);
+    }
+
+    /// Puts what a variable says above them, as `url` of a section. One that is empty says nothing.
+    pub(super) fn add_variable(&mut self, name: &'static str, section: &str) {
+        if let Some(url) = variable(name).and_then(|url| url.into_string().ok()) {
+            let values = Dict::from([("url".to_owned(), Value::from(url))]);
+            let section = Dict::from([(section.to_owned(), values.into())]);
+            self.add(Origin::Variable(name), section);
+        }
     }
 
     /// All values as one.

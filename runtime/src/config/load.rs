@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::value::{Dict, Value};
+use figment::value::Dict;
 use serde::de::DeserializeOwned;
 
+use super::contradiction::{contradictions, find};
 use super::layer::{self, Layers, Origin, variable_name};
 use super::read::{Mistake, read};
 use super::{RuntimeConfig, variable, variables};
@@ -28,22 +29,37 @@ pub struct Loaded<C> {
 /// # Errors
 /// Every wrong, missing or unknown key and variable, a sentence each, with where it came from.
 pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Loaded<C>, RunError> {
+    load_for(name, file, Purpose::default())
+}
+
+/// What a configuration is loaded for.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Purpose {
+    /// It must say where the database is.
+    pub(crate) needs_database: bool,
+    /// A variable that stands for `database.url`, above all others.
+    pub(crate) database_variable: Option<&'static str>,
+}
+
+/// As [`load`], for what a command does with it.
+pub(crate) fn load_for<C: DeserializeOwned>(
+    name: &str,
+    file: Option<&Path>,
+    purpose: Purpose,
+) -> Result<Loaded<C>, RunError> {
     let prefix = format!("{}_", name.to_uppercase().replace('-', "_"));
     let mut mistakes = Vec::new();
     let mut layers = Layers::default();
-    if let Some(url) = variable("NATS_URL").and_then(|url| url.into_string().ok()) {
-        let nats = Dict::from([("url".to_owned(), Value::from(url))]);
-        layers.add(
-            Origin::Variable("NATS_URL"),
-            Dict::from([("nats".to_owned(), nats.into())]),
-        );
-    }
+    layers.add_variable("NATS_URL", "nats");
     if let Some(path) = file {
         let values = layer::file(path).map_err(|mistake| RunError::misuse([mistake]))?;
         layers.add(Origin::File(path.to_owned()), values);
     }
     let from_variables = layer::variables(&prefix, variables(&prefix), &mut mistakes);
     layers.add(Origin::Variables(prefix.clone()), from_variables);
+    if let Some(name) = purpose.database_variable {
+        layers.add_variable(name, "database");
+    }
 
     let is_text = |tag| {
         matches!(
@@ -67,14 +83,15 @@ pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Load
         };
         format!("{key}: {} ({origin})", mistake.what)
     };
+    mistakes.extend(contradictions(&runtime_values));
+    if purpose.needs_database && find(&runtime_values, "database", "url").is_none() {
+        let missing = ["database", "url"].map(str::to_owned).to_vec();
+        mistakes.push(describe(Mistake::missing(missing)));
+    }
     let runtime = read::<RuntimeConfig>(runtime_values, &is_text, &[]);
     let own = read::<C>(own_values.clone(), &is_text, &RuntimeConfig::KEYS);
     match (runtime, own) {
-        (Ok(mut runtime), Ok(own)) => {
-            mistakes.extend(runtime.contradictions());
-            if !mistakes.is_empty() {
-                return Err(RunError::misuse(mistakes));
-            }
+        (Ok(mut runtime), Ok(own)) if mistakes.is_empty() => {
             let nats = &mut runtime.nats;
             if nats.user.is_none() && nats.creds.is_none() {
                 nats.creds = variable("NATS_CREDS").map(PathBuf::from);

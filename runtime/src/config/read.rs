@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use super::repair::{find, is_below, repair, set};
 
 const UNKNOWN: &str = "is no configuration key";
+const MISSING: &str = "is missing";
 
 /// A key and what is wrong with it.
 #[derive(Debug)]
@@ -17,6 +18,18 @@ pub(super) struct Mistake {
     pub(super) tag: Option<Tag>,
     /// How many substitutes have not been enough to find the next mistake.
     pub(super) tried: usize,
+}
+
+impl Mistake {
+    /// A key that must be there.
+    pub(super) fn missing(path: Vec<String>) -> Self {
+        Self {
+            path,
+            what: MISSING.to_owned(),
+            tag: None,
+            tried: 0,
+        }
+    }
 }
 
 /// Reads all values. `is_text` tells the values that are texts only because their origin has
@@ -146,7 +159,7 @@ pub(super) fn path_of(error: &Error) -> Vec<String> {
 /// Says what is wrong without repeating a value that may be a secret.
 fn describe(kind: &Kind, beside: &[&str]) -> String {
     match kind {
-        Kind::MissingField(_) => "is missing".to_owned(),
+        Kind::MissingField(_) => MISSING.to_owned(),
         Kind::UnknownField(_, known) => match [known, beside].concat().join(", ") {
             known if known.is_empty() => UNKNOWN.to_owned(),
             known => format!("{UNKNOWN}; there are: {known}"),

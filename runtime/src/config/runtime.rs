@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+#[cfg(feature = "sea-orm")]
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::{Login, NatsConfig, Secret};
 
@@ -28,6 +30,7 @@ pub struct RuntimeConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// `postgres://user:password@host/name` or `sqlite://file?mode=rwc`. It may hold a password.
+    #[serde(deserialize_with = "address")]
     pub url: Option<Secret>,
 }
 
@@ -82,41 +85,14 @@ impl RuntimeConfig {
     pub fn database_url(&self) -> Option<&str> {
         self.database.url.as_ref().map(Secret::expose)
     }
-
-    /// What is wrong although each value by itself is right.
-    pub(super) fn contradictions(&self) -> Vec<String> {
-        let mut logins = vec![("nats".to_owned(), self.nats.own_login())];
-        for (name, one) in &self.credentials {
-            logins.push((format!("credentials.{name}"), one.clone()));
-        }
-        let mut found: Vec<String> = logins
-            .iter()
-            .filter_map(|(key, login)| contradiction(key, login))
-            .collect();
-        if let Some(user) = &self.invoke.user
-            && !self.credentials.contains_key(user)
-        {
-            found.push(format!("invoke.user: there are no credentials.{user}"));
-        }
-        found
-    }
 }
 
-fn contradiction(key: &str, login: &Login) -> Option<String> {
-    match (
-        login.user.is_some(),
-        login.password.is_some(),
-        login.creds.is_some(),
-    ) {
-        (true, _, true) => Some(format!(
-            "{key}: has user and creds, and only one of them can log in"
-        )),
-        (true, false, _) => Some(format!(
-            "{key}.password: is missing, though {key}.user is given"
-        )),
-        (false, true, _) => Some(format!(
-            "{key}.user: is missing, though {key}.password is given"
-        )),
-        _ => None,
+/// Reads the database's address; the sentence about a wrong one does not repeat it.
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
+    let url = Option::<Secret>::deserialize(deserializer)?;
+    #[cfg(feature = "sea-orm")]
+    if let Some(url) = &url {
+        crate::sql::check_address(url.expose()).map_err(D::Error::custom)?;
     }
+    Ok(url)
 }

@@ -26,7 +26,7 @@ const LOCK: i64 = 0x6e61_7473_666e;
 
 /// Applies what is missing, the runtime's own and the service's.
 pub(super) async fn migrate<M: MigratorTrait>(url: &str) -> Result<(), RunError> {
-    let address = Address::parse(url)?;
+    let address = super::address(url)?;
     let file = address.file();
     let applied = match address {
         Address::Postgres(options) => postgres::<M>(options).await,

@@ -1,0 +1,43 @@
+//! A value of a configuration that must be more than of its type.
+
+use std::fmt::Display;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+
+/// Reads a value and refuses one that is not right, for `#[serde(deserialize_with)]` of a key:
+/// [`load()`](super::load()) then names it together with every other mistake, and where it came from.
+///
+/// ```
+/// use natsfn::config::checked;
+/// use serde::{Deserialize, Deserializer};
+///
+/// #[derive(Deserialize)]
+/// struct Limits {
+///     #[serde(deserialize_with = "rate")]
+///     rate: f64,
+/// }
+///
+/// fn rate<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+///     checked(deserializer, "a number above 0", |rate| *rate > 0.0)
+/// }
+/// ```
+///
+/// # Errors
+/// `is VALUE, must be MUST_BE`. Secrets are not for this, since the sentence repeats the value.
+pub fn checked<'de, T, D>(
+    deserializer: D,
+    must_be: &str,
+    is_right: impl FnOnce(&T) -> bool,
+) -> Result<T, D::Error>
+where
+    T: Deserialize<'de> + Display,
+    D: Deserializer<'de>,
+{
+    let value = T::deserialize(deserializer)?;
+    if is_right(&value) {
+        Ok(value)
+    } else {
+        Err(D::Error::custom(format!("is {value}, must be {must_be}")))
+    }
+}
