@@ -1,0 +1,169 @@
+import type { Place, Position } from "./place";
+
+/** Everything that the components show. A new object for each change, old parts kept. */
+export interface ChatView {
+  readonly session: SessionView;
+  readonly link: LinkView;
+  /** The navigation, in its order: the rooms that everybody has, those visited, admin rooms. */
+  readonly rooms: readonly RoomEntry[];
+  /** The room that is open. Null before the first one is, and while nobody is logged in. */
+  readonly room: RoomView | null;
+  /** This person's messages that are not accepted yet, in all rooms. */
+  readonly unsent: { readonly queued: number; readonly failed: number };
+}
+
+export type SessionView =
+  /** Reading the configuration, or what this tab remembers: show nothing that asks. */
+  | { readonly state: "starting" }
+  /** `failure`: why the last attempt, or the session until now, ended; null where all is well. */
+  | { readonly state: "logged-out"; readonly failure: LoginFailure | null }
+  | { readonly state: "logging-in"; readonly user: string }
+  | { readonly state: "logged-in"; readonly me: Me };
+
+export interface LoginFailure {
+  /**
+   * `wrong-password`: the server said no to name or password. `away`: no server answered.
+   * `refused`: a server answered and took no connection (the page's origin, its limits).
+   * `misconfigured`: the page does not know where its server is.
+   */
+  readonly kind: "wrong-password" | "away" | "refused" | "misconfigured";
+  /** A sentence for the person: cause and cure. */
+  readonly said: string;
+}
+
+export interface Me {
+  readonly uid: string;
+  /** The name to show. Hostile text like every other: show it as text, in `<bdi>`. */
+  readonly name: string;
+  /** May write in chat rooms. Without it: read only, say so before they type. */
+  readonly mayWrite: boolean;
+  /** May read and write admin rooms. */
+  readonly isAdmin: boolean;
+}
+
+/** The connection. `since` and `retryAt` in ms since 1970. */
+export type LinkView =
+  | { readonly state: "connecting" }
+  | { readonly state: "online" }
+  | {
+      readonly state: "offline";
+      readonly since: number;
+      /** When the next attempt begins; null while one runs. */
+      readonly retryAt: number | null;
+    };
+
+export interface RoomEntry {
+  readonly place: Place;
+  /** Messages by others that are not read. */
+  readonly unread: number;
+  /** There are more than `unread` says: show `50+`. */
+  readonly unreadMore: boolean;
+  readonly isOpen: boolean;
+  readonly hasDraft: boolean;
+  /** Messages of this room that wait for Retry or Discard. */
+  readonly failed: number;
+}
+
+export interface RoomView {
+  readonly place: Place;
+  /**
+   * `loading`: nothing is known yet. `ready`: `entries` is the room; empty means "No messages yet".
+   * `failed`: its history could not be read, `problem` says why; `entries` holds what came live.
+   * `forbidden`: this person may not read here. `invalid`: no room can have this name.
+   */
+  readonly phase: "loading" | "ready" | "failed" | "forbidden" | "invalid";
+  /** Oldest first; this person's unsent messages are last. */
+  readonly entries: readonly Entry[];
+  /** Older messages exist: `loadOlder()` when the reader comes near the top. */
+  readonly older: OlderView;
+  /** Newer messages are missing between what is known and what came live, or may be. */
+  readonly gap: GapView | null;
+  /** Why history is missing, in a sentence; null where nothing is. `retryHistory()` asks again. */
+  readonly problem: string | null;
+  /** The key of the first unread entry, for the "New messages" divider; null for none. */
+  readonly dividerBefore: string | null;
+  readonly unread: number;
+  /** The message that a permalink names: scroll there and mark it, once per `token`. */
+  readonly target: Target | null;
+  readonly mayWrite: boolean;
+}
+
+export type OlderView =
+  | { readonly state: "none" }
+  | { readonly state: "some" }
+  | { readonly state: "loading" }
+  | { readonly state: "failed"; readonly problem: string };
+
+export interface GapView {
+  /** The key of the first entry after the gap; null where nothing came after it yet. */
+  readonly before: string | null;
+  readonly state: "loading" | "failed";
+}
+
+export type Target =
+  | { readonly state: "loading"; readonly at: Position; readonly token: number }
+  | { readonly state: "found"; readonly key: string; readonly token: number }
+  /** There is no such message, or it is too far back to be loaded. */
+  | { readonly state: "missing"; readonly said: string; readonly token: number };
+
+/** One message as it is shown. The object stays the same while nothing of it changes. */
+export interface Entry {
+  /** Stays the same when a message of one's own is acknowledged: use it as React key. */
+  readonly key: string;
+  readonly id: string;
+  /** Who wrote it; compare with `me.uid`. Empty for a back end. */
+  readonly uid: string;
+  /** Hostile text. */
+  readonly name: string;
+  /** Hostile text. */
+  readonly text: string;
+  /** ms since 1970; until the service has set it, the time on this device. */
+  readonly timestamp: number;
+  /** Null until it stands in the log: no permalink yet. */
+  readonly at: Position | null;
+  readonly delivery: Delivery;
+}
+
+export type Delivery =
+  /** Waits for its turn. `problem`: what it waits for; `until`: when it is tried again. */
+  | { readonly state: "queued"; readonly problem: string | null; readonly until: number | null }
+  | { readonly state: "sending" }
+  | { readonly state: "sent" }
+  /** Refused, and not tried again by itself. `retry(id)` or `discard(id)`. */
+  | { readonly state: "failed"; readonly reason: string };
+
+/** What components may do. None of them throws; what goes wrong shows in the view. */
+export interface ChatActions {
+  /** For `useSyncExternalStore`. Both are bound. */
+  subscribe(listener: () => void): () => void;
+  getSnapshot(): ChatView;
+
+  logIn(user: string, password: string): void;
+  logOut(): void;
+  /** Tries to connect now instead of at `link.retryAt`. */
+  reconnectNow(): void;
+
+  /** Opens what the address bar names (`location.hash`); call on `hashchange` and at the start. */
+  openAddress(hash: string): void;
+  openRoom(place: Place, at?: Position): void;
+  /** Takes a visited room out of the navigation. The rooms that everybody has stay. */
+  leaveRoom(place: Place): void;
+
+  loadOlder(): void;
+  /** After a failure: of history, of older pages, of a gap. */
+  retryHistory(): void;
+  /** The reader sees the newest message: at the bottom, the page visible and focused. */
+  markRead(): void;
+
+  /** Sends into the open room. False where the text is nothing to send; its draft is kept then. */
+  send(text: string): boolean;
+  retry(id: string): void;
+  discard(id: string): void;
+
+  /** Drafts are kept per person and room. Cheap to call on each key. */
+  draft(place: Place): string;
+  setDraft(place: Place, text: string): void;
+}
+
+/** Bounds of a text, for the composer's counter. */
+export const MAX_TEXT = 4_000;
