@@ -1,4 +1,22 @@
+import { Provider as Hints } from "@radix-ui/react-tooltip";
+import { useSyncExternalStore } from "react";
+import { Login } from "./components/Login";
+import { Shell } from "./components/Shell";
+import type { ChatActions } from "./view";
+
 /** The whole page: the log-in, or the rooms. */
-export function App() {
-  return <h1>Chat</h1>;
+export function App({ chat }: { chat: ChatActions }) {
+  const view = useSyncExternalStore(chat.subscribe, chat.getSnapshot);
+  switch (view.session.state) {
+    case "starting":
+      return null;
+    case "logged-in":
+      return (
+        <Hints delayDuration={400}>
+          <Shell chat={chat} view={view} me={view.session.me} />
+        </Hints>
+      );
+    default:
+      return <Login chat={chat} session={view.session} />;
+  }
 }

@@ -62,6 +62,8 @@ export interface RoomEntry {
   readonly hasDraft: boolean;
   /** Messages of this room that wait for Retry or Discard. */
   readonly failed: number;
+  /** `leaveRoom` takes it away: visited, and none of the rooms that everybody has. */
+  readonly canLeave: boolean;
 }
 
 export interface RoomView {

@@ -1,0 +1,51 @@
+import { CircleAlert, CloudOff, SearchX } from "lucide-react";
+import type { LinkView } from "../view";
+
+type Props = { link: LinkView; queued: number; onReconnect: () => void };
+
+/** While the connection is away: that messages wait here, and a way not to wait. */
+export function LinkBanner({ link, queued, onReconnect }: Props) {
+  if (link.state !== "offline") return null;
+  return (
+    <div className="banner">
+      <CloudOff size={18} aria-hidden="true" />
+      <p>
+        <strong>You are offline.</strong> {waiting(queued)}
+      </p>
+      <button type="button" className="link-button" onClick={onReconnect}>
+        Try now
+      </button>
+    </div>
+  );
+}
+
+/** The room is not all there, though something of it is. */
+export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: () => void }) {
+  return (
+    <div className="banner" data-kind="danger">
+      <CircleAlert size={18} aria-hidden="true" />
+      <p>
+        <strong>History is unavailable.</strong> {problem}
+      </p>
+      <button type="button" className="link-button" onClick={onRetry}>
+        Retry
+      </button>
+    </div>
+  );
+}
+
+/** A permalink led nowhere. */
+export function TargetBanner({ said }: { said: string }) {
+  return (
+    <div className="banner">
+      <SearchX size={18} aria-hidden="true" />
+      <p>{said}</p>
+    </div>
+  );
+}
+
+function waiting(queued: number): string {
+  if (queued === 0) return "What you write waits here until the connection is back.";
+  const messages = queued === 1 ? "1 message waits" : `${queued} messages wait`;
+  return `${messages} here and will be sent when the connection is back.`;
+}

@@ -1,0 +1,90 @@
+import { SendHorizontal } from "lucide-react";
+import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from "react";
+import type { Place } from "../place";
+import { type ChatActions, MAX_TEXT } from "../view";
+import { useAutosize } from "./useAutosize";
+
+type Props = {
+  chat: ChatActions;
+  place: Place;
+  onSent: () => void;
+  ref: Ref<HTMLTextAreaElement>;
+};
+
+/** The counter shows when this many characters are left. */
+const NEAR_LIMIT = 400;
+
+/** Where one writes. What stands in it is kept as the room's draft. */
+export function Composer({ chat, place, onSent, ref }: Props) {
+  const [text, setText] = useState(() => chat.draft(place));
+  const field = useRef<HTMLTextAreaElement>(null);
+  useAutosize(field, text);
+
+  // A keyboard that covers half of a phone's page is not opened unasked.
+  useEffect(() => {
+    if (!window.matchMedia("(pointer: coarse)").matches) field.current?.focus();
+  }, []);
+
+  const left = MAX_TEXT - (text.length > MAX_TEXT - NEAR_LIMIT ? [...text].length : text.length);
+  const canSend = text.trim() !== "" && left >= 0;
+
+  const change = (next: string) => {
+    setText(next);
+    chat.setDraft(place, next);
+  };
+
+  const send = () => {
+    if (!canSend || !chat.send(text)) return;
+    change("");
+    onSent();
+    field.current?.focus();
+  };
+
+  const onKeyDown = (event: KeyboardEvent) => {
+    // While an input method composes, Enter chooses a word.
+    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    event.preventDefault();
+    send();
+  };
+
+  return (
+    <form
+      className="composer column"
+      onSubmit={(event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      <div className="composer-box">
+        <textarea
+          ref={(element) => {
+            field.current = element;
+            if (typeof ref === "function") ref(element);
+            else if (ref) ref.current = element;
+          }}
+          rows={1}
+          aria-label="Message"
+          placeholder={`Message ${place.room}`}
+          enterKeyHint="send"
+          dir="auto"
+          value={text}
+          onChange={(event) => change(event.target.value)}
+          onKeyDown={onKeyDown}
+        />
+        <button type="submit" className="icon-button send" aria-label="Send" disabled={!canSend}>
+          <SendHorizontal size={18} aria-hidden="true" />
+        </button>
+      </div>
+      <div className="composer-foot">
+        <span className="composer-hint">
+          <kbd>Enter</kbd> to send, <kbd>Shift+Enter</kbd> for a new line
+        </span>
+        {left < NEAR_LIMIT && (
+          <span data-kind={left < 0 ? "danger" : undefined}>
+            {left < 0 ? `${-left} characters too many` : `${left} characters left`}
+          </span>
+        )}
+      </div>
+    </form>
+  );
+}

@@ -1,0 +1,45 @@
+import { type ReactNode, useEffect, useRef } from "react";
+
+type Props = {
+  label: string;
+  className: string;
+  onClose: () => void;
+  children: ReactNode;
+};
+
+/**
+ * The platform's own modal dialog: focus stays inside, Esc and a click beside it close it, and focus
+ * returns to where it was. A library's would write a `<style>` element, which the page's
+ * Content-Security-Policy refuses.
+ */
+export function Dialog({ label, className, onClose, children }: Props) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    const element = dialog.current;
+    element?.showModal();
+    return () => element?.close();
+  }, []);
+  return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Esc is the key for it, and the dialog's own.
+    <dialog
+      ref={dialog}
+      aria-label={label}
+      className={className}
+      onCancel={(event) => {
+        event.preventDefault();
+        onClose();
+      }}
+      onClick={(event) => {
+        if (event.target === dialog.current && isOutside(event, dialog.current)) onClose();
+      }}
+    >
+      {children}
+    </dialog>
+  );
+}
+
+function isOutside(event: { clientX: number; clientY: number }, element: Element): boolean {
+  const box = element.getBoundingClientRect();
+  const { clientX: x, clientY: y } = event;
+  return x < box.left || x > box.right || y < box.top || y > box.bottom;
+}

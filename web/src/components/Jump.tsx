@@ -1,0 +1,17 @@
+import { ArrowDown } from "lucide-react";
+
+/** Back to the newest message, and how many came while one read older ones. */
+export function Jump({ unread, onJump }: { unread: number; onJump: () => void }) {
+  return (
+    <button type="button" className="button jump" onClick={onJump}>
+      <ArrowDown size={16} aria-hidden="true" />
+      Jump to newest
+      {unread > 0 && (
+        <span className="badge">
+          {unread}
+          <span className="visually-hidden"> unread</span>
+        </span>
+      )}
+    </button>
+  );
+}

@@ -1,0 +1,43 @@
+import type { Mark } from "../rows";
+import type { OlderView, RoomView } from "../view";
+import { Marks } from "./Marks";
+
+type Props = { room: RoomView; marks: readonly Mark[]; onRetry: () => void };
+
+/** Above the first message: whether older ones exist. It has the height of `TOP_SPACE`. */
+export function ListTop({ room, marks, onRetry }: Props) {
+  return (
+    <div className="log-top">
+      <Older older={room.older} room={room.place.room} onRetry={onRetry} />
+      <Marks marks={marks} onRetry={onRetry} />
+    </div>
+  );
+}
+
+type OlderProps = { older: OlderView; room: string; onRetry: () => void };
+
+function Older({ older, room, onRetry }: OlderProps) {
+  switch (older.state) {
+    case "none":
+      return (
+        <p className="log-begin">
+          This is the beginning of <bdi>{room}</bdi>.
+        </p>
+      );
+    case "failed":
+      return (
+        <p className="log-begin" data-kind="danger">
+          {older.problem}{" "}
+          <button type="button" className="link-button" onClick={onRetry}>
+            Retry
+          </button>
+        </p>
+      );
+    default:
+      return (
+        <p className="log-begin">
+          <span className="spinner" aria-hidden="true" /> Loading older messages…
+        </p>
+      );
+  }
+}

@@ -1,0 +1,107 @@
+import { type Ref, useEffect, useImperativeHandle, useMemo, useRef } from "react";
+import { type Row, rowsOf } from "../rows";
+import type { ChatActions, RoomView } from "../view";
+import { Jump } from "./Jump";
+import { ListTop } from "./ListTop";
+import { Marks } from "./Marks";
+import { MessageRow } from "./MessageRow";
+import { Empty, Failed, Loading } from "./RoomNotice";
+import { useArrivals } from "./useArrivals";
+import { useHeads } from "./useHeads";
+import { useMessageKeys } from "./useMessageKeys";
+import { useReading } from "./useReading";
+import { useScroll } from "./useScroll";
+
+/** What others may do with the list. */
+export type MessageListHandle = { toNewest: () => void };
+
+type Props = { chat: ChatActions; room: RoomView; ref: Ref<MessageListHandle> };
+
+/** How many messages above those in view it asks for older ones. */
+const AHEAD = 12;
+
+/** A room's messages, of which only those near the eye are in the page. */
+export function MessageList({ chat, room, ref }: Props) {
+  const frame = useRef<HTMLDivElement>(null);
+  const heads = useHeads(room.entries);
+  const { entries, dividerBefore, gap, older } = room;
+  const { above, rows } = useMemo(
+    () => rowsOf({ entries, dividerBefore, gap }, heads),
+    [entries, dividerBefore, gap, heads],
+  );
+  const scroll = useScroll(frame, rows, room);
+  const keys = useMessageKeys(rows, scroll);
+  const hasArrived = useArrivals(room, scroll.items);
+
+  useImperativeHandle(ref, () => ({ toNewest: scroll.toNewest }), [scroll.toNewest]);
+  useReading(chat, entries.length, scroll.isAtEnd);
+
+  const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";
+  useEffect(() => {
+    if (wantsOlder) chat.loadOlder();
+  }, [chat, wantsOlder]);
+
+  const show = (item: (typeof scroll.items)[number], row: Row | undefined) =>
+    row && (
+      <div
+        key={row.entry.key}
+        ref={scroll.measure}
+        data-index={item.index}
+        className="log-row"
+        style={{ transform: `translateY(${item.start}px)` }}
+      >
+        <div className="column">
+          <MessageRow
+            chat={chat}
+            place={room.place}
+            entry={row.entry}
+            isFirst={row.isFirst}
+            isCurrent={row.entry.key === keys.current}
+            isTarget={row.entry.key === scroll.target}
+          />
+        </div>
+        <Marks marks={row.below} onRetry={chat.retryHistory} />
+      </div>
+    );
+  const shown = scroll.items.map((item) => ({ item, row: rows[item.index] }));
+  const isNew = ({ row }: (typeof shown)[number]) => row && hasArrived(row.entry.key);
+
+  return (
+    <div className="log-frame">
+      <div
+        ref={frame}
+        className="log"
+        role="log"
+        aria-label={room.place.room}
+        aria-busy={room.phase === "loading"}
+        onKeyDown={keys.onKeyDown}
+      >
+        <Nothing chat={chat} room={room} />
+        {entries.length > 0 && (
+          <div className="log-space" style={{ height: scroll.height }}>
+            <ListTop room={room} marks={above} onRetry={chat.retryHistory} />
+            {/* Scrolling and older pages add rows too; only what arrives is to be read out. */}
+            <div aria-live="off">
+              {shown.filter((one) => !isNew(one)).map(({ item, row }) => show(item, row))}
+            </div>
+            <div>{shown.filter(isNew).map(({ item, row }) => show(item, row))}</div>
+          </div>
+        )}
+      </div>
+      {scroll.isPlaced && !scroll.isAtEnd && <Jump unread={room.unread} onJump={scroll.toNewest} />}
+    </div>
+  );
+}
+
+/** Why there is no message to see: each reason looks different. */
+function Nothing({ chat, room }: { chat: ChatActions; room: RoomView }) {
+  if (room.entries.length > 0) return null;
+  switch (room.phase) {
+    case "loading":
+      return <Loading />;
+    case "failed":
+      return <Failed problem={room.problem} onRetry={chat.retryHistory} />;
+    default:
+      return <Empty room={room.place.room} mayWrite={room.mayWrite} />;
+  }
+}

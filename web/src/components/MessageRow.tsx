@@ -1,0 +1,82 @@
+import { memo, useState } from "react";
+import { momentOf, timeOf } from "../clock";
+import { type Place, writeAddress } from "../place";
+import type { ChatActions, Entry } from "../view";
+import { Avatar } from "./Avatar";
+import { DeliveryState } from "./DeliveryState";
+import { MessageActions } from "./MessageActions";
+import { MessageText } from "./MessageText";
+
+type Props = {
+  chat: ChatActions;
+  place: Place;
+  entry: Entry;
+  isFirst: boolean;
+  /** The one message that Tab reaches; the arrow keys move on from it. */
+  isCurrent: boolean;
+  /** A permalink led here. */
+  isTarget: boolean;
+};
+
+/** A message. What one can do with it appears under the pointer, and on focus. */
+export const MessageRow = memo(function MessageRow(props: Props) {
+  const { chat, place, entry, isFirst, isCurrent, isTarget } = props;
+  const [isPointed, setPointed] = useState(false);
+  const [isFocused, setFocused] = useState(false);
+  const isActive = isPointed || isFocused;
+  const time = <Time place={place} entry={entry} isTabStop={isCurrent && isFocused} />;
+  return (
+    <article
+      className="message"
+      data-key={entry.key}
+      data-first={isFirst || undefined}
+      data-state={entry.delivery.state}
+      data-active={isActive || undefined}
+      data-target={isTarget || undefined}
+      tabIndex={isCurrent ? 0 : -1}
+      onPointerEnter={(event) => setPointed(event.pointerType === "mouse")}
+      onPointerLeave={() => setPointed(false)}
+      onFocus={() => setFocused(true)}
+      onBlur={(event) => setFocused(event.currentTarget.contains(event.relatedTarget))}
+    >
+      {isFirst ? (
+        <Avatar uid={entry.uid} name={entry.name} />
+      ) : (
+        <span className="gutter">{isActive && time}</span>
+      )}
+      <div className="body">
+        {isFirst && (
+          <div className="author">
+            <bdi>{entry.name}</bdi>
+            {time}
+          </div>
+        )}
+        <MessageText text={entry.text} />
+        <DeliveryState chat={chat} entry={entry} />
+      </div>
+      {isActive && <MessageActions place={place} entry={entry} />}
+    </article>
+  );
+});
+
+type TimeProps = { place: Place; entry: Entry; isTabStop: boolean };
+
+/** The time of a message, and the link to it once it has a place in the log. */
+function Time({ place, entry, isTabStop }: TimeProps) {
+  const time = (
+    <time dateTime={isoOf(entry.timestamp)} title={momentOf(entry.timestamp)}>
+      {timeOf(entry.timestamp)}
+    </time>
+  );
+  if (!entry.at) return time;
+  return (
+    <a className="time-link" href={writeAddress(place, entry.at)} tabIndex={isTabStop ? 0 : -1}>
+      {time}
+    </a>
+  );
+}
+
+function isoOf(timestamp: number): string | undefined {
+  const date = new Date(timestamp);
+  return Number.isNaN(date.getTime()) ? undefined : date.toISOString();
+}

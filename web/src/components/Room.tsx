@@ -1,0 +1,66 @@
+import { useCallback, useEffect, useRef } from "react";
+import { placeKey } from "../place";
+import type { ChatActions, ChatView } from "../view";
+import { HistoryBanner, LinkBanner, TargetBanner } from "./Banners";
+import { Composer } from "./Composer";
+import { MessageList, type MessageListHandle } from "./MessageList";
+import { ReadOnly } from "./ReadOnly";
+import { RoomHeader } from "./RoomHeader";
+import { Forbidden, Invalid } from "./RoomNotice";
+
+type Props = {
+  chat: ChatActions;
+  view: ChatView;
+  /** Opens the drawer with the rooms, where they are not beside this. */
+  onShowRooms: (() => void) | null;
+};
+
+/** The open room: its header, its messages, and where one writes. */
+export function Room({ chat, view, onShowRooms }: Props) {
+  const { room, link } = view;
+  const list = useRef<MessageListHandle>(null);
+  const composer = useRef<HTMLTextAreaElement>(null);
+  const toNewest = useCallback(() => list.current?.toNewest(), []);
+
+  // Esc leads back to the newest message and to the field, wherever one was.
+  useEffect(() => {
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
+      if (document.querySelector("dialog[open], [role=menu]")) return;
+      toNewest();
+      composer.current?.focus();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [toNewest]);
+
+  const key = room ? placeKey(room.place) : "";
+  const isOpen = room !== null && room.phase !== "forbidden" && room.phase !== "invalid";
+  return (
+    <main className="room">
+      <RoomHeader
+        place={room?.place ?? null}
+        link={link}
+        unread={view.rooms.some((other) => other.unread > 0 && !other.isOpen)}
+        onShowRooms={onShowRooms}
+      />
+      <LinkBanner link={link} queued={view.unsent.queued} onReconnect={chat.reconnectNow} />
+      {room?.phase === "forbidden" && <Forbidden />}
+      {room?.phase === "invalid" && <Invalid />}
+      {isOpen && room.entries.length > 0 && room.problem !== null && link.state === "online" && (
+        <HistoryBanner problem={room.problem} onRetry={chat.retryHistory} />
+      )}
+      {room?.target?.state === "missing" && <TargetBanner said={room.target.said} />}
+      {isOpen && <MessageList key={key} ref={list} chat={chat} room={room} />}
+      {isOpen && (
+        <div className="composer-frame">
+          {room.mayWrite ? (
+            <Composer key={key} ref={composer} chat={chat} place={room.place} onSent={toNewest} />
+          ) : (
+            <ReadOnly realm={room.place.realm} />
+          )}
+        </div>
+      )}
+    </main>
+  );
+}

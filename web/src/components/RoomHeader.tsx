@@ -1,0 +1,45 @@
+import { Menu } from "lucide-react";
+import type { Place } from "../place";
+import type { LinkView } from "../view";
+import { Sign } from "./Rooms";
+
+type Props = {
+  place: Place | null;
+  link: LinkView;
+  /** Another room has something new: marks the button that leads there. */
+  unread: boolean;
+  onShowRooms: (() => void) | null;
+};
+
+const STATES: Record<LinkView["state"], string> = {
+  connecting: "Connecting…",
+  online: "Connected",
+  offline: "Offline, reconnecting…",
+};
+
+/** The room's name, and whether the page is connected. */
+export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
+  return (
+    <header className="room-header">
+      {onShowRooms && (
+        <button
+          type="button"
+          className="icon-button show-rooms"
+          aria-label={unread ? "Show rooms, some with new messages" : "Show rooms"}
+          data-unread={unread || undefined}
+          onClick={onShowRooms}
+        >
+          <Menu size={20} aria-hidden="true" />
+        </button>
+      )}
+      <h1>
+        {place && <Sign realm={place.realm} size={18} />}
+        <bdi>{place?.room ?? "Chat"}</bdi>
+      </h1>
+      {/* The words stay the same while it tries again and again: nobody wants each attempt read out. */}
+      <span className="connection" role="status" data-state={link.state}>
+        <span className="label">{STATES[link.state]}</span>
+      </span>
+    </header>
+  );
+}

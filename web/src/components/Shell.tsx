@@ -1,0 +1,40 @@
+import { useCallback, useEffect, useState } from "react";
+import { useIsNarrow } from "../useMedia";
+import type { ChatActions, ChatView, Me } from "../view";
+import { Dialog } from "./Dialog";
+import { Room } from "./Room";
+import { Sidebar } from "./Sidebar";
+import { useRoomKeys } from "./useRoomKeys";
+import { useTitle } from "./useTitle";
+
+type Props = { chat: ChatActions; view: ChatView; me: Me };
+
+/** The page of somebody who is logged in: the rooms, and the one that is open. */
+export function Shell({ chat, view, me }: Props) {
+  const isNarrow = useIsNarrow();
+  const [isDrawerOpen, setDrawerOpen] = useState(false);
+  const openDrawer = useCallback(() => setDrawerOpen(true), []);
+  const closeDrawer = useCallback(() => setDrawerOpen(false), []);
+
+  useTitle(view);
+  useRoomKeys(view.rooms);
+
+  // A room was chosen in the drawer, or by any other way: show it.
+  useEffect(() => {
+    window.addEventListener("hashchange", closeDrawer);
+    return () => window.removeEventListener("hashchange", closeDrawer);
+  }, [closeDrawer]);
+
+  const sidebar = <Sidebar chat={chat} rooms={view.rooms} me={me} onChoose={closeDrawer} />;
+  return (
+    <div className="shell">
+      {!isNarrow && <aside className="side-frame">{sidebar}</aside>}
+      {isNarrow && isDrawerOpen && (
+        <Dialog label="Rooms and account" className="drawer" onClose={closeDrawer}>
+          {sidebar}
+        </Dialog>
+      )}
+      <Room chat={chat} view={view} onShowRooms={isNarrow ? openDrawer : null} />
+    </div>
+  );
+}

@@ -1,0 +1,40 @@
+import type { VirtualItem } from "@tanstack/react-virtual";
+import { useEffect, useMemo, useRef, useState } from "react";
+import type { RoomView } from "../view";
+
+/**
+ * Tells which messages arrived while one looked: those a screen reader reads out. A message that
+ * left the page and comes back by scrolling is none of them any more.
+ */
+export function useArrivals(
+  room: RoomView,
+  items: readonly VirtualItem[],
+): (key: string) => boolean {
+  const { entries, phase } = room;
+  const [baseline, setBaseline] = useState<string | null>();
+  if (baseline === undefined && phase === "ready") setBaseline(entries.at(-1)?.key ?? null);
+
+  const arrived = useMemo(() => {
+    const keys = new Set<string>();
+    if (baseline === undefined) return keys;
+    for (let index = entries.length - 1; index >= 0; index -= 1) {
+      const key = entries[index]?.key;
+      if (key === undefined || key === baseline) break;
+      keys.add(key);
+    }
+    return keys;
+  }, [entries, baseline]);
+
+  const [left] = useState(() => new Set<string>());
+  const shown = useRef(new Set<string>());
+  useEffect(() => {
+    const now = new Set<string>();
+    for (const { key } of items) now.add(String(key));
+    for (const key of shown.current) {
+      if (!now.has(key) && arrived.has(key)) left.add(key);
+    }
+    shown.current = now;
+  }, [items, arrived, left]);
+
+  return (key) => arrived.has(key) && !left.has(key);
+}

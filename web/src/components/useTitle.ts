@@ -1,0 +1,12 @@
+import { useEffect } from "react";
+import type { ChatView } from "../view";
+
+/** The tab's title: the room, and before it how much is unread anywhere. */
+export function useTitle(view: ChatView): void {
+  const unread = view.rooms.reduce((sum, room) => sum + room.unread, 0);
+  const room = view.room?.place.room;
+  const title = `${unread > 0 ? `(${unread}) ` : ""}${room ? `${room} · ` : ""}Chat`;
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}
