@@ -3,6 +3,7 @@ import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from "react
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
 import { useAutosize } from "./useAutosize";
+import { focusUnasked } from "./useWritingKeys";
 
 type Props = {
   chat: ChatActions;
@@ -20,10 +21,7 @@ export function Composer({ chat, place, onSent, ref }: Props) {
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
 
-  // A keyboard that covers half of a phone's page is not opened unasked.
-  useEffect(() => {
-    if (!window.matchMedia("(pointer: coarse)").matches) field.current?.focus();
-  }, []);
+  useEffect(() => focusUnasked(field.current), []);
 
   const left = MAX_TEXT - (text.length > MAX_TEXT - NEAR_LIMIT ? [...text].length : text.length);
   const canSend = text.trim() !== "" && left >= 0;

@@ -7,20 +7,35 @@ import { Hint } from "./Hint";
 
 const SHOWN_MS = 1_600;
 
+type Props = {
+  place: Place;
+  entry: Entry;
+  /** Tab goes through the actions of the message that has the focus, not of one under the pointer. */
+  isTabStop: boolean;
+};
+
 /** What one can do with a message: copy its text, copy a link to it. */
-export function MessageActions({ place, entry }: { place: Place; entry: Entry }) {
+export function MessageActions({ place, entry, isTabStop }: Props) {
   const { at } = entry;
+  const tabIndex = isTabStop ? 0 : -1;
   return (
     <div className="actions">
-      <CopyButton label="Copy text" Icon={Copy} text={() => entry.text} />
-      {at && <CopyButton label="Copy link" Icon={Link2} text={() => linkTo(place, at)} />}
+      <CopyButton label="Copy text" Icon={Copy} text={() => entry.text} tabIndex={tabIndex} />
+      {at && (
+        <CopyButton
+          label="Copy link"
+          Icon={Link2}
+          text={() => linkTo(place, at)}
+          tabIndex={tabIndex}
+        />
+      )}
     </div>
   );
 }
 
-type CopyProps = { label: string; Icon: typeof Copy; text: () => string };
+type CopyProps = { label: string; Icon: typeof Copy; text: () => string; tabIndex: number };
 
-function CopyButton({ label, Icon, text }: CopyProps) {
+function CopyButton({ label, Icon, text, tabIndex }: CopyProps) {
   const [isDone, setDone] = useState(false);
   useEffect(() => {
     if (!isDone) return;
@@ -33,6 +48,7 @@ function CopyButton({ label, Icon, text }: CopyProps) {
       <button
         type="button"
         className="icon-button"
+        tabIndex={tabIndex}
         aria-label={isDone ? "Copied" : label}
         onClick={async () => setDone(await copy(text()))}
       >

@@ -15,13 +15,13 @@ import { useScroll } from "./useScroll";
 /** What others may do with the list. */
 export type MessageListHandle = { toNewest: () => void };
 
-type Props = { chat: ChatActions; room: RoomView; ref: Ref<MessageListHandle> };
+type Props = { chat: ChatActions; room: RoomView; onJump: () => void; ref: Ref<MessageListHandle> };
 
 /** How many messages above those in view it asks for older ones. */
 const AHEAD = 12;
 
 /** A room's messages, of which only those near the eye are in the page. */
-export function MessageList({ chat, room, ref }: Props) {
+export function MessageList({ chat, room, onJump, ref }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const heads = useHeads(room.entries);
   const { entries, dividerBefore, gap, older } = room;
@@ -88,7 +88,15 @@ export function MessageList({ chat, room, ref }: Props) {
           </div>
         )}
       </div>
-      {scroll.isPlaced && !scroll.isAtEnd && <Jump unread={room.unread} onJump={scroll.toNewest} />}
+      {scroll.isPlaced && !scroll.isAtEnd && (
+        <Jump
+          unread={room.unread}
+          onJump={() => {
+            scroll.toNewest();
+            onJump();
+          }}
+        />
+      )}
     </div>
   );
 }

@@ -54,7 +54,7 @@ export const MessageRow = memo(function MessageRow(props: Props) {
         <MessageText text={entry.text} />
         <DeliveryState chat={chat} entry={entry} />
       </div>
-      {isActive && <MessageActions place={place} entry={entry} />}
+      {isActive && <MessageActions place={place} entry={entry} isTabStop={isFocused} />}
     </article>
   );
 });

@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef } from "react";
+import { useCallback, useRef } from "react";
 import { placeKey } from "../place";
 import type { ChatActions, ChatView } from "../view";
 import { HistoryBanner, LinkBanner, TargetBanner } from "./Banners";
@@ -7,6 +7,7 @@ import { MessageList, type MessageListHandle } from "./MessageList";
 import { ReadOnly } from "./ReadOnly";
 import { RoomHeader } from "./RoomHeader";
 import { Forbidden, Invalid } from "./RoomNotice";
+import { focusUnasked, useWritingKeys } from "./useWritingKeys";
 
 type Props = {
   chat: ChatActions;
@@ -22,17 +23,9 @@ export function Room({ chat, view, onShowRooms }: Props) {
   const composer = useRef<HTMLTextAreaElement>(null);
   const toNewest = useCallback(() => list.current?.toNewest(), []);
 
-  // Esc leads back to the newest message and to the field, wherever one was.
-  useEffect(() => {
-    const onKey = (event: KeyboardEvent) => {
-      if (event.key !== "Escape" || event.defaultPrevented || event.isComposing) return;
-      if (document.querySelector("dialog[open], [role=menu]")) return;
-      toNewest();
-      composer.current?.focus();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [toNewest]);
+  // The button that was clicked goes away: the focus must not fall through to the page.
+  const focusField = useCallback(() => focusUnasked(composer.current), []);
+  useWritingKeys(composer, toNewest);
 
   const key = room ? placeKey(room.place) : "";
   const isOpen = room !== null && room.phase !== "forbidden" && room.phase !== "invalid";
@@ -51,7 +44,7 @@ export function Room({ chat, view, onShowRooms }: Props) {
         <HistoryBanner problem={room.problem} onRetry={chat.retryHistory} />
       )}
       {room?.target?.state === "missing" && <TargetBanner said={room.target.said} />}
-      {isOpen && <MessageList key={key} ref={list} chat={chat} room={room} />}
+      {isOpen && <MessageList key={key} ref={list} chat={chat} room={room} onJump={focusField} />}
       {isOpen && (
         <div className="composer-frame">
           {room.mayWrite ? (

@@ -20,8 +20,8 @@ export function useMessageKeys(rows: readonly Row[], scroll: Scroll) {
   });
 
   const onKeyDown = (event: KeyboardEvent) => {
-    const article = event.target as HTMLElement;
-    if (article.tagName !== "ARTICLE" || event.altKey || event.ctrlKey || event.metaKey) return;
+    const article = (event.target as HTMLElement).closest("article");
+    if (!article || event.altKey || event.ctrlKey || event.metaKey) return;
     const at = rows.findIndex((row) => row.entry.key === article.dataset["key"]);
     const next = target(event.key, at, rows.length);
     const key = next === null ? undefined : rows[next]?.entry.key;

@@ -1,4 +1,4 @@
-import { useVirtualizer, type VirtualItem } from "@tanstack/react-virtual";
+import { useVirtualizer, type VirtualItem, type Virtualizer } from "@tanstack/react-virtual";
 import {
   type RefObject,
   useCallback,
@@ -58,6 +58,8 @@ export function useScroll(
     followOnAppend: true,
     scrollEndThreshold: NEAR_END,
   });
+
+  useStillHead(list, rows);
 
   const [isPlaced, setPlaced] = useState(false);
   const [isAtEnd, setAtEnd] = useState(true);
@@ -125,4 +127,26 @@ function useTarget(room: RoomView, rows: readonly Row[], scrollToIndex: ScrollTo
     scrollToIndex(index, { align: "center" });
   }, [target, index, scrollToIndex]);
   return key;
+}
+
+/**
+ * Keeps the message that was the oldest one where it is while older ones come in right above it: the
+ * list corrects the guessed heights of rows above the view only, and these are in it.
+ */
+function useStillHead(list: Virtualizer<HTMLDivElement, Element>, rows: readonly Row[]) {
+  const head = useRef<{ key: string | undefined; index: number }>({ key: undefined, index: 0 });
+  const first = rows[0]?.entry.key;
+  if (head.current.key !== first) {
+    const index = rows.findIndex((row) => row.entry.key === head.current.key);
+    head.current = { key: first, index };
+  }
+  list.shouldAdjustScrollPositionOnItemSizeChange = (item) => {
+    const top = list.scrollOffset ?? 0;
+    const isMeasured = list.itemSizeCache.has(item.key);
+    // The library's own rule.
+    if (isMeasured) return item.end <= top && list.scrollDirection !== "backward";
+    if (item.start < top) return true;
+    const old = list.measurementsCache[head.current.index];
+    return old !== undefined && item.index < old.index && old.start - top <= TOP_SPACE * 2;
+  };
 }
