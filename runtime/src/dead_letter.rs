@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 
 use async_nats::{Client, HeaderMap};
-use serde::Serialize;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
 use crate::error_reply::one_line;
 use crate::event::Entry;
-use crate::jetstream::{RawMessage, append, call, format_time, stream_info};
+use crate::jetstream::{RawMessage, append, call, format_time, from_base64, stream_info};
 use crate::stream::Stream;
 use crate::trace_context::TraceContext;
 
@@ -27,6 +29,8 @@ const REASON: &str = "Dead-Letter-Reason";
 const ATTEMPTS: &str = "Dead-Letter-Attempts";
 /// Says `omitted` where the original's headers did not fit.
 const HEADERS: &str = "Dead-Letter-Headers";
+/// The original's headers as they were stored, in base64, where no client can read them.
+const BLOCK: &str = "Dead-Letter-Header-Block";
 /// Before each header of the original: many of them would have an effect of their own here.
 const ORIGINAL: &str = "Original-";
 
@@ -65,7 +69,10 @@ pub(crate) async fn write(
     headers.insert(ATTEMPTS, attempts.to_string());
     headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
     let payload = entry.payload();
-    let whole = with_original(headers.clone(), entry.headers());
+    let mut whole = with_original(headers.clone(), entry.headers());
+    if let Some(unreadable) = &entry.unreadable {
+        whole.insert(BLOCK, STANDARD.encode(&unreadable.block));
+    }
     let mut written = append(nats, &subject, whole, payload.clone()).await;
     if matches!(&written, Err(error) if error.kind() == Kind::TooLarge) {
         headers.insert(HEADERS, "omitted");
@@ -120,6 +127,10 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The message's own headers; where they did not fit, only `Dead-Letter-Headers: omitted`.
     pub headers: BTreeMap<String, Vec<String>>,
+    /// Those headers as they were stored, where no client can read them off the wire; `headers` has
+    /// what is well-formed in them.
+    #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
+    pub header_block: Option<bytes::Bytes>,
     /// The message's own bytes.
     #[serde(skip)]
     pub payload: bytes::Bytes,
@@ -242,7 +253,17 @@ fn parse(raw: &RawMessage) -> Result<DeadLetter> {
         kind: take(KIND),
         reason: take(REASON),
         attempts: take(ATTEMPTS).parse().unwrap_or_default(),
+        header_block: match take(BLOCK) {
+            none if none.is_empty() => None,
+            block => Some(from_base64(&block)?.into()),
+        },
         headers,
         payload: raw.payload()?,
     })
+}
+
+fn as_text<S: Serializer>(block: &Option<bytes::Bytes>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&String::from_utf8_lossy(
+        block.as_deref().unwrap_or_default(),
+    ))
 }

@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::error::Error;
 use crate::reply::{Outcomes, Response};
 use crate::template::Template;
+use crate::unreadable::Unreadable;
 
 /// An event: [`Request`] or [`Delivery`]. Sealed; a function is called with one of the two.
 pub trait Event: sealed::Sealed + Send + 'static {
@@ -99,6 +100,7 @@ pub struct Message {
     pub(crate) payload: Bytes,
     pub(crate) seq: u64,
     pub(crate) time_ns: i64,
+    pub(crate) unreadable: Option<Arc<Unreadable>>,
 }
 
 impl Message {
@@ -130,6 +132,12 @@ impl Message {
     /// The same in nanoseconds since 1970, as it stands in the ids of dead letters.
     pub fn time_ns(&self) -> i64 {
         self.time_ns
+    }
+
+    /// Why no client can read this message off the wire, if it is such a one: a consumer makes a dead
+    /// letter of it and no function is called with it, so a reader leaves it out.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_ref().map(|found| found.why.as_str())
     }
 }
 

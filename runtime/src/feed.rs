@@ -126,6 +126,7 @@ impl Feed {
                 Err(_) => return,
             }
         };
+        let mut connects = self.connects();
         loop {
             let stopping = *stop.borrow();
             if stopping && puller.is_idle() {
@@ -133,6 +134,10 @@ impl Feed {
             }
             if !stopping && self.life.borrow().is_none() && !self.locate(&mut stop).await {
                 continue;
+            }
+            if connects != self.connects() {
+                connects = self.connects();
+                self.look_what_broke_the_connection().await;
             }
             if !stopping && self.stats.state() == State::Running {
                 // Asked for in halves: a request for every message would cost more than it brings.
@@ -160,6 +165,38 @@ impl Feed {
                 () = self.wake.notified() => {}
                 _ = stop.changed(), if !stopping => {}
             }
+        }
+    }
+
+    pub(crate) fn nats(&self) -> &Client {
+        &self.nats
+    }
+
+    fn connects(&self) -> u64 {
+        self.nats.statistics().connects.load(Relaxed)
+    }
+
+    /// A message may have: see [`Feed::sweep`]. What cannot be found out now is found out after the
+    /// next time.
+    async fn look_what_broke_the_connection(&self) {
+        let name = self.consumer.stream.name();
+        let life = self.life.borrow().clone();
+        let found = consumer_info(&self.nats, name, &self.consumer.name).await;
+        if let (Some(life), Ok(info)) = (life, found)
+            && info.created == life.consumer_created
+        {
+            let stream = Arc::new(StreamId {
+                name: name.to_owned(),
+                created: life.stream_created,
+                ack_floor: info.ack_floor.stream_seq,
+            });
+            self.try_to_sweep(&info, &stream).await;
+        }
+    }
+
+    async fn try_to_sweep(&self, consumer: &ConsumerInfo, stream: &Arc<StreamId>) {
+        if let Err(error) = self.sweep(consumer, stream).await {
+            tracing::warn!(consumer = %self.consumer.name, %error, "messages that came again were not looked at; one that no client can read would come for ever");
         }
     }
 
@@ -226,9 +263,14 @@ impl Feed {
         // newer is stored.
         let consumer = self
             .consumer
-            .catch_up(self.attempt.background(stop), id, found)
+            .catch_up(self.attempt.background(stop), id.clone(), found)
             .await?;
         self.observe(&consumer);
+        let id = Arc::new(StreamId {
+            ack_floor: consumer.ack_floor.stream_seq,
+            ..id
+        });
+        self.try_to_sweep(&consumer, &id).await;
         Ok(Life {
             stream_created: stream.created,
             consumer_created: consumer.created,
@@ -331,6 +373,7 @@ impl Feed {
                     payload: message.payload,
                     seq: position.seq,
                     time_ns: position.time_ns,
+                    unreadable: None,
                 },
                 stream: stream.clone(),
                 delivered: position.delivered,

@@ -3,6 +3,7 @@
 //! async-nats' own types hold times whose type depends on a feature that any other crate in the
 //! build may switch on; these do not.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::{Client, HeaderMap};
@@ -16,6 +17,7 @@ use crate::client::Appended;
 use crate::error::{Error, Kind, Result};
 use crate::event::Message;
 use crate::read::nanoseconds;
+use crate::unreadable::examine;
 
 const STREAM_NOT_FOUND: u64 = 10059;
 const CONSUMER_NOT_FOUND: u64 = 10014;
@@ -76,6 +78,8 @@ pub struct ConsumerInfo {
     pub created: SystemTime,
     /// Up to where everything is settled.
     pub ack_floor: SequencePair,
+    /// Up to where everything is delivered.
+    pub delivered: SequencePair,
     /// Messages not yet delivered.
     #[serde(default)]
     pub num_pending: u64,
@@ -241,10 +245,14 @@ impl RawMessage {
         Ok(from_base64(&self.message.data)?.into())
     }
 
+    /// The headers as they are stored.
+    fn block(&self) -> Result<Vec<u8>> {
+        from_base64(&self.message.hdrs)
+    }
+
     /// The headers, in their order. A line that is none is left out.
     pub(crate) fn headers(&self) -> Result<Vec<(String, String)>> {
-        let block = from_base64(&self.message.hdrs)?;
-        Ok(String::from_utf8_lossy(&block)
+        Ok(String::from_utf8_lossy(&self.block()?)
             .split("\r\n")
             .skip(1)
             .filter_map(|line| line.split_once(':'))
@@ -269,11 +277,12 @@ impl RawMessage {
             payload: self.payload()?,
             seq: self.message.seq,
             time_ns: nanoseconds(parse_time(&self.message.time).map_err(Error::internal)?),
+            unreadable: examine(&self.message.subject, &self.block()?).map(Arc::new),
         })
     }
 }
 
-fn from_base64(text: &str) -> Result<Vec<u8>> {
+pub(crate) fn from_base64(text: &str) -> Result<Vec<u8>> {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD
         .decode(text)

@@ -94,12 +94,15 @@ mod sql;
 mod start;
 mod stats;
 mod stream;
+mod suspect;
+mod sweep;
 #[cfg(feature = "cli")]
 mod telemetry;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod trace_context;
+mod unreadable;
 mod validate;
 
 pub use async_nats;

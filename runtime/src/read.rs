@@ -1,5 +1,6 @@
 //! Reading a stream without consuming it: its state, the last message of a subject, a range.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_nats::StatusCode;
@@ -10,6 +11,7 @@ use crate::client::Client;
 use crate::error::{Error, Kind, Result};
 use crate::event::Message;
 use crate::jetstream::{self, ConsumerInfo, RawMessage, StreamInfo};
+use crate::suspect;
 
 /// How many messages are asked for at once: an answer is one message each, and must fit into what
 /// the connection buffers for a subscription.
@@ -121,13 +123,76 @@ impl Client {
                 "seq": next,
                 "next_by_subj": subject,
             });
-            range.more = self.page(stream, &request, &mut range).await?;
+            range.more = self
+                .careful_page(stream, subject, &request, &mut range)
+                .await?;
             next = range
                 .messages
                 .last()
                 .map_or(next, |message| message.seq() + 1);
         }
         Ok(range)
+    }
+
+    /// As [`Self::page`], one message after the other where the fast way has cost the connection.
+    async fn careful_page(
+        &self,
+        stream: &str,
+        subject: &str,
+        request: &serde_json::Value,
+        range: &mut Range,
+    ) -> Result<bool> {
+        let place = (stream.to_owned(), subject.to_owned());
+        let connects = || self.nats().statistics().connects.load(Relaxed);
+        let before = connects();
+        if !suspect::begin(&place) {
+            let (messages, bytes) = (range.messages.len(), range.bytes);
+            match self.page(stream, request, range).await {
+                Ok(more) => {
+                    suspect::clear(&place);
+                    return Ok(more);
+                }
+                Err(error) if connects() == before => return Err(error),
+                Err(_) => {
+                    range.messages.truncate(messages);
+                    range.bytes = bytes;
+                }
+            }
+        }
+        let from = range.messages.len();
+        let more = self.slow_page(stream, request, range).await?;
+        let all_readable = range.messages[from..]
+            .iter()
+            .all(|message| message.unreadable.is_none());
+        if all_readable {
+            suspect::clear(&place);
+        }
+        Ok(more)
+    }
+
+    /// The same messages as JSON, which any client can read; an answer each.
+    async fn slow_page(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+        range: &mut Range,
+    ) -> Result<bool> {
+        let number = |key: &str| request[key].as_u64().unwrap_or_default();
+        let mut next = number("seq");
+        let enough = range.bytes + usize::try_from(number("max_bytes")).unwrap_or(usize::MAX);
+        for _ in 0..number("batch") {
+            let body = json!({ "seq": next, "next_by_subj": request["next_by_subj"] });
+            let Some(message) = self.get(stream, &body).await? else {
+                return Ok(false);
+            };
+            next = message.seq + 1;
+            range.bytes += message.subject.len() + message.payload.len();
+            range.messages.push(message);
+            if range.bytes >= enough {
+                break;
+            }
+        }
+        Ok(true)
     }
 
     /// One request; true where more lies behind its answer.
@@ -196,6 +261,7 @@ fn direct(answer: async_nats::Message) -> Result<Message> {
         payload: answer.payload,
         seq,
         time_ns: nanoseconds(time),
+        unreadable: None,
     })
 }
 

@@ -216,6 +216,7 @@ pub(super) fn entries_nth(
         payload: Default::default(),
         seq,
         time_ns: 0,
+        unreadable: None,
     };
     let entry = |seq| Entry {
         message: message(seq),

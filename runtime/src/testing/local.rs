@@ -219,6 +219,7 @@ impl Local {
                     payload: serde_json::to_vec(&item).unwrap_or_default().into(),
                     seq: at as u64 + 1,
                     time_ns: at as i64 + 1,
+                    unreadable: None,
                 },
                 stream: stream.clone(),
                 delivered: 1,

@@ -101,6 +101,21 @@ impl Raw {
         self.round_trip();
     }
 
+    /// Publishes bytes that no well-behaved client would, and waits until the server has them.
+    pub(crate) fn append(&mut self, subject: &[u8], block: &[u8], payload: &[u8]) {
+        let (headers, all) = (block.len(), block.len() + payload.len());
+        self.write(
+            &[
+                b"HPUB ",
+                subject,
+                format!(" {headers} {all}\r\n").as_bytes(),
+            ]
+            .concat(),
+        );
+        self.write(&[block, payload, b"\r\n"].concat());
+        self.round_trip();
+    }
+
     fn write(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
     }

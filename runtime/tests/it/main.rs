@@ -30,6 +30,7 @@ mod hold;
 mod poison;
 mod setup;
 mod stream;
+mod unreadable;
 
 // A function's effect on PostgreSQL and SQLite.
 #[cfg(feature = "sea-orm")]
