@@ -142,6 +142,7 @@ async fn one_by_one(
         let info = message.info()?;
         let seq = info.stream_sequence;
         let logged = Logged {
+            unreadable: None,
             subject: &message.subject,
             message_id: None,
             seq,

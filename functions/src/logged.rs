@@ -26,6 +26,8 @@ pub struct Logged<'a> {
     pub time_ns: i64,
     /// The bytes.
     pub payload: &'a [u8],
+    /// Why no client can read it off the wire, if it is such a message.
+    pub unreadable: Option<&'a str>,
 }
 
 impl<'a> From<&'a natsfn::Message> for Logged<'a> {
@@ -37,6 +39,7 @@ impl<'a> From<&'a natsfn::Message> for Logged<'a> {
             seq: message.seq(),
             time_ns: message.time_ns(),
             payload: message.payload(),
+            unreadable: message.unreadable(),
         }
     }
 }
@@ -50,6 +53,9 @@ impl Logged<'_> {
     /// `Nats-Msg-Id`, or sequence and time together. The header does not decide, because a
     /// replayed dead letter has a new one.
     pub fn message(&self) -> Result<Message, Refusal> {
+        if let Some(why) = self.unreadable {
+            return Err(Refusal::Unreadable(why.to_owned()));
+        }
         let (realm, room) = self.place()?;
         let payload = self.payload()?;
         if let Some(said) = payload.room.filter(|said| said != room.as_str()) {
@@ -172,6 +178,7 @@ mod tests {
             seq: 7,
             time_ns: TIME_NS,
             payload: payload.as_bytes(),
+            unreadable: None,
         }
     }
 

@@ -112,6 +112,9 @@ pub enum Refusal {
         "the payload must be a JSON object {{user, text, timestamp}}, with id, uid and room where known: {0}"
     )]
     Payload(String),
+    /// Headers or a subject that cannot be read off the wire.
+    #[error("no client can read it: {0}")]
+    Unreadable(String),
     /// A subject whose first token is no realm.
     #[error("the subject is not <realm>.<room>: it is {0}")]
     Subject(String),
