@@ -193,6 +193,7 @@ impl Attempt {
             client,
             database,
             stop: stop.clone(),
+            dev_page: None,
         })
     }
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
-pub use dev::{DevDirectory, Plan};
+pub use dev::{DevDirectory, PagePort, Plan};
 pub use exit::Exit;
 pub use make::{Make, MakeService};
 

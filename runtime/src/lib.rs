@@ -54,6 +54,7 @@ pub mod config;
 mod connect;
 mod consumer;
 pub mod dead_letter;
+mod dev_page;
 mod discovery;
 #[cfg_attr(
     not(feature = "sea-orm"),
@@ -116,6 +117,7 @@ pub use cli::{Exit, main};
 pub use client::{Appended, Client};
 pub use connect::{connect, connect_once};
 pub use consumer::Consumer;
+pub use dev_page::DevPage;
 pub use endpoint::Endpoint;
 pub use error::{Error, IntoError, Kind, Result};
 pub use error_reply::check as check_reply;

@@ -69,6 +69,9 @@ pub(crate) async fn open(
         return Ok(None);
     };
     let Some(url) = url else {
+        if !definition.needs_database() {
+            return Ok(None);
+        }
         return Err(RunError::misuse([format!(
             "database.url is missing: {} keeps its data in a database",
             definition.name

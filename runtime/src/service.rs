@@ -9,6 +9,7 @@ use futures_util::future::BoxFuture;
 
 use crate::background::Background;
 use crate::consumer::Consumer;
+use crate::dev_page::DevPage;
 use crate::effect::DatabaseDefinition;
 use crate::endpoint::Endpoint;
 use crate::error::Result;
@@ -37,6 +38,7 @@ pub struct Definition {
     pub(crate) tasks: Vec<Task>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
+    pub(crate) dev_page: Option<Arc<DevPage>>,
     pub(crate) min_server: Option<semver::Version>,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: crate::failpoint::Failpoints,
@@ -173,9 +175,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Background work that starts, runs and drains with `function`. It gets the connection, the
-    /// database and the word to stop; it returns soon after that word. An error is logged, and the
-    /// work begins again after a pause.
+    /// Background work that starts, runs and drains with `function`. Where no other function has
+    /// that name, the work is a function by itself: it is served, or left out, by its name, and
+    /// discovery does not tell it.
+    ///
+    /// It gets the connection, the database and the word to stop; it returns soon after that word.
+    /// An error is logged, and the work begins again after a pause.
     pub fn task<F, Fut>(mut self, function: impl Into<String>, work: F) -> Self
     where
         F: Fn(Background, S) -> Fut + Send + Sync + 'static,
@@ -222,13 +227,9 @@ impl Definition {
         }
         let unknown: Vec<String> = names
             .iter()
-            .filter(|name| {
-                self.functions
-                    .iter()
-                    .all(|function| function.name() != *name)
-            })
+            .filter(|name| self.function_names().all(|known| known != *name))
             .map(|name| {
-                let known: Vec<&str> = self.functions.iter().map(Function::name).collect();
+                let known: Vec<&str> = self.function_names().collect();
                 format!(
                     "{} has no function {name:?}; it has: {}",
                     self.name,
@@ -245,9 +246,38 @@ impl Definition {
         Ok(self)
     }
 
-    /// The names of the functions, in the order of their registration.
+    /// Leaves the named functions out.
+    #[cfg(feature = "cli")]
+    pub(crate) fn without(&mut self, names: &[String]) {
+        self.functions
+            .retain(|function| names.iter().all(|name| name != function.name()));
+        self.tasks.retain(|task| !names.contains(&task.function));
+    }
+
+    /// The names of the functions, in the order of their registration; then those that are
+    /// background work only.
     pub fn function_names(&self) -> impl Iterator<Item = &str> {
-        self.functions.iter().map(Function::name)
+        let mut names: Vec<&str> = self.functions.iter().map(Function::name).collect();
+        for task in &self.tasks {
+            if !names.contains(&task.function.as_str()) {
+                names.push(&task.function);
+            }
+        }
+        names.into_iter()
+    }
+
+    /// Whether one of the functions cannot do without the service's database. Background work by
+    /// itself does not say, and may do without.
+    pub(crate) fn needs_database(&self) -> bool {
+        let needs = |function: &Function| match function {
+            Function::Endpoint(endpoint, call) => {
+                let mut tasks = self.tasks.iter();
+                let has_task = tasks.any(|task| task.function == endpoint.name);
+                call.needs.database || call.needs.transaction || has_task
+            }
+            Function::Consumer(..) => true,
+        };
+        self.database.is_some() && self.functions.iter().any(needs)
     }
 
     /// The service's name.

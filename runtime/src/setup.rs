@@ -72,6 +72,7 @@ fn reach(service: &Definition, nats: &Client, url: Option<&str>) -> Result<Backg
         client: crate::Client::new(nats.clone()),
         database,
         stop: watch::channel(false).1,
+        dev_page: None,
     })
 }
 

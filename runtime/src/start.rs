@@ -111,6 +111,7 @@ pub async fn start(
         client: crate::Client::new(nats.clone()),
         database: database.as_ref().map(|database| database.handle()),
         stop: finished.subscribe(),
+        dev_page: definition.dev_page,
     };
     let tasks = definition.tasks.into_iter();
     let tasks = tasks

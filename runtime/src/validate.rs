@@ -22,30 +22,17 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
         ));
     }
     queue_group(&service.name, &service.queue_group, &mut problems);
+    for name in service.function_names().filter(|name| !is_name(name)) {
+        problems.push(format!(
+            "function {name:?}: its name must be one or more of A-Z, a-z, 0-9, _ and -"
+        ));
+    }
     for function in &service.functions {
-        let name = function.name();
-        if !is_name(name) {
-            problems.push(format!(
-                "function {name:?}: its name must be one or more of A-Z, a-z, 0-9, _ and -"
-            ));
-        }
         match function {
             Function::Endpoint(what, call) => endpoint(service, what, call.needs, &mut problems),
             Function::Consumer(what, call) => {
                 consumer(service, what, call.needs, &mut problems);
             }
-        }
-    }
-    for task in &service.tasks {
-        if service
-            .functions
-            .iter()
-            .all(|function| function.name() != task.function)
-        {
-            problems.push(format!(
-                "a task belongs to the function {:?}, which there is not",
-                task.function
-            ));
         }
     }
     for stream in service.all_streams() {

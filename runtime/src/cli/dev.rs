@@ -3,12 +3,16 @@
 mod announce;
 mod directory;
 mod files;
+mod page;
 mod plan;
 mod toml;
+
+use std::sync::Arc;
 
 use figment::value::Dict;
 
 pub use directory::DevDirectory;
+pub use page::PagePort;
 pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
@@ -40,7 +44,7 @@ pub(super) async fn dev(
     let files = Files::new(&directory, &job.name);
     // A run that was killed has left it behind; what it says is wrong by now.
     files.remove_addresses();
-    let plan = plan(&directory)?;
+    let mut plan = plan(&directory)?;
 
     let service = format!("{} {}", job.name, job.definition.version());
     let up = async {
@@ -48,12 +52,18 @@ pub(super) async fn dev(
             .await
             .map_err(with_other_ports)?;
         let config = configuration(&job, &plan, &directory, &server);
-        let host = set_up(job, &config, &arguments.without).await?;
+        let mut host = set_up(job, &config, &arguments.without).await?;
+        if let Some(page) = &mut plan.page
+            && let Some(place) = page.place(server.addresses())
+            && !arguments.without.contains(&page.function)
+        {
+            host.definition.dev_page = Some(Arc::new(place));
+        }
         let running = host.start().await?;
         files.write(&server, &config, &plan, own_values)?;
-        Ok::<_, RunError>((server, host, running, config))
+        Ok::<_, RunError>((server, host, running, config, plan))
     };
-    let (server, host, running, config) = tokio::select! {
+    let (server, host, running, config, plan) = tokio::select! {
         up = up => up?,
         () = &mut stop => return Ok(Exit::SUCCESS),
     };
@@ -110,12 +120,7 @@ async fn set_up(job: Job, config: &RuntimeConfig, without: &[String]) -> Result<
     } = job;
     let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
     crate::setup::setup(&definition, &nats, config.database_url()).await?;
-    definition
-        .functions
-        .retain(|function| without.iter().all(|name| name != function.name()));
-    definition
-        .tasks
-        .retain(|task| !without.contains(&task.function));
+    definition.without(without);
     Ok(Host {
         definition,
         nats: config.nats.clone(),

@@ -6,9 +6,15 @@ use super::{Exit, Job, say};
 use crate::RunError;
 use crate::connect::without_password;
 
-pub(super) async fn serve(job: Job, functions: &[String]) -> Result<Exit, RunError> {
-    let database_url = job.database_url()?.map(str::to_owned);
-    let definition = job.definition.only(functions)?;
+pub(super) async fn serve(mut job: Job, functions: &[String]) -> Result<Exit, RunError> {
+    job.definition = job.definition.only(functions)?;
+    let database_url = if job.definition.needs_database() {
+        job.database_url()?
+    } else {
+        job.config.database_url()
+    };
+    let database_url = database_url.map(str::to_owned);
+    let definition = job.definition;
     let served: Vec<&str> = definition.function_names().collect();
     let at = without_password(&job.config.nats.url);
     let ready = format!(

@@ -113,7 +113,7 @@ impl Background {
             .as_ref()
             .and_then(|database| database.downcast_ref::<Db>());
         db.cloned().ok_or_else(|| {
-            Error::internal("the service has no database; add .database::<Migrator>()")
+            Error::internal("there is no database: the service has none (.database::<Migrator>() gives it one), or database.url is missing")
         })
     }
 }

@@ -38,7 +38,8 @@ mod shop;
 #[cfg(feature = "sea-orm")]
 mod sql;
 
-// Life: drain, and a connection that dies.
+// Life: background work, drain, and a connection that dies.
+mod background;
 mod drain;
 mod lost;
 

@@ -3,6 +3,7 @@
 use super::super::say;
 use super::Plan;
 use super::files::Files;
+use super::page::Page;
 use crate::Definition;
 use crate::config::RuntimeConfig;
 use crate::connect::without_password;
@@ -26,6 +27,7 @@ pub(super) fn announce(
     say(format_args!("{service} is ready and serves {served}"));
     let found = server.addresses();
     let lines = [
+        ("page", plan.page.as_ref().map(Page::url)),
         ("NATS", Some(found.nats.clone())),
         ("WebSocket", found.websocket.clone()),
         ("monitoring", found.monitor.clone()),

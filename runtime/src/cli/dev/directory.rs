@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Seek, Write};
-use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use super::files::write_private;
+use super::page::PagePort;
 use crate::RunError;
 use crate::config::Secret;
 use crate::server::{Ports, ServerConfig};
@@ -65,11 +65,6 @@ impl DevDirectory {
             .and_then(|()| lock.rewind())
             .map_err(unwritable)?;
         writeln!(lock, "{}", std::process::id()).map_err(unwritable)?;
-        let page_port = if page_port == 0 {
-            free_port()?
-        } else {
-            page_port
-        };
         Ok(Self {
             path: path_found,
             ports,
@@ -83,9 +78,12 @@ impl DevDirectory {
         &self.path
     }
 
-    /// The port that a page of the service is served on, or will be.
-    pub fn page_port(&self) -> u16 {
-        self.page_port
+    /// Takes the port that the command line names for the service's page, or a free one.
+    ///
+    /// # Errors
+    /// Somebody else has it.
+    pub fn page_port(&self) -> Result<PagePort, RunError> {
+        PagePort::take(self.page_port)
     }
 
     /// A nats-server with its data here and the ports that the command line asks for.
@@ -143,8 +141,4 @@ fn random() -> io::Result<String> {
     Ok(bytes
         .iter()
         .fold("s".to_owned(), |text, byte| format!("{text}{byte:02x}")))
-}
-
-fn free_port() -> Result<u16, RunError> {
-    Ok(TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
 }

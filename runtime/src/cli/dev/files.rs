@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use figment::value::Dict;
 
+use super::page::Page;
 use super::toml::configuration;
 use super::{DevDirectory, Plan};
 use crate::RunError;
@@ -44,12 +45,17 @@ impl Files {
         plan: &Plan,
         own_values: &Dict,
     ) -> Result<(), RunError> {
-        let toml = configuration(&self.name, config, own_values);
         let found = server.addresses();
+        let toml = match &plan.page {
+            Some(page) => configuration(&self.name, config, &page.settings(own_values, found)),
+            None => configuration(&self.name, config, own_values),
+        };
+        let page = plan.page.as_ref().map(Page::url);
         let addresses = [
             ("nats", Some(found.nats.as_str())),
             ("websocket", found.websocket.as_deref()),
             ("monitor", found.monitor.as_deref()),
+            ("page", page.as_deref()),
             ("database", config.database_url()),
         ];
         let mut json = plan.details.clone();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::DevDirectory;
+use super::page::{Page, PagePort};
 use crate::RunError;
 use crate::config::{Login, Secret};
 use crate::server::ServerConfig;
@@ -21,6 +22,7 @@ pub struct Plan {
     pub(super) invoke_user: Option<String>,
     pub(super) details: Map<String, Value>,
     pub(super) notes: Vec<String>,
+    pub(super) page: Option<Page>,
     commands: Vec<(String, String)>,
 }
 
@@ -34,8 +36,17 @@ impl Plan {
             invoke_user: None,
             details: Map::new(),
             notes: Vec::new(),
+            page: None,
             commands: Vec::new(),
         }
+    }
+
+    /// The service's page: the function that serves it, and its port. The function finds both as
+    /// [`Background::dev_page`](crate::Background::dev_page); served by another process, it finds
+    /// them in the configuration, as `FUNCTION.listen` and `FUNCTION.websocket`.
+    pub fn page(mut self, function: impl Into<String>, port: PagePort) -> Self {
+        self.page = Some(Page::new(function.into(), port));
+        self
     }
 
     /// How the functions log in.
