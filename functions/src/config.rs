@@ -3,6 +3,8 @@
 use natsfn::config::checked;
 use serde::{Deserialize, Deserializer};
 
+use crate::page;
+
 /// A log smaller than this would be full after some dozens of messages.
 const LEAST_BYTES: i64 = 1 << 20;
 
@@ -14,6 +16,8 @@ pub struct Config {
     pub send: Send,
     /// The log.
     pub stream: Stream,
+    /// The page over HTTP.
+    pub page: page::Settings,
 }
 
 /// `send.*`

@@ -20,12 +20,15 @@ const PEOPLE: [(&str, &str); 3] = [
 const OPERATORS: [&str; 3] = ["operator", "backend", "sys"];
 
 /// Functions and commands. Their answers come in below `_INBOX.s`.
-const SERVICES: [&str; 6] = ["send", "history", "persist", "chat", "setup", "dead"];
+const SERVICES: [&str; 7] = [
+    "send", "history", "persist", "page", "chat", "setup", "dead",
+];
 
 /// chat on one machine: functions as `chat`, commands and people as themselves.
 pub(crate) fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
-    let page = dev.page_port();
-    let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{page}"));
+    let page = dev.page_port()?;
+    let port = page.number();
+    let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"));
     let mut server = dev.server().text(NATS_CONF).list(
         "NATS_CONF_WEBSOCKET_ORIGINS",
         origins.iter().map(String::as_str),
@@ -54,6 +57,7 @@ pub(crate) fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
         plan = plan.credentials(name, login);
     }
     Ok(plan
+        .page("page", page)
         .detail("users", users.into())
         .invoke_as("alice")
         .command("operator", "micro ls")
@@ -61,8 +65,7 @@ pub(crate) fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
             "alice",
             r#"req chat.send.general '{"id":"first","text":"hello"}'"#,
         )
-        .command("alice", "req chat.history.general ''")
-        .note("There is no page in this version: write and read with a NATS client."))
+        .command("alice", "req chat.history.general ''"))
 }
 
 fn with_password(server: ServerConfig, user: &str, password: &Secret) -> ServerConfig {

@@ -1,7 +1,7 @@
 //! chat: people write in rooms, and find every message again.
 //!
 //! JetStream is the write-ahead log. [`send()`] appends to it, [`persist()`] moves it into the
-//! database, [`history()`] serves both as one. Each is a plain function in a file of its own; what
+//! database, [`history()`] serves both as one; [`page()`] is what people open. Each is a plain function in a file of its own; what
 //! makes a service of them stands here, and reads as chat's table of contents.
 
 pub mod app;
@@ -14,6 +14,7 @@ pub mod insert;
 pub mod logged;
 pub mod merge;
 pub mod message;
+pub mod page;
 pub mod persist;
 pub mod place;
 pub mod question;
@@ -37,6 +38,7 @@ use app::App;
 use config::Config;
 use history::history;
 use identity::Identity;
+use page::page;
 use persist::{persist, stored_up_to};
 use send::send;
 use trim::trim;
@@ -82,4 +84,5 @@ pub fn chat_service(app: App) -> Service<App> {
             persist,
         )
         .task("persist", trim)
+        .task("page", page)
 }

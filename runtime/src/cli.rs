@@ -121,7 +121,9 @@ impl<C: DeserializeOwned> App<C> {
 
     async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
         let file = configuration_file(&self.name, &self.data, &arguments);
-        let purpose = match arguments.command {
+        let purpose = match &arguments.command {
+            // Whether functions that are named need it is known once the service is made.
+            Command::Serve { functions } if !functions.is_empty() => Purpose::default(),
             Command::Serve { .. } | Command::Setup => Purpose {
                 needs_database: self.make.has_database,
                 ..Purpose::default()

@@ -20,6 +20,7 @@ pub(crate) fn command(world: &World, arguments: &[&str]) -> Command {
         .env("CHAT_NATS__PASSWORD", "chat")
         .env("CHAT_NATS__INBOX_PREFIX", "_INBOX.s.chat")
         .env("CHAT_DATABASE__URL", &world.database.url)
+        .env("CHAT_PAGE__LISTEN", "127.0.0.1:0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true);

@@ -15,6 +15,10 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         .env("CHAT_SEND__BURST", "0")
         .env("CHAT_STREAM__REPLICAS", "2")
         .env("CHAT_STREAM__KEEP_DAYS", "0")
+        .env("CHAT_PAGE__LISTEN", "localhost")
+        .env("CHAT_PAGE__WEBSOCKET", "localhost:9222")
+        .env("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://a; script-src *")
+        .env("CHAT_PAGE__TELEMETRY__RATIO", "2")
         .env("CHAT_NATS__URL", "no address")
         .env("CHAT_CREDENTIALS__DEAD__PASSWORD", "hunter2")
         .env_remove("CHAT_DATABASE__URL");
@@ -30,6 +34,10 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         "send.burst: is 0, must be at least 1",
         "stream.replicas: is 2, must be 1, 3 or 5",
         "stream.keep_days: is 0, must be at least 1",
+        "page.listen: is localhost, must be an address and a port, like 127.0.0.1:3000",
+        "page.websocket: is localhost:9222, must be like ws://localhost:9222",
+        "page.telemetry.endpoint: is http://a; script-src *, must be like http://localhost:4318",
+        "page.telemetry.ratio: is 2, must be from 0 to 1",
         "nats.url: \"no address\" is no address",
         "credentials.dead.user: is missing",
         "database.url: is missing",

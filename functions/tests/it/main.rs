@@ -9,6 +9,7 @@
 // What the tests stand on.
 mod child;
 mod database;
+mod http;
 mod ledger;
 mod look;
 mod person;
@@ -26,6 +27,11 @@ mod epoch;
 mod history;
 mod page;
 mod send;
+
+// The page over HTTP.
+mod http_files;
+mod http_limits;
+mod http_process;
 
 // What must not succeed, and what cannot be stored.
 mod hostile_header;

@@ -4,7 +4,7 @@ use async_nats::HeaderMap;
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
-use crate::person::read;
+use crate::person::{Person, read};
 use crate::server::{NATS_CONF, connect, server};
 use crate::wait::{GUARD, until};
 use crate::world::{World, append, on_each};
@@ -77,6 +77,26 @@ async fn person_hears_nothing_but_rooms_and_the_own_inbox() {
         }
         person.hear("live.chat.*").await;
         person.hear("live.chat.general").await;
+    }
+}
+
+#[tokio::test]
+async fn process_that_strangers_reach_over_http_may_do_nothing_in_nats() {
+    let world = World::new().await;
+    let page = Person::connect(world.server.url(), "page", "_INBOX.s.page").await;
+    for subject in [
+        "chat.general",
+        "chat.send.general",
+        "chat.history.general",
+        "$JS.API.INFO",
+        "$JS.API.DIRECT.GET.CHAT_MESSAGES",
+        "$SRV.PING",
+        "live.chat.general",
+    ] {
+        page.may_not_publish(subject).await;
+    }
+    for subject in ["chat.>", "live.>", "_INBOX.>", "_INBOX.s.send.>", ">"] {
+        page.may_not_hear(subject).await;
     }
 }
 

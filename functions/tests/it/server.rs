@@ -8,9 +8,9 @@ use natsfn::testing::{self, TestServer};
 pub(crate) const NATS_CONF: &str = include_str!("../../../nats.conf");
 
 /// Who has a password in it.
-const USERS: [&str; 12] = [
-    "alice", "bob", "charlie", "send", "history", "persist", "chat", "setup", "dead", "operator",
-    "backend", "sys",
+const USERS: [&str; 13] = [
+    "alice", "bob", "charlie", "send", "history", "persist", "page", "chat", "setup", "dead",
+    "operator", "backend", "sys",
 ];
 
 /// A nats-server with a configuration as chat's; every password is the user's name.

@@ -30,6 +30,7 @@ pub(crate) fn unlimited() -> Config {
     let mut config = Config::default();
     config.send.rate = 1e6;
     config.send.burst = 1_000_000;
+    config.page.listen.set_port(0);
     config
 }
 

@@ -1,0 +1,68 @@
+//! Which compressed form a browser takes.
+
+use hyper::HeaderMap;
+use hyper::header::ACCEPT_ENCODING;
+
+/// Whether the headers of a request accept this coding, by `Accept-Encoding` as RFC 9110 has it.
+pub(super) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut any = false;
+    for entry in lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+    {
+        let (name, parameters) = entry.split_once(';').unwrap_or((entry, ""));
+        let wanted = weight(parameters) > 0.0;
+        match name.trim() {
+            name if name.eq_ignore_ascii_case(coding) => return wanted,
+            "*" => any = wanted,
+            _ => {}
+        }
+    }
+    any
+}
+
+/// `q=0.5`; 1 where nothing is said, 0 where what is said is no number.
+fn weight(parameters: &str) -> f32 {
+    let mut parameters = parameters.split(';').map(str::trim);
+    let weight = parameters.find_map(|parameter| {
+        parameter
+            .strip_prefix("q=")
+            .or_else(|| parameter.strip_prefix("Q="))
+    });
+    weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(line: &str) -> HeaderMap {
+        HeaderMap::from_iter([(ACCEPT_ENCODING, line.parse().unwrap())])
+    }
+
+    #[test]
+    fn coding_is_taken_where_it_is_named_and_not_refused() {
+        for line in [
+            "br",
+            "gzip, deflate, br, zstd",
+            "BR;q=0.1",
+            "*",
+            "gzip;q=0, *",
+        ] {
+            assert!(accepts(&headers(line), "br"), "{line}");
+        }
+        for line in [
+            "",
+            "gzip",
+            "br;q=0",
+            "br; q=0.0, *",
+            "*;q=0",
+            "br;q=much",
+            "brotli",
+        ] {
+            assert!(!accepts(&headers(line), "br"), "{line}");
+        }
+        assert!(!accepts(&HeaderMap::new(), "br"));
+    }
+}
