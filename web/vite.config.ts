@@ -1,15 +1,15 @@
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
+import { compress } from "./compress.ts";
+import { configuration, findStack, through } from "./stack.ts";
 
-// `cargo xtask dev --watch` sets it: the page's own server answers /config.json and /health
-// while Vite serves the sources.
-const page = process.env["CHAT_PAGE"];
+const stack = findStack();
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), compress(), ...(stack ? [configuration(stack)] : [])],
   // The page's Content-Security-Policy refuses inline scripts and data: URLs of anything but
   // images, so small files stay files.
   build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false } },
-  server: page ? { proxy: { "/config.json": page, "/health": page } } : {},
+  server: stack ? through(stack) : {},
   test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"] },
 });
