@@ -1,1 +1,214 @@
+import { type Config, loadConfig } from "./config";
+import { type Connection, type Credentials, connect } from "./connection";
+import { type NoConnection, sentence } from "./failure";
+import { Link } from "./link";
+import { openStore, type Store } from "./outbox-store";
+import { Person } from "./person";
+import { type Address, type Place, type Position, readAddress, writeAddress } from "./place";
+import { type Remembered, Session } from "./session";
+import { type Tracing, tracing, UNTRACED } from "./telemetry";
+import type { ChatActions, ChatView, LoginFailure, Me, SessionView } from "./view";
+
 export * from "./view";
+
+/** Makes the page's one store. It begins to load at once. */
+export function createChat(): ChatActions {
+  const chat = new Chat();
+  void chat.start();
+  return chat;
+}
+
+/** Joins the parts: who is logged in, their connection, and what they do in rooms. */
+class Chat implements ChatActions {
+  private config: Config | null = null;
+  private store: Store | null = null;
+  private tracing: Tracing = UNTRACED;
+  private readonly stored = new Session(sessionStorage);
+  private session: SessionView = { state: "starting" };
+  private credentials: Credentials | null = null;
+  private link: Link | null = null;
+  private person: Person | null = null;
+  private address: Address | "invalid" | null = null;
+  private view: ChatView | null = null;
+  private isTold = true;
+  private readonly listeners = new Set<() => void>();
+
+  async start() {
+    const remembered = this.stored.remembered();
+    window.addEventListener("storage", (event) => this.person?.heard(event));
+    window.addEventListener("online", () => this.wake());
+    window.addEventListener("offline", () => this.wake());
+    window.addEventListener("focus", () => this.wake());
+    this.store = await openStore();
+    setInterval(() => this.person?.check("open"), CHECK_MS);
+    try {
+      this.config = await loadConfig();
+    } catch (error) {
+      return this.ended({ kind: "misconfigured", said: `${sentence(error)}.` });
+    }
+    this.tracing = await tracing(this.config);
+    if (remembered) this.resume(remembered);
+    else this.ended(null);
+  }
+
+  subscribe = (listener: () => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  getSnapshot = (): ChatView => {
+    this.view ??= this.show();
+    return this.view;
+  };
+
+  logIn(user: string, password: string) {
+    if (this.session.state !== "logged-out") return;
+    const credentials = { user: user.trim(), password };
+    this.session = { state: "logging-in", user: credentials.user };
+    this.begin(credentials, false);
+  }
+
+  logOut() {
+    this.stored.forget();
+    this.ended(null);
+  }
+
+  reconnectNow() {
+    this.link?.wake();
+  }
+
+  openAddress(hash: string) {
+    this.address = readAddress(hash);
+    this.openIt();
+  }
+
+  openRoom(place: Place, at?: Position) {
+    location.hash = writeAddress(place, at ?? null);
+    this.openAddress(location.hash);
+  }
+
+  leaveRoom(place: Place) {
+    this.person?.leaveRoom(place);
+  }
+
+  loadOlder() {
+    this.person?.loadOlder();
+  }
+
+  retryHistory() {
+    this.person?.retryHistory();
+  }
+
+  markRead() {
+    this.person?.markRead();
+  }
+
+  send(text: string): boolean {
+    return this.person?.send(text) ?? false;
+  }
+
+  retry(id: string) {
+    this.person?.retry(id);
+  }
+
+  discard(id: string) {
+    this.person?.discard(id);
+  }
+
+  draft(place: Place): string {
+    return this.person?.draft(place) ?? "";
+  }
+
+  setDraft(place: Place, text: string) {
+    this.person?.setDraft(place, text);
+  }
+
+  private begin(credentials: Credentials, isPatient: boolean) {
+    const url = this.config?.websocket ?? "";
+    this.credentials = credentials;
+    const events = {
+      up: (connection: Connection) => this.up(connection),
+      down: () => this.person?.down(),
+      refused: (why: NoConnection) => this.refused(why),
+      changed: () => this.changed(),
+    };
+    this.link = new Link(() => connect(url, credentials), events, isPatient);
+    this.link.start();
+    this.changed();
+  }
+
+  /** After a reload: at once as before, also where no server answers. */
+  private resume({ credentials, me }: Remembered) {
+    this.enter(me);
+    this.begin(credentials, true);
+  }
+
+  private up(connection: Connection) {
+    const { me } = connection;
+    if (this.credentials) this.stored.remember({ credentials: this.credentials, me });
+    this.enter(me)?.up(connection);
+    this.changed();
+  }
+
+  private enter(me: Me): Person | null {
+    this.session = { state: "logged-in", me };
+    if (!this.person && this.store) {
+      this.person = new Person(me, this.store, this.tracing, () => this.changed());
+      this.openIt();
+    }
+    return this.person;
+  }
+
+  private refused(why: NoConnection) {
+    // Somebody who was logged in learns why they are not any more.
+    if (why.kind === "wrong-password") this.stored.forget();
+    this.ended({ kind: why.kind, said: why.message });
+  }
+
+  private ended(failure: LoginFailure | null) {
+    this.link?.stop();
+    this.person?.stop();
+    this.link = null;
+    this.person = null;
+    this.credentials = null;
+    this.session = { state: "logged-out", failure };
+    this.changed();
+  }
+
+  private openIt() {
+    if (!this.person) return;
+    if (!this.address) {
+      const place = this.person.home();
+      history.replaceState(null, "", writeAddress(place));
+      this.address = { place, at: null };
+    }
+    this.person.openAddress(this.address);
+  }
+
+  /** The network may have come or gone, or the person has: look at once, not when a timer says. */
+  private wake() {
+    this.link?.wake();
+    this.person?.check("all");
+  }
+
+  private show(): ChatView {
+    const link = this.link?.view ?? { state: "connecting" };
+    const nothing = { rooms: [], room: null, unsent: { queued: 0, failed: 0 } };
+    const shown = this.person?.view(link.state === "offline") ?? nothing;
+    return { session: this.session, link, ...shown };
+  }
+
+  /** Many changes at once are told once. */
+  private changed() {
+    this.view = null;
+    if (!this.isTold) return;
+    this.isTold = false;
+    queueMicrotask(() => {
+      this.isTold = true;
+      for (const listener of this.listeners) listener();
+    });
+  }
+}
+
+/** How often the head of the open room is looked at. */
+const CHECK_MS = 30_000;

@@ -1,0 +1,245 @@
+import type { Sent } from "./connection";
+import type { Item, Store } from "./outbox-store";
+import type { Place } from "./place";
+import type { Tabs } from "./tabs";
+import { uuidv7 } from "./uuid";
+import { judge, type Verdict } from "./verdict";
+import type { Delivery } from "./view";
+
+/** What one tab's outbox tells the others. */
+export type OutboxNews =
+  | { readonly type: "changed" }
+  | { readonly type: "acked"; readonly item: Item; readonly sent: Sent };
+
+export interface OutboxEvents {
+  changed(): void;
+  /** The log has it. It is not in `items` any more. */
+  acked(item: Item, sent: Sent): void;
+}
+
+type Send = (item: Item) => Promise<Sent>;
+
+/**
+ * A person's messages on their way. Each is written down before it is sent, with the id that it
+ * keeps through all tries, and leaves when the log has it or the person discards it: so what was
+ * written in an outage, or before a reload, arrives once and in its order. All tabs share the
+ * items; one at a time sends them, one message at a time.
+ */
+export class Outbox {
+  items: readonly Item[] = [];
+  private readonly deliveries = new Map<string, Delivery>();
+  private readonly tries = new Map<string, number>();
+  /** Shown already and not written down yet. */
+  private readonly unwritten = new Map<string, Item>();
+  /** Acknowledged or discarded; what was read from the store before that may still show it. */
+  private readonly gone = new Set<string>();
+  private readonly tabs: Tabs<OutboxNews>;
+  private send: Send | null = null;
+  private isSending = false;
+  private hasMore = false;
+  private wake: () => void = () => {};
+
+  constructor(
+    private readonly uid: string,
+    private readonly store: Store,
+    private readonly events: OutboxEvents,
+    open: (heard: (news: OutboxNews) => void) => Tabs<OutboxNews>,
+  ) {
+    this.tabs = open((news) => this.heard(news));
+    void this.reload();
+  }
+
+  /** Sends what waits, now and from now on, until `offline`. */
+  online(send: Send) {
+    this.send = send;
+    this.nudge();
+  }
+
+  offline() {
+    this.send = null;
+    this.wake();
+  }
+
+  close() {
+    this.offline();
+    this.tabs.close();
+  }
+
+  add(place: Place, text: string): Item {
+    const item = {
+      uid: this.uid,
+      id: uuidv7(),
+      place,
+      text,
+      created: Date.now(),
+      refused: null,
+    };
+    this.write(item);
+    return item;
+  }
+
+  /** Tries again at once. What clashed with another message's id gets a new one. */
+  retry(id: string) {
+    const item = this.items.find((one) => one.id === id);
+    if (!item) return;
+    this.deliveries.delete(id);
+    this.tries.delete(id);
+    if (item.refused?.conflict) {
+      this.drop(id);
+      this.add(item.place, item.text);
+      return;
+    }
+    this.write({ ...item, refused: null });
+    this.wake();
+  }
+
+  discard(id: string) {
+    if (this.deliveries.get(id)?.state !== "sending") this.drop(id);
+  }
+
+  /** Its row was seen: an answer got lost, and there is nothing left to ask. */
+  seen(id: string) {
+    this.discard(id);
+  }
+
+  delivery(item: Item): Delivery {
+    if (item.refused) return { state: "failed", reason: item.refused.reason };
+    return this.deliveries.get(item.id) ?? QUEUED;
+  }
+
+  private write(item: Item) {
+    this.unwritten.set(item.id, item);
+    this.show(item);
+    this.store.put(item).then(
+      () => {
+        this.unwritten.delete(item.id);
+        this.tabs.tell({ type: "changed" });
+        this.nudge();
+      },
+      () => this.show({ ...item, refused: { reason: NOT_KEPT, conflict: false } }),
+    );
+  }
+
+  private drop(id: string) {
+    this.hide(id);
+    this.store.remove(this.uid, id).then(() => this.tabs.tell({ type: "changed" }), ignore);
+    this.wake();
+  }
+
+  /** Sends what waits, if no other tab does. */
+  private async nudge() {
+    this.hasMore = true;
+    if (this.isSending) return;
+    this.isSending = true;
+    while (this.hasMore && this.send) {
+      this.hasMore = false;
+      await this.tabs.exclusively(() => this.sendAll()).catch(ignore);
+    }
+    this.isSending = false;
+  }
+
+  private async sendAll() {
+    while (this.send) {
+      const waiting = await this.store.all(this.uid);
+      const next = waiting.find(({ refused }) => !refused);
+      if (!next) return;
+      await this.sendOne(next, this.send);
+    }
+  }
+
+  private async sendOne(item: Item, send: Send) {
+    this.deliver(item, { state: "sending" });
+    try {
+      const sent = await send(item);
+      await this.store.remove(this.uid, item.id).catch(ignore);
+      this.tabs.tell({ type: "acked", item, sent });
+      this.acked(item, sent);
+    } catch (error) {
+      const tries = this.tries.get(item.id) ?? 0;
+      this.tries.set(item.id, tries + 1);
+      await this.judged(item, judge(error, tries), send);
+    }
+  }
+
+  private async judged(item: Item, verdict: Verdict, send: Send) {
+    switch (verdict.type) {
+      case "offline":
+        this.deliver(item, QUEUED);
+        if (this.send === send) this.send = null;
+        return;
+      case "again": {
+        const until = Date.now() + verdict.wait;
+        this.deliver(item, { state: "queued", problem: verdict.problem, until });
+        return this.pause(verdict.wait);
+      }
+      case "failed": {
+        const { reason, conflict } = verdict;
+        const refused = { ...item, refused: { reason, conflict } };
+        this.deliveries.delete(item.id);
+        await this.store.change(refused);
+        this.show(refused);
+        this.tabs.tell({ type: "changed" });
+      }
+    }
+  }
+
+  /** Ends early when something changes that the sender should look at. */
+  private pause(wait: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, wait);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  private heard(news: OutboxNews) {
+    if (news.type === "acked") this.acked(news.item, news.sent);
+    else void this.reload();
+  }
+
+  private acked(item: Item, sent: Sent) {
+    this.events.acked(item, sent);
+    this.hide(item.id);
+  }
+
+  private async reload() {
+    const kept = await this.store.all(this.uid).catch(() => null);
+    if (!kept) return;
+    const written = kept.filter(({ id }) => !this.unwritten.has(id) && !this.gone.has(id));
+    this.items = [...written, ...this.unwritten.values()].sort(byId);
+    this.events.changed();
+    // The tab that wrote it may be gone.
+    if (kept.some(({ refused }) => !refused)) void this.nudge();
+  }
+
+  private deliver(item: Item, delivery: Delivery) {
+    this.deliveries.set(item.id, delivery);
+    this.events.changed();
+  }
+
+  private show(item: Item) {
+    this.items = [...this.items.filter(({ id }) => id !== item.id), item].sort(byId);
+    this.events.changed();
+  }
+
+  private hide(id: string) {
+    this.gone.add(id);
+    this.unwritten.delete(id);
+    this.deliveries.delete(id);
+    this.tries.delete(id);
+    this.items = this.items.filter((item) => item.id !== id);
+    this.events.changed();
+  }
+}
+
+const QUEUED: Delivery = { state: "queued", problem: null, until: null };
+
+const NOT_KEPT = "This browser keeps nothing more for this page. Free some space and try again.";
+
+function byId(a: Item, b: Item): number {
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}
+
+function ignore() {}

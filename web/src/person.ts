@@ -1,0 +1,310 @@
+import type { Connection } from "./connection";
+import { Divider } from "./divider";
+import type { RoomDriver } from "./driver";
+import { Jump } from "./jump";
+import { Keep } from "./keep";
+import { SENT } from "./message";
+import { Outbox } from "./outbox";
+import type { Item, Store } from "./outbox-store";
+import { type Address, type Place, placeKey, samePlace } from "./place";
+import { firstAfter, type LastRead, Reading, unread } from "./reading";
+import { show } from "./room-view";
+import { Rooms } from "./rooms";
+import { browserTabs } from "./tabs";
+import type { Tracing } from "./telemetry";
+import { toText } from "./text";
+import { Unsent } from "./unsent";
+import type { ChatView, Me, RoomEntry, RoomView } from "./view";
+
+/** Everything that one logged-in person has in this tab: rooms, what is unread, drafts, outbox. */
+export class Person {
+  private readonly kept;
+  private readonly rooms: Rooms;
+  private readonly reading: Reading;
+  private readonly outbox: Outbox;
+  private readonly unsent = new Unsent();
+  private open: Place | "invalid" | null = null;
+  private jump: Jump | null = null;
+  private jumps = 0;
+  private divider: Divider;
+
+  constructor(
+    private me: Me,
+    store: Store,
+    private readonly tracing: Tracing,
+    private readonly changed: () => void,
+  ) {
+    const { uid } = me;
+    this.kept = {
+      read: new Keep<LastRead>(localStorage, "read", uid, {}),
+      rooms: new Keep<readonly Place[]>(localStorage, "rooms", uid, []),
+      drafts: new Keep<Drafts>(localStorage, "drafts", uid, {}),
+      last: new Keep<{ readonly place?: Place }>(localStorage, "last", uid, {}),
+    };
+    this.reading = new Reading(this.kept.read);
+    this.divider = new Divider(changed);
+    this.rooms = new Rooms(this.kept.rooms, (driver) => ({
+      changed: () => this.roomChanged(driver()),
+      ask: (connection, place, question) => {
+        const enters = question.type === "last" && driver().room.upto === null;
+        return this.tracing.history(place, enters, (context) =>
+          connection.history(place, question, context),
+        );
+      },
+      heard: (place, _, traceparent) => this.tracing.live(place, traceparent),
+    }));
+    const events = {
+      changed: () => this.outboxChanged(),
+      acked: (item: Item, { timestamp }: { timestamp: number }) => this.acked(item, timestamp),
+    };
+    const name = `chat-outbox/${uid}`;
+    this.outbox = new Outbox(uid, store, events, (heard) => browserTabs(name, heard));
+    this.list();
+  }
+
+  up(connection: Connection) {
+    this.me = connection.me;
+    this.list();
+    this.rooms.up(connection);
+    this.outbox.online(({ id, place, text, created }) =>
+      this.tracing.send(place, id, created, (context) =>
+        connection.send(place, { id, text }, context),
+      ),
+    );
+  }
+
+  down() {
+    this.outbox.offline();
+    this.rooms.down();
+  }
+
+  stop() {
+    this.outbox.close();
+    this.rooms.stop();
+    this.divider.stop();
+  }
+
+  /** Looks once whether the end of a room was missed: no chain shows a lost last message. */
+  check(which: "open" | "all") {
+    for (const driver of this.rooms.all()) {
+      const isMeant = which === "all" || driver === this.openDriver();
+      if (isMeant && driver.room.joined) driver.dispatch({ type: "check" });
+    }
+  }
+
+  /** Where one is when the address says nothing. */
+  home(): Place {
+    return this.kept.last.get().place ?? { realm: "chat", room: "general" };
+  }
+
+  openAddress(address: Address | "invalid") {
+    const place = address === "invalid" ? null : address.place;
+    const isSame = this.openPlace() !== null && samePlace(place, this.openPlace());
+    const at = address === "invalid" ? null : address.at;
+    this.jumps += 1;
+    this.jump = at && new Jump(at, this.jumps);
+    this.open = place ?? "invalid";
+    if (!isSame) {
+      this.divider.stop();
+      this.divider = new Divider(this.changed);
+      this.list();
+    }
+    const driver = this.openDriver();
+    if (driver) this.roomChanged(driver);
+    this.changed();
+  }
+
+  leaveRoom(place: Place) {
+    this.rooms.forget(place);
+    if (samePlace(place, this.openPlace())) this.open = null;
+    this.list();
+    this.changed();
+  }
+
+  loadOlder() {
+    this.openDriver()?.loadOlder();
+  }
+
+  retryHistory() {
+    this.openDriver()?.dispatch({ type: "retry" });
+  }
+
+  markRead() {
+    const driver = this.openDriver();
+    if (!driver?.room.upto || !this.reading.mark(driver.place, driver.room)) return;
+    this.lookAround(driver);
+    this.changed();
+  }
+
+  send(text: string): boolean {
+    const place = this.openPlace();
+    const clean = toText(text);
+    if (!place || clean === null || !this.mayWrite(place)) return false;
+    this.divider.remove();
+    this.outbox.add(place, clean);
+    return true;
+  }
+
+  retry(id: string) {
+    this.outbox.retry(id);
+  }
+
+  discard(id: string) {
+    this.outbox.discard(id);
+  }
+
+  draft(place: Place): string {
+    const drafts = this.kept.drafts.get();
+    const key = placeKey(place);
+    return Object.hasOwn(drafts, key) ? (drafts[key] ?? "") : "";
+  }
+
+  setDraft(place: Place, text: string) {
+    const had = this.draft(place) !== "";
+    const { [placeKey(place)]: _, ...others } = this.kept.drafts.get();
+    this.kept.drafts.set(text === "" ? others : { ...others, [placeKey(place)]: text });
+    if (had !== (text !== "")) this.changed();
+  }
+
+  /** Takes over what another tab of this person has read, visited or drafted. */
+  heard(event: StorageEvent) {
+    const { read, rooms, drafts } = this.kept;
+    if (rooms.heard(event)) this.list();
+    else if (!read.heard(event) && !drafts.heard(event)) return;
+    this.changed();
+  }
+
+  view(isOffline: boolean): Pick<ChatView, "rooms" | "room" | "unsent"> {
+    const failed = this.outbox.items.filter(({ refused }) => refused).length;
+    const queued = this.outbox.items.length - failed;
+    const places = this.rooms.list(this.openPlace(), this.me.isAdmin);
+    return {
+      rooms: places.map((place) => this.entry(place)),
+      room: this.open === "invalid" ? INVALID : this.roomView(isOffline),
+      unsent: { queued, failed },
+    };
+  }
+
+  private entry(place: Place): RoomEntry {
+    const driver = this.rooms.find(place);
+    const { count, more } = driver ? this.unread(driver) : { count: 0, more: false };
+    const own = this.outbox.items.filter((item) => samePlace(item.place, place));
+    return {
+      place,
+      unread: count,
+      unreadMore: more,
+      isOpen: samePlace(place, this.openPlace()),
+      canLeave: this.rooms.canLeave(place),
+      hasDraft: this.draft(place).trim() !== "",
+      failed: own.filter(({ refused }) => refused).length,
+    };
+  }
+
+  private roomView(isOffline: boolean): RoomView | null {
+    const driver = this.openDriver();
+    if (!driver) return null;
+    const { after } = this.divider;
+    const first = after && firstAfter(driver.room.rows, after, this.me.uid);
+    return {
+      place: driver.place,
+      ...show(driver, isOffline),
+      dividerBefore: first?.key ?? null,
+      unread: this.unread(driver).count,
+      target: this.jump?.target ?? null,
+      mayWrite: this.mayWrite(driver.place) && !driver.room.forbidden,
+    };
+  }
+
+  private roomChanged(driver: RoomDriver) {
+    const { place, room } = driver;
+    const isOpen = driver === this.openDriver();
+    if (room.upto) {
+      // Nobody has "unread" messages from before they first came.
+      if (!this.reading.lastRead(place)) this.reading.mark(place, room);
+      this.lookAround(driver);
+      if (isOpen && !room.forbidden) this.entered(place);
+      if (!isOpen && room.rows.length > 2 * KEPT) driver.dispatch({ type: "trimmed", keep: KEPT });
+    }
+    if (isOpen) this.jump?.follow(driver);
+    this.settleSeen(driver);
+    this.changed();
+  }
+
+  private lookAround(driver: RoomDriver) {
+    if (driver !== this.openDriver()) return;
+    const lastRead = () => this.reading.lastRead(driver.place);
+    this.divider.look(this.unread(driver).count, lastRead);
+  }
+
+  private entered(place: Place) {
+    if (samePlace(this.kept.last.get().place ?? null, place)) return;
+    this.kept.last.set({ place });
+    this.rooms.visit(place);
+  }
+
+  /** A row that the outbox still has was accepted, and the answer to it lost. */
+  private settleSeen({ room }: RoomDriver) {
+    for (const { id, uid } of this.outbox.items) {
+      if (room.rows.some((row) => row.id === id && row.uid === uid)) this.outbox.seen(id);
+    }
+  }
+
+  private acked(item: Item, timestamp: number) {
+    const entry = this.unsent.entry(item, SENT, this.me);
+    this.rooms.find(item.place)?.dispatch({ type: "acked", entry, timestamp });
+  }
+
+  private outboxChanged() {
+    for (const driver of this.rooms.all()) this.refresh(driver);
+    this.changed();
+  }
+
+  private refresh(driver: RoomDriver) {
+    const { unsent } = driver.room;
+    const entries = this.unsent.of(this.outbox, driver.place, this.me);
+    const isSame =
+      entries.length === unsent.length && entries.every((entry, i) => entry === unsent[i]);
+    if (!isSame) driver.dispatch({ type: "unsent", entries });
+  }
+
+  /** Keeps drivers for what is listed. */
+  private list() {
+    this.rooms.keep(this.rooms.list(this.openPlace(), this.me.isAdmin));
+    for (const driver of this.rooms.all()) this.refresh(driver);
+  }
+
+  private unread({ place, room }: RoomDriver) {
+    return unread(room, this.reading.lastRead(place), this.me.uid);
+  }
+
+  private mayWrite({ realm }: Place): boolean {
+    return realm === "admin" ? this.me.isAdmin : this.me.mayWrite;
+  }
+
+  private openPlace(): Place | null {
+    return this.open === "invalid" ? null : this.open;
+  }
+
+  private openDriver(): RoomDriver | undefined {
+    const place = this.openPlace();
+    return place ? this.rooms.find(place) : undefined;
+  }
+}
+
+type Drafts = Readonly<Record<string, string>>;
+
+/** Rows that a room keeps while another one is open. */
+const KEPT = 200;
+
+const INVALID: RoomView = {
+  place: { realm: "chat", room: "" },
+  phase: "invalid",
+  entries: [],
+  older: { state: "none" },
+  gap: null,
+  problem: null,
+  dividerBefore: null,
+  unread: 0,
+  target: null,
+  mayWrite: false,
+};

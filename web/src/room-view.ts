@@ -1,0 +1,60 @@
+import type { RoomDriver } from "./driver";
+import type { Room } from "./room";
+import type { Entry, GapView, OlderView, RoomView } from "./view";
+
+/** The parts of a room's view that follow from the room alone. */
+export type Shown = Pick<RoomView, "phase" | "entries" | "older" | "gap" | "problem">;
+
+/** What there is to see of a room. `isOffline`: nothing will come by itself for a while. */
+export function show({ room, isSlow }: RoomDriver, isOffline: boolean): Shown {
+  const isKnown = room.upto !== null;
+  const away =
+    isOffline && !isKnown ? "You are offline. The room is loaded once you are back." : null;
+  const problem = room.problem ?? away;
+  const hasGap = problem !== null || (isSlow && room.asking !== null);
+  const heard = hasGap
+    ? room.waiting.flatMap(({ live }) => (live.message ? live.message : []))
+    : [];
+  const entries = entriesOf(
+    room,
+    heard.map((message) => ({ ...message, at: null })),
+  );
+  const before = heard.find(({ key }) => !room.rows.some((row) => row.key === key))?.key ?? null;
+  return {
+    phase: phase(room, problem),
+    entries,
+    older: older(room),
+    gap: isKnown && hasGap ? gap(problem, before) : null,
+    problem,
+  };
+}
+
+function phase(room: Room, problem: string | null): RoomView["phase"] {
+  if (room.forbidden) return "forbidden";
+  if (room.upto) return "ready";
+  return problem === null ? "loading" : "failed";
+}
+
+function older({ askingOlder, olderProblem, hasOlder }: Room): OlderView {
+  if (askingOlder) return { state: "loading" };
+  if (olderProblem !== null) return { state: "failed", problem: olderProblem };
+  return { state: hasOlder ? "some" : "none" };
+}
+
+function gap(problem: string | null, before: string | null): GapView | null {
+  if (problem === null && before === null) return null;
+  return { before, state: problem === null ? "loading" : "failed" };
+}
+
+/** The stored, what came live behind a gap, and one's own on their way: each once. */
+function entriesOf(room: Room, heard: readonly Entry[]): readonly Entry[] {
+  const own = [...room.owed.map(({ entry }) => entry), ...room.unsent];
+  if (heard.length === 0 && own.length === 0) return room.rows;
+  const keys = new Set(room.rows.map(({ key }) => key));
+  const rest = [...heard, ...own].filter(({ key }) => {
+    const isNew = !keys.has(key);
+    keys.add(key);
+    return isNew;
+  });
+  return rest.length === 0 ? room.rows : [...room.rows, ...rest];
+}

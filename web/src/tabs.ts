@@ -1,0 +1,23 @@
+/** The other tabs of this browser in which the same person chats. */
+export interface Tabs<News> {
+  /** Does the work while no other tab does such work. */
+  exclusively(work: () => Promise<void>): Promise<void>;
+  tell(news: News): void;
+  close(): void;
+}
+
+/** Web Locks and a BroadcastChannel, both under one name. */
+export function browserTabs<News>(name: string, heard: (news: News) => void): Tabs<News> {
+  const channel = new BroadcastChannel(name);
+  channel.onmessage = ({ data }: MessageEvent<News>) => heard(data);
+  return {
+    async exclusively(work) {
+      // A page that was not loaded securely has no locks. Two tabs may send the same message then;
+      // its id is the same, so the log still takes it once.
+      if (navigator.locks) await navigator.locks.request(name, work);
+      else await work();
+    },
+    tell: (news) => channel.postMessage(news),
+    close: () => channel.close(),
+  };
+}

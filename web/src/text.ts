@@ -1,0 +1,16 @@
+import { MAX_TEXT } from "./view";
+
+/**
+ * What a person typed, as a message's text: without blank lines before and blanks after it, and
+ * without what no text may hold (U+0000, half of a surrogate pair). Null where nothing or too much
+ * is left.
+ */
+export function toText(typed: string): string | null {
+  const whole = new TextDecoder().decode(new TextEncoder().encode(typed));
+  const text = whole
+    .replaceAll("\0", "")
+    .replace(/^\s*\n/, "")
+    .trimEnd();
+  const length = [...text].length;
+  return length >= 1 && length <= MAX_TEXT && text.trim() !== "" ? text : null;
+}
