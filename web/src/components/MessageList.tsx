@@ -1,5 +1,5 @@
 import { type Ref, useEffect, useImperativeHandle, useMemo, useRef } from "react";
-import { type Row, rowsOf } from "../rows";
+import { rowsOf } from "../rows";
 import type { ChatActions, RoomView } from "../view";
 import { Jump } from "./Jump";
 import { ListTop } from "./ListTop";
@@ -41,31 +41,6 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
     if (wantsOlder) chat.loadOlder();
   }, [chat, wantsOlder]);
 
-  const show = (item: (typeof scroll.items)[number], row: Row | undefined) =>
-    row && (
-      <div
-        key={row.entry.key}
-        ref={scroll.measure}
-        data-index={item.index}
-        className="log-row"
-        style={{ transform: `translateY(${item.start}px)` }}
-      >
-        <div className="column">
-          <MessageRow
-            chat={chat}
-            place={room.place}
-            entry={row.entry}
-            isFirst={row.isFirst}
-            isCurrent={row.entry.key === keys.current}
-            isTarget={row.entry.key === scroll.target}
-          />
-        </div>
-        <Marks marks={row.below} onRetry={chat.retryHistory} />
-      </div>
-    );
-  const shown = scroll.items.map((item) => ({ item, row: rows[item.index] }));
-  const isNew = ({ row }: (typeof shown)[number]) => row && hasArrived(row.entry.key);
-
   return (
     <div className="log-frame">
       <div
@@ -80,11 +55,34 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
         {entries.length > 0 && (
           <div className="log-space" style={{ height: scroll.height }}>
             <ListTop room={room} marks={above} onRetry={chat.retryHistory} />
-            {/* Scrolling and older pages add rows too; only what arrives is to be read out. */}
-            <div aria-live="off">
-              {shown.filter((one) => !isNew(one)).map(({ item, row }) => show(item, row))}
-            </div>
-            <div>{shown.filter(isNew).map(({ item, row }) => show(item, row))}</div>
+            {scroll.items.map(({ index, start }) => {
+              const row = rows[index];
+              if (!row) return null;
+              const { key } = row.entry;
+              return (
+                <div
+                  key={key}
+                  ref={scroll.measure}
+                  data-index={index}
+                  className="log-row"
+                  // Scrolling and older pages add rows too; only what arrives is to be read out.
+                  aria-live={hasArrived(key) ? undefined : "off"}
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  <div className="column">
+                    <MessageRow
+                      chat={chat}
+                      place={room.place}
+                      entry={row.entry}
+                      isFirst={row.isFirst}
+                      isCurrent={key === keys.current}
+                      isTarget={key === scroll.target}
+                    />
+                  </div>
+                  <Marks marks={row.below} onRetry={chat.retryHistory} />
+                </div>
+              );
+            })}
           </div>
         )}
       </div>
