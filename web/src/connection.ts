@@ -55,15 +55,13 @@ export async function connect(url: string, credentials: Credentials): Promise<Co
   try {
     const answer = await nats.request("$SYS.REQ.USER.INFO", "", { timeout: CONNECT_MS });
     const me = readMe(answer.json<{ data?: UserInfo }>().data ?? {});
-    if (!me) throw new Error("it may not read any room");
+    if (!me) throw new Failure("forbidden", "It may read no room.");
     return new Joined(nats, me);
   } catch (error) {
+    const isAway = nats.isClosed() || error instanceof errors.TimeoutError;
     nats.close().catch(() => {});
-    if (nats.isClosed() || error instanceof errors.TimeoutError) {
-      throw new NoConnection("away", "The chat server went away. It is tried again.");
-    }
-    const why = sentence(error);
-    throw new NoConnection("refused", `This login is not for people who chat: ${why}.`);
+    if (isAway) throw new NoConnection("away", "The chat server went away. Try again in a moment.");
+    throw new NoConnection("refused", "This login is not for people: it may read no room.");
   }
 }
 
@@ -206,17 +204,16 @@ class Joined implements Connection {
 
   private failure(error: unknown): Failure {
     if (this.isOver || this.nats.isClosed()) return lost();
-    if (error instanceof errors.PermissionViolationError) return forbidden();
-    if (error instanceof errors.InvalidArgumentError) {
+    const why = error instanceof errors.RequestError ? (error.cause ?? error) : error;
+    if (why instanceof errors.PermissionViolationError) return forbidden();
+    if (why instanceof errors.InvalidArgumentError) {
       return new Failure("refused", "This is more than the server takes at once.", 413);
     }
-    const cause = error instanceof Error ? error.cause : null;
-    const isNobody = [error, cause].some((one) => one instanceof errors.NoRespondersError);
-    if (isNobody) return new Failure("away", "Nobody serves this at the moment.");
-    if (error instanceof errors.TimeoutError || cause instanceof errors.TimeoutError) {
-      return new Failure("away", "No answer came in time.");
+    if (why instanceof errors.NoRespondersError) {
+      return new Failure("away", "Nobody serves this at the moment.");
     }
-    return lost();
+    if (why instanceof errors.TimeoutError) return new Failure("away", "No answer came in time.");
+    return new Failure("refused", sentence(why), 500);
   }
 
   private unlessLost<T>(answer: Promise<T>): Promise<T> {
