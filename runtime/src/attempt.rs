@@ -8,6 +8,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use crate::background::Background;
 use crate::effect::{Database, Inbox};
@@ -18,6 +19,7 @@ use crate::invoke::invoke;
 use crate::reply::Outcomes;
 use crate::settle::{Settler, backoff};
 use crate::stats::{InFlight, State, Stats};
+use crate::telemetry::{self, MessageSpans, Outcome, Source};
 use crate::template::Template;
 
 /// How long the database may take to begin or to commit. It is longer than the pool's own limits,
@@ -30,6 +32,8 @@ pub(crate) struct Attempt {
     pub(crate) function: String,
     pub(crate) call: Call<Delivery>,
     pub(crate) templates: Arc<[Template]>,
+    /// What its spans say.
+    pub(crate) source: Source,
     pub(crate) deadline: Duration,
     pub(crate) inbox: bool,
     pub(crate) client: Option<crate::Client>,
@@ -48,15 +52,25 @@ impl Attempt {
     /// stops while a dependency is down, or the consumer halts, they are left unsettled.
     pub(crate) async fn all(&self, entries: Vec<Arc<Entry>>, stop: watch::Receiver<bool>) {
         let Some(settler) = &self.settler else { return };
+        let spans = MessageSpans::begin(&self.source, &entries);
         let (alone, together): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| settler.runs_alone(entry));
         if !together.is_empty() {
-            self.some(settler, together, stop.clone()).await;
+            self.some(settler, together, stop.clone(), &spans).await;
         }
         for entry in alone {
-            self.some(settler, vec![entry], stop.clone()).await;
+            self.some(settler, vec![entry], stop.clone(), &spans).await;
         }
+    }
+
+    /// Settles a message that cannot be read, in the span that it was fetched in.
+    pub(crate) async fn refuse(&self, settler: &Settler, entry: Entry, error: &Error) {
+        let entry = Arc::new(entry);
+        let span = self.source.message(&entry, &Span::current());
+        let settle = self.source.settle("term", std::slice::from_ref(&entry));
+        let outcome = settler.fail(&entry, error).instrument(settle).await;
+        telemetry::tell(&span, outcome, Some(error));
     }
 
     fn some<'a>(
@@ -64,6 +78,7 @@ impl Attempt {
         settler: &'a Arc<Settler>,
         entries: Vec<Arc<Entry>>,
         mut stop: watch::Receiver<bool>,
+        spans: &'a MessageSpans,
     ) -> BoxFuture<'a, ()> {
         async move {
             let mut holds = 0;
@@ -78,9 +93,12 @@ impl Attempt {
                     self.wake.notify_one();
                 }
                 let error = match done {
-                    Ok(outcomes) => return self.settle(settler, &entries, outcomes).await,
+                    Ok(outcomes) => return self.settle(settler, &entries, outcomes, spans).await,
                     Err(error) => error,
                 };
+                if !held {
+                    telemetry::mark_failed(&Span::current(), &error);
+                }
                 match error.kind().policy() {
                     Policy::Hold => {
                         holds += 1;
@@ -91,14 +109,12 @@ impl Attempt {
                     Policy::Halt => return self.halt(&error),
                     Policy::DeadLetter | Policy::Attempt if entries.len() > 1 => {
                         let (left, right) = entries.split_at(entries.len() / 2);
-                        self.some(settler, left.to_vec(), stop.clone()).await;
-                        return self.some(settler, right.to_vec(), stop).await;
+                        self.some(settler, left.to_vec(), stop.clone(), spans).await;
+                        return self.some(settler, right.to_vec(), stop, spans).await;
                     }
                     _ => {
-                        for entry in &entries {
-                            settler.fail(entry, &error).await;
-                        }
-                        return;
+                        let failed = entries.iter().map(|entry| (entry, &error)).collect();
+                        return self.fail(settler, failed, spans).await;
                     }
                 }
             }
@@ -106,18 +122,76 @@ impl Attempt {
         .boxed()
     }
 
-    async fn settle(&self, settler: &Settler, entries: &[Arc<Entry>], mut outcomes: Outcomes) {
+    async fn settle(
+        &self,
+        settler: &Settler,
+        entries: &[Arc<Entry>],
+        mut outcomes: Outcomes,
+        spans: &MessageSpans,
+    ) {
         Stats::add(&self.stats.duplicates, outcomes.duplicates());
         let mut halt = None;
+        let (mut done, mut failed) = (Vec::new(), Vec::new());
         for entry in entries {
             match outcomes.take_failure(entry.seq()) {
-                None => settler.ack(entry).await,
+                None => done.push(entry.clone()),
                 Some(error) if error.kind() == Kind::Halt => halt = Some(error),
-                Some(error) => settler.fail(entry, &error).await,
+                Some(error) => failed.push((entry, error)),
             }
         }
+        if !done.is_empty() {
+            let acks = async {
+                for entry in &done {
+                    settler.ack(entry).await;
+                }
+            };
+            acks.instrument(self.source.settle("ack", &done)).await;
+        }
+        for entry in &done {
+            let outcome = if outcomes.is_duplicate(entry.seq()) {
+                Outcome::Duplicate
+            } else if self.call.needs.transaction {
+                Outcome::Stored
+            } else {
+                Outcome::Done
+            };
+            spans.end(entry, outcome, None);
+        }
+        if let Some((_, error)) = failed.first() {
+            telemetry::mark_failed(&Span::current(), error);
+        }
+        let failed = failed
+            .iter()
+            .map(|(entry, error)| (*entry, error))
+            .collect();
+        self.fail(settler, failed, spans).await;
         if let Some(error) = halt {
             self.halt(&error);
+        }
+    }
+
+    /// Settles messages that failed: those that are given up, then those that come again.
+    async fn fail(
+        &self,
+        settler: &Settler,
+        failed: Vec<(&Arc<Entry>, &Error)>,
+        spans: &MessageSpans,
+    ) {
+        let (last, again): (Vec<_>, Vec<_>) = failed
+            .into_iter()
+            .partition(|(entry, error)| settler.gives_up(entry, error));
+        for (how, part) in [("term", last), ("nak", again)] {
+            if part.is_empty() {
+                continue;
+            }
+            let entries: Vec<_> = part.iter().map(|(entry, _)| (*entry).clone()).collect();
+            let settled = async {
+                for (entry, error) in part {
+                    let outcome = settler.fail(entry, error).await;
+                    spans.end(entry, outcome, Some(error));
+                }
+            };
+            settled.instrument(self.source.settle(how, &entries)).await;
         }
     }
 
@@ -203,13 +277,7 @@ impl Attempt {
             templates: self.templates.clone(),
             reach,
         };
-        let outcomes = invoke(
-            &self.call,
-            &mut delivery,
-            self.deadline,
-            tracing::Span::current(),
-        )
-        .await?;
+        let outcomes = invoke(&self.call, &mut delivery, self.deadline, Span::current()).await?;
         self.reach("insert").await?;
         Ok(outcomes)
     }

@@ -11,6 +11,7 @@ mod make;
 mod serve;
 mod setup;
 mod stop;
+mod traced;
 
 use std::fmt::Display;
 use std::io::Write;
@@ -23,8 +24,9 @@ pub use exit::Exit;
 pub use make::{Make, MakeService};
 
 use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
-use crate::{Definition, RunError, telemetry};
+use crate::{Definition, RunError};
 use arguments::{Arguments, Command};
+use traced::Traced;
 
 /// Runs the command line for a service: a closure that makes one, or an `async fn` from a
 /// configuration to one.
@@ -135,7 +137,14 @@ impl<C: DeserializeOwned> App<C> {
             Command::Dead(_) | Command::Invoke(_) => Purpose::default(),
         };
         let loaded: Loaded<C> = load_for(&self.name, file.as_deref(), purpose)?;
-        telemetry::init(loaded.runtime.log.format)?;
+        let telemetry = Traced::start(&self.name, &self.version, loaded.runtime.log.format)?;
+        let ran = self.command(arguments, loaded).await;
+        // Last, so that it sends what the end itself was.
+        telemetry.stop().await;
+        ran
+    }
+
+    async fn command(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
         let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
             definition,

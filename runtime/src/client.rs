@@ -1,12 +1,16 @@
 //! The runtime's connection as a function uses it: publish, request, append to a stream.
 
+use std::sync::Arc;
+
 use async_nats::HeaderMap;
 use async_nats::jetstream;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tracing::{Instrument, Span};
 
 use crate::error::{Error, Kind, Result};
+use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role};
 use crate::trace_context::TraceContext;
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
@@ -15,6 +19,7 @@ use crate::trace_context::TraceContext;
 pub struct Client {
     nats: async_nats::Client,
     trace: TraceContext,
+    broker: Arc<Broker>,
 }
 
 /// A stream's word that it holds a message.
@@ -32,7 +37,21 @@ impl Client {
         Self {
             nats,
             trace: TraceContext::default(),
+            broker: Arc::default(),
         }
+    }
+
+    /// The same connection, for a service's functions: spans say where it leads.
+    pub(crate) fn to(nats: async_nats::Client, broker: Arc<Broker>) -> Self {
+        Self {
+            broker,
+            ..Self::new(nats)
+        }
+    }
+
+    /// What spans say of the server.
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
     }
 
     /// The same connection, carrying on the trace of a message with these headers.
@@ -41,6 +60,7 @@ impl Client {
         Self {
             nats: self.nats.clone(),
             trace: TraceContext::of(headers),
+            broker: self.broker.clone(),
         }
     }
 
@@ -60,11 +80,16 @@ impl Client {
     /// [`Kind::BadRequest`] for a subject that is none, [`Kind::TooLarge`] over the server's
     /// `max_payload`, [`Kind::Unavailable`] when the connection is closed.
     pub async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<()> {
-        let headers = self.headers(headers);
-        self.nats
+        let span = self.span(Role::Producer, "publish", "send", subject);
+        let headers = self.headers(headers, &span);
+        let published = self
+            .nats
             .publish_with_headers(subject.to_owned(), headers, payload)
+            .instrument(span.clone())
             .await
-            .map_err(|error| publish_error(subject, error))
+            .map_err(|error| publish_error(subject, error));
+        ended(&span, &published);
+        published
     }
 
     /// Asks, and reads the answer as JSON.
@@ -101,9 +126,12 @@ impl Client {
         use async_nats::RequestErrorKind::{
             InvalidSubject, MaxPayloadExceeded, NoResponders, TimedOut,
         };
-        let headers = self.headers(headers);
-        self.nats
+        let span = self.span(Role::Client, "request", "send", subject);
+        let headers = self.headers(headers, &span);
+        let answered = self
+            .nats
             .request_with_headers(subject.to_owned(), headers, payload)
+            .instrument(span.clone())
             .await
             .map_err(|error| {
                 let kind = match error.kind() {
@@ -114,7 +142,9 @@ impl Client {
                     _ => Kind::Unavailable,
                 };
                 Error::new(kind, format!("{subject}: {error}")).with_source(error)
-            })
+            });
+        ended(&span, &answered);
+        answered
     }
 
     /// Appends to the stream that captures `subject` and waits until it holds the message. With an
@@ -134,12 +164,67 @@ impl Client {
         if let Some(id) = id {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
-        crate::jetstream::append(&self.nats, subject, self.headers(headers), payload).await
+        let span = self.span(Role::Producer, "publish", "send", subject);
+        let headers = self.headers(headers, &span);
+        let appended = crate::jetstream::append(&self.nats, subject, headers, payload)
+            .instrument(span.clone())
+            .await;
+        ended(&span, &appended);
+        telemetry::record(&span, || {
+            let mut attributes: Vec<Attribute> = Vec::new();
+            if let Some(id) = id {
+                attributes.push(("messaging.message.id", id.to_owned().into()));
+            }
+            if let Ok((appended, stream)) = &appended {
+                attributes.extend([
+                    ("nats.stream", stream.clone().into()),
+                    ("nats.stream.sequence", appended.seq.into()),
+                    ("nats.duplicate", appended.duplicate.into()),
+                ]);
+            }
+            attributes
+        });
+        appended.map(|(appended, _)| appended)
     }
 
-    fn headers(&self, mut headers: HeaderMap) -> HeaderMap {
-        self.trace.write(&mut headers);
+    /// What something is sent in. Where nobody traces, or not this, it is none.
+    fn span(&self, role: Role, operation: &'static str, kind: &'static str, subject: &str) -> Span {
+        let parent = if telemetry::is_in_trace() || !self.trace.is_some() {
+            Parent::Current
+        } else {
+            // A task that the function has spawned has left its span.
+            Parent::Remote(&self.trace)
+        };
+        telemetry::call(role, parent, || {
+            let mut attributes = self.broker.attributes(operation, kind);
+            attributes.push(("messaging.destination.name", subject.to_owned().into()));
+            let template = self.broker.template(subject);
+            if let Some(template) = template {
+                attributes.push(("messaging.destination.template", template.to_owned().into()));
+            }
+            Details {
+                // A subject that nobody has announced may be one of very many.
+                name: template.map_or(operation.to_owned(), |template| {
+                    format!("{operation} {template}")
+                }),
+                attributes,
+            }
+        })
+    }
+
+    /// What is sent belongs to the span it is sent in, or else to the event's trace.
+    fn headers(&self, mut headers: HeaderMap, span: &Span) -> HeaderMap {
+        match telemetry::context_of(span) {
+            Some(own) => own.write(&mut headers),
+            None => self.trace.write(&mut headers),
+        }
         headers
+    }
+}
+
+fn ended<T>(span: &Span, outcome: &Result<T>) {
+    if let Err(error) = outcome {
+        telemetry::mark_failed(span, error);
     }
 }
 

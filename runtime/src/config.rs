@@ -1,7 +1,7 @@
 //! What a program is told from outside: a file and the environment. Nothing else in the crate reads
 //! the environment.
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "otel"))]
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
@@ -165,7 +165,7 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
 }
 
 /// A variable of the environment; an empty one counts as none.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "server", feature = "otel"))]
 pub(crate) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }

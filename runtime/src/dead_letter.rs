@@ -207,7 +207,7 @@ pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
         async_nats::header::NATS_MESSAGE_ID,
         format!("replay-{}", nuid::next()),
     );
-    let appended = append(nats, &letter.subject, headers, letter.payload).await?;
+    let (appended, _) = append(nats, &letter.subject, headers, letter.payload).await?;
     if appended.duplicate {
         return Err(Error::new(
             Kind::Conflict,

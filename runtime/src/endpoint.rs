@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{HeaderMap, Message};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tracing::Instrument;
 
+use crate::client::Client;
 use crate::effect::Database;
 use crate::error::{Error, Kind, Result};
 use crate::error_reply;
@@ -20,6 +21,7 @@ use crate::rate_limit::RateLimit;
 use crate::reply::Response;
 use crate::service::QueueGroup;
 use crate::stats::{InFlight, Stats};
+use crate::telemetry::{self, Details, Parent, Role, SPAN};
 use crate::template::Template;
 use crate::trace_context::TraceContext;
 
@@ -112,7 +114,9 @@ pub(crate) struct EndpointRuntime {
     pub(crate) stats: Arc<Stats>,
     call: Call<Request>,
     /// None without a broker.
-    nats: Option<Client>,
+    client: Option<Client>,
+    /// The queue group that it listens in, for its spans.
+    group: Option<String>,
     database: Option<Arc<dyn Database>>,
     turns: Semaphore,
     waiting: AtomicUsize,
@@ -123,7 +127,8 @@ impl EndpointRuntime {
         service: &Arc<str>,
         endpoint: Endpoint,
         call: Call<Request>,
-        nats: Option<&Client>,
+        client: Option<Client>,
+        group: Option<&str>,
         database: Option<Arc<dyn Database>>,
     ) -> Result<Self, String> {
         Ok(Self {
@@ -132,9 +137,10 @@ impl EndpointRuntime {
             turns: Semaphore::new(endpoint.max_in_flight),
             waiting: AtomicUsize::new(0),
             stats: Arc::new(Stats::default()),
+            group: endpoint.queue_group.or(group).map(str::to_owned),
             endpoint,
             call,
-            nats: nats.cloned(),
+            client,
             database,
         })
     }
@@ -145,13 +151,28 @@ impl EndpointRuntime {
         let reply = message.reply.clone();
         let headers = message.headers.unwrap_or_default();
         let trace = TraceContext::of(&headers);
+        let fresh = if trace.is_some() {
+            None
+        } else {
+            telemetry::fresh_trace_id()
+        };
+        let trace_id = trace.trace_id().or(fresh.as_deref());
         let span = tracing::info_span!(
+            target: SPAN,
             "process",
             service = &*self.service,
             function = %self.endpoint.name,
             subject = %message.subject,
-            trace_id = trace.trace_id(),
+            trace_id,
         );
+        let parent = if trace.is_some() {
+            Parent::Remote(&trace)
+        } else {
+            Parent::Root(trace_id)
+        };
+        telemetry::open(&span, Role::Server, parent, &[], || {
+            self.details(&message.subject)
+        });
         let request = Request {
             subject: message.subject,
             headers,
@@ -166,15 +187,35 @@ impl EndpointRuntime {
             Ok(response) => response,
             Err(error) => {
                 self.stats.failed(&error);
+                telemetry::mark_failed(&span, &error);
                 log(&error);
-                error_reply::write(&error, trace.trace_id())
+                error_reply::write(&error, trace_id)
             }
         };
         drop(_entered);
-        if let (Some(nats), Some(reply)) = (&self.nats, reply) {
-            self.send(nats, reply, response, trace.trace_id())
+        if let (Some(client), Some(reply)) = (&self.client, reply) {
+            self.send(client.nats(), reply, response, trace_id)
                 .instrument(span)
                 .await;
+        }
+    }
+
+    /// What the span of a request says.
+    fn details(&self, subject: &str) -> Details {
+        let broker = self.client.as_ref().map(Client::broker);
+        let mut attributes =
+            broker.map_or_else(Vec::new, |broker| broker.attributes("process", "process"));
+        let template = self.template.text();
+        attributes.extend([
+            ("messaging.destination.name", subject.to_owned().into()),
+            ("messaging.destination.template", template.to_owned().into()),
+        ]);
+        if let Some(group) = &self.group {
+            attributes.push(("messaging.consumer.group.name", group.clone().into()));
+        }
+        Details {
+            name: format!("process {template}"),
+            attributes,
         }
     }
 
@@ -192,7 +233,7 @@ impl EndpointRuntime {
         let _turn = self.turn(deadline).await?;
         let _in_flight = InFlight::new(&self.stats.in_flight);
         let left = deadline.saturating_duration_since(Instant::now());
-        request.reach.client = self.nats.clone().map(crate::Client::new);
+        request.reach.client = self.client.clone();
         request.reach.database = self.database.as_ref().map(|database| database.handle());
         if !(self.call.needs.transaction || self.call.needs.database) {
             return invoke(&self.call, &mut request, left, span.clone()).await;
@@ -270,7 +311,7 @@ impl EndpointRuntime {
     /// would be a command in our name.
     async fn send(
         &self,
-        nats: &Client,
+        nats: &async_nats::Client,
         reply: async_nats::Subject,
         response: Response,
         trace_id: Option<&str>,

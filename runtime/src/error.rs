@@ -60,6 +60,23 @@ pub(crate) enum Policy {
 }
 
 impl Kind {
+    /// Its name in traces and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Halt => "halt",
+            Self::Internal => "internal",
+        }
+    }
+
     /// The number in `Nats-Service-Error-Code`.
     pub const fn code(self) -> u16 {
         match self {

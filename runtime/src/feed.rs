@@ -22,6 +22,8 @@ use crate::position::Position;
 use crate::pull::{Pulled, Puller};
 use crate::settle::{Settler, backoff};
 use crate::stats::{State, Stats};
+use crate::telemetry::Source;
+use crate::template::Template;
 
 /// A consumer at work in one instance.
 pub(crate) struct Feed {
@@ -49,10 +51,11 @@ impl Feed {
         service: &Arc<str>,
         consumer: Consumer,
         call: Call<Delivery>,
-        nats: &Client,
+        client: crate::Client,
         database: Option<Arc<dyn Database>>,
         #[cfg(feature = "testing")] failpoints: crate::failpoint::Failpoints,
     ) -> Result<Self, String> {
+        let nats = client.nats().clone();
         let stats = Arc::new(Stats::default());
         let wake = Arc::new(Notify::new());
         let settler = Arc::new(Settler::new(
@@ -63,13 +66,22 @@ impl Feed {
             stats.clone(),
         ));
         let decode = call.needs.decode;
+        let templates: Arc<[Template]> = consumer.templates()?.into();
+        let source = Source {
+            broker: client.broker().clone(),
+            stream: consumer.stream.name().to_owned(),
+            group: consumer.name.clone(),
+            templates: templates.clone(),
+            single: decode.is_none(),
+        };
         let attempt = Arc::new(Attempt {
             service: service.clone(),
             function: consumer.name.clone(),
-            templates: consumer.templates()?.into(),
+            templates,
+            source,
             deadline: consumer.deadline,
             inbox: !consumer.natural_key,
-            client: Some(crate::Client::new(nats.clone())),
+            client: Some(client),
             call,
             database,
             stats: stats.clone(),
@@ -81,7 +93,7 @@ impl Feed {
         Ok(Self {
             consumer,
             decode,
-            nats: nats.clone(),
+            nats,
             stats,
             settler,
             attempt,
@@ -309,7 +321,9 @@ impl Feed {
         let mut fetched = Vec::with_capacity(limit);
         while messages.recv_many(&mut fetched, limit).await > 0 {
             self.wake.notify_one();
-            let Some(entries) = self.prepare(std::mem::take(&mut fetched), &mut stop).await else {
+            let receive = self.attempt.source.receive(&fetched);
+            let prepared = self.prepare(std::mem::take(&mut fetched), &mut stop);
+            let Some(entries) = prepared.instrument(receive.clone()).await else {
                 continue;
             };
             let size = if single { 1 } else { entries.len().max(1) };
@@ -321,13 +335,7 @@ impl Feed {
                 let attempt = self.attempt.clone();
                 let stop = stop.clone();
                 let part = part.to_vec();
-                let span = tracing::info_span!(
-                    "process",
-                    subject = (part.len() == 1)
-                        .then(|| tracing::field::display(part[0].subject().to_owned())),
-                    seq = part.first().map(|entry| entry.seq()),
-                    items = part.len(),
-                );
+                let span = self.attempt.source.process(&part, &receive);
                 running.spawn(
                     async move {
                         attempt.all(part, stop).await;
@@ -394,7 +402,7 @@ impl Feed {
                         Policy::DeadLetter => error,
                         _ => Error::new(Kind::BadRequest, error.to_string()),
                     };
-                    self.settler.fail(&entry, &error).await;
+                    self.attempt.refuse(&self.settler, entry, &error).await;
                 }
             }
         }

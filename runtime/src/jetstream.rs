@@ -184,18 +184,19 @@ pub(crate) async fn consumer_info(
 
 #[derive(Deserialize)]
 struct PubAck {
+    stream: String,
     seq: u64,
     #[serde(default)]
     duplicate: bool,
 }
 
-/// Publishes and waits for the stream's PubAck.
+/// Publishes and waits for the stream's PubAck, which also names the stream.
 pub(crate) async fn append(
     nats: &Client,
     subject: &str,
     headers: HeaderMap,
     payload: Bytes,
-) -> Result<Appended> {
+) -> Result<(Appended, String)> {
     use async_nats::RequestErrorKind::{InvalidSubject, MaxPayloadExceeded, NoResponders};
     let answer = nats
         .request_with_headers(subject.to_owned(), headers, payload)
@@ -213,10 +214,11 @@ pub(crate) async fn append(
             Error::new(kind, format!("a message on {subject} {what}: {error}")).with_source(error)
         })?;
     let ack: PubAck = read(subject, &answer.payload)?;
-    Ok(Appended {
+    let appended = Appended {
         seq: ack.seq,
         duplicate: ack.duplicate,
-    })
+    };
+    Ok((appended, ack.stream))
 }
 
 /// A message as `STREAM.MSG.GET` answers it.

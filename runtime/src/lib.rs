@@ -97,8 +97,7 @@ mod stats;
 mod stream;
 mod suspect;
 mod sweep;
-#[cfg(feature = "cli")]
-mod telemetry;
+pub mod telemetry;
 mod template;
 #[cfg(feature = "testing")]
 pub mod testing;

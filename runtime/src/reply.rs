@@ -1,6 +1,6 @@
 //! What a function may return: a response to a request, outcomes for a delivery.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -97,7 +97,7 @@ impl<T: Serialize> IntoReply<Request> for Json<T> {
 #[derive(Debug, Default)]
 pub struct Outcomes {
     failed: BTreeMap<u64, Error>,
-    duplicates: Vec<u64>,
+    duplicates: BTreeSet<u64>,
 }
 
 impl Outcomes {
@@ -115,7 +115,7 @@ impl Outcomes {
 
     /// This one had been done before: a success, told apart in counters and traces.
     pub fn duplicate(&mut self, message: &Entry) {
-        self.duplicates.push(message.seq());
+        self.duplicates.insert(message.seq());
     }
 
     /// How many failed.
@@ -133,6 +133,10 @@ impl Outcomes {
 
     pub(crate) fn duplicates(&self) -> usize {
         self.duplicates.len()
+    }
+
+    pub(crate) fn is_duplicate(&self, seq: u64) -> bool {
+        self.duplicates.contains(&seq)
     }
 }
 

@@ -12,6 +12,8 @@ use crate::error::{Error, Policy};
 use crate::event::Entry;
 use crate::in_progress::{InProgress, Key};
 use crate::stats::Stats;
+use crate::telemetry::Outcome;
+use crate::trace_context::TraceContext;
 
 /// Memory of failures is bounded: past this many all of it is given up, which costs failing
 /// messages some more attempts.
@@ -55,24 +57,35 @@ impl Settler {
         self.send(entry, "+ACK".into()).await;
     }
 
+    /// Whether a message that fails with this error is not tried again.
+    pub(crate) fn gives_up(&self, entry: &Entry, error: &Error) -> bool {
+        match error.kind().policy() {
+            Policy::DeadLetter => true,
+            Policy::Attempt => self.attempts(entry) + 1 >= self.max_attempts,
+            Policy::RetryAlone | Policy::Retry | Policy::Hold | Policy::Halt => false,
+        }
+    }
+
     /// Settles a message whose function failed for good or may be tried again.
-    pub(crate) async fn fail(&self, entry: &Entry, error: &Error) {
+    pub(crate) async fn fail(&self, entry: &Entry, error: &Error) -> Outcome {
+        let trace = TraceContext::of(entry.headers());
+        let trace_id = trace.trace_id();
         self.stats.failed(error);
         match error.kind().policy() {
             Policy::DeadLetter => self.bury(entry, error, self.attempts(entry) + 1).await,
             Policy::Attempt => {
                 let attempts = self.count_attempt(entry);
                 if attempts >= self.max_attempts {
-                    self.bury(entry, error, attempts).await;
+                    self.bury(entry, error, attempts).await
                 } else {
-                    tracing::warn!(seq = entry.seq(), subject = entry.subject(), attempts, %error, "failed, will be tried again");
-                    self.retry(entry).await;
+                    tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, attempts, %error, "failed, will be tried again");
+                    self.retry(entry).await
                 }
             }
             Policy::RetryAlone => {
                 remember(&self.alone, |alone| alone.insert(key(entry)));
-                tracing::warn!(seq = entry.seq(), subject = entry.subject(), %error, "will be tried again, alone");
-                self.retry(entry).await;
+                tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, "will be tried again, alone");
+                self.retry(entry).await
             }
             // These stop or hold the consumer where they concern everything; of a single item
             // they mean: not now.
@@ -93,28 +106,32 @@ impl Settler {
 
     /// Writes the dead letter, and only then ends the message. Where that cannot be written the
     /// message is kept: it comes again.
-    async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) {
+    async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
         let (service, function) = (&self.service, &self.function);
+        let trace = TraceContext::of(entry.headers());
+        let trace_id = trace.trace_id();
         match dead_letter::write(&self.nats, service, function, entry, error, attempts).await {
             Ok(()) => {
-                tracing::warn!(seq = entry.seq(), subject = entry.subject(), attempts, %error, "dead letter");
+                tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, attempts, %error, "dead letter");
                 Stats::add(&self.stats.dead_lettered, 1);
                 self.forget(entry);
                 self.send(entry, "+TERM dead letter".into()).await;
+                Outcome::DeadLetter
             }
             Err(unwritten) => {
-                tracing::error!(seq = entry.seq(), subject = entry.subject(), %error, %unwritten, "the dead letter cannot be written; the message is kept and will be tried again");
+                tracing::error!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, %unwritten, "the dead letter cannot be written; the message is kept and will be tried again");
                 self.stats.failed(&unwritten);
-                self.retry(entry).await;
+                self.retry(entry).await
             }
         }
     }
 
     /// A delayed nak. The delivery count only sets the delay.
-    async fn retry(&self, entry: &Entry) {
+    async fn retry(&self, entry: &Entry) -> Outcome {
         let delay = backoff(entry.delivered());
         let nak = format!("-NAK {{\"delay\": {}}}", delay.as_nanos());
         self.send(entry, nak.into()).await;
+        Outcome::Retried
     }
 
     /// Gives everything that is held back to the server, for another instance.

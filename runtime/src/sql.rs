@@ -24,6 +24,7 @@ mod migrate;
 mod patience;
 mod pool;
 mod schema;
+mod statement_span;
 mod transaction;
 mod tx;
 

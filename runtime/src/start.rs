@@ -19,6 +19,7 @@ use crate::running::Running;
 use crate::service::{Definition, Function, Task};
 use crate::settle::backoff;
 use crate::stats::{State, Stats};
+use crate::telemetry::Broker;
 
 /// Starts a service on a connection, and returns when every function is subscribed: a request sent
 /// after that finds it.
@@ -45,6 +46,7 @@ pub async fn start(
         }
     }
     let service: Arc<str> = definition.name.as_str().into();
+    let client = crate::Client::to(nats.clone(), Broker::of(&nats, &definition));
     let group = definition.queue_group.or(Some("q"));
     let mut functions = Listener::new(nats.clone());
     let mut discovered = Vec::new();
@@ -53,7 +55,9 @@ pub async fn start(
         let told = match function {
             Function::Endpoint(endpoint, call) => {
                 let database = database.clone();
-                let runtime = EndpointRuntime::new(&service, endpoint, call, Some(&nats), database);
+                let client = Some(client.clone());
+                let runtime =
+                    EndpointRuntime::new(&service, endpoint, call, client, group, database);
                 request_endpoint(
                     Arc::new(runtime.map_err(RunError::new)?),
                     group,
@@ -67,7 +71,7 @@ pub async fn start(
                     &service,
                     *consumer,
                     call,
-                    &nats,
+                    client.clone(),
                     database.clone(),
                     #[cfg(feature = "testing")]
                     definition.failpoints.clone(),
@@ -108,7 +112,7 @@ pub async fn start(
 
     let finished = watch::channel(false).0;
     let background = Background {
-        client: crate::Client::new(nats.clone()),
+        client,
         database: database.as_ref().map(|database| database.handle()),
         stop: finished.subscribe(),
         dev_page: definition.dev_page,

@@ -1,49 +1,48 @@
-//! The log: to stderr, with levels by `RUST_LOG`; a line carries service, function, subject and
-//! sequence of what is being handled.
+//! Traces, metrics and the log.
+//!
+//! The runtime's own spans are [opened](span::open) where their work is done, with the names and
+//! attributes of OpenTelemetry. Without the feature `otel`, or while no collector is named, opening
+//! one does nothing.
 
-use std::io::IsTerminal;
+mod broker;
+#[cfg(feature = "otel")]
+mod export;
+#[cfg(feature = "cli")]
+mod log;
+mod message_spans;
+#[cfg(feature = "otel")]
+mod otel_span;
+#[cfg(feature = "otel")]
+mod providers;
+#[cfg(feature = "otel")]
+mod sampling;
+#[cfg(feature = "otel")]
+mod settings;
+#[cfg(not(feature = "otel"))]
+mod silent_span;
+mod source;
+#[cfg_attr(
+    not(feature = "otel"),
+    expect(dead_code, reason = "without OpenTelemetry nobody asks what spans say")
+)]
+mod span;
+#[cfg(feature = "otel")]
+mod tracer;
+#[cfg(feature = "otel")]
+mod variables;
 
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-
-use crate::RunError;
-use crate::config::{LogFormat, variable};
-
-/// Ours at `info`; of the libraries only what is wrong. async-nats tells of every attempt to connect
-/// that fails; `connect.rs` says the same, once a minute.
-const LEVELS: &str =
-    "info,async_nats=warn,async_nats::connector=off,sea_orm=warn,sea_orm_migration=warn,sqlx=warn";
-
-/// Starts the log. A process has one: where the program has started its own before, that stays.
-///
-/// # Errors
-/// `RUST_LOG` does not say levels.
-pub(crate) fn init(format: LogFormat) -> Result<(), RunError> {
-    let levels = variable("RUST_LOG").map_or(LEVELS.to_owned(), |levels| {
-        levels.to_string_lossy().into_owned()
-    });
-    let filter = EnvFilter::try_new(&levels).map_err(|error| {
-        RunError::misuse([format!(
-            "variable RUST_LOG: {error}; levels are such as `info,natsfn=debug`"
-        )])
-    })?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let started = match format {
-        LogFormat::Text => {
-            let lines = lines.with_ansi(std::io::stderr().is_terminal());
-            tracing_subscriber::registry()
-                .with(filter)
-                .with(lines)
-                .try_init()
-        }
-        LogFormat::Json => {
-            let lines = lines.json().flatten_event(true).with_span_list(false);
-            tracing_subscriber::registry()
-                .with(filter)
-                .with(lines)
-                .try_init()
-        }
-    };
-    started.or(Ok(()))
-}
+pub(crate) use broker::Broker;
+#[cfg(feature = "cli")]
+pub(crate) use log::init;
+pub(crate) use message_spans::{MessageSpans, Outcome, tell};
+#[cfg(feature = "otel")]
+pub use providers::Telemetry;
+#[cfg(feature = "otel")]
+pub use settings::{Exporter, Protocol, Settings, SpanQueue};
+pub(crate) use source::Source;
+#[cfg(feature = "sea-orm")]
+pub(crate) use span::mark_broken;
+pub(crate) use span::{
+    Attribute, Details, Parent, Role, SPAN, call, context_of, fresh_trace_id, is_in_trace,
+    mark_failed, open, record,
+};

@@ -3,6 +3,7 @@
 /// A subject in which a token may be `{name}`, `*` or, as the last, `>`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Template {
+    text: String,
     subject: String,
     names: Vec<(usize, String)>,
 }
@@ -45,9 +46,15 @@ impl Template {
             }
         }
         Ok(Self {
+            text: text.to_owned(),
             subject: subject.join("."),
             names,
         })
+    }
+
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
     }
 
     /// What is subscribed: `{name}` is `*`.

@@ -31,6 +31,20 @@ impl TraceContext {
         Self { parent, state }
     }
 
+    /// One that this process begins or goes on.
+    #[cfg(feature = "otel")]
+    pub(crate) fn new(parent: String, state: Option<String>) -> Self {
+        Self {
+            parent: Some(parent),
+            state,
+        }
+    }
+
+    /// Whether there is one at all.
+    pub(crate) fn is_some(&self) -> bool {
+        self.parent.is_some()
+    }
+
     /// Writes it, where the message has none of its own.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         if headers.get(PARENT).is_some() {
@@ -47,6 +61,18 @@ impl TraceContext {
     /// The trace id, 32 hexadecimal digits, for logs and error replies.
     pub(crate) fn trace_id(&self) -> Option<&str> {
         self.parent.as_deref().and_then(|parent| parent.get(3..35))
+    }
+
+    /// Trace id, span id and flags, in hexadecimal digits.
+    #[cfg(feature = "otel")]
+    pub(crate) fn ids(&self) -> Option<(&str, &str, &str)> {
+        let parent = self.parent.as_deref()?;
+        Some((parent.get(3..35)?, parent.get(36..52)?, parent.get(53..55)?))
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn state(&self) -> Option<&str> {
+        self.state.as_deref()
     }
 }
 

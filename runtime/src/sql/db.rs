@@ -1,6 +1,7 @@
 //! The extractor `Db`: the service's database, without a transaction of the runtime's.
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
@@ -9,6 +10,7 @@ use sea_orm::{
 
 use super::delegate::{connection, transactions};
 use super::patience::bounded;
+use super::statement_span::Place;
 use crate::background::Background;
 use crate::error::{Error, Result};
 use crate::event::{Delivery, Reach, Request};
@@ -21,11 +23,17 @@ use crate::extract::{FromEvent, Needs};
 /// kind [`Unavailable`](crate::Kind::Unavailable); the pool itself, to which it derefs, has no such
 /// limit. A test makes one with `Db::from(connection)`.
 #[derive(Clone, Debug)]
-pub struct Db(DatabaseConnection);
+pub struct Db {
+    connection: DatabaseConnection,
+    place: Arc<Place>,
+}
 
 impl From<DatabaseConnection> for Db {
     fn from(connection: DatabaseConnection) -> Self {
-        Self(connection)
+        Self {
+            place: Place::of(&connection),
+            connection,
+        }
     }
 }
 
@@ -33,13 +41,18 @@ impl Deref for Db {
     type Target = DatabaseConnection;
 
     fn deref(&self) -> &DatabaseConnection {
-        &self.0
+        &self.connection
     }
 }
 
 impl Db {
+    /// What spans say of the database.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
     fn backend(&self) -> DbBackend {
-        sea_orm::ConnectionTrait::get_database_backend(&self.0)
+        sea_orm::ConnectionTrait::get_database_backend(&self.connection)
     }
 
     #[expect(
@@ -47,7 +60,7 @@ impl Db {
         reason = "the same shape as a transaction's, which can be gone"
     )]
     async fn held(&self) -> Result<&DatabaseConnection, DbErr> {
-        Ok(&self.0)
+        Ok(&self.connection)
     }
 
     #[expect(
@@ -66,7 +79,7 @@ impl Db {
                 .sqlite_transaction_mode
                 .get_or_insert(SqliteTransactionMode::Immediate);
         }
-        bounded(self.0.begin_with_options(options)).await
+        bounded(self.connection.begin_with_options(options)).await
     }
 }
 

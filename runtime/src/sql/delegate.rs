@@ -1,7 +1,8 @@
 //! sea-orm's connection traits for the runtime's own types, each statement with a limit.
 
-/// `ConnectionTrait` by a type that has `backend()`, `held()` (the connection below, or why it is
-/// gone) and `seen()` (which takes note of what a statement came to).
+/// `ConnectionTrait` by a type that has `backend()`, `place()` (what spans say of the database),
+/// `held()` (the connection below, or why it is gone) and `seen()` (which takes note of what a
+/// statement came to).
 macro_rules! connection {
     ($type:ty) => {
         #[sea_orm::prelude::async_trait::async_trait]
@@ -15,7 +16,11 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
                 let held = self.held().await?;
-                self.seen(crate::sql::patience::bounded(held.execute_raw(statement)).await)
+                let parameters = statement.values.is_some();
+                let span = self.place().statement(&statement.sql, parameters);
+                self.seen(
+                    crate::sql::statement_span::traced(span, held.execute_raw(statement)).await,
+                )
             }
 
             async fn execute_unprepared(
@@ -23,7 +28,10 @@ macro_rules! connection {
                 sql: &str,
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
                 let held = self.held().await?;
-                self.seen(crate::sql::patience::bounded(held.execute_unprepared(sql)).await)
+                let span = self.place().statement(sql, false);
+                self.seen(
+                    crate::sql::statement_span::traced(span, held.execute_unprepared(sql)).await,
+                )
             }
 
             async fn query_one_raw(
@@ -31,7 +39,11 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<Option<sea_orm::QueryResult>, sea_orm::DbErr> {
                 let held = self.held().await?;
-                self.seen(crate::sql::patience::bounded(held.query_one_raw(statement)).await)
+                let parameters = statement.values.is_some();
+                let span = self.place().statement(&statement.sql, parameters);
+                self.seen(
+                    crate::sql::statement_span::traced(span, held.query_one_raw(statement)).await,
+                )
             }
 
             async fn query_all_raw(
@@ -39,7 +51,11 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<Vec<sea_orm::QueryResult>, sea_orm::DbErr> {
                 let held = self.held().await?;
-                self.seen(crate::sql::patience::bounded(held.query_all_raw(statement)).await)
+                let parameters = statement.values.is_some();
+                let span = self.place().statement(&statement.sql, parameters);
+                self.seen(
+                    crate::sql::statement_span::traced(span, held.query_all_raw(statement)).await,
+                )
             }
         }
     };

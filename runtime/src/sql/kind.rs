@@ -1,5 +1,6 @@
 //! What kind of failure a database's error is.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 
 use sea_orm::sqlx::error::DatabaseError;
@@ -51,6 +52,11 @@ pub(super) fn is_sqlite(error: &DbErr, code: u32) -> bool {
     database_error(error)
         .and_then(|error| error.try_downcast_ref::<SqliteError>())
         .is_some_and(|error| primary_code(error) == code)
+}
+
+/// The database's own code for an error: SQLSTATE, or SQLite's number.
+pub(super) fn state_of(error: &DbErr) -> Option<String> {
+    database_error(error)?.code().map(Cow::into_owned)
 }
 
 /// SQLite's code for a database that another connection has locked.

@@ -11,7 +11,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::db::Db;
 use super::inbox::{self, Claim, Pruned};
-use super::patience::{bounded, down};
+use super::patience::down;
+use super::statement_span::traced;
 use super::tx::Tx;
 use crate::effect::{Inbox, Transaction};
 use crate::error::Result;
@@ -53,9 +54,11 @@ impl SqlTransaction {
                 }
                 done = inbox::enter(&transaction, claim).await?;
             }
-            Ok::<_, DbErr>((Tx::from(transaction), done, writer))
+            Ok::<_, DbErr>((Tx::at(transaction, db.place().clone()), done, writer))
         };
-        let (tx, done, writer) = bounded(begin).await.map_err(down)?;
+        let (tx, done, writer) = traced(db.place().transaction("BEGIN"), begin)
+            .await
+            .map_err(down)?;
         Ok(Self {
             tx,
             claim,
@@ -92,7 +95,7 @@ impl Transaction for SqlTransaction {
                 }
                 transaction.commit().await
             };
-            bounded(commit).await?;
+            traced(self.tx.place().transaction("COMMIT"), commit).await?;
             if let Some(claim) = due {
                 self.pruned.note(claim);
             }

@@ -13,6 +13,7 @@ use tokio::sync::{RwLock, RwLockReadGuard};
 use super::delegate::{connection, transactions};
 use super::kind::kind_of;
 use super::patience::{bounded, io_error};
+use super::statement_span::Place;
 use crate::error::{Error, Kind, Result};
 use crate::event::{Delivery, Reach, Request};
 use crate::extract::{FromEvent, Needs};
@@ -28,6 +29,7 @@ pub struct Tx(Arc<Lent>);
 
 struct Lent {
     backend: DbBackend,
+    place: Arc<Place>,
     transaction: RwLock<Option<DatabaseTransaction>>,
     condition: AtomicU8,
 }
@@ -45,8 +47,16 @@ const OVER: u8 = 3;
 
 impl From<DatabaseTransaction> for Tx {
     fn from(transaction: DatabaseTransaction) -> Self {
+        let place = Place::backend(transaction.get_database_backend());
+        Self::at(transaction, Arc::new(place))
+    }
+}
+
+impl Tx {
+    pub(super) fn at(transaction: DatabaseTransaction, place: Arc<Place>) -> Self {
         Self(Arc::new(Lent {
             backend: transaction.get_database_backend(),
+            place,
             transaction: RwLock::new(Some(transaction)),
             condition: AtomicU8::new(CLEAN),
         }))
@@ -132,6 +142,11 @@ impl Tx {
         self.0.backend
     }
 
+    /// What spans say of the database.
+    pub(super) fn place(&self) -> &Arc<Place> {
+        &self.0.place
+    }
+
     async fn held(&self) -> Result<RwLockReadGuard<'_, DatabaseTransaction>, DbErr> {
         self.usable()?;
         let held = self.0.transaction.read().await;
@@ -206,6 +221,10 @@ pub struct Savepoint {
 impl Savepoint {
     fn backend(&self) -> DbBackend {
         self.tx.backend()
+    }
+
+    fn place(&self) -> &Arc<Place> {
+        self.tx.place()
     }
 
     #[expect(

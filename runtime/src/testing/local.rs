@@ -22,6 +22,7 @@ use crate::invoke;
 use crate::reply::Response;
 use crate::run_error::RunError;
 use crate::service::{Definition, Function, Service};
+use crate::telemetry::Source;
 use crate::template::overlap;
 
 /// What became of a delivered message.
@@ -134,6 +135,7 @@ impl Local {
                 endpoint.clone(),
                 call.clone(),
                 None,
+                None,
                 self.database.clone(),
             )
             .map_err(|problem| reply(&Error::internal(problem)))?;
@@ -192,6 +194,7 @@ impl Local {
             deadline: consumer.deadline,
             inbox: !consumer.natural_key,
             client: None,
+            source: Source::default(),
             database: self.database.clone(),
             stats: Arc::default(),
             settler: None,

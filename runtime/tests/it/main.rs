@@ -5,9 +5,13 @@
 )]
 
 // What the tests stand on.
+#[cfg(feature = "otel")]
+mod collector;
 #[cfg(feature = "sea-orm")]
 mod database;
 mod log;
+#[cfg(feature = "otel")]
+mod traced;
 mod world;
 
 // Requests: what a definition may be, discovery, the path of a request, who asks.
@@ -45,6 +49,12 @@ mod lost;
 
 // The real `nats` CLI is the judge of discovery; a suite of its own.
 mod nats_cli;
+
+// Telemetry: what a trace shows.
+#[cfg(all(feature = "cli", feature = "otel"))]
+mod otlp;
+#[cfg(feature = "otel")]
+mod span;
 
 // What runs it: nats-server as a child, the configuration, the command line as a process.
 #[cfg(feature = "cli")]

@@ -13,7 +13,7 @@ use crate::caller::Raw;
 use crate::world::{World, until, within};
 
 /// The program, in a directory of its own and with nothing of our environment that it might read.
-fn hello(directory: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn hello(directory: &Path, arguments: &[&str]) -> Command {
     let test = std::env::current_exe().unwrap();
     let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/hello");
     assert!(
@@ -29,24 +29,29 @@ fn hello(directory: &Path, arguments: &[&str]) -> Command {
     for name in ["NATS_URL", "NATS_CREDS", "DATABASE_URL", "RUST_LOG"] {
         command.env_remove(name);
     }
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("OTEL_") {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
 /// A program that goes on until it is told to stop.
-struct Lasting {
-    child: Child,
+pub(crate) struct Lasting {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Lasting {
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
 
     /// Reads on until a line holds the words.
-    async fn says(&mut self, words: &str) -> String {
+    pub(crate) async fn says(&mut self, words: &str) -> String {
         within(async {
             while let Some(line) = self.lines.next_line().await.unwrap() {
                 if line.contains(words) {
@@ -58,7 +63,7 @@ impl Lasting {
         .await
     }
 
-    async fn signal(&self, signal: &str) {
+    pub(crate) async fn signal(&self, signal: &str) {
         let pid = self.child.id().unwrap().to_string();
         assert!(
             Command::new("kill")
@@ -70,7 +75,7 @@ impl Lasting {
         );
     }
 
-    async fn exit_code(&mut self) -> Option<i32> {
+    pub(crate) async fn exit_code(&mut self) -> Option<i32> {
         within(self.child.wait()).await.unwrap().code()
     }
 }

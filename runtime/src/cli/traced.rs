@@ -1,0 +1,43 @@
+//! The log, and with OpenTelemetry traces and metrics, of a program.
+
+use crate::config::LogFormat;
+use crate::{RunError, telemetry};
+
+/// What is started before the service and stopped after it.
+pub(super) struct Traced {
+    #[cfg(feature = "otel")]
+    telemetry: Option<telemetry::Telemetry>,
+}
+
+#[cfg(feature = "otel")]
+impl Traced {
+    pub(super) fn start(name: &str, version: &str, log: LogFormat) -> Result<Self, RunError> {
+        use tracing_subscriber::layer::Layer;
+
+        // A program that is made from its configuration has no version of its own so early.
+        let version = Some(version).filter(|version| !version.starts_with('('));
+        let telemetry = telemetry::Settings::from_environment()?
+            .map(|settings| telemetry::Telemetry::start(&settings, name, version))
+            .transpose()?;
+        let traces = telemetry.as_ref().and_then(telemetry::Telemetry::layer);
+        telemetry::init(log, traces.map(Layer::boxed))?;
+        Ok(Self { telemetry })
+    }
+
+    /// Sends what is left.
+    pub(super) async fn stop(self) {
+        if let Some(telemetry) = self.telemetry {
+            telemetry.stop().await;
+        }
+    }
+}
+
+#[cfg(not(feature = "otel"))]
+impl Traced {
+    pub(super) fn start(_: &str, _: &str, log: LogFormat) -> Result<Self, RunError> {
+        telemetry::init(log, None)?;
+        Ok(Self {})
+    }
+
+    pub(super) async fn stop(self) {}
+}

@@ -1,0 +1,84 @@
+//! Exporters: OTLP over gRPC or HTTP.
+
+use std::time::Duration;
+
+use opentelemetry_http::hyper::HyperClient;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{
+    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig,
+};
+use tokio::runtime::Handle;
+
+use super::settings::{Exporter, Protocol};
+use crate::RunError;
+
+/// Sends spans. It has to be made where a runtime of tokio runs.
+pub(super) fn spans(to: &Exporter) -> Result<SpanExporter, RunError> {
+    let made = match to.protocol {
+        Protocol::Grpc => SpanExporter::builder()
+            .with_tonic()
+            .with_endpoint(&to.endpoint)
+            .with_timeout(to.timeout)
+            .build(),
+        Protocol::HttpProtobuf => SpanExporter::builder()
+            .with_http()
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_http_client(Http::new(to.timeout))
+            .with_endpoint(&to.endpoint)
+            .with_timeout(to.timeout)
+            .build(),
+    };
+    made.map_err(wrong)
+}
+
+/// Sends metrics. It has to be made where a runtime of tokio runs.
+pub(super) fn metrics(to: &Exporter) -> Result<MetricExporter, RunError> {
+    let made = match to.protocol {
+        Protocol::Grpc => MetricExporter::builder()
+            .with_tonic()
+            .with_endpoint(&to.endpoint)
+            .with_timeout(to.timeout)
+            .build(),
+        Protocol::HttpProtobuf => MetricExporter::builder()
+            .with_http()
+            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
+            .with_http_client(Http::new(to.timeout))
+            .with_endpoint(&to.endpoint)
+            .with_timeout(to.timeout)
+            .build(),
+    };
+    made.map_err(wrong)
+}
+
+/// What is left that can be wrong is in variables that the exporters read themselves: headers and
+/// compression.
+fn wrong(error: ExporterBuildError) -> RunError {
+    RunError::misuse([format!("variables OTEL_EXPORTER_OTLP_...: {error}")])
+}
+
+/// The exporters' threads are none of tokio's, so the requests run where the functions run.
+#[derive(Debug)]
+struct Http {
+    client: HyperClient,
+    runtime: Handle,
+}
+
+impl Http {
+    fn new(timeout: Duration) -> Self {
+        Self {
+            client: HyperClient::with_default_connector(timeout, None),
+            runtime: Handle::current(),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl HttpClient for Http {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let client = self.client.clone();
+        let sent = self
+            .runtime
+            .spawn(async move { client.send_bytes(request).await });
+        sent.await?
+    }
+}

@@ -1,0 +1,85 @@
+//! What became of each message of a batch, told in its own trace.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::Span;
+
+use super::source::{Source, about};
+use super::span;
+use crate::error::Error;
+use crate::event::Entry;
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Its effect is in the database.
+    Stored,
+    /// The function said Ok.
+    Done,
+    /// It had been done before.
+    Duplicate,
+    /// It is a dead letter.
+    DeadLetter,
+    /// It comes again later.
+    Retried,
+}
+
+impl Outcome {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Done => "done",
+            Self::Duplicate => "duplicate",
+            Self::DeadLetter => "dead_letter",
+            Self::Retried => "retried",
+        }
+    }
+}
+
+/// The spans of the messages of one batch. A message alone has the batch's own.
+pub(crate) struct MessageSpans(Mutex<HashMap<u64, Span>>);
+
+impl MessageSpans {
+    /// Begins one for each message, in the batch's span, which is the current one.
+    pub(crate) fn begin(source: &Source, entries: &[Arc<Entry>]) -> Self {
+        let batch = Span::current();
+        let mut spans = HashMap::new();
+        match entries {
+            _ if !span::is_on() => {}
+            [alone] => {
+                span::record(&batch, || about(alone));
+                spans.insert(alone.seq(), batch);
+            }
+            several => {
+                for entry in several {
+                    let span = source.message(entry, &batch);
+                    if !span.is_disabled() {
+                        spans.insert(entry.seq(), span);
+                    }
+                }
+            }
+        }
+        Self(Mutex::new(spans))
+    }
+
+    /// Ends a message's span.
+    pub(crate) fn end(&self, entry: &Entry, outcome: Outcome, error: Option<&Error>) {
+        let span = self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&entry.seq());
+        if let Some(span) = span {
+            tell(&span, outcome, error);
+        }
+    }
+}
+
+/// Says what became of the message that a span is about.
+pub(crate) fn tell(span: &Span, outcome: Outcome, error: Option<&Error>) {
+    span::record(span, || vec![("outcome", outcome.name().into())]);
+    if let Some(error) = error {
+        span::mark_failed(span, error);
+    }
+}

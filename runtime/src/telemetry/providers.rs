@@ -1,0 +1,185 @@
+//! Starts and stops OpenTelemetry.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use tracing::{Metadata, Subscriber};
+use tracing_subscriber::filter::FilterExt;
+use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
+use tracing_subscriber::layer::{Filter, Layer};
+use tracing_subscriber::registry::LookupSpan;
+
+use super::settings::Settings;
+use super::span::SPAN;
+use super::tracer::{Ids, Tracer};
+use super::{export, sampling};
+use crate::RunError;
+
+/// How long what is left may take to be sent at the end. A collector that stands still does not
+/// keep the process.
+const FLUSH: Duration = Duration::from_secs(2);
+
+/// A span links every message of its batch, and OpenTelemetry keeps 128. A batch is far smaller than
+/// this; memory is bounded by the batch.
+const LINKS: u32 = 65_536;
+
+/// OpenTelemetry at work: traces and metrics of this process, on their way to a collector.
+pub struct Telemetry {
+    traces: Option<SdkTracerProvider>,
+    metrics: Option<SdkMeterProvider>,
+}
+
+impl Telemetry {
+    /// Starts what the settings ask for, as the service `name`. Where metrics are asked for, they
+    /// become the process's own. It has to be called where a runtime of tokio runs.
+    ///
+    /// # Errors
+    /// A variable that an exporter reads itself is wrong.
+    pub fn start(settings: &Settings, name: &str, version: Option<&str>) -> Result<Self, RunError> {
+        let resource = resource(settings, name, version);
+        // Metrics first: what the traces' own machinery counts goes there.
+        let metrics = match &settings.metrics {
+            None => None,
+            Some(to) => {
+                let reader = PeriodicReader::builder(export::metrics(to)?)
+                    .with_interval(settings.metric_interval)
+                    .build();
+                let provider = SdkMeterProvider::builder()
+                    .with_resource(resource.clone())
+                    .with_reader(reader)
+                    .build();
+                opentelemetry::global::set_meter_provider(provider.clone());
+                Some(provider)
+            }
+        };
+        let traces = match &settings.traces {
+            None => None,
+            Some(to) => {
+                let queue = BatchConfigBuilder::default()
+                    .with_max_queue_size(settings.queue.size)
+                    .with_max_export_batch_size(settings.queue.batch)
+                    .with_scheduled_delay(settings.queue.delay)
+                    .build();
+                let processor = BatchSpanProcessor::builder(export::spans(to)?)
+                    .with_batch_config(queue)
+                    .build();
+                let provider = SdkTracerProvider::builder()
+                    .with_resource(resource)
+                    .with_sampler(sampling::begin(settings.ratio))
+                    .with_id_generator(Ids::default())
+                    .with_max_links_per_span(LINKS)
+                    .with_span_processor(processor)
+                    .build();
+                Some(provider)
+            }
+        };
+        Ok(Self { traces, metrics })
+    }
+
+    /// The layer that makes traces of spans: the runtime's own, and those of the functions from
+    /// level `info` on. None where traces are not asked for.
+    pub fn layer<S>(&self) -> Option<impl Layer<S> + Send + Sync + use<S>>
+    where
+        S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
+    {
+        let provider = self.traces.as_ref()?;
+        let layer = tracing_opentelemetry::layer()
+            .with_tracer(Tracer(provider.tracer("natsfn")))
+            .with_location(false)
+            .with_threads(false)
+            .with_target(false)
+            .with_tracked_inactivity(false);
+        Some(layer.and_then(Here).with_filter(traced()))
+    }
+
+    /// Sends what is left, for at most 2 s. It comes last: after everything that makes spans.
+    pub async fn stop(self) {
+        // The providers block, and their exporters need the runtime meanwhile.
+        let stopped = tokio::task::spawn_blocking(move || {
+            let traces = self
+                .traces
+                .map(|traces| traces.shutdown_with_timeout(FLUSH));
+            let metrics = self
+                .metrics
+                .map(|metrics| metrics.shutdown_with_timeout(FLUSH));
+            [traces, metrics]
+        });
+        match tokio::time::timeout(FLUSH, stopped).await {
+            Ok(Ok(outcomes)) => {
+                for error in outcomes.into_iter().flatten().filter_map(Result::err) {
+                    tracing::warn!(%error, "the last traces or metrics were not sent");
+                }
+            }
+            _ => tracing::warn!(
+                "the collector takes nothing: the last traces or metrics were not sent"
+            ),
+        }
+    }
+}
+
+/// Marks a subscriber that makes traces.
+struct Here;
+
+impl<S: Subscriber> Layer<S> for Here {}
+
+/// Whether spans that are made on this thread become parts of traces.
+pub(super) fn is_here() -> bool {
+    tracing::dispatcher::get_default(|subscriber| subscriber.downcast_ref::<Here>().is_some())
+}
+
+fn resource(settings: &Settings, name: &str, version: Option<&str>) -> Resource {
+    let mut attributes: Vec<KeyValue> = vec![KeyValue::new(
+        "service.instance.id",
+        nuid::next().to_string(),
+    )];
+    if let Some(version) = version {
+        attributes.push(KeyValue::new("service.version", version.to_owned()));
+    }
+    for (key, value) in &settings.attributes {
+        attributes.push(KeyValue::new(key.clone(), value.clone()));
+    }
+    let own_name = settings
+        .attributes
+        .iter()
+        .any(|(key, _)| key == "service.name");
+    match &settings.service_name {
+        Some(name) => attributes.push(KeyValue::new("service.name", name.clone())),
+        None if own_name => {}
+        None => attributes.push(KeyValue::new("service.name", name.to_owned())),
+    }
+    // Without detectors: those read the environment, which the settings have read.
+    Resource::builder_empty()
+        .with_attributes(attributes)
+        .build()
+}
+
+/// What goes into traces. The runtime's other spans are the log's, and those of the libraries that
+/// carry a trace to its collector would be traced for ever.
+fn traced<S>() -> impl Filter<S> + use<S> {
+    let levels = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target(SPAN, LevelFilter::TRACE)
+        .with_targets(
+            [
+                "async_nats",
+                "h2",
+                "hyper",
+                "hyper_util",
+                "opentelemetry",
+                "sea_orm",
+                "sqlx",
+                "tonic",
+                "tower",
+            ]
+            .map(|library| (library, LevelFilter::OFF)),
+        );
+    let theirs = filter_fn(|of: &Metadata<'_>| {
+        let ours = of.target() == "natsfn" || of.target().starts_with("natsfn::");
+        of.is_event() || !ours || of.target() == SPAN
+    });
+    levels.and(theirs)
+}

@@ -1,0 +1,163 @@
+//! What the spans of a stream function say about where its messages come from.
+
+use std::sync::Arc;
+
+use async_nats::Message;
+use tracing::Span;
+
+use super::broker::Broker;
+use super::span::{self, Attribute, Details, Link, Parent, Role, SPAN};
+use crate::event::Entry;
+use crate::template::{Template, overlap};
+use crate::trace_context::TraceContext;
+
+/// A consumer, as its spans name it.
+#[derive(Debug, Default)]
+pub(crate) struct Source {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) stream: String,
+    /// The durable consumer's name, which is the function's.
+    pub(crate) group: String,
+    pub(crate) templates: Arc<[Template]>,
+    /// The function takes one message at a time.
+    pub(crate) single: bool,
+}
+
+impl Source {
+    /// What messages are fetched in: a trace of its own.
+    pub(crate) fn receive(&self, messages: &[Message]) -> Span {
+        span::call(Role::Client, Parent::Root(None), || {
+            let subjects = || messages.iter().map(|message| message.subject.as_str());
+            self.batch("receive", "receive", messages.len(), subjects)
+        })
+    }
+
+    /// What the function's work on these messages is done in. A message alone goes on with its own
+    /// trace; several hang below what they were fetched in, and their own traces are linked.
+    pub(crate) fn process(&self, entries: &[Arc<Entry>], receive: &Span) -> Span {
+        let own = match entries {
+            [alone] => Some(TraceContext::of(alone.headers())).filter(TraceContext::is_some),
+            _ => None,
+        };
+        let told = own.clone().or_else(|| span::context_of(receive));
+        let span = tracing::info_span!(
+            target: SPAN,
+            "process",
+            subject = (entries.len() == 1)
+                .then(|| tracing::field::display(entries[0].subject().to_owned())),
+            seq = entries.first().map(|entry| entry.seq()),
+            items = entries.len(),
+            trace_id = told.as_ref().and_then(TraceContext::trace_id),
+        );
+        let contexts: Vec<TraceContext> = match own {
+            Some(_) => Vec::new(),
+            None => contexts(entries),
+        };
+        let (parent, links) = match &own {
+            Some(own) => (Parent::Remote(own), vec![Link::Span(receive)]),
+            None => (
+                Parent::Span(receive),
+                contexts.iter().map(Link::Remote).collect(),
+            ),
+        };
+        span::open(&span, Role::Consumer, parent, &links, || {
+            let operation = if self.single {
+                "process"
+            } else {
+                "process_batch"
+            };
+            let subjects = || entries.iter().map(|entry| entry.subject());
+            self.batch(operation, "process", entries.len(), subjects)
+        });
+        span
+    }
+
+    /// What one message of a batch is handled in: a part of its own trace.
+    pub(crate) fn message(&self, entry: &Entry, batch: &Span) -> Span {
+        let own = TraceContext::of(entry.headers());
+        if !own.is_some() {
+            return Span::none();
+        }
+        let span = span::call(Role::Consumer, Parent::Remote(&own), || {
+            let mut details =
+                self.batch("process", "process", 1, || std::iter::once(entry.subject()));
+            details.attributes.extend(about(entry));
+            details
+        });
+        span::link(&span, batch);
+        span
+    }
+
+    /// What the server is told in of what became of `n` messages: `ack`, `nak` or `term`.
+    pub(crate) fn settle(&self, how: &'static str, entries: &[Arc<Entry>]) -> Span {
+        span::call(Role::Client, Parent::Current, || {
+            let subjects = || entries.iter().map(|entry| entry.subject());
+            self.batch(how, "settle", entries.len(), subjects)
+        })
+    }
+
+    fn batch<'a, S: Iterator<Item = &'a str>>(
+        &self,
+        operation: &'static str,
+        kind: &'static str,
+        n: usize,
+        subjects: impl Fn() -> S,
+    ) -> Details {
+        let mut attributes = self.broker.attributes(operation, kind);
+        let template = self.template(subjects());
+        attributes.extend([
+            ("messaging.consumer.group.name", self.group.clone().into()),
+            ("messaging.batch.message_count", n.into()),
+            ("nats.stream", self.stream.clone().into()),
+        ]);
+        let mut all = subjects();
+        if let Some(first) = all.next()
+            && all.all(|subject| subject == first)
+        {
+            attributes.push(("messaging.destination.name", first.to_owned().into()));
+        }
+        if let Some(template) = template {
+            attributes.push(("messaging.destination.template", template.to_owned().into()));
+        }
+        Details {
+            name: format!("{operation} {}", template.unwrap_or(&self.stream)),
+            attributes,
+        }
+    }
+
+    /// The one template that all these subjects follow. None where they follow several: then they
+    /// go by the stream's name.
+    fn template<'a>(&self, mut subjects: impl Iterator<Item = &'a str>) -> Option<&str> {
+        let first = subjects.next()?;
+        let found = self
+            .templates
+            .iter()
+            .find(|template| overlap(template.subject(), first))?;
+        subjects
+            .all(|subject| overlap(found.subject(), subject))
+            .then(|| found.text())
+    }
+}
+
+/// What a span of one message says beside that of a batch.
+pub(super) fn about(entry: &Entry) -> Vec<Attribute> {
+    let mut attributes = vec![
+        ("nats.stream.sequence", entry.seq().into()),
+        ("nats.delivery_count", entry.delivered().into()),
+    ];
+    if let Some(id) = entry.headers().get(async_nats::header::NATS_MESSAGE_ID) {
+        attributes.push(("messaging.message.id", id.as_str().to_owned().into()));
+    }
+    attributes
+}
+
+fn contexts(entries: &[Arc<Entry>]) -> Vec<TraceContext> {
+    if span::is_on() {
+        entries
+            .iter()
+            .map(|entry| TraceContext::of(entry.headers()))
+            .collect()
+    } else {
+        Vec::new()
+    }
+}

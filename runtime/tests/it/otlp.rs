@@ -1,0 +1,161 @@
+//! A program and its collector: what is sent, what is configured, and a collector that is no good.
+
+use std::process::Output;
+
+use async_nats::HeaderMap;
+use tempfile::TempDir;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use crate::collector::Collector;
+use crate::process::{Lasting, hello};
+use crate::world::{World, within};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+/// The README's hello as a process, on a server of the test's.
+struct Hello {
+    world: World,
+    process: Lasting,
+    _directory: TempDir,
+}
+
+impl Hello {
+    async fn serve(variables: &[(&str, &str)]) -> Self {
+        let world = World::new().await;
+        let (directory, mut command) = command(&["serve"], variables);
+        command.env("NATS_URL", world.server.url());
+        let mut process = Lasting::spawn(command);
+        process.says("serves hello").await;
+        Self {
+            world,
+            process,
+            _directory: directory,
+        }
+    }
+
+    async fn ask(&self) {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"));
+        let answer = self.world.ask_with("hello", headers, "\"World\"").await;
+        assert_eq!(answer.payload, "\"Hello, World!\"");
+    }
+
+    async fn stop(mut self) {
+        self.process.signal("-TERM").await;
+        assert_eq!(self.process.exit_code().await, Some(0));
+    }
+}
+
+fn command(arguments: &[&str], variables: &[(&str, &str)]) -> (TempDir, Command) {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = hello(directory.path(), arguments);
+    command.envs(variables.iter().copied());
+    (directory, command)
+}
+
+async fn output(variables: &[(&str, &str)]) -> Output {
+    let (_directory, mut command) = command(&["serve"], variables);
+    within(command.output()).await.unwrap()
+}
+
+#[tokio::test]
+async fn spans_are_sent_by_either_protocol_and_the_last_at_the_end() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::start().await;
+        let hello = Hello::serve(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=a%20test",
+            ),
+        ])
+        .await;
+        hello.ask().await;
+        // Nothing is sent by itself for 5 s.
+        hello.stop().await;
+
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 1, "{protocol}: {spans:#?}");
+        assert_eq!(spans[0].name, "process hello");
+        assert_eq!(spans[0].trace, TRACE);
+        assert_eq!(spans[0].resource["service.name"], "hello");
+        assert_eq!(spans[0].resource["service.version"], "0.1.0");
+        assert_eq!(spans[0].resource["deployment.environment.name"], "a test");
+    }
+}
+
+#[tokio::test]
+async fn a_share_of_none_is_forced_open_by_no_flag_from_outside() {
+    let collector = Collector::start().await;
+    let hello = Hello::serve(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+        ("OTEL_TRACES_SAMPLER", "parentbased_traceidratio"),
+        ("OTEL_TRACES_SAMPLER_ARG", "0"),
+    ])
+    .await;
+    hello.ask().await;
+    hello.stop().await;
+    assert!(collector.spans().is_empty());
+}
+
+#[tokio::test]
+async fn a_collector_that_takes_nothing_keeps_neither_requests_nor_the_end() {
+    // One accepts and is silent, the other is gone.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let urls = [&silent, &gone].map(|at| format!("http://{}", at.local_addr().unwrap()));
+    drop(gone);
+    for url in urls {
+        let hello = Hello::serve(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+            ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+            ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "4"),
+        ])
+        .await;
+        // Far more than the queue takes.
+        for _ in 0..200 {
+            hello.ask().await;
+        }
+        let start = Instant::now();
+        hello.stop().await;
+        // The drain, and 2 s for the collector.
+        assert!(start.elapsed().as_secs() < 6, "{:?}", start.elapsed());
+    }
+    drop(silent);
+}
+
+#[tokio::test]
+async fn a_collector_that_speaks_no_otlp_is_nobodys_error() {
+    let nonsense = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", nonsense.local_addr().unwrap());
+    let talking = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = nonsense.accept().await.unwrap();
+            let _ = stream.write_all(b"220 mail.example.com ESMTP\r\n").await;
+        }
+    });
+    let hello = Hello::serve(&[("OTEL_EXPORTER_OTLP_ENDPOINT", &url)]).await;
+    hello.ask().await;
+    hello.stop().await;
+    talking.abort();
+}
+
+#[tokio::test]
+async fn every_wrong_variable_is_named_and_the_exit_code_is_2() {
+    let output = output(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost"),
+        ("OTEL_TRACES_SAMPLER_ARG", "all"),
+    ])
+    .await;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr.lines().count(), 2, "{stderr}");
+    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"] {
+        assert!(stderr.contains(name), "{stderr}");
+    }
+}
