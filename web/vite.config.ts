@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import react from "@vitejs/plugin-react";
 import { defineConfig } from "vitest/config";
 import { compress } from "./compress.ts";
@@ -10,6 +11,9 @@ export default defineConfig({
   // The page's Content-Security-Policy refuses inline scripts and data: URLs of anything but
   // images, so small files stay files.
   build: { target: "es2023", assetsInlineLimit: 0, modulePreload: { polyfill: false } },
+  resolve: {
+    alias: { "@nats-io/nkeys": fileURLToPath(new URL("src/no-nkeys.ts", import.meta.url)) },
+  },
   server: stack ? through(stack) : {},
   test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"] },
 });
