@@ -68,6 +68,9 @@ const DAY_MS = 86_400_000;
 /** The log refuses an id that it has seen within two minutes; later a repeat gets a sequence. */
 const STALE_MS = 100_000;
 
+/** A NUL, or half of a surrogate pair, which the service reads no JSON with. */
+const UNSTORABLE = /\\u(0000|d[89a-f])/;
+
 function readPayload(
   place: Place,
   payload: string,
@@ -86,7 +89,7 @@ function readPayload(
   const length = [...text].length;
   const latest = Number(time / 1_000_000n) + DAY_MS;
   const isTime = Number.isSafeInteger(timestamp) && timestamp >= 0 && timestamp <= latest;
-  if (length < 1 || length > MAX_TEXT || !isTime || payload.includes("\\u0000")) return null;
+  if (length < 1 || length > MAX_TEXT || !isTime || UNSTORABLE.test(payload)) return null;
   if (typeof json["uid"] === "string" && typeof json["id"] === "string") {
     const { uid, id } = json as { uid: string; id: string };
     const isPerson = uid === "" || isRoomName(uid);
@@ -96,7 +99,7 @@ function readPayload(
   return isId(id) ? told("", id, user, text, timestamp) : null;
 }
 
-/** The object, if spelling it again gives the same bytes: no key twice, no 1.0, no half of a pair. */
+/** The object, if spelling it again gives the same bytes: no key twice, no 1.0. */
 function parsed(payload: string): Record<string, unknown> | null {
   try {
     const json: unknown = JSON.parse(payload);

@@ -1,0 +1,226 @@
+import "fake-indexeddb/auto";
+import { afterEach, describe, expect, it, vi } from "vitest";
+import type { Sent } from "./connection";
+import { Failure } from "./failure";
+import { Outbox, type OutboxNews } from "./outbox";
+import { type Item, openStore } from "./outbox-store";
+import type { Place } from "./place";
+import type { Tabs } from "./tabs";
+
+const GENERAL: Place = { realm: "chat", room: "general" };
+
+/** The tabs of one browser: what Web Locks and BroadcastChannel do, between objects. */
+class Browser {
+  private readonly heard = new Set<(news: OutboxNews) => void>();
+  private last: Promise<void> = Promise.resolve();
+
+  open = (heard: (news: OutboxNews) => void): Tabs<OutboxNews> => {
+    this.heard.add(heard);
+    return {
+      exclusively: (work) => {
+        this.last = this.last.catch(() => {}).then(work);
+        return this.last;
+      },
+      tell: (news) => {
+        for (const other of this.heard) if (other !== heard) other(structuredClone(news));
+      },
+      close: () => this.heard.delete(heard),
+    };
+  };
+}
+
+/** The log, which takes each id once. */
+class Log {
+  texts: string[] = [];
+  sends = 0;
+  inFlight = 0;
+  private readonly known = new Map<string, Sent>();
+
+  take = async ({ id, text }: Item): Promise<Sent> => {
+    this.sends += 1;
+    this.inFlight += 1;
+    if (this.inFlight > 1) throw new Error("two messages at once");
+    await Promise.resolve();
+    this.inFlight -= 1;
+    const sent = this.known.get(id) ?? { id, seq: this.known.size + 1, timestamp: 1 };
+    if (!this.known.has(id)) this.texts.push(text);
+    this.known.set(id, sent);
+    return sent;
+  };
+}
+
+async function outbox(uid: string, browser = new Browser()) {
+  const acked: string[] = [];
+  const events = { changed: () => {}, acked: ({ text }: Item) => void acked.push(text) };
+  const made = new Outbox(uid, await openStore(), events, browser.open);
+  return { outbox: made, acked, browser };
+}
+
+async function kept(uid: string): Promise<Item[]> {
+  return (await openStore()).all(uid);
+}
+
+function numbered(count: number): string[] {
+  return Array.from({ length: count }, (_, index) => `message ${index}`);
+}
+
+let people = 0;
+const somebody = () => `person${++people}`;
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+describe("an outbox", () => {
+  it("sends what was written in an outage once, in its order", async () => {
+    const log = new Log();
+    const { outbox: box, acked } = await outbox(somebody());
+    for (const text of numbered(40)) box.add(GENERAL, text);
+    expect(box.items).toHaveLength(40);
+    box.online(log.take);
+    await vi.waitFor(() => expect(box.items).toEqual([]));
+    expect([log.texts, log.sends, acked]).toEqual([numbered(40), 40, numbered(40)]);
+  });
+
+  it("survives a reload", async () => {
+    const uid = somebody();
+    const before = await outbox(uid);
+    for (const text of numbered(3)) before.outbox.add(GENERAL, text);
+    await vi.waitFor(async () => expect(await kept(uid)).toHaveLength(3));
+    before.outbox.close();
+    const log = new Log();
+    const { outbox: box } = await outbox(uid);
+    box.online(log.take);
+    await vi.waitFor(() => expect(log.texts).toEqual(numbered(3)));
+    await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
+  });
+
+  it("sends a message whose answer was lost again under its id, so it is there once", async () => {
+    const log = new Log();
+    const { outbox: box, acked } = await outbox(somebody());
+    let isLost = true;
+    const send = async (item: Item) => {
+      const sent = await log.take(item);
+      if (isLost) throw new Failure("lost", "The connection was lost.");
+      return sent;
+    };
+    box.online(send);
+    for (const text of numbered(2)) box.add(GENERAL, text);
+    await vi.waitFor(() => expect(log.sends).toBe(1));
+    isLost = false;
+    box.online(send);
+    await vi.waitFor(() => expect(acked).toEqual(numbered(2)));
+    expect([log.texts, log.sends]).toEqual([numbered(2), 3]);
+  });
+
+  it("is shared by the tabs of a person: each message is sent by one of them", async () => {
+    const log = new Log();
+    const uid = somebody();
+    const browser = new Browser();
+    const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
+    a.outbox.online(log.take);
+    b.outbox.online(log.take);
+    for (const text of numbered(10)) {
+      a.outbox.add(GENERAL, `a ${text}`);
+      b.outbox.add(GENERAL, `b ${text}`);
+    }
+    await vi.waitFor(() => expect(a.acked).toHaveLength(20));
+    await vi.waitFor(() => expect(b.acked).toHaveLength(20));
+    expect([log.sends, new Set(log.texts).size]).toEqual([20, 20]);
+    expect([a.outbox.items, b.outbox.items]).toEqual([[], []]);
+  });
+
+  it("shows in one tab what waits in another, which may be offline", async () => {
+    const log = new Log();
+    const uid = somebody();
+    const browser = new Browser();
+    const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
+    a.outbox.add(GENERAL, "from the tab without a connection");
+    await vi.waitFor(() => expect(b.outbox.items).toHaveLength(1));
+    b.outbox.online(log.take);
+    await vi.waitFor(() => expect(a.acked).toEqual(["from the tab without a connection"]));
+    expect(a.outbox.items).toEqual([]);
+  });
+
+  it("waits as long as a 429 says, and keeps the order", async () => {
+    const { outbox: box, acked } = await outbox(somebody());
+    const log = new Log();
+    const tried: number[] = [];
+    box.online(async (item) => {
+      tried.push(Date.now());
+      if (tried.length === 1) throw new Failure("refused", "slow down", 429, 300);
+      return log.take(item);
+    });
+    const [first] = numbered(2).map((text) => box.add(GENERAL, text));
+    await vi.waitFor(() => expect(tried).toHaveLength(1));
+    await vi.waitFor(() => expect(first && box.delivery(first).state).toBe("queued"));
+    const delivery = first && box.delivery(first);
+    expect(delivery).toMatchObject({
+      problem: expect.stringContaining("Too many"),
+      until: expect.any(Number),
+    });
+    await vi.waitFor(() => expect(acked).toEqual(numbered(2)));
+    expect((tried[1] ?? 0) - (tried[0] ?? 0)).toBeGreaterThanOrEqual(290);
+  });
+
+  it("keeps a refused message with its reason until the person decides, and sends the others", async () => {
+    const log = new Log();
+    const uid = somebody();
+    const { outbox: box, acked } = await outbox(uid);
+    let isRefused = true;
+    box.online(async (item) => {
+      if (isRefused && item.text === "bad") throw new Failure("refused", "a text is short", 400);
+      return log.take(item);
+    });
+    const bad = box.add(GENERAL, "bad");
+    const worse = box.add(GENERAL, "bad");
+    box.add(GENERAL, "good");
+    await vi.waitFor(() => expect(acked).toEqual(["good"]));
+    expect(box.items.map((item) => box.delivery(item))).toEqual([
+      { state: "failed", reason: "A text is short." },
+      { state: "failed", reason: "A text is short." },
+    ]);
+    box.discard(worse.id);
+    await vi.waitFor(async () => expect(await kept(uid)).toHaveLength(1));
+    isRefused = false;
+    box.retry(bad.id);
+    await vi.waitFor(() => expect(acked).toEqual(["good", "bad"]));
+  });
+
+  it("gives a message whose id was taken a new one", async () => {
+    const { outbox: box } = await outbox(somebody());
+    const ids: string[] = [];
+    box.online(async ({ id }) => {
+      ids.push(id);
+      if (ids.length === 1) throw new Failure("refused", "this id stands for another", 409);
+      return { id, seq: 1, timestamp: 1 };
+    });
+    const { id } = box.add(GENERAL, "x");
+    await vi.waitFor(() => expect(box.items[0]?.refused).toBeTruthy());
+    box.retry(id);
+    await vi.waitFor(() => expect(box.items).toEqual([]));
+    expect([ids.length, ids[0] === ids[1]]).toEqual([2, false]);
+  });
+
+  it("tries again while nobody serves it, and lets it be discarded meanwhile", async () => {
+    const { outbox: box } = await outbox(somebody());
+    box.online(async () => {
+      throw new Failure("away", "Nobody serves this.");
+    });
+    const item = box.add(GENERAL, "x");
+    await vi.waitFor(() =>
+      expect(box.delivery(item)).toMatchObject({ state: "queued", until: expect.any(Number) }),
+    );
+    box.discard(item.id);
+    expect(box.items).toEqual([]);
+  });
+
+  it("forgets what was seen in the room", async () => {
+    const uid = somebody();
+    const { outbox: box } = await outbox(uid);
+    const { id } = box.add(GENERAL, "x");
+    await vi.waitFor(async () => expect(await kept(uid)).toHaveLength(1));
+    box.seen(id);
+    await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
+  });
+});
