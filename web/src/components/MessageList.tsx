@@ -36,6 +36,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   useImperativeHandle(ref, () => ({ toNewest: scroll.toNewest }), [scroll.toNewest]);
   useReading(chat, entries.length, scroll.isAtEnd);
 
+  const retry = () => chat.retryHistory();
   const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";
   useEffect(() => {
     if (wantsOlder) chat.loadOlder();
@@ -51,10 +52,10 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
         aria-busy={room.phase === "loading"}
         onKeyDown={keys.onKeyDown}
       >
-        <Nothing chat={chat} room={room} />
+        <Nothing room={room} onRetry={retry} />
         {entries.length > 0 && (
           <div className="log-space" style={{ height: scroll.height }}>
-            <ListTop room={room} marks={above} onRetry={chat.retryHistory} />
+            <ListTop room={room} marks={above} onRetry={retry} />
             {scroll.items.map(({ index, start }) => {
               const row = rows[index];
               if (!row) return null;
@@ -79,7 +80,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
                       isTarget={key === scroll.target}
                     />
                   </div>
-                  <Marks marks={row.below} onRetry={chat.retryHistory} />
+                  <Marks marks={row.below} onRetry={retry} />
                 </div>
               );
             })}
@@ -100,13 +101,13 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
 }
 
 /** Why there is no message to see: each reason looks different. */
-function Nothing({ chat, room }: { chat: ChatActions; room: RoomView }) {
+function Nothing({ room, onRetry }: { room: RoomView; onRetry: () => void }) {
   if (room.entries.length > 0) return null;
   switch (room.phase) {
     case "loading":
       return <Loading />;
     case "failed":
-      return <Failed problem={room.problem} onRetry={chat.retryHistory} />;
+      return <Failed problem={room.problem} onRetry={onRetry} />;
     default:
       return <Empty room={room.place.room} mayWrite={room.mayWrite} />;
   }

@@ -37,11 +37,11 @@ export function Room({ chat, view, onShowRooms }: Props) {
         unread={view.rooms.some((other) => other.unread > 0 && !other.isOpen)}
         onShowRooms={onShowRooms}
       />
-      <LinkBanner link={link} queued={view.unsent.queued} onReconnect={chat.reconnectNow} />
+      <LinkBanner link={link} queued={view.unsent.queued} onReconnect={() => chat.reconnectNow()} />
       {room?.phase === "forbidden" && <Forbidden />}
       {room?.phase === "invalid" && <Invalid />}
       {isOpen && room.entries.length > 0 && room.problem !== null && link.state === "online" && (
-        <HistoryBanner problem={room.problem} onRetry={chat.retryHistory} />
+        <HistoryBanner problem={room.problem} onRetry={() => chat.retryHistory()} />
       )}
       {room?.target?.state === "missing" && <TargetBanner said={room.target.said} />}
       {isOpen && <MessageList key={key} ref={list} chat={chat} room={room} onJump={focusField} />}

@@ -16,8 +16,10 @@ export function Shell({ chat, view, me }: Props) {
   const openDrawer = useCallback(() => setDrawerOpen(true), []);
   const closeDrawer = useCallback(() => setDrawerOpen(false), []);
 
+  // Who is no admin and opens an admin room by its address is told so there, and need not see it here.
+  const rooms = me.isAdmin ? view.rooms : view.rooms.filter(({ place }) => place.realm === "chat");
   useTitle(view);
-  useRoomKeys(view.rooms);
+  useRoomKeys(rooms);
 
   // A room was chosen in the drawer, or by any other way: show it.
   useEffect(() => {
@@ -25,7 +27,7 @@ export function Shell({ chat, view, me }: Props) {
     return () => window.removeEventListener("hashchange", closeDrawer);
   }, [closeDrawer]);
 
-  const sidebar = <Sidebar chat={chat} rooms={view.rooms} me={me} onChoose={closeDrawer} />;
+  const sidebar = <Sidebar chat={chat} rooms={rooms} me={me} onChoose={closeDrawer} />;
   return (
     <div className="shell">
       {!isNarrow && <aside className="side-frame">{sidebar}</aside>}

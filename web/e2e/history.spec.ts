@@ -1,0 +1,69 @@
+import { Stack } from "./stack";
+import { test as base, expect } from "./test";
+
+// `history` runs beside, so that it can be stopped.
+const test = base.extend<object, { stack: Stack }>({
+  stack: [
+    // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.
+    async ({}, use) => {
+      const stack = await Stack.start(["history", "admin-history"]);
+      await use(stack);
+      await stack.stop();
+    },
+    { scope: "worker" },
+  ],
+});
+
+test("without history a room says so at once, live goes on, and Retry brings it back", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  const alice = await enter("alice", room);
+  await expect(alice.page.getByText("History is unavailable")).toBeVisible({ timeout: 3000 });
+  await expect(alice.page.getByText("No messages yet")).toBeHidden();
+  const bob = await enter("bob", room);
+
+  await alice.write("live all the same");
+  await expect(bob.message("live all the same")).toBeVisible();
+  await expect(alice.message("live all the same")).toHaveAttribute("data-state", "sent");
+
+  const history = stack.serve("history", "admin-history");
+  await expect
+    .poll(async () => {
+      const retry = bob.page.getByRole("button", { name: "Retry" });
+      if (await retry.isVisible()) await retry.click();
+      return bob.page.getByText("History is unavailable").isVisible();
+    })
+    .toBe(false);
+  await bob.sees(["live all the same"]);
+  await stack.end(history);
+});
+
+test("an answer that comes late never shows in another room", async ({ enter, room, stack }) => {
+  const history = stack.serve("history", "admin-history");
+  const alice = await enter("alice", `${room}-a`);
+  await expect
+    .poll(async () => {
+      await alice.page.reload();
+      return alice.page.getByText("No messages yet").isVisible();
+    })
+    .toBe(true);
+  await alice.write("of room a");
+  await alice.sees(["of room a"]);
+
+  history.kill("SIGSTOP");
+  await alice.page.reload();
+  await expect(alice.log(`${room}-a`)).toHaveAttribute("aria-busy", "true");
+  await alice.page.evaluate((hash) => {
+    location.hash = hash;
+  }, `#/chat/${room}-b`);
+  await expect(alice.log(`${room}-b`)).toHaveAttribute("aria-busy", "true");
+  history.kill("SIGCONT");
+
+  await expect(alice.page.getByText("No messages yet")).toBeVisible();
+  expect(await alice.texts()).toEqual([]);
+  await alice.open(`${room}-a`);
+  await alice.sees(["of room a"]);
+  await stack.end(history);
+});

@@ -1,0 +1,62 @@
+import { Person } from "./person";
+import { expect, test } from "./test";
+
+test("a wrong password says so, and the right one then lets in", async ({ page, stack }) => {
+  await page.goto(stack.page);
+  const alice = new Person(page, "alice");
+
+  await alice.logIn("wrong");
+  await expect(page.getByRole("alert")).toContainText(/password/i);
+  await expect(alice.rooms).toBeHidden();
+
+  await alice.logIn();
+  await expect(alice.rooms).toBeVisible();
+  await expect(alice.status).toHaveText("Connected");
+});
+
+test("a refresh keeps the person logged in, and logging out does not", async ({ enter }) => {
+  const bob = await enter("bob");
+
+  await bob.page.reload();
+  await expect(bob.rooms).toBeVisible();
+
+  await bob.page.getByRole("button", { name: "Log out" }).click();
+  await expect(bob.page.getByRole("button", { name: "Log in" })).toBeVisible();
+  await bob.page.reload();
+  await expect(bob.page.getByRole("button", { name: "Log in" })).toBeVisible();
+  const kept = await bob.page.evaluate(() => JSON.stringify({ ...sessionStorage }));
+  expect(kept).not.toContain("bob123");
+});
+
+test("a server that is away and one that refuses the page are no wrong password", async ({
+  page,
+  stack,
+}) => {
+  await page.goto(stack.page);
+  const alice = new Person(page, "alice");
+  await expect(page.getByRole("button", { name: "Log in" })).toBeVisible();
+  const start = stack.stopServer();
+  try {
+    await alice.logIn();
+    await expect(page.getByRole("alert")).toHaveAttribute("data-kind", "away");
+  } finally {
+    start();
+  }
+  // The server is started again in its own time: whoever asks too early is told that it is away.
+  await expect(async () => {
+    if (!(await alice.rooms.isVisible())) await alice.logIn();
+    await expect(alice.rooms).toBeVisible({ timeout: 2000 });
+  }).toPass();
+});
+
+test("a page from elsewhere is refused by the server, and says that it was", async ({
+  page,
+  stack,
+}) => {
+  // The same page under another name than the server was told of.
+  const elsewhere = new URL(stack.page);
+  elsewhere.hostname = "page.localhost";
+  await page.goto(elsewhere.href);
+  await new Person(page, "alice").logIn();
+  await expect(page.getByRole("alert")).toHaveAttribute("data-kind", "refused");
+});

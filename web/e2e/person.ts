@@ -1,0 +1,65 @@
+import { expect, type Locator, type Page } from "@playwright/test";
+
+/** Somebody who uses the page, by what everybody sees of it: its names and roles. */
+export class Person {
+  constructor(
+    readonly page: Page,
+    readonly name: string,
+  ) {}
+
+  async logIn(password = `${this.name}123`): Promise<void> {
+    await this.page.getByLabel("User name").fill(this.name);
+    await this.page.getByLabel("Password").fill(password);
+    await this.page.getByRole("button", { name: "Log in" }).click();
+  }
+
+  /** Goes to a room by its address, and waits until its messages are there. */
+  async open(room: string, realm: "chat" | "admin" = "chat"): Promise<void> {
+    await this.page.evaluate((hash) => {
+      location.hash = hash;
+    }, `#/${realm}/${room}`);
+    await expect(this.log(room)).toHaveAttribute("aria-busy", "false");
+  }
+
+  /** Writes and sends. */
+  async write(text: string): Promise<void> {
+    await this.field.fill(text);
+    await this.field.press("Enter");
+  }
+
+  get field(): Locator {
+    return this.page.getByRole("textbox", { name: "Message" });
+  }
+
+  get status(): Locator {
+    return this.page.getByRole("status");
+  }
+
+  get rooms(): Locator {
+    return this.page.getByRole("navigation", { name: "Rooms" });
+  }
+
+  log(room: string): Locator {
+    return this.page.getByRole("log", { name: room, exact: true });
+  }
+
+  /** The messages that the page holds at the moment, oldest first. */
+  get messages(): Locator {
+    return this.page.getByRole("log").getByRole("article");
+  }
+
+  message(text: string): Locator {
+    return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
+  }
+
+  /** The texts of the messages in the page, as they stand from top to bottom. */
+  texts(): Promise<string[]> {
+    return this.page.locator("[role=log] article .text").allTextContents();
+  }
+
+  /** Waits until exactly these messages are there, each of them sent. */
+  async sees(texts: readonly string[]): Promise<void> {
+    await expect.poll(() => this.texts()).toEqual(texts);
+    await expect(this.page.locator("article:not([data-state=sent])")).toHaveCount(0);
+  }
+}

@@ -1,0 +1,133 @@
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+
+/** What `chat dev` writes when it is ready. */
+interface Addresses {
+  readonly page: string;
+  readonly nats: string;
+  readonly backend: { user: string; password: string; inbox_prefix: string };
+  readonly users: Record<string, { password: string; inbox_prefix: string }>;
+}
+
+const START_MS = 30_000;
+
+/**
+ * The real thing: `chat dev` with its nats-server, its functions, its database and the page, in a
+ * directory of its own. CHAT_BIN names the program.
+ */
+export class Stack {
+  private joined: ChildProcess[] = [];
+
+  private constructor(
+    private readonly directory: string,
+    private readonly dev: ChildProcess,
+    readonly addresses: Addresses,
+  ) {}
+
+  /** `without`: functions that are left out, to be run by `serve`. */
+  static async start(without: readonly string[] = [], env: NodeJS.ProcessEnv = {}): Promise<Stack> {
+    const directory = mkdtempSync(join(tmpdir(), "chat-e2e-"));
+    const left = without.flatMap((name) => ["--without", name]);
+    const dev = run(["dev", "--data", directory, "--port", "0", ...left], env);
+    await untilExists(directory, "dev.json", dev);
+    const text = readFileSync(join(directory, "dev.json"), "utf8");
+    return new Stack(directory, dev, JSON.parse(text) as Addresses);
+  }
+
+  get page(): string {
+    return this.addresses.page;
+  }
+
+  /** Runs functions that `start` left out, in a process of their own. */
+  serve(...functions: string[]): ChildProcess {
+    const child = run(["--config", join(this.directory, "chat.toml"), "serve", ...functions], {});
+    this.joined.push(child);
+    return child;
+  }
+
+  /**
+   * Stops nats-server until the returned function is called. `chat dev` would start it again at
+   * once, so that is held for as long.
+   */
+  stopServer(): () => void {
+    this.dev.kill("SIGSTOP");
+    process.kill(this.serverPid(), "SIGKILL");
+    return () => this.dev.kill("SIGCONT");
+  }
+
+  /** Lets nats-server hang, as a network does that drops everything, until the returned function is called. */
+  freezeServer(): () => void {
+    const pid = this.serverPid();
+    process.kill(pid, "SIGSTOP");
+    return () => process.kill(pid, "SIGCONT");
+  }
+
+  /** A connection of one of chat's users, or of the trusted back end. */
+  connect(user: string): Promise<NatsConnection> {
+    const { nats, backend, users } = this.addresses;
+    const found = user === "backend" ? backend : users[user];
+    if (!found) throw new Error(`${user} is no user of the stack`);
+    return connect({
+      servers: nats,
+      user,
+      pass: found.password,
+      inboxPrefix: found.inbox_prefix,
+    });
+  }
+
+  /** Ends a process of the stack as an operator does. */
+  async end(child: ChildProcess): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    child.kill("SIGCONT");
+    child.kill("SIGTERM");
+    await gone;
+  }
+
+  async stop(): Promise<void> {
+    for (const child of [...this.joined, this.dev]) await this.end(child);
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private serverPid(): number {
+    return Number(readFileSync(join(this.directory, "nats-server.pid"), "utf8"));
+  }
+}
+
+function run(args: readonly string[], changes: NodeJS.ProcessEnv): ChildProcess {
+  // The program takes each CHAT_... for its own configuration, and refuses what it does not know.
+  const { CHAT_BIN: program, ...env } = process.env;
+  if (!program) {
+    throw new Error("CHAT_BIN must name the program `chat`; `cargo xtask test browser` does that.");
+  }
+  const stdio = env["E2E_LOG"] ? "inherit" : "ignore";
+  return spawn(program, args, { env: { ...env, ...changes }, stdio });
+}
+
+/** Waits for a file, without asking again and again. */
+function untilExists(directory: string, name: string, writer: ChildProcess): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const watcher = watch(directory);
+    const end = (error?: Error) => {
+      watcher.close();
+      clearTimeout(timer);
+      writer.off("exit", failed);
+      if (error) reject(error);
+      else resolve();
+    };
+    const failed = (code: number | null) =>
+      end(new Error(`chat ended with ${code} before it was ready; E2E_LOG=1 shows what it says`));
+    const look = () => {
+      if (existsSync(join(directory, name))) end();
+    };
+    const late = () => end(new Error(`chat was not ready after ${START_MS} ms`));
+    const timer = setTimeout(late, START_MS);
+    writer.once("exit", failed);
+    watcher.on("change", look);
+    look();
+  });
+}
