@@ -31,6 +31,7 @@ class Chat implements ChatActions {
   private address: Address | "invalid" | null = null;
   private view: ChatView | null = null;
   private isTold = true;
+  private woken = 0;
   private readonly listeners = new Set<() => void>();
 
   async start() {
@@ -39,6 +40,9 @@ class Chat implements ChatActions {
     window.addEventListener("online", () => this.wake());
     window.addEventListener("offline", () => this.wake());
     window.addEventListener("focus", () => this.wake());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.wake();
+    });
     this.store = await openStore();
     setInterval(() => this.person?.check("open"), CHECK_MS);
     try {
@@ -188,6 +192,8 @@ class Chat implements ChatActions {
   /** The network may have come or gone, or the person has: look at once, not when a timer says. */
   private wake() {
     this.link?.wake();
+    if (Date.now() - this.woken < WAKE_MS) return;
+    this.woken = Date.now();
     this.person?.check("all");
   }
 
@@ -212,3 +218,6 @@ class Chat implements ChatActions {
 
 /** How often the head of the open room is looked at. */
 const CHECK_MS = 30_000;
+
+/** How often all rooms are, at most: some people change windows every second. */
+const WAKE_MS = 5_000;

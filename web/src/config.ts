@@ -8,7 +8,9 @@ export interface Config {
 
 /** Reads `/config.json`. Throws a sentence for the person where there is none. */
 export async function loadConfig(): Promise<Config> {
-  const response = await fetch("/config.json", { cache: "no-store" });
+  const response = await fetch("/config.json", { cache: "no-store" }).catch(() => {
+    throw new Error("The page's server does not answer. Load the page again in a moment");
+  });
   if (!response.ok) throw new Error(`The page's server answers ${response.status} to /config.json`);
   const said = (await response.json()) as Partial<Config>;
   if (typeof said.websocket !== "string" || !/^wss?:\/\//.test(said.websocket)) {

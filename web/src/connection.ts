@@ -93,6 +93,7 @@ async function open(url: string, { user, password }: Credentials): Promise<NatsC
       inboxPrefix: `_INBOX.u.${user}`,
       timeout: CONNECT_MS,
       pingInterval: PING_MS,
+      maxPingOut: 1,
       reconnect: false,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
@@ -212,7 +213,11 @@ class Joined implements Connection {
     if (why instanceof errors.NoRespondersError) {
       return new Failure("away", "Nobody serves this at the moment.");
     }
-    if (why instanceof errors.TimeoutError) return new Failure("away", "No answer came in time.");
+    if (why instanceof errors.TimeoutError) {
+      // Perhaps it is the network that is gone, and not who should have answered.
+      void this.probe();
+      return new Failure("away", "No answer came in time.");
+    }
     return new Failure("refused", sentence(why), 500);
   }
 

@@ -88,16 +88,15 @@ export class RoomDriver {
     try {
       const answer = await this.around.ask(connection, this.place, question);
       if (connection !== this.connection) return;
-      this.failures = 0;
-      this.quick();
+      if (question.type !== "before") this.caughtUp();
       this.dispatch({ type: "answered", turn, answer });
     } catch (error) {
-      if (connection === this.connection) this.failed(turn, error);
+      if (connection === this.connection) this.failed(turn, error, question);
     }
   }
 
-  private failed(turn: number, error: unknown) {
-    this.quick();
+  private failed(turn: number, error: unknown, question: Question) {
+    if (question.type !== "before") this.quick();
     if (error instanceof Failure && error.kind === "forbidden") {
       return this.dispatch({ type: "forbidden" });
     }
@@ -115,6 +114,12 @@ export class RoomDriver {
       this.isSlow = true;
       this.around.changed();
     }, SLOW_MS);
+  }
+
+  private caughtUp() {
+    this.failures = 0;
+    clearTimeout(this.retryTimer);
+    this.quick();
   }
 
   private quick() {
