@@ -19,8 +19,10 @@ use crate::{
 /// What became of one row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// It is in the table, at its own position: written now, or before if it was delivered before.
+    /// It is in the table now, at its own position.
     Here,
+    /// It was there already, at its own position: it was delivered before.
+    Again,
     /// Its `(uid, id)` says the same at another position: a sender's retry, which adds no row.
     Repeat(Position),
     /// Its `(uid, id)` says something else at another position: the id was taken, this is a dead letter.
@@ -43,7 +45,8 @@ pub enum InsertError {
 }
 
 /// Stores each message once and says what became of each row, in their order. One statement a
-/// batch (a few for a huge one), and a second one only where a row was not new.
+/// batch (a few for a huge one), and more only where a row was not new: then it is looked first
+/// which were there, so that a redelivery is told apart.
 ///
 /// `(uid, id)` is the only target of the conflict clause, so a clash of positions stays an error.
 /// To tell a real clash from a false one, the statement runs in a savepoint: where two instances
@@ -52,31 +55,44 @@ pub async fn insert_once<C>(db: &C, rows: &[Row]) -> Result<Vec<Stored>, InsertE
 where
     C: ConnectionTrait + TransactionTrait,
 {
+    let mut before = None;
     for _ in 0..ATTEMPTS {
         let savepoint = db.begin().await?;
-        match insert(&savepoint, rows).await {
-            Ok(inserted) => {
+        match (insert(&savepoint, rows).await, before.take()) {
+            (Ok(inserted), _) if inserted == rows.len() as u64 => {
                 savepoint.commit().await?;
-                return if inserted == rows.len() as u64 {
-                    Ok(vec![Stored::Here; rows.len()])
-                } else {
-                    classify(db, rows).await
-                };
+                return Ok(vec![Stored::Here; rows.len()]);
             }
-            Err(error) if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) => {
+            (Ok(_), None) => {
+                savepoint.rollback().await?;
+                let found = rows_of(db, rows.iter().map(|row| &row.message)).await?;
+                if rows.iter().all(|row| found.contains_key(&key(row))) {
+                    return classify(rows, &found, &found);
+                }
+                before = Some(found);
+            }
+            (Ok(_), Some(before)) => {
+                savepoint.commit().await?;
+                let now = rows_of(db, rows.iter().map(|row| &row.message)).await?;
+                return classify(rows, &before, &now);
+            }
+            (Err(error), looked)
+                if matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_))) =>
+            {
                 savepoint.rollback().await?;
                 if let Some(position) = clash(db, rows).await? {
                     return Err(InsertError::Clash(position));
                 }
+                before = looked;
             }
-            Err(error) => return Err(error.into()),
+            (Err(error), _) => return Err(error.into()),
         }
     }
     Err(InsertError::Contended)
 }
 
 /// How often a false clash is tried again; each time somebody else has committed the row meanwhile.
-const ATTEMPTS: usize = 3;
+const ATTEMPTS: usize = 4;
 
 /// Rows in one statement on SQLite, which takes 32,766 parameters; a row has ten.
 const SQLITE_ROWS: usize = 1_000;
@@ -150,21 +166,29 @@ async fn insert_arrays(
     Ok(db.execute(&insert).await?.rows_affected())
 }
 
-async fn classify(db: &impl ConnectionTrait, rows: &[Row]) -> Result<Vec<Stored>, InsertError> {
-    let found = rows_of(db, rows.iter().map(|row| &row.message)).await?;
+/// Rows by `(uid, id)`.
+type Known = HashMap<(String, String), Row>;
+
+fn classify(rows: &[Row], before: &Known, now: &Known) -> Result<Vec<Stored>, InsertError> {
     rows.iter()
         .map(|row| {
-            let key = (row.message.uid.clone(), row.message.id.clone());
-            let there = found.get(&key).ok_or(InsertError::Contended)?;
+            let key = key(row);
+            let there = now.get(&key).ok_or(InsertError::Contended)?;
             Ok(if !there.message.same_content(&row.message) {
                 Stored::Taken(there.at)
-            } else if there.at == row.at {
-                Stored::Here
-            } else {
+            } else if there.at != row.at {
                 Stored::Repeat(there.at)
+            } else if before.contains_key(&key) {
+                Stored::Again
+            } else {
+                Stored::Here
             })
         })
         .collect()
+}
+
+fn key(row: &Row) -> (String, String) {
+    (row.message.uid.clone(), row.message.id.clone())
 }
 
 /// A position of the batch that another message has, in the table or in the batch itself.
@@ -174,7 +198,7 @@ async fn clash(db: &impl ConnectionTrait, rows: &[Row]) -> Result<Option<Positio
         owners.insert(row.at, (row.message.uid, row.message.id));
     }
     Ok(rows.iter().find_map(|row| {
-        let own = (row.message.uid.clone(), row.message.id.clone());
+        let own = key(row);
         let owner = owners.entry(row.at).or_insert_with(|| own.clone());
         (*owner != own).then_some(row.at)
     }))
@@ -254,7 +278,11 @@ mod tests {
             insert_once(&database.pool, &rows(1, 4)).await.unwrap();
             assert_eq!(
                 insert_once(&database.pool, &rows(2, 6)).await.unwrap(),
-                [Stored::Here; 4]
+                [Stored::Again, Stored::Again, Stored::Here, Stored::Here]
+            );
+            assert_eq!(
+                insert_once(&database.pool, &rows(2, 6)).await.unwrap(),
+                [Stored::Again; 4]
             );
             assert_eq!(count(&database).await, 5);
         }
@@ -371,10 +399,9 @@ mod tests {
         for database in Database::each().await {
             insert_once(&database.pool, &rows(1, 5_002)).await.unwrap();
             let all = rows(1, 10_001);
-            assert_eq!(
-                insert_once(&database.pool, &all).await.unwrap(),
-                vec![Stored::Here; 10_000]
-            );
+            let stored = insert_once(&database.pool, &all).await.unwrap();
+            assert_eq!(stored[..5_001], vec![Stored::Again; 5_001]);
+            assert_eq!(stored[5_001..], vec![Stored::Here; 4_999]);
             assert_eq!(count(&database).await, 10_000);
         }
     }
@@ -389,9 +416,13 @@ mod tests {
                         insert_once(&db, &rows(round * 100, round * 100 + 100)).await
                     })
                 });
+                let mut stored = Vec::new();
                 for instance in both {
-                    assert_eq!(instance.await.unwrap().unwrap(), [Stored::Here; 100]);
+                    stored.extend(instance.await.unwrap().unwrap());
                 }
+                let here = stored.iter().filter(|one| **one == Stored::Here).count();
+                let again = stored.iter().filter(|one| **one == Stored::Again).count();
+                assert_eq!((here, again), (100, 100));
             }
             assert_eq!(count(&database).await, 5_000);
         }

@@ -49,7 +49,7 @@ pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
     {
         match stored {
             Stored::Here => {}
-            Stored::Repeat(_) => outcomes.duplicate(item.message()),
+            Stored::Again | Stored::Repeat(_) => outcomes.duplicate(item.message()),
             Stored::Taken(at) => outcomes.fail(item.message(), taken(at)),
         }
     }
