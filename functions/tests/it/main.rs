@@ -8,6 +8,8 @@
 
 // What the tests stand on.
 mod child;
+#[path = "../../../runtime/tests/it/collector.rs"]
+mod collector;
 mod database;
 mod http;
 mod ledger;
@@ -16,6 +18,8 @@ mod person;
 mod postgres;
 mod program;
 mod server;
+#[path = "../../../runtime/tests/it/traced.rs"]
+mod traced;
 mod wait;
 mod world;
 
@@ -27,6 +31,9 @@ mod epoch;
 mod history;
 mod page;
 mod send;
+
+// What a trace shows.
+mod span;
 
 // The page over HTTP.
 mod http_files;

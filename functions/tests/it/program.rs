@@ -13,7 +13,7 @@ use crate::wait::within;
 /// A directory in which `chat` runs.
 pub(crate) struct Place {
     directory: TempDir,
-    database_url: Option<String>,
+    variables: Vec<(&'static str, String)>,
 }
 
 /// What a run that has ended said.
@@ -35,16 +35,19 @@ impl Place {
     pub(crate) fn new() -> Self {
         Self {
             directory: tempfile::tempdir().unwrap(),
-            database_url: None,
+            variables: Vec::new(),
         }
     }
 
     /// One whose `dev` keeps its messages in the database of this URL.
     pub(crate) fn with_database(url: &str) -> Self {
-        Self {
-            database_url: Some(url.to_owned()),
-            ..Self::new()
-        }
+        Self::new().variable("DATABASE_URL", url)
+    }
+
+    /// The same with a variable of the environment.
+    pub(crate) fn variable(mut self, name: &'static str, value: &str) -> Self {
+        self.variables.push((name, value.to_owned()));
+        self
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -62,7 +65,12 @@ impl Place {
         for name in ["NATS_URL", "NATS_CREDS", "DATABASE_URL", "RUST_LOG"] {
             command.env_remove(name);
         }
-        command.envs(self.database_url.iter().map(|url| ("DATABASE_URL", url)));
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("OTEL_") {
+                command.env_remove(name);
+            }
+        }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 

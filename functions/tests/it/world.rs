@@ -72,7 +72,8 @@ impl World {
         Self::assemble(server, Database::empty_sqlite().await, unlimited()).await
     }
 
-    async fn of(database: Database, config: Config) -> Self {
+    /// On this database.
+    pub(crate) async fn of(database: Database, config: Config) -> Self {
         Self::assemble(server(NATS_CONF).await, database, config).await
     }
 

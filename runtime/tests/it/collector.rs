@@ -48,6 +48,18 @@ impl Span {
     pub(crate) fn get(&self, attribute: &str) -> Value {
         self.attributes.get(attribute).cloned().unwrap_or_default()
     }
+
+    /// Requires these attributes; null requires that there is none.
+    pub(crate) fn has(&self, expected: &Value) {
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(self.get(name), *value, "{name} of {self:#?}");
+        }
+    }
+
+    /// Whether it is a child of that one.
+    pub(crate) fn is_below(&self, parent: &Self) -> bool {
+        (&self.trace, &self.parent) == (&parent.trace, &parent.id)
+    }
 }
 
 /// A collector that listens until it is dropped.

@@ -8,7 +8,7 @@ use natsfn::{
     Batch, Client, Consumer, Endpoint, Error, Json, Outcomes, Path, Result, Running, Service,
     State, Stream,
 };
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::collector::Span;
@@ -119,16 +119,6 @@ fn trace(n: u64) -> String {
     format!("{n:032x}")
 }
 
-fn is_below(child: &Span, parent: &Span) -> bool {
-    (&child.trace, &child.parent) == (&parent.trace, &parent.id)
-}
-
-fn has(span: &Span, expected: &Value) {
-    for (name, value) in expected.as_object().unwrap() {
-        assert_eq!(span.get(name), *value, "{name} of {span:#?}");
-    }
-}
-
 #[tokio::test]
 async fn a_message_alone_is_one_trace_from_the_request_to_the_ack() {
     let mut shop = Shop::open().await;
@@ -141,68 +131,56 @@ async fn a_message_alone_is_one_trace_from_the_request_to_the_ack() {
         (asked.kind, &*asked.trace, &*asked.parent),
         ("SERVER", TRACE, ABOVE)
     );
-    has(
-        asked,
-        &json!({
-            "messaging.system": "nats",
-            "messaging.operation.name": "process",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": "shop.put.7",
-            "messaging.destination.template": "shop.put.{id}",
-            "messaging.consumer.group.name": "q",
-            "server.address": "127.0.0.1",
-            "server.port": port,
-        }),
-    );
+    asked.has(&json!({
+        "messaging.system": "nats",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": "shop.put.7",
+        "messaging.destination.template": "shop.put.{id}",
+        "messaging.consumer.group.name": "q",
+        "server.address": "127.0.0.1",
+        "server.port": port,
+    }));
     let own = spans.one("look");
-    assert!(is_below(own, asked));
+    assert!(own.is_below(asked));
     assert_eq!(
         (own.kind, &*own.events),
         ("INTERNAL", &["looked".to_owned()][..])
     );
     let published = spans.one("publish orders.{id}");
-    assert!(is_below(published, asked));
+    assert!(published.is_below(asked));
     assert_eq!(published.kind, "PRODUCER");
-    has(
-        published,
-        &json!({
-            "messaging.operation.type": "send",
-            "messaging.destination.name": "orders.7",
-            "messaging.message.id": "m7",
-            "nats.stream": "ORDERS",
-            "nats.stream.sequence": 1,
-            "nats.duplicate": false,
-        }),
-    );
+    published.has(&json!({
+        "messaging.operation.type": "send",
+        "messaging.destination.name": "orders.7",
+        "messaging.message.id": "m7",
+        "nats.stream": "ORDERS",
+        "nats.stream.sequence": 1,
+        "nats.duplicate": false,
+    }));
     let received = spans.one("receive orders.{id}");
     assert_eq!((received.kind, &*received.parent), ("CLIENT", ""));
-    has(
-        received,
-        &json!({
-            "messaging.operation.type": "receive",
-            "messaging.batch.message_count": 1,
-            "messaging.consumer.group.name": "take",
-        }),
-    );
+    received.has(&json!({
+        "messaging.operation.type": "receive",
+        "messaging.batch.message_count": 1,
+        "messaging.consumer.group.name": "take",
+    }));
     let batch = spans.one("process_batch orders.{id}");
-    assert!(is_below(batch, published));
+    assert!(batch.is_below(published));
     assert_eq!(batch.kind, "CONSUMER");
     assert_eq!(batch.links, [(received.trace.clone(), received.id.clone())]);
-    has(
-        batch,
-        &json!({
-            "messaging.operation.type": "process",
-            "messaging.batch.message_count": 1,
-            "messaging.message.id": "m7",
-            "nats.stream.sequence": 1,
-            "nats.delivery_count": 1,
-            "outcome": "done",
-        }),
-    );
+    batch.has(&json!({
+        "messaging.operation.type": "process",
+        "messaging.batch.message_count": 1,
+        "messaging.message.id": "m7",
+        "nats.stream.sequence": 1,
+        "nats.delivery_count": 1,
+        "outcome": "done",
+    }));
     let ack = spans.one("ack orders.{id}");
-    assert!(is_below(ack, batch));
+    assert!(ack.is_below(batch));
     assert_eq!(ack.kind, "CLIENT");
-    has(ack, &json!({ "messaging.operation.type": "settle" }));
+    ack.has(&json!({ "messaging.operation.type": "settle" }));
     assert_eq!(spans.0.len(), 6, "{:#?}", spans.tree());
     assert!(spans.0.iter().all(|span| !span.failed));
 }
@@ -245,22 +223,19 @@ async fn a_batch_links_every_message_and_each_keeps_a_whole_trace_of_its_own() {
     assert_eq!(batch.links, links);
     for published in published {
         let mut own = spans.named("process orders.{id}");
-        let handled = own.find(|span| is_below(span, published)).unwrap();
+        let handled = own.find(|span| span.is_below(published)).unwrap();
         assert_eq!(handled.kind, "CONSUMER");
         assert_eq!(handled.links, [(batch.trace.clone(), batch.id.clone())]);
-        has(
-            handled,
-            &json!({
-                "messaging.message.id": published.get("messaging.message.id"),
-                "nats.stream.sequence": published.get("nats.stream.sequence"),
-                "nats.delivery_count": 1,
-                "outcome": "done",
-            }),
-        );
+        handled.has(&json!({
+            "messaging.message.id": published.get("messaging.message.id"),
+            "nats.stream.sequence": published.get("nats.stream.sequence"),
+            "nats.delivery_count": 1,
+            "outcome": "done",
+        }));
     }
     let acks = spans
         .named("ack orders.{id}")
-        .filter(|span| is_below(span, batch));
+        .filter(|span| span.is_below(batch));
     assert_eq!(acks.count(), 1);
     // The two before it were alone.
     assert_eq!(spans.named("process orders.{id}").count(), N as usize);
@@ -285,34 +260,22 @@ async fn what_became_of_each_message_is_told_in_its_own_trace() {
         let mut own = spans.named("process orders.{id}");
         own.find(|span| span.trace == trace(id)).unwrap()
     };
-    has(
-        outcome(13),
-        &json!({ "outcome": "dead_letter", "error.type": "bad_request" }),
-    );
-    has(
-        outcome(15),
-        &json!({ "outcome": "duplicate", "error.type": null }),
-    );
-    has(
-        outcome(16),
-        &json!({ "outcome": "done", "error.type": null }),
-    );
+    outcome(13).has(&json!({ "outcome": "dead_letter", "error.type": "bad_request" }));
+    outcome(15).has(&json!({ "outcome": "duplicate", "error.type": null }));
+    outcome(16).has(&json!({ "outcome": "done", "error.type": null }));
     let mut batches = spans.named("process_batch orders.{id}");
     let batch = batches
         .find(|span| span.get("messaging.batch.message_count") == 3)
         .unwrap();
-    has(
-        batch,
-        &json!({ "error.type": "bad_request", "outcome": null }),
-    );
+    batch.has(&json!({ "error.type": "bad_request", "outcome": null }));
     let settled = |how, n| {
         let name = format!("{how} orders.{{id}}");
         let all: Vec<_> = spans
             .named(&name)
-            .filter(|span| is_below(span, batch))
+            .filter(|span| span.is_below(batch))
             .collect();
         assert_eq!(all.len(), 1, "{how}");
-        has(all[0], &json!({ "messaging.batch.message_count": n }));
+        all[0].has(&json!({ "messaging.batch.message_count": n }));
     };
     settled("ack", 2);
     settled("term", 1);
@@ -328,19 +291,16 @@ async fn a_message_that_fails_is_one_trace_through_every_delivery() {
     let tries: Vec<&Span> = spans.named("process_batch orders.{id}").collect();
     assert_eq!(tries.len(), 2, "{:#?}", spans.tree());
     for (span, (count, outcome)) in tries.iter().zip([(1, "retried"), (2, "dead_letter")]) {
-        assert!(is_below(span, published));
+        assert!(span.is_below(published));
         assert!(span.failed);
-        has(
-            span,
-            &json!({
-                "nats.delivery_count": count,
-                "outcome": outcome,
-                "error.type": "internal",
-            }),
-        );
+        span.has(&json!({
+            "nats.delivery_count": count,
+            "outcome": outcome,
+            "error.type": "internal",
+        }));
     }
-    assert!(is_below(spans.one("nak orders.{id}"), tries[0]));
-    assert!(is_below(spans.one("term orders.{id}"), tries[1]));
+    assert!(spans.one("nak orders.{id}").is_below(tries[0]));
+    assert!(spans.one("term orders.{id}").is_below(tries[1]));
 }
 
 #[tokio::test]
@@ -362,15 +322,12 @@ async fn a_message_that_cannot_be_read_is_told_in_its_own_trace() {
         handled.links,
         [(received.trace.clone(), received.id.clone())]
     );
-    has(
-        handled,
-        &json!({
-            "outcome": "dead_letter",
-            "error.type": "bad_request",
-            "messaging.message.id": "bad",
-        }),
-    );
-    assert!(is_below(spans.one("term orders.{id}"), received));
+    handled.has(&json!({
+        "outcome": "dead_letter",
+        "error.type": "bad_request",
+        "messaging.message.id": "bad",
+    }));
+    assert!(spans.one("term orders.{id}").is_below(received));
 }
 
 #[tokio::test]
@@ -389,15 +346,12 @@ async fn a_batch_of_several_subjects_goes_by_the_streams_name() {
     let spans = shop.close().await;
 
     let batch = spans.one("process_batch ORDERS");
-    has(
-        batch,
-        &json!({
-            "messaging.batch.message_count": 2,
-            "messaging.destination.template": null,
-            "messaging.destination.name": null,
-            "nats.stream": "ORDERS",
-        }),
-    );
+    batch.has(&json!({
+        "messaging.batch.message_count": 2,
+        "messaging.destination.template": null,
+        "messaging.destination.name": null,
+        "nats.stream": "ORDERS",
+    }));
     assert_eq!(batch.links.len(), 1, "one of the two has a trace");
-    assert!(is_below(spans.one("ack ORDERS"), batch));
+    assert!(spans.one("ack ORDERS").is_below(batch));
 }
