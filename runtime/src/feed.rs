@@ -32,7 +32,7 @@ pub(crate) struct Feed {
     nats: Client,
     pub(crate) stats: Arc<Stats>,
     pub(crate) settler: Arc<Settler>,
-    attempt: Arc<Attempt>,
+    pub(crate) attempt: Arc<Attempt>,
     /// The consumer that messages are taken from; none while it has to be found (again).
     life: watch::Sender<Option<Life>>,
     /// Wakes the reader: there is room again, or the life has ended.

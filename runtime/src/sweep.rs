@@ -60,7 +60,8 @@ impl Feed {
                 .in_progress
                 .hold(settle::key(&entry), ack.into());
             self.stats.requests.fetch_add(1, Relaxed);
-            self.settler.fail(&entry, &unreadable.error()).await;
+            let error = unreadable.error();
+            self.attempt.refuse(&self.settler, entry, &error).await;
         }
         Ok(())
     }
