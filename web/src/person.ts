@@ -1,19 +1,17 @@
 import type { Connection } from "./connection";
 import { Divider } from "./divider";
+import { Drafts } from "./drafts";
 import type { RoomDriver } from "./driver";
 import { Jump } from "./jump";
 import { Keep } from "./keep";
-import { SENT } from "./message";
-import { Outbox } from "./outbox";
-import type { Item, Store } from "./outbox-store";
-import { type Address, type Place, placeKey, samePlace } from "./place";
+import type { Store } from "./outbox-store";
+import { Own } from "./own";
+import { type Address, type Place, samePlace } from "./place";
 import { firstAfter, type LastRead, Reading, unread } from "./reading";
 import { show } from "./room-view";
 import { Rooms } from "./rooms";
-import { browserTabs } from "./tabs";
 import type { Tracing } from "./telemetry";
 import { toText } from "./text";
-import { Unsent } from "./unsent";
 import type { ChatView, Me, RoomEntry, RoomView } from "./view";
 
 /** Everything that one logged-in person has in this tab: rooms, what is unread, drafts, outbox. */
@@ -21,8 +19,8 @@ export class Person {
   private readonly kept;
   private readonly rooms: Rooms;
   private readonly reading: Reading;
-  private readonly outbox: Outbox;
-  private readonly unsent = new Unsent();
+  private readonly own: Own;
+  private readonly drafts: Drafts;
   private open: Place | "invalid" | null = null;
   private jump: Jump | null = null;
   private jumps = 0;
@@ -38,10 +36,11 @@ export class Person {
     this.kept = {
       read: new Keep<LastRead>(localStorage, "read", uid, {}),
       rooms: new Keep<readonly Place[]>(localStorage, "rooms", uid, []),
-      drafts: new Keep<Drafts>(localStorage, "drafts", uid, {}),
+      drafts: new Keep<Readonly<Record<string, string>>>(localStorage, "drafts", uid, {}),
       last: new Keep<{ readonly place?: Place }>(localStorage, "last", uid, {}),
     };
     this.reading = new Reading(this.kept.read);
+    this.drafts = new Drafts(this.kept.drafts);
     this.divider = new Divider(changed);
     this.rooms = new Rooms(this.kept.rooms, (driver) => ({
       changed: () => this.roomChanged(driver()),
@@ -53,12 +52,7 @@ export class Person {
       },
       heard: (place, _, traceparent) => this.tracing.live(place, traceparent),
     }));
-    const events = {
-      changed: () => this.outboxChanged(),
-      acked: (item: Item, { timestamp }: { timestamp: number }) => this.acked(item, timestamp),
-    };
-    const name = `chat-outbox/${uid}`;
-    this.outbox = new Outbox(uid, store, events, (heard) => browserTabs(name, heard));
+    this.own = new Own(() => this.me, store, this.rooms, changed);
     this.list();
   }
 
@@ -66,7 +60,7 @@ export class Person {
     this.me = connection.me;
     this.list();
     this.rooms.up(connection);
-    this.outbox.online(({ id, place, text, created }) =>
+    this.own.outbox.online(({ id, place, text, created }) =>
       this.tracing.send(place, id, created, (context) =>
         connection.send(place, { id, text }, context),
       ),
@@ -74,12 +68,12 @@ export class Person {
   }
 
   down() {
-    this.outbox.offline();
+    this.own.outbox.offline();
     this.rooms.down();
   }
 
   stop() {
-    this.outbox.close();
+    this.own.outbox.close();
     this.rooms.stop();
     this.divider.stop();
   }
@@ -141,29 +135,24 @@ export class Person {
     const clean = toText(text);
     if (!place || clean === null || !this.mayWrite(place)) return false;
     this.divider.remove();
-    this.outbox.add(place, clean);
+    this.own.outbox.add(place, clean);
     return true;
   }
 
   retry(id: string) {
-    this.outbox.retry(id);
+    this.own.outbox.retry(id);
   }
 
   discard(id: string) {
-    this.outbox.discard(id);
+    this.own.outbox.discard(id);
   }
 
   draft(place: Place): string {
-    const drafts = this.kept.drafts.get();
-    const key = placeKey(place);
-    return Object.hasOwn(drafts, key) ? (drafts[key] ?? "") : "";
+    return this.drafts.of(place);
   }
 
   setDraft(place: Place, text: string) {
-    const had = this.draft(place) !== "";
-    const { [placeKey(place)]: _, ...others } = this.kept.drafts.get();
-    this.kept.drafts.set(text === "" ? others : { ...others, [placeKey(place)]: text });
-    if (had !== (text !== "")) this.changed();
+    if (this.drafts.set(place, text)) this.changed();
   }
 
   /** Takes over what another tab of this person has read, visited or drafted. */
@@ -175,28 +164,25 @@ export class Person {
   }
 
   view(isOffline: boolean): Pick<ChatView, "rooms" | "room" | "unsent"> {
-    const failed = this.outbox.items.filter(({ refused }) => refused).length;
-    const queued = this.outbox.items.length - failed;
     const places = this.rooms.list(this.openPlace(), this.me.isAdmin);
     return {
       rooms: places.map((place) => this.entry(place)),
       room: this.open === "invalid" ? INVALID : this.roomView(isOffline),
-      unsent: { queued, failed },
+      unsent: this.own.count(),
     };
   }
 
   private entry(place: Place): RoomEntry {
     const driver = this.rooms.find(place);
     const { count, more } = driver ? this.unread(driver) : { count: 0, more: false };
-    const own = this.outbox.items.filter((item) => samePlace(item.place, place));
     return {
       place,
       unread: count,
       unreadMore: more,
       isOpen: samePlace(place, this.openPlace()),
       canLeave: this.rooms.canLeave(place),
-      hasDraft: this.draft(place).trim() !== "",
-      failed: own.filter(({ refused }) => refused).length,
+      hasDraft: this.drafts.has(place),
+      failed: this.own.failed(place),
     };
   }
 
@@ -226,7 +212,7 @@ export class Person {
       if (!isOpen && room.rows.length > 2 * KEPT) driver.dispatch({ type: "trimmed", keep: KEPT });
     }
     if (isOpen) this.jump?.follow(driver);
-    this.settleSeen(driver);
+    this.own.settle(driver);
     this.changed();
   }
 
@@ -242,35 +228,10 @@ export class Person {
     this.rooms.visit(place);
   }
 
-  /** A row that the outbox still has was accepted, and the answer to it lost. */
-  private settleSeen({ room }: RoomDriver) {
-    for (const { id, uid } of this.outbox.items) {
-      if (room.rows.some((row) => row.id === id && row.uid === uid)) this.outbox.seen(id);
-    }
-  }
-
-  private acked(item: Item, timestamp: number) {
-    const entry = this.unsent.entry(item, SENT, this.me);
-    this.rooms.find(item.place)?.dispatch({ type: "acked", entry, timestamp });
-  }
-
-  private outboxChanged() {
-    for (const driver of this.rooms.all()) this.refresh(driver);
-    this.changed();
-  }
-
-  private refresh(driver: RoomDriver) {
-    const { unsent } = driver.room;
-    const entries = this.unsent.of(this.outbox, driver.place, this.me);
-    const isSame =
-      entries.length === unsent.length && entries.every((entry, i) => entry === unsent[i]);
-    if (!isSame) driver.dispatch({ type: "unsent", entries });
-  }
-
   /** Keeps drivers for what is listed. */
   private list() {
     this.rooms.keep(this.rooms.list(this.openPlace(), this.me.isAdmin));
-    for (const driver of this.rooms.all()) this.refresh(driver);
+    this.own.show();
   }
 
   private unread({ place, room }: RoomDriver) {
@@ -290,8 +251,6 @@ export class Person {
     return place ? this.rooms.find(place) : undefined;
   }
 }
-
-type Drafts = Readonly<Record<string, string>>;
 
 /** Rows that a room keeps while another one is open. */
 const KEPT = 200;

@@ -1,5 +1,7 @@
 import { type Live, SENT, type Stored } from "./message";
-import { comparePositions, type Position } from "./place";
+import type { Position } from "./place";
+import { answered } from "./room-answer";
+import { heard } from "./room-live";
 import type { Entry } from "./view";
 
 /**
@@ -118,7 +120,7 @@ export function reduce(room: Room, event: RoomEvent): Room {
     case "forbidden":
       return { ...forgetQuestions(room), forbidden: true };
     case "live":
-      return settleOwn(live(room, event.live));
+      return settleOwn(heard(room, event.live));
     case "asked":
       return asked(room, event.question);
     case "answered":
@@ -139,33 +141,6 @@ function forgetQuestions(room: Room): Room {
   return { ...room, asking: null, askingOlder: null, problem: null, olderProblem: null };
 }
 
-function live(room: Room, live: Live): Room {
-  const { upto } = room;
-  if (!upto || room.reload || room.waiting.length > 0) return wait(room, live);
-  if (live.seq <= upto.seq) {
-    // Its row came with an answer that overtook it; or the log began anew and counts from 1.
-    const isKnown = room.rows.some(({ at, key }) => isAt(at, upto, live) && key === keyOf(live));
-    return isKnown ? room : { ...room, doubt: true };
-  }
-  const known = live.message !== null && room.rows.some(({ key }) => key === keyOf(live));
-  const isClear = live.message !== null && (known || !live.stale || !room.hasOlder);
-  // 0 is also what the log says when it has forgotten the message before.
-  const follows = live.prev > 0 && live.prev <= upto.seq;
-  return isClear && follows ? append(room, upto, live) : wait(room, live);
-}
-
-function wait(room: Room, live: Live): Room {
-  return { ...room, waiting: [...room.waiting, { live, asked: false }] };
-}
-
-function append(room: Room, upto: Position, live: Live): Room {
-  const at = { epoch: upto.epoch, seq: live.seq };
-  // A repeat of a message owns a sequence and no row.
-  const isRepeat = room.rows.some(({ key }) => key === keyOf(live));
-  const rows = live.message && !isRepeat ? [...room.rows, { ...live.message, at }] : room.rows;
-  return { ...room, rows, upto: at };
-}
-
 function asked(room: Room, question: Question): Room {
   const turn = room.turn + 1;
   if (question.type === "before") {
@@ -179,74 +154,6 @@ function asked(room: Room, question: Question): Room {
     waiting: room.waiting.map((waiting) => ({ ...waiting, asked: true })),
     owed: room.owed.map((owed) => ({ ...owed, asked: true })),
   };
-}
-
-function answered(room: Room, turn: number, answer: Answer): Room {
-  if (room.askingOlder?.turn === turn) {
-    return answeredOlder(room, room.askingOlder.question, answer);
-  }
-  if (room.asking?.turn !== turn) return room;
-  const { question } = room.asking;
-  if (question.type === "last") return answeredLast(room, answer);
-  return answeredAfter(room, question.after, answer);
-}
-
-function answeredLast(room: Room, answer: Answer): Room {
-  const rest = settle(room);
-  // Whatever came since the question waits for the next one: only an answer that finds the log
-  // in the same life as before tells which life a live message is of.
-  return {
-    ...rest,
-    rows: answer.rows,
-    hasOlder: answer.more,
-    upto: answer.head,
-    reload: false,
-    askingOlder: null,
-  };
-}
-
-function answeredAfter(room: Room, after: Position, answer: Answer): Room {
-  const { upto } = room;
-  const newest = answer.rows.at(-1)?.at;
-  if (!upto) return room;
-  const isNewEpoch = [answer.head, newest].some((at) => at && at.epoch !== upto.epoch);
-  // Everything up to `after` was in the log once. A head below it is that of another log.
-  if (isNewEpoch || (!answer.more && comparePositions(answer.head, after) < 0)) {
-    return { ...room, asking: null, reload: true };
-  }
-  const rows = merge(room.rows, answer.rows);
-  if (answer.more) {
-    // Full pages go on. One without a message would go on forever.
-    if (!newest || comparePositions(newest, after) <= 0) {
-      return failed(room, room.turn, "History answers pages without messages.");
-    }
-    return { ...room, asking: null, rows, upto: later(upto, newest), doubt: true };
-  }
-  const rest = settle({ ...room, rows, upto: later(upto, answer.head) });
-  const { waiting } = rest;
-  return waiting.reduce<Room>((next, one) => live(next, one.live), { ...rest, waiting: [] });
-}
-
-/** Takes the answered question out, and with it what it settles: what has no row by now has none. */
-function settle(room: Room): Room {
-  return {
-    ...room,
-    asking: null,
-    problem: null,
-    waiting: room.waiting.filter(({ asked }) => !asked),
-    owed: room.owed.filter(({ asked }) => !asked),
-  };
-}
-
-function answeredOlder(room: Room, question: OlderQuestion, answer: Answer): Room {
-  const first = room.rows[0]?.at;
-  const rest = { ...room, askingOlder: null };
-  // The rows were loaded anew or trimmed meanwhile: the page does not lie above them any more.
-  if (!first || comparePositions(first, question.before) !== 0) return rest;
-  if (answer.more && answer.rows.length === 0) {
-    return { ...rest, olderProblem: "History answers pages without messages." };
-  }
-  return { ...rest, rows: merge(room.rows, answer.rows), hasOlder: answer.more };
 }
 
 function failed(room: Room, turn: number, problem: string): Room {
@@ -276,29 +183,4 @@ function settleOwn(room: Room): Room {
 function trimmed(room: Room, keep: number): Room {
   if (room.rows.length <= keep) return room;
   return { ...room, rows: room.rows.slice(-keep), hasOlder: true };
-}
-
-/** Rows and a page of history in the log's order. Where both have a message, history is right. */
-function merge(rows: readonly Stored[], page: readonly Stored[]): readonly Stored[] {
-  if (page.length === 0) return rows;
-  const known = new Map(rows.map((row) => [row.key, row]));
-  const told = page.map((row) => {
-    const same = known.get(row.key);
-    return same && comparePositions(same.at, row.at) === 0 ? same : row;
-  });
-  const keys = new Set(told.map(({ key }) => key));
-  const all = [...rows.filter(({ key }) => !keys.has(key)), ...told];
-  return all.sort((a, b) => comparePositions(a.at, b.at));
-}
-
-function later(a: Position, b: Position): Position {
-  return comparePositions(a, b) < 0 ? b : a;
-}
-
-function isAt(at: Position, upto: Position, live: Live): boolean {
-  return at.epoch === upto.epoch && at.seq === live.seq;
-}
-
-function keyOf(live: Live): string | undefined {
-  return live.message?.key;
 }

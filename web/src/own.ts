@@ -1,0 +1,78 @@
+import type { Sent } from "./connection";
+import type { RoomDriver } from "./driver";
+import { messageKey, SENT } from "./message";
+import { Outbox } from "./outbox";
+import type { Item, Store } from "./outbox-store";
+import { type Place, samePlace } from "./place";
+import type { Rooms } from "./rooms";
+import { browserTabs } from "./tabs";
+import type { Delivery, Entry, Me } from "./view";
+
+/** A person's own messages on their way: the outbox, and what the rooms show of it. */
+export class Own {
+  readonly outbox: Outbox;
+  private readonly entries = new WeakMap<Item, Entry>();
+
+  constructor(
+    private readonly me: () => Me,
+    store: Store,
+    private readonly rooms: Rooms,
+    private readonly changed: () => void,
+  ) {
+    const { uid } = me();
+    const events = {
+      changed: () => this.show(),
+      acked: (item: Item, sent: Sent) => this.acked(item, sent),
+    };
+    const name = `chat-outbox/${uid}`;
+    this.outbox = new Outbox(uid, store, events, (heard) => browserTabs(name, heard));
+  }
+
+  failed(place: Place): number {
+    const own = this.outbox.items.filter((item) => samePlace(item.place, place));
+    return own.filter(({ refused }) => refused).length;
+  }
+
+  count() {
+    const failed = this.outbox.items.filter(({ refused }) => refused).length;
+    return { queued: this.outbox.items.length - failed, failed };
+  }
+
+  /** Shows the rooms what of it is theirs. */
+  show() {
+    for (const driver of this.rooms.all()) {
+      const { unsent } = driver.room;
+      const items = this.outbox.items.filter(({ place }) => samePlace(place, driver.place));
+      const entries = items.map((item) => this.entry(item, this.outbox.delivery(item)));
+      const isSame =
+        entries.length === unsent.length && entries.every((entry, i) => entry === unsent[i]);
+      if (!isSame) driver.dispatch({ type: "unsent", entries });
+    }
+    this.changed();
+  }
+
+  /** A row that the outbox still has was accepted, and the answer to it lost. */
+  settle({ room }: RoomDriver) {
+    if (this.outbox.items.length === 0) return;
+    const keys = new Set(room.rows.map(({ key }) => key));
+    for (const { uid, id } of this.outbox.items) {
+      if (keys.has(messageKey(uid, id))) this.outbox.seen(id);
+    }
+  }
+
+  private acked(item: Item, { timestamp }: Sent) {
+    const entry = this.entry(item, SENT);
+    this.rooms.find(item.place)?.dispatch({ type: "acked", entry, timestamp });
+  }
+
+  /** The same object as long as nothing of it changes. */
+  private entry(item: Item, delivery: Delivery): Entry {
+    const known = this.entries.get(item);
+    if (known && JSON.stringify(known.delivery) === JSON.stringify(delivery)) return known;
+    const { uid, id, text, created: timestamp } = item;
+    const key = messageKey(uid, id);
+    const entry = { key, id, uid, name: this.me().name, text, timestamp, at: null, delivery };
+    this.entries.set(item, entry);
+    return entry;
+  }
+}
