@@ -77,7 +77,9 @@ export function useScroll(
     // The row above carries the divider.
     if (unread > 0) list.scrollToIndex(unread - 1, { align: "start" });
     else list.scrollToEnd();
-    setPlaced(true);
+    // Until the next frame the rows in view are still those of the start.
+    const frame = requestAnimationFrame(() => setPlaced(true));
+    return () => cancelAnimationFrame(frame);
   }, [list, isEmpty]);
 
   const target = useTarget(room, rows, list.scrollToIndex);
