@@ -1,5 +1,7 @@
 //! What a browser must not do with the page, said with every answer.
 
+use std::iter;
+
 use hyper::HeaderMap;
 use hyper::header::{self, HeaderName, HeaderValue};
 
@@ -37,7 +39,9 @@ pub(super) fn of(settings: &Settings) -> HeaderMap {
 
 /// Nothing is allowed but what the page is made of and whom it talks to.
 fn policy(settings: &Settings) -> String {
-    let connect: Vec<&str> = ["'self'"].into_iter().chain(settings.origins()).collect();
+    let connect: Vec<String> = iter::once("'self'".to_owned())
+        .chain(settings.origins())
+        .collect();
     [
         "default-src 'none'",
         "script-src 'self'",

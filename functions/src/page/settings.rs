@@ -62,13 +62,16 @@ fn ratio<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
 }
 
 impl Settings {
-    /// Whom the page talks to beside its own server.
-    pub(super) fn origins(&self) -> impl Iterator<Item = &str> {
+    /// Whom the page talks to beside its own server. A browser does not say why a WebSocket did not
+    /// open, so the page asks the same port over HTTP whether there is anybody.
+    pub(super) fn origins(&self) -> impl Iterator<Item = String> {
+        let websocket = origin(&self.websocket, &WEBSOCKET).map(str::to_owned);
+        let asked = websocket.as_ref().map(|url| url.replacen("ws", "http", 1));
         let telemetry = self.telemetry.endpoint.as_deref();
         let telemetry = telemetry.and_then(|url| origin(url, &HTTP));
-        origin(&self.websocket, &WEBSOCKET)
+        [websocket, asked, telemetry.map(str::to_owned)]
             .into_iter()
-            .chain(telemetry)
+            .flatten()
     }
 
     /// `/config.json`.

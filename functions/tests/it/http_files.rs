@@ -7,8 +7,8 @@ use serde_json::json;
 use crate::http::{Http, site};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-    font-src 'self'; manifest-src 'self'; connect-src 'self' wss://chat.example:9222 https://traces.example; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    font-src 'self'; manifest-src 'self'; connect-src 'self' wss://chat.example:9222 \
+    https://chat.example:9222 https://traces.example; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Settings of a page whose NATS and collector lie elsewhere.
 fn elsewhere() -> Settings {
