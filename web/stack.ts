@@ -1,7 +1,9 @@
+import { readFileSync, statSync } from "node:fs";
 import type { IncomingMessage } from "node:http";
+import { setTimeout } from "node:timers/promises";
 import type { Plugin, ProxyOptions, ServerOptions } from "vite";
 
-/** Where the stack runs that `cargo xtask dev --watch` has started. */
+/** Where a running `chat dev` is: what it writes for other programs. */
 export interface Stack {
   page: string;
   websocket: string;
@@ -10,10 +12,23 @@ export interface Stack {
 /** The path at which Vite passes a browser on to NATS. */
 const NATS = "/nats";
 
-/** The running stack, as xtask says in the environment; none where Vite runs by itself. */
-export function findStack(): Stack | undefined {
-  const { CHAT_PAGE: page, CHAT_WEBSOCKET: websocket } = process.env;
-  return page && websocket ? { page, websocket } : undefined;
+const LOOK_MS = 200;
+
+/**
+ * The stack whose addresses are in the file that CHAT_DEV names, once it runs; none where Vite
+ * runs by itself. `cargo xtask dev --watch` starts both.
+ */
+export async function findStack(): Promise<Stack | undefined> {
+  const file = process.env["CHAT_DEV"];
+  while (file) {
+    // A file from before this process is of a run that was killed.
+    const written = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+    if (written >= performance.timeOrigin) {
+      return JSON.parse(readFileSync(file, "utf8"));
+    }
+    await setTimeout(LOOK_MS);
+  }
+  return undefined;
 }
 
 /**

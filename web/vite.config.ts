@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 import { compress } from "./compress.ts";
 import { configuration, findStack, through } from "./stack.ts";
 
-const stack = findStack();
+const stack = await findStack();
 
 export default defineConfig({
   plugins: [react(), compress(), ...(stack ? [configuration(stack)] : [])],

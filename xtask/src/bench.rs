@@ -4,14 +4,15 @@ use std::env;
 use std::ffi::OsString;
 use std::process::Command;
 
-use crate::Result;
 use crate::account::Account;
 use crate::cluster::Cluster;
+use crate::node::Node;
 use crate::place::Place;
 use crate::server::Server;
-use crate::suite::Suite;
+use crate::suite::{BROWSER, Suite};
 use crate::tool::Tool;
 use crate::toolbox::POSTGRES;
+use crate::{Result, web};
 
 /// Set up before the first suite runs, so that a missing tool is known at once; gone when this is dropped.
 pub(crate) struct Bench {
@@ -29,6 +30,10 @@ impl Bench {
             _server: None,
             _place: None,
         };
+        // Before anything is compiled: the program that carries the page is compiled once then.
+        if suites.iter().any(|suite| suite.name == BROWSER) {
+            web::build(&Node::find()?)?;
+        }
         let mut tools: Vec<&Tool> = suites
             .iter()
             .flat_map(|suite| suite.needs)

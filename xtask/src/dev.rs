@@ -3,24 +3,34 @@
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 
+use crate::node::Node;
 use crate::toolbox::NATS_SERVER;
-use crate::{Result, asks_for_help, workspace};
+use crate::{Result, asks_for_help, watch, web, workspace};
 
 const HELP: &str = "\
-Provides nats-server, builds chat, and runs `chat dev ARGS`: everything on one machine.
+Provides nats-server, builds the page and chat, and runs `chat dev ARGS`: everything on one machine.
 
-Usage: cargo xtask dev [--release] [ARGS...]
+Usage: cargo xtask dev [--release] [--watch] [ARGS...]
 
-  --release   build for speed (minutes the first time); only as the first argument
+  --release   build for speed (minutes the first time)
+  --watch     the page from its sources at http://localhost:5173, where a change is seen at once
   ARGS        go to `chat dev`; `cargo xtask dev -- --help` lists them
 
 It keeps messages in SQLite, or in the PostgreSQL of DATABASE_URL (`cargo xtask postgres` starts one).
-NATS_SERVER may name the nats-server to take. Ctrl-C stops all of it.";
+NATS_SERVER may name the nats-server to take, NODE_BIN the Node.js. Ctrl-C stops all of it.";
 
 /// Replaces this process by `chat dev`, so that signals and the exit code are the program's own.
 pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
-    let release = arguments.first().is_some_and(|first| first == "--release");
-    let mut arguments = &arguments[usize::from(release)..];
+    let own = ["--release", "--watch"];
+    let count = arguments
+        .iter()
+        .take_while(|argument| own.iter().any(|own| argument == own))
+        .count();
+    let (own, mut arguments) = arguments.split_at(count);
+    let (release, watches) = (
+        own.contains(&"--release".into()),
+        own.contains(&"--watch".into()),
+    );
     match arguments.first() {
         Some(separator) if separator == "--" => arguments = &arguments[1..],
         _ if asks_for_help(arguments) => {
@@ -29,11 +39,28 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         }
         _ => {}
     }
-    let mut chat = workspace::cargo(["run", "--package", "chat", "--bin", "chat"]);
-    chat.args(release.then_some("--release"))
-        .args(["--", "dev"])
-        .args(arguments);
+    let nats_server = NATS_SERVER.provide()?;
+    let node = Node::find()?;
+    if watches {
+        web::install(&node)?;
+    } else {
+        web::build(&node)?;
+    }
+    let cargo = |command: &str| {
+        let mut cargo = workspace::cargo([command, "--package", "chat", "--bin", "chat"]);
+        cargo.args(release.then_some("--release"));
+        cargo
+    };
+    if watches {
+        // Vite waits for chat, but not for a compiler.
+        if !cargo("build").status()?.success() {
+            return Err("chat does not compile".into());
+        }
+        watch::begin(&node, arguments)?;
+    }
     // `cargo run` in its turn becomes the program that it has built.
-    let error = chat.env("NATS_SERVER", NATS_SERVER.provide()?).exec();
+    let mut chat = cargo("run");
+    chat.args(["--", "dev"]).args(arguments);
+    let error = chat.env("NATS_SERVER", nats_server).exec();
     Err(format!("cargo does not start: {error}").into())
 }

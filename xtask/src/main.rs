@@ -10,6 +10,7 @@ mod feature;
 mod fetch;
 mod go;
 mod measure;
+mod node;
 mod pip;
 mod place;
 mod postgres;
@@ -20,6 +21,8 @@ mod test;
 mod tool;
 mod toolbox;
 mod version;
+mod watch;
+mod web;
 mod workspace;
 
 use std::env;
@@ -34,7 +37,7 @@ Sets up, runs and tests the project. Tools that are missing are fetched into tar
 
 Usage: cargo xtask COMMAND
 
-  dev [--release] [ARGS...]   everything on one machine: `chat dev ARGS` with a nats-server
+  dev [OPTIONS] [ARGS...]     everything on one machine: the page built, `chat dev ARGS` with a nats-server
   test [SUITE...]             the tests, or the named suites of them
   bench [NAME...]             how fast it is, and what survives kills
   postgres [--port N]         a PostgreSQL for DATABASE_URL and for a plain `cargo test`

@@ -1,11 +1,14 @@
 //! The suites of tests.
 
+use std::env;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::bench::Bench;
+use crate::node::Node;
 use crate::tool::Tool;
-use crate::toolbox::{NATS_CLI, NATS_SERVER, POSTGRES};
-use crate::{Result, feature, workspace};
+use crate::toolbox::{NATS_CLI, NATS_SERVER, NODE, POSTGRES};
+use crate::{Result, feature, web, workspace};
 
 /// Tests that somebody may want to run on their own.
 pub(crate) struct Suite {
@@ -66,6 +69,26 @@ pub(crate) const SUITES: &[Suite] = &[
         },
     },
     Suite {
+        name: "web",
+        about: "the page's code: format, lints, types, and the tests beside it",
+        further: false,
+        needs: &[&NODE],
+        run: |_| {
+            let node = Node::find()?;
+            web::install(&node)?;
+            ["lint", "typecheck", "test"]
+                .iter()
+                .try_for_each(|script| run(&mut node.npm(["run", script])))
+        },
+    },
+    Suite {
+        name: BROWSER,
+        about: "the page in a real Chromium, on the program that carries it and a real nats-server",
+        further: false,
+        needs: &[&NODE, &NATS_SERVER],
+        run: browser,
+    },
+    Suite {
         name: "cli",
         about: "what people see who use the real nats CLI",
         further: true,
@@ -73,6 +96,9 @@ pub(crate) const SUITES: &[Suite] = &[
         run: cli,
     },
 ];
+
+/// The suite that needs the built page, and the program with the page in it.
+pub(crate) const BROWSER: &str = "browser";
 
 /// The modules with tests that run the nats CLI. Not just `cli::`, which is a part of natsfn itself.
 const NATS_CLI_TESTS: &str = "nats_cli::";
@@ -115,6 +141,17 @@ fn cli(bench: &Bench) -> Result<()> {
     run(bench.equip(&mut cargo_test(&["--test", "*", "--", NATS_CLI_TESTS])))
 }
 
+fn browser(bench: &Bench) -> Result<()> {
+    let node = Node::find()?;
+    web::build(&node)?;
+    // As the integration tests build it, so that one of the two finds it built.
+    run(&mut cargo_test(&["--test", "it", "--no-run"]))?;
+    // It lies beside this program: the same cargo has built both.
+    let chat = env::current_exe()?.with_file_name("chat");
+    let mut playwright = node.npm(["run", "e2e"]);
+    run(bench.equip(&mut playwright).env("CHAT_BIN", chat))
+}
+
 /// Always the same features, so that one suite's build serves the next.
 fn cargo_test(arguments: &[&str]) -> Command {
     let mut test = workspace::cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
@@ -127,7 +164,9 @@ fn run(command: &mut Command) -> Result<()> {
         .get_args()
         .map(|argument| argument.to_string_lossy())
         .collect();
-    let line = format!("cargo {}", arguments.join(" "));
+    let program = Path::new(command.get_program());
+    let program = program.file_name().unwrap_or(program.as_os_str());
+    let line = format!("{} {}", program.display(), arguments.join(" "));
     eprintln!("-- {line}");
     let status = command
         .current_dir(workspace::root())

@@ -49,7 +49,7 @@ fn choose(names: &[OsString]) -> Result<Vec<&'static Suite>> {
 
 fn help() -> String {
     let mut help = "\
-Runs the tests, with a real nats-server and a real PostgreSQL.
+Runs the tests, with a real nats-server, a real PostgreSQL and a real Chromium.
 
 Usage: cargo xtask test [SUITE...]
 
@@ -66,7 +66,7 @@ Suites, of which those without a star run when none is named:
         help += &format!("  {}{name:<12} {about}\n", if *further { '*' } else { ' ' });
     }
     help + "
-NATS_SERVER, NATS_CLI and POSTGRES_BIN (a directory) may name the programs to take.
+NATS_SERVER, NATS_CLI, NODE_BIN, CHROMIUM and POSTGRES_BIN (a directory) may name the programs to take.
 One test: `cargo xtask postgres`, and beside it `TEST_DATABASE_URL=... cargo test -p chat NAME`."
 }
 
@@ -81,7 +81,10 @@ mod tests {
             .iter()
             .map(|suite| suite.name)
             .collect();
-        assert_eq!(names, ["format", "lints", "unit", "integration"]);
+        assert_eq!(
+            names,
+            ["format", "lints", "unit", "integration", "web", "browser"]
+        );
     }
 
     #[test]

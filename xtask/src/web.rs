@@ -1,0 +1,130 @@
+//! The page: its packages installed and its files built, each only when what they come from has changed.
+
+use std::fs::{self, File, TryLockError};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{self, stderr};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::node::Node;
+use crate::{Result, workspace};
+
+/// What lies in the page's directory and does not go into what is built.
+const BESIDE: [&str; 6] = [
+    "node_modules",
+    "dist",
+    "e2e",
+    "docs",
+    "test-results",
+    "README.md",
+];
+
+/// What the packages come from.
+const PACKAGES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
+
+/// Installs the packages that the lock file names, unless they are there.
+pub(crate) fn install(node: &Node) -> Result<()> {
+    let _lock = lock()?;
+    let web = workspace::root().join("web");
+    // It goes with what it vouches for.
+    let installed = web.join("node_modules/.installed");
+    let wanted = Wanted::of(node, &web, &PACKAGES.map(PathBuf::from))?;
+    if wanted.is_noted(&installed) {
+        return Ok(());
+    }
+    eprintln!("installing the page's packages ...");
+    run(&mut node.npm(["ci", "--no-progress"]))?;
+    wanted.note(&installed)
+}
+
+/// Builds the page into `web/dist`, unless what is there was built from the same files.
+pub(crate) fn build(node: &Node) -> Result<()> {
+    install(node)?;
+    let _lock = lock()?;
+    let web = workspace::root().join("web");
+    let built = workspace::target("web-built");
+    let mut inputs = Vec::new();
+    find(&web, Path::new(""), &mut inputs)?;
+    let wanted = Wanted::of(node, &web, &inputs)?;
+    if wanted.is_noted(&built) && web.join("dist/index.html").is_file() {
+        return Ok(());
+    }
+    eprintln!("building the page ...");
+    // A build that fails half way must not pass for an older one.
+    let _ = fs::remove_file(&built);
+    run(&mut node.npm(["run", "build"]))?;
+    wanted.note(&built)
+}
+
+/// Two at once take turns. The lock ends with the process that holds it.
+fn lock() -> Result<File> {
+    fs::create_dir_all(workspace::target(""))?;
+    let lock = File::create(workspace::target("web.lock"))?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            eprintln!("waiting for another xtask that builds the page ...");
+            lock.lock()?;
+        }
+        Err(TryLockError::Error(error)) => return Err(error.into()),
+    }
+    Ok(lock)
+}
+
+/// What must have gone into a result, as one number.
+struct Wanted(String);
+
+impl Wanted {
+    fn of(node: &Node, web: &Path, files: &[PathBuf]) -> Result<Self> {
+        let mut hasher = DefaultHasher::new();
+        node.version()?.hash(&mut hasher);
+        for file in files {
+            file.hash(&mut hasher);
+            fs::read(web.join(file))
+                .map_err(|error| format!("web/{} cannot be read: {error}", file.display()))?
+                .hash(&mut hasher);
+        }
+        Ok(Self(format!("{:016x}\n", hasher.finish())))
+    }
+
+    fn is_noted(&self, note: &Path) -> bool {
+        fs::read_to_string(note).is_ok_and(|noted| noted == self.0)
+    }
+
+    fn note(&self, note: &Path) -> Result<()> {
+        Ok(fs::write(note, &self.0)?)
+    }
+}
+
+/// The files that go into what is built, in a fixed order.
+fn find(web: &Path, below: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    let mut entries: Vec<_> = fs::read_dir(web.join(below))?.collect::<io::Result<_>>()?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = below.join(entry.file_name());
+        if BESIDE.iter().any(|beside| path == Path::new(beside)) {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            find(web, &path, files)?;
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// What npm says is progress, so none of it goes to standard output.
+fn run(npm: &mut Command) -> Result<()> {
+    let status = npm.stdout(stderr()).status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        let arguments: Vec<_> = npm
+            .get_args()
+            .skip(2)
+            .map(|a| a.to_string_lossy())
+            .collect();
+        Err(format!("`npm {}` in web/ failed ({status})", arguments.join(" ")).into())
+    }
+}
