@@ -19,6 +19,15 @@ pub(crate) fn target(directory: &str) -> PathBuf {
 /// A cargo command: the cargo that runs this program, so that a chosen toolchain stays chosen.
 pub(crate) fn cargo(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    // `cargo xtask` has set these for this program. Build scripts look at them too, and would compile half of
+    // the dependencies anew whenever somebody calls cargo by hand in between.
+    let is_ours =
+        |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(is_ours) {
+            cargo.env_remove(name);
+        }
+    }
     cargo.args(arguments);
     cargo
 }
