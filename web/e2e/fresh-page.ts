@@ -14,7 +14,7 @@ const TYPES: Record<string, string> = {
  * For work on the page: where PAGE_DIST names a directory, its files are shown instead of those in
  * the program, which need not be built again for each change. The server's headers stay.
  */
-export async function useFreshPage(context: BrowserContext, page: string): Promise<void> {
+export async function serveFresh(context: BrowserContext, page: string): Promise<void> {
   const directory = process.env["PAGE_DIST"];
   if (!directory) return;
   const { headers } = await fetch(page);

@@ -2,10 +2,17 @@ import { test } from "./test";
 
 /** Puts a figure beside the test that measured it: p50, p99 and how many there were. */
 export function report(what: string, values: readonly number[], unit: string): void {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (share: number) =>
-    (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0).toFixed(1);
-  const description = `p50 ${at(0.5)} ${unit}, p99 ${at(0.99)} ${unit}, ${sorted.length} measured`;
+  const shown = [0.5, 0.99].map(
+    (share) => `p${share * 100} ${at(values, share).toFixed(1)} ${unit}`,
+  );
+  const description = `${shown.join(", ")}, ${values.length} measured`;
   test.info().annotations.push({ type: what, description });
   console.log(`${what}: ${description}`);
+}
+
+/** The value below which a share of all lie. */
+export function at(values: readonly number[], share: number): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const index = Math.min(sorted.length - 1, Math.floor(sorted.length * share));
+  return sorted[index] ?? Number.NaN;
 }

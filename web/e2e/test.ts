@@ -1,10 +1,12 @@
 import { type BrowserContextOptions, test as base, expect } from "@playwright/test";
-import { useFreshPage } from "./fresh-page";
+import { serveFresh } from "./fresh-page";
 import { Person } from "./person";
 import { Stack } from "./stack";
 
 interface Fixtures {
-  /** Opens the page in a browser of its own, logged in and in a room unless told otherwise. */
+  /** Opens the page in a browser of its own, with nobody logged in. */
+  visit: (who: string, hash?: string, options?: BrowserContextOptions) => Promise<Person>;
+  /** Opens the page in a browser of its own, logged in, in a room whose messages are there. */
   enter: (name: string, room?: string, options?: BrowserContextOptions) => Promise<Person>;
   /** A room that no other test writes in. */
   room: string;
@@ -40,29 +42,36 @@ export const test = base.extend<Fixtures, { stack: Stack }>({
   },
 
   context: async ({ context, stack }, use) => {
-    await useFreshPage(context, stack.page);
+    await serveFresh(context, stack.page);
     await use(context);
   },
 
-  enter: async ({ browser, stack, complaints }, use) => {
+  visit: async ({ browser, stack, complaints }, use) => {
     const contexts: { close(): Promise<void> }[] = [];
-    await use(async (name, room, options) => {
+    await use(async (name, hash = "", options = {}) => {
       const context = await browser.newContext(options);
-      await useFreshPage(context, stack.page);
       contexts.push(context);
+      await serveFresh(context, stack.page);
       const page = await context.newPage();
       page.on("pageerror", (error) => complaints.push(`${name}: ${error.stack ?? error}`));
       page.on("console", (message) => {
         // A policy that refuses something of ours says so here.
         if (/Content.Security.Policy|React/i.test(message.text())) complaints.push(message.text());
       });
-      await page.goto(`${stack.page}/#/chat/${room ?? "general"}`);
-      const person = new Person(page, name);
-      await person.logIn();
-      await expect(person.log(room ?? "general")).toHaveAttribute("aria-busy", "false");
-      return person;
+      await page.goto(`${stack.page}/${hash}`);
+      await expect(page.getByRole("button", { name: "Log in" })).toBeVisible();
+      return new Person(page, name);
     });
     for (const context of contexts) await context.close();
+  },
+
+  enter: async ({ visit }, use) => {
+    await use(async (name, room = "general", options = {}) => {
+      const person = await visit(name, `#/chat/${room}`, options);
+      await person.logIn();
+      await expect(person.log(room)).toHaveAttribute("aria-busy", "false");
+      return person;
+    });
   },
 });
 

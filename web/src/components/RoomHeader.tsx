@@ -33,8 +33,9 @@ export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
         </button>
       )}
       <h1>
-        {place && <Sign realm={place.realm} size={18} />}
-        <bdi>{place?.room ?? "Chat"}</bdi>
+        {/* An address may name no room at all. */}
+        {place?.room && <Sign realm={place.realm} size={18} />}
+        <bdi>{place?.room || "Chat"}</bdi>
       </h1>
       {/* The words stay the same while it tries again and again: nobody wants each attempt read out. */}
       <span className="connection" role="status" data-state={link.state}>

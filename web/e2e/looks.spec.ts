@@ -1,0 +1,123 @@
+import AxeBuilder from "@axe-core/playwright";
+import type { Page } from "@playwright/test";
+import { expect, test } from "./test";
+
+const LOOKS = [
+  { colorScheme: "light", viewport: { width: 1440, height: 900 } },
+  { colorScheme: "dark", viewport: { width: 1440, height: 900 } },
+  { colorScheme: "light", viewport: { width: 360, height: 740 } },
+  { colorScheme: "dark", viewport: { width: 360, height: 740 } },
+] as const;
+
+for (const look of LOOKS) {
+  const { colorScheme, viewport } = look;
+  const isNarrow = viewport.width < 720;
+
+  test(`every view is without findings of axe, ${colorScheme}, ${viewport.width} px`, async ({
+    enter,
+    room,
+    visit,
+  }) => {
+    const outside = await visit("alice", "", look);
+    await check(outside.page, "log in");
+    await outside.logIn("wrong");
+    await expect(outside.page.getByRole("alert")).toBeVisible();
+    await check(outside.page, "wrong password");
+
+    const alice = await enter("alice", room, look);
+    const { page } = alice;
+    await expect(page.getByText("No messages yet")).toBeVisible();
+    await check(page, "empty room");
+    await alice.write("A first line with https://nats.io in it");
+    await alice.write("and a second one");
+    await alice.sees(["A first line with https://nats.io in it", "and a second one"]);
+    await alice.message("and a second one").focus();
+    await check(page, "room with messages, one focused");
+
+    if (isNarrow) await page.getByRole("button", { name: /Show rooms/ }).click();
+    await check(page, "navigation");
+    await page.getByRole("button", { name: "Theme" }).click();
+    await check(page, "theme menu");
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Open a room" }).click();
+    await page.getByLabel("Room name").fill("a.b");
+    await check(page, "dialog");
+    await page.keyboard.press("Escape");
+    if (isNarrow) await page.keyboard.press("Escape");
+
+    await page.context().setOffline(true);
+    await expect(alice.status).toContainText("Offline");
+    await alice.write("waits");
+    await expect(page.getByText("1 message waits")).toBeVisible();
+    await check(page, "offline");
+    await page.context().setOffline(false);
+    await expect(alice.status).toHaveText("Connected");
+
+    await page.evaluate(() => {
+      location.hash = "#/chat/a.b";
+    });
+    await expect(page.getByText("There is no such room")).toBeVisible();
+    await check(page, "no such room");
+
+    const bob = await enter("bob", room, look);
+    await bob.page.evaluate(() => {
+      location.hash = "#/admin/general";
+    });
+    await expect(bob.page.getByText("This room is for admins")).toBeVisible();
+    await check(bob.page, "forbidden");
+
+    const charlie = await enter("charlie", room, look);
+    await expect(charlie.page.getByText("You may read here, but not write")).toBeVisible();
+    await check(charlie.page, "read only");
+  });
+}
+
+test("a chosen theme holds against the device's, also over a refresh", async ({ enter }) => {
+  const alice = await enter("alice", "general", { colorScheme: "light" });
+  const canvas = () => alice.page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await canvas();
+  await alice.page.getByRole("button", { name: "Theme" }).click();
+  await alice.page.getByRole("menuitemradio", { name: "Dark" }).click();
+  expect(await canvas()).not.toBe(light);
+
+  await alice.page.reload();
+  await expect(alice.rooms).toBeVisible();
+  expect(await canvas()).not.toBe(light);
+
+  await alice.page.getByRole("button", { name: "Theme" }).click();
+  await alice.page.getByRole("menuitemradio", { name: "System" }).click();
+  expect(await canvas()).toBe(light);
+});
+
+test("nothing moves for those who want reduced motion", async ({ enter }) => {
+  const alice = await enter("alice", "general", { reducedMotion: "reduce" });
+  await alice.page.context().setOffline(true);
+  await expect(alice.status).toContainText("Offline");
+  const longest = await alice.page.evaluate(() =>
+    Math.max(
+      0,
+      ...document.getAnimations().map(({ effect }) => Number(effect?.getTiming().duration)),
+    ),
+  );
+  expect(longest).toBeLessThan(10);
+});
+
+/** No finding, no sideways scrolling, and nothing but the log has to be scrolled. */
+async function check(page: Page, view: string): Promise<void> {
+  // A transition's colours are of neither state.
+  await page.evaluate(() =>
+    Promise.all(
+      document
+        .getAnimations()
+        .filter((one) => one instanceof CSSTransition)
+        .map((one) => one.finished),
+    ),
+  );
+  const { violations } = await new AxeBuilder({ page }).analyze();
+  const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
+  expect(found, view).toEqual([]);
+  const overflow = await page.evaluate(
+    () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
+  );
+  expect(overflow, view).toBe(0);
+}
