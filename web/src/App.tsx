@@ -1,12 +1,12 @@
 import { Provider as Hints } from "@radix-ui/react-tooltip";
-import { useSyncExternalStore } from "react";
 import { Login } from "./components/Login";
 import { Shell } from "./components/Shell";
+import { useView } from "./components/useView";
 import type { ChatActions } from "./view";
 
 /** The whole page: the log-in, or the rooms. */
 export function App({ chat }: { chat: ChatActions }) {
-  const view = useSyncExternalStore(chat.subscribe, chat.getSnapshot);
+  const view = useView(chat);
   switch (view.session.state) {
     case "starting":
       return null;
