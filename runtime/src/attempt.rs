@@ -19,7 +19,7 @@ use crate::invoke::invoke;
 use crate::reply::Outcomes;
 use crate::settle::{Settler, backoff};
 use crate::stats::{InFlight, State, Stats};
-use crate::telemetry::{self, MessageSpans, Outcome, Source};
+use crate::telemetry::{self, MessageSpans, Outcome, Source, measure};
 use crate::template::Template;
 
 /// How long the database may take to begin or to commit. It is longer than the pool's own limits,
@@ -53,6 +53,8 @@ impl Attempt {
     pub(crate) async fn all(&self, entries: Vec<Arc<Entry>>, stop: watch::Receiver<bool>) {
         let Some(settler) = &self.settler else { return };
         let spans = MessageSpans::begin(&self.source, &entries);
+        let again = entries.iter().filter(|entry| entry.delivered() > 1).count();
+        Stats::add(&self.stats.redeliveries, again);
         let (alone, together): (Vec<_>, Vec<_>) = entries
             .into_iter()
             .partition(|entry| settler.runs_alone(entry));
@@ -71,6 +73,7 @@ impl Attempt {
         let settle = self.source.settle("term", std::slice::from_ref(&entry));
         let outcome = settler.fail(&entry, error).instrument(settle).await;
         telemetry::tell(&span, outcome, Some(error));
+        measure::outcome(&self.source.labels, outcome.name());
     }
 
     fn some<'a>(
@@ -145,7 +148,9 @@ impl Attempt {
                     settler.ack(entry).await;
                 }
             };
+            let started = Instant::now();
             acks.instrument(self.source.settle("ack", &done)).await;
+            measure::called("ack", None, started.elapsed(), None);
         }
         for entry in &done {
             let outcome = if outcomes.is_duplicate(entry.seq()) {
@@ -156,6 +161,7 @@ impl Attempt {
                 Outcome::Done
             };
             spans.end(entry, outcome, None);
+            measure::outcome(&self.source.labels, outcome.name());
         }
         if let Some((_, error)) = failed.first() {
             telemetry::mark_failed(&Span::current(), error);
@@ -189,9 +195,12 @@ impl Attempt {
                 for (entry, error) in part {
                     let outcome = settler.fail(entry, error).await;
                     spans.end(entry, outcome, Some(error));
+                    measure::outcome(&self.source.labels, outcome.name());
                 }
             };
+            let started = Instant::now();
             settled.instrument(self.source.settle(how, &entries)).await;
+            measure::called(how, None, started.elapsed(), None);
         }
     }
 
@@ -201,6 +210,8 @@ impl Attempt {
         let started = Instant::now();
         let outcomes = self.run(entries).await;
         self.stats.processed(started.elapsed());
+        let error = outcomes.as_ref().err().map(Error::kind);
+        measure::processed(&self.source.labels, started.elapsed(), error);
         outcomes
     }
 

@@ -7,10 +7,11 @@ use async_nats::jetstream;
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::error::{Error, Kind, Result};
-use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role};
+use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
 use crate::trace_context::TraceContext;
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
@@ -80,6 +81,7 @@ impl Client {
     /// [`Kind::BadRequest`] for a subject that is none, [`Kind::TooLarge`] over the server's
     /// `max_payload`, [`Kind::Unavailable`] when the connection is closed.
     pub async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<()> {
+        let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);
         let headers = self.headers(headers, &span);
         let published = self
@@ -88,7 +90,7 @@ impl Client {
             .instrument(span.clone())
             .await
             .map_err(|error| publish_error(subject, error));
-        ended(&span, &published);
+        self.ended(&span, "publish", subject, started, &published);
         published
     }
 
@@ -126,6 +128,7 @@ impl Client {
         use async_nats::RequestErrorKind::{
             InvalidSubject, MaxPayloadExceeded, NoResponders, TimedOut,
         };
+        let started = Instant::now();
         let span = self.span(Role::Client, "request", "send", subject);
         let headers = self.headers(headers, &span);
         let answered = self
@@ -143,7 +146,7 @@ impl Client {
                 };
                 Error::new(kind, format!("{subject}: {error}")).with_source(error)
             });
-        ended(&span, &answered);
+        self.ended(&span, "request", subject, started, &answered);
         answered
     }
 
@@ -164,12 +167,13 @@ impl Client {
         if let Some(id) = id {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
+        let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);
         let headers = self.headers(headers, &span);
         let appended = crate::jetstream::append(&self.nats, subject, headers, payload)
             .instrument(span.clone())
             .await;
-        ended(&span, &appended);
+        self.ended(&span, "publish", subject, started, &appended);
         telemetry::record(&span, || {
             let mut attributes: Vec<Attribute> = Vec::new();
             if let Some(id) = id {
@@ -212,6 +216,29 @@ impl Client {
         })
     }
 
+    fn ended<T>(
+        &self,
+        span: &Span,
+        operation: &'static str,
+        subject: &str,
+        started: Instant,
+        outcome: &Result<T>,
+    ) {
+        let error = outcome.as_ref().err();
+        if let Some(error) = error {
+            telemetry::mark_failed(span, error);
+        }
+        if measure::is_on() {
+            let template = self.broker.template(subject);
+            measure::called(
+                operation,
+                template,
+                started.elapsed(),
+                error.map(Error::kind),
+            );
+        }
+    }
+
     /// What is sent belongs to the span it is sent in, or else to the event's trace.
     fn headers(&self, mut headers: HeaderMap, span: &Span) -> HeaderMap {
         match telemetry::context_of(span) {
@@ -219,12 +246,6 @@ impl Client {
             None => self.trace.write(&mut headers),
         }
         headers
-    }
-}
-
-fn ended<T>(span: &Span, outcome: &Result<T>) {
-    if let Err(error) = outcome {
-        telemetry::mark_failed(span, error);
     }
 }
 

@@ -21,6 +21,7 @@ use crate::rate_limit::RateLimit;
 use crate::reply::Response;
 use crate::service::QueueGroup;
 use crate::stats::{InFlight, Stats};
+use crate::telemetry::measure::{self, Labels};
 use crate::telemetry::{self, Details, Parent, Role, SPAN};
 use crate::template::Template;
 use crate::trace_context::TraceContext;
@@ -117,6 +118,7 @@ pub(crate) struct EndpointRuntime {
     client: Option<Client>,
     /// The queue group that it listens in, for its spans.
     group: Option<String>,
+    labels: Labels,
     database: Option<Arc<dyn Database>>,
     turns: Semaphore,
     waiting: AtomicUsize,
@@ -131,12 +133,22 @@ impl EndpointRuntime {
         group: Option<&str>,
         database: Option<Arc<dyn Database>>,
     ) -> Result<Self, String> {
+        let stats = Arc::<Stats>::default();
+        measure::watch(service, &endpoint.name, &stats);
+        let labels = Labels::new([
+            ("messaging.system", "nats"),
+            ("messaging.operation.name", "process"),
+            ("messaging.destination.template", &*endpoint.subject),
+            ("natsfn.service", service),
+            ("natsfn.function", &*endpoint.name),
+        ]);
         Ok(Self {
             service: service.clone(),
+            labels,
             template: Arc::new(Template::parse(&endpoint.subject)?),
             turns: Semaphore::new(endpoint.max_in_flight),
             waiting: AtomicUsize::new(0),
-            stats: Arc::new(Stats::default()),
+            stats,
             group: endpoint.queue_group.or(group).map(str::to_owned),
             endpoint,
             call,
@@ -182,6 +194,9 @@ impl EndpointRuntime {
         };
         let answer = self.answer(request, arrived, &span).await;
         self.stats.processed(started.elapsed());
+        let error = answer.as_ref().err().map(Error::kind);
+        measure::processed(&self.labels, started.elapsed(), error);
+        measure::outcome(&self.labels, error.map_or("done", Kind::name));
         let _entered = span.enter();
         let response = match answer {
             Ok(response) => response,

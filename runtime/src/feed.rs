@@ -22,8 +22,9 @@ use crate::position::Position;
 use crate::pull::{Pulled, Puller};
 use crate::settle::{Settler, backoff};
 use crate::stats::{State, Stats};
-use crate::telemetry::Source;
+use crate::telemetry::{Source, measure};
 use crate::template::Template;
+use crate::watch::watch;
 
 /// A consumer at work in one instance.
 pub(crate) struct Feed {
@@ -67,13 +68,14 @@ impl Feed {
         ));
         let decode = call.needs.decode;
         let templates: Arc<[Template]> = consumer.templates()?.into();
-        let source = Source {
-            broker: client.broker().clone(),
-            stream: consumer.stream.name().to_owned(),
-            group: consumer.name.clone(),
-            templates: templates.clone(),
-            single: decode.is_none(),
-        };
+        measure::watch(service, &consumer.name, &stats);
+        let source = Source::new(
+            client.broker(),
+            service,
+            &consumer,
+            &templates,
+            decode.is_none(),
+        );
         let attempt = Arc::new(Attempt {
             service: service.clone(),
             function: consumer.name.clone(),
@@ -122,6 +124,7 @@ impl Feed {
         tokio::select! {
             () = work.instrument(span) => {}
             () = self.settler.in_progress.keep(&self.nats, self.consumer.ack_wait) => {}
+            () = watch(&self.nats, &self.consumer, &self.stats) => {}
         }
     }
 
@@ -322,6 +325,7 @@ impl Feed {
         while messages.recv_many(&mut fetched, limit).await > 0 {
             self.wake.notify_one();
             let receive = self.attempt.source.receive(&fetched);
+            measure::received(&self.attempt.source.labels, fetched.len());
             let prepared = self.prepare(std::mem::take(&mut fetched), &mut stop);
             let Some(entries) = prepared.instrument(receive.clone()).await else {
                 continue;

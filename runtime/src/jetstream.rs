@@ -243,6 +243,10 @@ impl RawMessage {
         self.message.seq
     }
 
+    pub(crate) fn time(&self) -> Result<SystemTime> {
+        parse_time(&self.message.time).map_err(Error::internal)
+    }
+
     pub(crate) fn payload(&self) -> Result<Bytes> {
         Ok(from_base64(&self.message.data)?.into())
     }

@@ -104,6 +104,7 @@ pub mod testing;
 mod trace_context;
 mod unreadable;
 mod validate;
+mod watch;
 
 pub use async_nats;
 pub use async_nats::HeaderMap;

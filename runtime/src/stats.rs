@@ -70,6 +70,13 @@ pub(crate) struct Stats {
     pub(crate) pending: AtomicU64,
     pub(crate) ack_pending: AtomicU64,
     pub(crate) redelivered: AtomicU64,
+    /// Deliveries beyond a message's first, since this instance began.
+    pub(crate) redeliveries: AtomicU64,
+    /// The age of the oldest message that is not settled; like the next two, kept fresh only where
+    /// somebody measures.
+    pub(crate) oldest_ms: AtomicU64,
+    pub(crate) stream_bytes: AtomicU64,
+    pub(crate) stream_limit: AtomicU64,
     last_error: Mutex<String>,
     state: Mutex<State>,
 }

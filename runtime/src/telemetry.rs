@@ -9,7 +9,14 @@ mod broker;
 mod export;
 #[cfg(feature = "cli")]
 mod log;
+#[cfg(feature = "otel")]
+pub(crate) mod measure;
+#[cfg(not(feature = "otel"))]
+#[path = "telemetry/silent_measure.rs"]
+pub(crate) mod measure;
 mod message_spans;
+#[cfg(feature = "otel")]
+mod observe;
 #[cfg(feature = "otel")]
 mod otel_span;
 #[cfg(feature = "otel")]

@@ -32,7 +32,8 @@ mod history;
 mod page;
 mod send;
 
-// What a trace shows.
+// What a trace shows, and what is measured.
+mod metric;
 mod span;
 
 // The page over HTTP.

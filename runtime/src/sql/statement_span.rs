@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use sea_orm::{DatabaseConnection, DatabaseConnectionType, DbBackend, DbErr};
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::kind::{kind_of, state_of};
 use super::patience::bounded;
-use crate::telemetry::{self, Attribute, Details, Parent, Role};
+use crate::telemetry::{self, Attribute, Details, Parent, Role, measure};
 
 /// A statement is told up to here: one that writes a batch on SQLite repeats itself.
 const MAX_TEXT: usize = 2_000;
@@ -57,8 +58,8 @@ impl Place {
     }
 
     /// What a statement runs in. One without parameters has its values in its text.
-    pub(super) fn statement(&self, sql: &str, has_parameters: bool) -> Span {
-        telemetry::call(Role::Client, Parent::Current, || {
+    pub(super) fn statement(&self, sql: &str, has_parameters: bool) -> Asked {
+        let span = telemetry::call(Role::Client, Parent::Current, || {
             let text = if has_parameters {
                 sql.to_owned()
             } else {
@@ -76,15 +77,24 @@ impl Place {
                 None => operation,
             };
             Details { name, attributes }
-        })
+        });
+        Asked {
+            span,
+            measured: measure::is_on().then(|| (self.system, summary(sql))),
+        }
     }
 
     /// What a transaction begins or is committed in.
-    pub(super) fn transaction(&self, operation: &'static str) -> Span {
-        telemetry::call(Role::Client, Parent::Current, || Details {
+    pub(super) fn transaction(&self, operation: &'static str) -> Asked {
+        let span = telemetry::call(Role::Client, Parent::Current, || Details {
             name: operation.to_owned(),
             attributes: self.attributes(operation.to_owned()),
-        })
+        });
+        let measured = || (self.system, (operation.to_owned(), None));
+        Asked {
+            span,
+            measured: measure::is_on().then(measured),
+        }
     }
 
     fn attributes(&self, operation: String) -> Vec<Attribute> {
@@ -103,32 +113,51 @@ impl Place {
     }
 }
 
-/// Waits for the database within a span, though not for ever.
-pub(super) async fn traced<T>(
+/// A statement on its way: its span, and what its measurement is called.
+pub(super) struct Asked {
     span: Span,
+    measured: Option<(&'static str, Summary)>,
+}
+
+/// Waits for the database within a statement's span, though not for ever.
+pub(super) async fn traced<T>(
+    asked: Asked,
     work: impl Future<Output = Result<T, DbErr>>,
 ) -> Result<T, DbErr> {
+    let Asked { span, measured } = asked;
+    let started = Instant::now();
     let done = bounded(work).instrument(span.clone()).await;
-    if let Err(error) = &done {
-        let state = state_of(error);
+    let error = done.as_ref().err();
+    if let Some(error) = error {
         telemetry::record(&span, || {
-            let mut attributes: Vec<Attribute> = Vec::new();
-            if let Some(state) = &state {
-                attributes.push(("db.response.status_code", state.clone().into()));
+            let mut attributes: Vec<Attribute> = vec![("error.type", type_of(error).into())];
+            if let Some(state) = state_of(error) {
+                attributes.push(("db.response.status_code", state.into()));
             }
-            let kind = kind_of(error).map_or("other", crate::Kind::name);
-            let of = state.unwrap_or_else(|| kind.to_owned());
-            attributes.push(("error.type", of.into()));
             attributes
         });
         // The database's own words may repeat a value.
         telemetry::mark_broken(&span);
     }
+    if let Some((system, (operation, collection))) = measured {
+        let collection = collection.as_deref();
+        let time = started.elapsed();
+        measure::queried(system, &operation, collection, time, error.map(type_of));
+    }
     done
 }
 
+/// The database's own code, or what kind of failure it is.
+fn type_of(error: &DbErr) -> String {
+    let kind = || kind_of(error).map_or("other", crate::Kind::name).to_owned();
+    state_of(error).unwrap_or_else(kind)
+}
+
+/// An operation, and the table that it is about.
+type Summary = (String, Option<String>);
+
 /// The operation, and the table that it is about: what names a span, `INSERT messages`.
-fn summary(sql: &str) -> (String, Option<String>) {
+fn summary(sql: &str) -> Summary {
     let mut words = sql.split_whitespace();
     let operation = words.next().unwrap_or("SQL").to_uppercase();
     let before = match operation.as_str() {

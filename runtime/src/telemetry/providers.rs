@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
+use opentelemetry::metrics::MeterProvider;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
 use tracing::{Metadata, Subscriber};
@@ -16,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 use super::settings::Settings;
 use super::span::SPAN;
 use super::tracer::{Ids, Tracer};
-use super::{export, sampling};
+use super::{export, measure, sampling};
 use crate::RunError;
 
 /// How long what is left may take to be sent at the end. A collector that stands still does not
@@ -53,6 +55,7 @@ impl Telemetry {
                     .with_reader(reader)
                     .build();
                 opentelemetry::global::set_meter_provider(provider.clone());
+                measure::begin(&provider.meter("natsfn"));
                 Some(provider)
             }
         };
@@ -98,26 +101,25 @@ impl Telemetry {
 
     /// Sends what is left, for at most 2 s. It comes last: after everything that makes spans.
     pub async fn stop(self) {
-        // The providers block, and their exporters need the runtime meanwhile.
-        let stopped = tokio::task::spawn_blocking(move || {
-            let traces = self
-                .traces
-                .map(|traces| traces.shutdown_with_timeout(FLUSH));
-            let metrics = self
-                .metrics
-                .map(|metrics| metrics.shutdown_with_timeout(FLUSH));
-            [traces, metrics]
-        });
-        match tokio::time::timeout(FLUSH, stopped).await {
-            Ok(Ok(outcomes)) => {
-                for error in outcomes.into_iter().flatten().filter_map(Result::err) {
-                    tracing::warn!(%error, "the last traces or metrics were not sent");
-                }
-            }
-            _ => tracing::warn!(
-                "the collector takes nothing: the last traces or metrics were not sent"
-            ),
-        }
+        let Self { traces, metrics } = self;
+        // Side by side: a collector that is silent about one may take the other.
+        tokio::join!(
+            stopped("traces", move || traces
+                .map(|traces| traces.shutdown_with_timeout(FLUSH))),
+            stopped("metrics", move || {
+                metrics.map(|metrics| metrics.shutdown_with_timeout(FLUSH))
+            }),
+        );
+    }
+}
+
+/// Stops a provider, which blocks, while its exporter needs the runtime.
+async fn stopped(what: &str, stop: impl FnOnce() -> Option<OTelSdkResult> + Send + 'static) {
+    let stopping = tokio::task::spawn_blocking(stop);
+    match tokio::time::timeout(FLUSH, stopping).await {
+        Ok(Ok(None | Some(Ok(())))) => {}
+        Ok(Ok(Some(Err(error)))) => tracing::warn!(%error, "the last {what} were not sent"),
+        _ => tracing::warn!("the collector does not answer: the last {what} were not sent"),
     }
 }
 

@@ -6,7 +6,9 @@ use async_nats::Message;
 use tracing::Span;
 
 use super::broker::Broker;
+use super::measure::Labels;
 use super::span::{self, Attribute, Details, Link, Parent, Role, SPAN};
+use crate::consumer::Consumer;
 use crate::event::Entry;
 use crate::template::{Template, overlap};
 use crate::trace_context::TraceContext;
@@ -21,9 +23,40 @@ pub(crate) struct Source {
     pub(crate) templates: Arc<[Template]>,
     /// The function takes one message at a time.
     pub(crate) single: bool,
+    /// What its measurements are told apart by.
+    pub(crate) labels: Labels,
 }
 
 impl Source {
+    pub(crate) fn new(
+        broker: &Arc<Broker>,
+        service: &str,
+        consumer: &Consumer,
+        templates: &Arc<[Template]>,
+        single: bool,
+    ) -> Self {
+        let stream = consumer.stream.name();
+        let mut labels = vec![
+            ("messaging.system", "nats"),
+            ("messaging.operation.name", operation(single)),
+            ("messaging.consumer.group.name", &*consumer.name),
+            ("natsfn.service", service),
+            ("natsfn.function", &*consumer.name),
+            ("nats.stream", stream),
+        ];
+        if let [only] = &**templates {
+            labels.push(("messaging.destination.template", only.text()));
+        }
+        Self {
+            broker: broker.clone(),
+            stream: stream.to_owned(),
+            group: consumer.name.clone(),
+            templates: templates.clone(),
+            single,
+            labels: Labels::new(labels),
+        }
+    }
+
     /// What messages are fetched in: a trace of its own.
     pub(crate) fn receive(&self, messages: &[Message]) -> Span {
         span::call(Role::Client, Parent::Root(None), || {
@@ -61,11 +94,7 @@ impl Source {
             ),
         };
         span::open(&span, Role::Consumer, parent, &links, || {
-            let operation = if self.single {
-                "process"
-            } else {
-                "process_batch"
-            };
+            let operation = operation(self.single);
             let subjects = || entries.iter().map(|entry| entry.subject());
             self.batch(operation, "process", entries.len(), subjects)
         });
@@ -137,6 +166,10 @@ impl Source {
             .all(|subject| overlap(found.subject(), subject))
             .then(|| found.text())
     }
+}
+
+fn operation(single: bool) -> &'static str {
+    if single { "process" } else { "process_batch" }
 }
 
 /// What a span of one message says beside that of a batch.

@@ -13,9 +13,13 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
+use opentelemetry_proto::tonic::metrics::v1::NumberDataPoint;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1;
 use prost::Message;
 use serde_json::Value;
@@ -62,6 +66,14 @@ impl Span {
     }
 }
 
+/// A value as it was sent: of a histogram, how many were measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Measured {
+    pub(crate) name: String,
+    pub(crate) labels: Attributes,
+    pub(crate) value: f64,
+}
+
 /// A collector that listens until it is dropped.
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
@@ -72,6 +84,7 @@ pub(crate) struct Collector {
 #[derive(Default)]
 struct Kept {
     spans: Mutex<Vec<Span>>,
+    measured: Mutex<Vec<Measured>>,
 }
 
 impl Drop for Collector {
@@ -119,6 +132,11 @@ impl Collector {
     pub(crate) fn spans(&self) -> Vec<Span> {
         self.kept.spans.lock().unwrap().clone()
     }
+
+    /// Every value so far, each as often as it was sent.
+    pub(crate) fn measured(&self) -> Vec<Measured> {
+        self.kept.measured.lock().unwrap().clone()
+    }
 }
 
 type Body = BoxBody<Bytes, Infallible>;
@@ -137,7 +155,10 @@ async fn answer(
             let sent = ExportTraceServiceRequest::decode(message).unwrap();
             kept.spans.lock().unwrap().extend(spans(sent));
         }
-        "/v1/metrics" | "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => {}
+        "/v1/metrics" | "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => {
+            let sent = ExportMetricsServiceRequest::decode(message).unwrap();
+            kept.measured.lock().unwrap().extend(measured(sent));
+        }
         other => panic!("nothing is sent to {other}"),
     }
     Ok(if grpc { grpc_ok() } else { http_ok() })
@@ -164,6 +185,39 @@ fn grpc_ok() -> Response<Body> {
         .header("content-type", "application/grpc")
         .body(body)
         .unwrap()
+}
+
+fn measured(sent: ExportMetricsServiceRequest) -> Vec<Measured> {
+    let scopes = sent
+        .resource_metrics
+        .into_iter()
+        .flat_map(|resource| resource.scope_metrics);
+    let mut found = Vec::new();
+    for metric in scopes.flat_map(|scope| scope.metrics) {
+        let numbers = |points: Vec<NumberDataPoint>| -> Vec<_> {
+            let read = |point: NumberDataPoint| match point.value.unwrap() {
+                Number::AsInt(n) => (point.attributes, n as f64),
+                Number::AsDouble(n) => (point.attributes, n),
+            };
+            points.into_iter().map(read).collect()
+        };
+        let points = match metric.data.unwrap() {
+            Data::Gauge(gauge) => numbers(gauge.data_points),
+            Data::Sum(sum) => numbers(sum.data_points),
+            Data::Histogram(histogram) => {
+                let points = histogram.data_points.into_iter();
+                let count = points.map(|point| (point.attributes, point.count as f64));
+                count.collect()
+            }
+            other => panic!("a metric is {other:?}"),
+        };
+        found.extend(points.into_iter().map(|(labels, value)| Measured {
+            name: metric.name.clone(),
+            labels: attributes(labels),
+            value,
+        }));
+    }
+    found
 }
 
 fn spans(sent: ExportTraceServiceRequest) -> Vec<Span> {
@@ -206,7 +260,7 @@ fn read(span: v1::Span, resource: &Attributes) -> Span {
 }
 
 /// Attributes of anything, by name.
-pub(crate) fn attributes(sent: Vec<KeyValue>) -> Attributes {
+fn attributes(sent: Vec<KeyValue>) -> Attributes {
     sent.into_iter()
         .map(|pair| (pair.key, value(pair.value)))
         .collect()

@@ -3,13 +3,14 @@
 use std::process::Output;
 
 use async_nats::HeaderMap;
+use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::collector::Collector;
+use crate::collector::{Attributes, Collector};
 use crate::process::{Lasting, hello};
 use crate::world::{World, within};
 
@@ -158,4 +159,73 @@ async fn every_wrong_variable_is_named_and_the_exit_code_is_2() {
     for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"] {
         assert!(stderr.contains(name), "{stderr}");
     }
+}
+
+#[tokio::test]
+async fn what_is_measured_is_sent_with_few_labels() {
+    let collector = Collector::start().await;
+    let hello = Hello::serve(&[(
+        "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+        &format!("{}/v1/metrics", collector.url()),
+    )])
+    .await;
+    for _ in 0..3 {
+        hello.ask().await;
+    }
+    hello.world.ask("hello", "no JSON").await;
+    hello.stop().await;
+
+    let measured = collector.measured();
+    let durations: Vec<_> = measured
+        .iter()
+        .filter(|one| one.name == "messaging.process.duration")
+        .collect();
+    let good = json!({
+        "messaging.system": "nats",
+        "messaging.operation.name": "process",
+        "messaging.destination.template": "hello",
+        "natsfn.service": "hello",
+        "natsfn.function": "hello",
+    });
+    let mut bad = good.clone();
+    bad["error.type"] = "bad_request".into();
+    for (labels, count) in [(good, 3.0), (bad, 1.0)] {
+        let labels: Attributes = serde_json::from_value(labels).unwrap();
+        let found: Vec<f64> = durations
+            .iter()
+            .filter(|one| one.labels == labels)
+            .map(|one| one.value)
+            .collect();
+        assert_eq!(found, [count], "{labels:?} among {durations:#?}");
+    }
+    // Traces were not asked for.
+    assert!(collector.spans().is_empty());
+}
+
+#[tokio::test]
+async fn spans_that_find_no_place_are_counted() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let collector = Collector::start().await;
+    let traces = format!("http://{}", silent.local_addr().unwrap());
+    let metrics = format!("{}/v1/metrics", collector.url());
+    let hello = Hello::serve(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &traces),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &metrics),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "16"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "16"),
+    ])
+    .await;
+    for _ in 0..100 {
+        hello.ask().await;
+    }
+    hello.stop().await;
+    let dropped: f64 = collector
+        .measured()
+        .iter()
+        .filter(|one| one.name == "otel.sdk.processor.span.processed")
+        .filter(|one| one.labels.get("error.type") == Some(&"queue_full".into()))
+        .map(|one| one.value)
+        .sum();
+    // One batch is on its way to where it is never taken, and as many wait.
+    assert!((68.0..=84.0).contains(&dropped), "{dropped}");
 }

@@ -1,0 +1,122 @@
+//! What chat measures: names, labels, and no room and no person in any of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
+use crate::collector::{Collector, Measured};
+use crate::program::Place;
+use crate::wait::until;
+
+#[tokio::test]
+async fn every_metric_is_sent_and_tells_of_no_room_and_no_person() {
+    let collector = Collector::start().await;
+    let place = Place::new()
+        .variable("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url())
+        .variable("OTEL_TRACES_EXPORTER", "none")
+        .variable("OTEL_METRIC_EXPORT_INTERVAL", "100");
+    let dev = place.dev(&[]).await;
+    let draft = json!({ "id": "m1", "text": "hello" }).to_string();
+    let sent = ["invoke", "--user", "alice", "chat.send.lounge", &draft];
+    place.run(&sent).await.json();
+    place.run(&["invoke", "chat.history.lounge"]).await.json();
+    // Nobody can read this one.
+    place.run(&["invoke", "chat.lounge", "no JSON"]).await;
+    let value = |name: &str, function: &str| {
+        let ours = |one: &&Measured| {
+            one.name == name && one.labels.get("natsfn.function") == Some(&function.into())
+        };
+        collector
+            .measured()
+            .iter()
+            .rev()
+            .find(ours)
+            .map(|one| one.value)
+    };
+    until(
+        "the dead letter is counted, and the size of the log",
+        async || {
+            let letters = value("natsfn.dead_letters", "persist")?;
+            let bytes = value("natsfn.stream.bytes", "persist")?;
+            (letters >= 1.0 && bytes > 0.0).then_some(())
+        },
+    )
+    .await;
+    assert_eq!(value("natsfn.healthy", "persist"), Some(1.0));
+    assert!(value("natsfn.stream.limit", "persist").unwrap() > 0.0);
+    assert_eq!(value("natsfn.in_flight", "send"), Some(0.0));
+    assert_eq!(dev.interrupt().await, Some(0));
+
+    let measured = collector.measured();
+    let names: BTreeSet<&str> = measured.iter().map(|one| one.name.as_str()).collect();
+    let expected = [
+        "db.client.operation.duration",
+        "messaging.client.consumed.messages",
+        "messaging.client.operation.duration",
+        "messaging.process.duration",
+        "natsfn.batch.size",
+        "natsfn.consumer.ack_pending",
+        "natsfn.consumer.oldest.age",
+        "natsfn.consumer.pending",
+        "natsfn.dead_letters",
+        "natsfn.duplicates",
+        "natsfn.healthy",
+        "natsfn.in_flight",
+        "natsfn.outcomes",
+        "natsfn.redeliveries",
+        "natsfn.shed",
+        "natsfn.stream.bytes",
+        "natsfn.stream.limit",
+    ];
+    assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
+    for one in &measured {
+        for (label, value) in &one.labels {
+            let text = value.to_string();
+            let personal = ["lounge", "alice", "m1"]
+                .iter()
+                .any(|word| text.contains(word));
+            assert!(!personal, "{label} of {one:?}");
+        }
+    }
+    let has = |name: &str, labels: serde_json::Value| {
+        let labels = labels.as_object().unwrap().clone();
+        let found = measured.iter().any(|one| {
+            one.name == name
+                && labels
+                    .iter()
+                    .all(|(label, value)| one.labels.get(label) == Some(value))
+        });
+        assert!(found, "{name} {labels:?}");
+    };
+    has(
+        "messaging.process.duration",
+        json!({ "messaging.destination.template": "chat.send.{room}" }),
+    );
+    has(
+        "messaging.client.operation.duration",
+        json!({
+            "messaging.operation.name": "publish",
+            "messaging.destination.template": "chat.{room}",
+        }),
+    );
+    has(
+        "messaging.client.operation.duration",
+        json!({ "messaging.operation.name": "ack" }),
+    );
+    has(
+        "db.client.operation.duration",
+        json!({
+            "db.system.name": "sqlite",
+            "db.operation.name": "INSERT",
+            "db.collection.name": "messages",
+        }),
+    );
+    has(
+        "natsfn.outcomes",
+        json!({ "natsfn.function": "persist", "outcome": "stored" }),
+    );
+    has(
+        "natsfn.outcomes",
+        json!({ "natsfn.function": "persist", "outcome": "dead_letter" }),
+    );
+}

@@ -1,0 +1,128 @@
+//! What is counted anyway, told when metrics are collected: it costs a function nothing.
+
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use super::measure::Functions;
+use crate::stats::{State, Stats};
+
+/// A counter of [`Stats`].
+type Count = fn(&Stats) -> &AtomicU64;
+
+pub(super) fn begin(meter: &Meter, functions: &Functions) {
+    let growing: [(&'static str, &'static str, &'static str, Count); 4] = [
+        (
+            "natsfn.shed",
+            "{request}",
+            "Requests refused because too many were in flight",
+            |stats| &stats.shed,
+        ),
+        (
+            "natsfn.dead_letters",
+            "{message}",
+            "Messages that became dead letters",
+            |stats| &stats.dead_lettered,
+        ),
+        (
+            "natsfn.duplicates",
+            "{message}",
+            "Messages that had been done before",
+            |stats| &stats.duplicates,
+        ),
+        (
+            "natsfn.redeliveries",
+            "{message}",
+            "Deliveries beyond a message's first",
+            |stats| &stats.redeliveries,
+        ),
+    ];
+    for (name, unit, about, count) in growing {
+        let functions = functions.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(move |observer| {
+                each(&functions, |labels, stats| {
+                    observer.observe(count(stats).load(Relaxed), labels);
+                });
+            })
+            .build();
+    }
+    let levels: [(&'static str, &'static str, &'static str, Count); 6] = [
+        (
+            "natsfn.in_flight",
+            "{call}",
+            "Calls of a function that are running",
+            |stats| &stats.in_flight,
+        ),
+        (
+            "natsfn.consumer.pending",
+            "{message}",
+            "Messages not yet delivered",
+            |stats| &stats.pending,
+        ),
+        (
+            "natsfn.consumer.ack_pending",
+            "{message}",
+            "Messages delivered and not yet settled",
+            |stats| &stats.ack_pending,
+        ),
+        (
+            "natsfn.consumer.oldest.age",
+            "ms",
+            "Age of the oldest message that is not settled",
+            |stats| &stats.oldest_ms,
+        ),
+        (
+            "natsfn.stream.bytes",
+            "By",
+            "What the stream holds",
+            |stats| &stats.stream_bytes,
+        ),
+        (
+            "natsfn.stream.limit",
+            "By",
+            "What the stream may hold; 0 for no limit",
+            |stats| &stats.stream_limit,
+        ),
+    ];
+    for (name, unit, about, count) in levels {
+        let functions = functions.clone();
+        meter
+            .u64_observable_gauge(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(move |observer| {
+                each(&functions, |labels, stats| {
+                    observer.observe(count(stats).load(Relaxed), labels);
+                });
+            })
+            .build();
+    }
+    let functions = functions.clone();
+    meter
+        .u64_observable_gauge("natsfn.healthy")
+        .with_description("1 while a function runs; 0 while it holds, has halted or has not begun")
+        .with_callback(move |observer| {
+            each(&functions, |labels, stats| {
+                let well = matches!(stats.state(), State::Running | State::Draining);
+                observer.observe(u64::from(well), labels);
+            });
+        })
+        .build();
+}
+
+fn each(functions: &Functions, tell: impl Fn(&[KeyValue], &Stats)) {
+    let all = functions.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((service, function), stats) in &*all {
+        let labels = [
+            KeyValue::new("natsfn.service", service.clone()),
+            KeyValue::new("natsfn.function", function.clone()),
+        ];
+        tell(&labels, stats);
+    }
+}
