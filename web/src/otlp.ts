@@ -20,7 +20,11 @@ export class Exporter {
   private spans: Span[] = [];
   private timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly endpoint: string) {
+  private readonly url: string;
+
+  /** `endpoint`: the collector, such as `http://localhost:4318`. */
+  constructor(endpoint: string) {
+    this.url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
     // The last chance: a page that is hidden may never be shown again.
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") this.flush();
@@ -42,7 +46,7 @@ export class Exporter {
     const body = JSON.stringify(payload(spans));
     const keepalive = body.length < 60_000;
     const headers = { "content-type": "application/json" };
-    fetch(this.endpoint, { method: "POST", headers, body, keepalive }).catch(() => {});
+    fetch(this.url, { method: "POST", headers, body, keepalive }).catch(() => {});
   }
 }
 

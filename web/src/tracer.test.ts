@@ -4,7 +4,7 @@ import { tracing, UNTRACED } from "./telemetry";
 import { isSampled, Tracer } from "./tracer";
 
 const GENERAL = { realm: "chat", room: "general" } as const;
-const COLLECTOR = "http://collector.example/v1/traces";
+const COLLECTOR = "http://collector.example:4318";
 
 interface Written {
   traceId: string;
@@ -23,7 +23,7 @@ interface Written {
 async function exported(collector: ReturnType<typeof vi.fn>): Promise<Written[]> {
   await vi.advanceTimersByTimeAsync(5_000);
   return collector.mock.calls.flatMap(([url, { body }]) => {
-    expect(url).toBe(COLLECTOR);
+    expect(url).toBe(`${COLLECTOR}/v1/traces`);
     return JSON.parse(body).resourceSpans[0].scopeSpans[0].spans as Written[];
   });
 }
