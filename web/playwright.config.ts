@@ -3,6 +3,7 @@ import { findChromium } from "./e2e/chromium";
 
 export default defineConfig({
   testDir: "e2e",
+  testIgnore: process.env["SCREENSHOTS"] ? [] : "screenshots.spec.ts",
   // Each worker has a stack of its own: two of them are what two cores carry.
   workers: 2,
   fullyParallel: false,

@@ -9,7 +9,7 @@ const EVERYBODY: readonly Place[] = ["general", "random", "help"].map((room) => 
   room,
 }));
 
-const ADMINS: readonly Place[] = [{ realm: "admin", room: "general" }];
+const ADMINS: readonly Place[] = [{ realm: "admin", room: "staff" }];
 
 /** Visited rooms that stay listed, the latest. Each costs a subscription. */
 const MOST_VISITED = 30;

@@ -17,10 +17,11 @@ export function initials(name: string): string {
   return found.toLocaleUpperCase() || "?";
 }
 
+/** FNV-1a: near names get far colours. */
 function hue(text: string): number {
-  let sum = 0;
+  let hash = 2166136261;
   for (const character of text) {
-    sum = (sum * 31 + (character.codePointAt(0) ?? 0)) % 9973;
+    hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
   }
-  return sum % HUES;
+  return (hash >>> 8) % HUES;
 }
