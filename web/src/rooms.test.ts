@@ -27,7 +27,7 @@ it("admin rooms are listed last, and for admins only", () => {
   expect(names(listed.list(null, true))).toEqual([
     ...EVERYBODY,
     "chat/lunch",
-    "admin/general",
+    "admin/staff",
     "admin/ops",
   ]);
 });
