@@ -3,6 +3,9 @@ import type { Stack } from "./stack";
 /** How many publishes wait for their acknowledgement at once. */
 const AT_ONCE = 200;
 
+/** Far longer than a disk needs for them: only a hang meets it. */
+const GUARD_MS = 60_000;
+
 /** Fills a room as a trusted back end does: `count` messages, each acknowledged, a minute apart. */
 export async function seed(stack: Stack, room: string, count: number): Promise<void> {
   const backend = await stack.connect("backend");
@@ -19,7 +22,7 @@ export async function seed(stack: Stack, room: string, count: number): Promise<v
           text: `message ${index + 1}${index % 7 === 0 ? ", with a line\nof its own and some more words".repeat(3) : ""}`,
           timestamp: start + index * 60_000,
         };
-        return backend.request(`chat.${room}`, JSON.stringify(message));
+        return backend.request(`chat.${room}`, JSON.stringify(message), { timeout: GUARD_MS });
       }),
     );
   }
