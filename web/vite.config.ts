@@ -15,5 +15,12 @@ export default defineConfig({
     alias: { "@nats-io/nkeys": fileURLToPath(new URL("src/no-nkeys.ts", import.meta.url)) },
   },
   server: stack ? through(stack) : {},
-  test: { environment: "happy-dom", include: ["src/**/*.test.{ts,tsx}"] },
+  test: {
+    include: ["src/**/*.test.{ts,tsx}"],
+    // What needs a document says so in its first line: making one takes longer than most tests.
+    environment: "node",
+    pool: "threads",
+    // A guard, for machines that are busy with other things.
+    testTimeout: 120_000,
+  },
 });

@@ -40,5 +40,5 @@ const FARTHEST = 8.64e15;
 
 /** A trusted back end may store any number as a time; `Intl` throws beyond what a date can hold. */
 function shown(timestamp: number): number {
-  return Math.min(Math.max(timestamp, -FARTHEST), FARTHEST);
+  return Number.isNaN(timestamp) ? 0 : Math.min(Math.max(timestamp, -FARTHEST), FARTHEST);
 }

@@ -1,3 +1,4 @@
+// @vitest-environment happy-dom
 import { beforeEach, describe, expect, it } from "vitest";
 import { Keep } from "./keep";
 import { messageKey, SENT, type Stored } from "./message";

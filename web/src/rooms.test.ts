@@ -1,4 +1,5 @@
 // @vitest-environment happy-dom
+// @vitest-environment happy-dom
 import { beforeEach, expect, it } from "vitest";
 import { Keep } from "./keep";
 import type { Place } from "./place";

@@ -1,0 +1,33 @@
+import { expect, test } from "vitest";
+import { dayOf, dayStart, momentOf, timeOf } from "./clock";
+
+const NOW = new Date(2026, 2, 3, 12).getTime();
+
+test("today and yesterday are called so, by the calendar and not by 24 hours", () => {
+  expect(dayOf(new Date(2026, 2, 3, 0, 1).getTime(), NOW)).toBe("Today");
+  expect(dayOf(new Date(2026, 2, 2, 23, 59).getTime(), NOW)).toBe("Yesterday");
+  expect(dayOf(new Date(2026, 2, 2, 0, 0).getTime(), NOW)).toBe("Yesterday");
+});
+
+test("a day of another year says which", () => {
+  expect(dayOf(new Date(2026, 0, 5).getTime(), NOW)).not.toContain("2026");
+  expect(dayOf(new Date(2024, 0, 5).getTime(), NOW)).toContain("2024");
+});
+
+test("two moments are of one day exactly where their dates are the same", () => {
+  const moments = [0, 1, 23, 24, 25, 47, 48, 24 * 365].map((hours) => NOW + hours * 3_600_000);
+  for (const a of moments) {
+    for (const b of moments) {
+      const isSame = new Date(a).toDateString() === new Date(b).toDateString();
+      expect(dayStart(a) === dayStart(b)).toBe(isSame);
+    }
+  }
+});
+
+test("a time that no calendar holds is shown all the same", () => {
+  for (const timestamp of [1e20, -1e20, Number.MAX_SAFE_INTEGER, Number.NaN]) {
+    expect(timeOf(timestamp)).not.toBe("");
+    expect(momentOf(timestamp)).not.toBe("");
+    expect(dayOf(timestamp, NOW)).not.toBe("");
+  }
+});

@@ -1,0 +1,85 @@
+// @vitest-environment happy-dom
+import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { ChatActions } from "../view";
+import { Composer } from "./Composer";
+
+const GENERAL = { realm: "chat", room: "general" } as const;
+
+let drafts: string[];
+let sent: string[];
+let takes: boolean;
+
+beforeEach(() => {
+  drafts = [];
+  sent = [];
+  takes = true;
+});
+afterEach(cleanup);
+
+function show(draft = ""): HTMLTextAreaElement {
+  const chat = {
+    draft: () => draft,
+    setDraft: (_place: unknown, text: string) => drafts.push(text),
+    send: (text: string) => {
+      sent.push(text);
+      return takes;
+    },
+  } as unknown as ChatActions;
+  render(<Composer chat={chat} place={GENERAL} onSent={vi.fn()} ref={null} />);
+  return screen.getByRole("textbox", { name: "Message" });
+}
+
+const type = (field: HTMLElement, value: string) => fireEvent.change(field, { target: { value } });
+const button = () => screen.getByRole<HTMLButtonElement>("button", { name: "Send" });
+
+test("Enter sends and empties the field; Shift+Enter does neither", () => {
+  const field = show();
+  type(field, "hello");
+  fireEvent.keyDown(field, { key: "Enter", shiftKey: true });
+  expect(sent).toEqual([]);
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(sent).toEqual(["hello"]);
+  expect(field.value).toBe("");
+  expect(drafts.at(-1)).toBe("");
+});
+
+test("Enter that chooses a word of an input method does not send", () => {
+  const field = show();
+  type(field, "こんにちは");
+  fireEvent.keyDown(field, { key: "Enter", isComposing: true });
+  expect(sent).toEqual([]);
+});
+
+test("nothing is sent that is blank", () => {
+  const field = show();
+  type(field, " \n ");
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(sent).toEqual([]);
+  expect(button().disabled).toBe(true);
+});
+
+test("the limit counts characters, and says how many are too many", () => {
+  const field = show();
+  type(field, "😀".repeat(4000));
+  expect(screen.getByText("0 characters left")).toBeTruthy();
+  expect(button().disabled).toBe(false);
+  type(field, "😀".repeat(4002));
+  expect(screen.getByText("2 characters too many")).toBeTruthy();
+  expect(button().disabled).toBe(true);
+});
+
+test("a text that was not taken stays in the field", () => {
+  const field = show();
+  takes = false;
+  type(field, "keep me");
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(field.value).toBe("keep me");
+});
+
+test("the field begins with the room's draft and keeps what is typed as such", () => {
+  const field = show("half a thought");
+  expect(field.value).toBe("half a thought");
+  type(field, "half a thought, and the rest");
+  expect(drafts).toEqual(["half a thought, and the rest"]);
+});

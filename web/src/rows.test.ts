@@ -1,0 +1,64 @@
+import { expect, test } from "vitest";
+import { rowsOf } from "./rows";
+import type { Entry } from "./view";
+
+const NOON = new Date(2026, 10, 24, 12).getTime();
+const MINUTE = 60_000;
+const DAY = 24 * 60 * MINUTE;
+const NO_HEADS: ReadonlySet<string> = new Set();
+
+function entry(key: string, uid: string, timestamp: number): Entry {
+  const delivery = { state: "sent" } as const;
+  return { key, id: key, uid, name: uid, text: key, timestamp, at: null, delivery };
+}
+
+function rows(entries: Entry[], more: { dividerBefore?: string; heads?: string[] } = {}) {
+  const room = { entries, dividerBefore: more.dividerBefore ?? null, gap: null };
+  return rowsOf(room, more.heads ? new Set(more.heads) : NO_HEADS);
+}
+
+const firsts = (entries: Entry[], heads: string[] = []) =>
+  rows(entries, { heads }).rows.flatMap((row) => (row.isFirst ? [row.entry.key] : []));
+
+test("messages of one person, soon after each other, show their author once", () => {
+  const entries = [
+    entry("a", "ada", NOON),
+    entry("b", "ada", NOON + MINUTE),
+    entry("c", "grace", NOON + 2 * MINUTE),
+    entry("d", "grace", NOON + 20 * MINUTE),
+  ];
+  expect(firsts(entries)).toEqual(["a", "c", "d"]);
+});
+
+test("a message that was the oldest keeps its author when older ones come in above", () => {
+  const entries = [entry("older", "ada", NOON), entry("head", "ada", NOON + MINUTE)];
+  expect(firsts(entries)).toEqual(["older"]);
+  expect(firsts(entries, ["head"])).toEqual(["older", "head"]);
+});
+
+test("a new day stands below the last message of the day before, and above the first of all", () => {
+  const { above, rows: found } = rows([
+    entry("a", "ada", NOON - DAY),
+    entry("b", "ada", NOON - 12 * 60 * MINUTE + 1),
+  ]);
+  expect(above).toMatchObject([{ kind: "day" }]);
+  expect(found[0]?.below).toMatchObject([{ kind: "day" }]);
+  expect(found[1]?.below).toEqual([]);
+});
+
+test("the divider stands before the first unread message, whose author shows", () => {
+  const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
+  const found = rows(entries, { dividerBefore: "b" });
+  expect(found.rows[0]?.below).toEqual([{ kind: "new" }]);
+  expect(found.rows[1]?.isFirst).toBe(true);
+});
+
+test("a gap shows where it is, also after the last message", () => {
+  const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
+  const gapAt = (before: string | null) =>
+    rowsOf({ entries, dividerBefore: null, gap: { before, state: "failed" } }, NO_HEADS).rows.map(
+      ({ below }) => below.length,
+    );
+  expect(gapAt("b")).toEqual([1, 0]);
+  expect(gapAt(null)).toEqual([0, 1]);
+});
