@@ -69,7 +69,7 @@ impl Bench {
     pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();
-            if ["NATS_", "CHAT_", "DATABASE_"]
+            if ["NATS_", "CHAT_", "DATABASE_", "OTEL_"]
                 .iter()
                 .any(|prefix| name.starts_with(prefix))
             {

@@ -5,15 +5,16 @@ use std::os::unix::process::CommandExt;
 
 use crate::node::Node;
 use crate::toolbox::NATS_SERVER;
-use crate::{Result, asks_for_help, watch, web, workspace};
+use crate::{Result, asks_for_help, jaeger, watch, web, workspace};
 
 const HELP: &str = "\
 Provides nats-server, builds the page and chat, and runs `chat dev ARGS`: everything on one machine.
 
-Usage: cargo xtask dev [--release] [--watch] [ARGS...]
+Usage: cargo xtask dev [--release] [--watch] [--jaeger] [ARGS...]
 
   --release   build for speed (minutes the first time)
   --watch     the page from its sources at http://localhost:5173, where a change is seen at once
+  --jaeger    with Jaeger, which takes every trace (two minutes to build the first time)
   ARGS        go to `chat dev`; `cargo xtask dev -- --help` lists them
 
 It keeps messages in SQLite, or in the PostgreSQL of DATABASE_URL (`cargo xtask postgres` starts one).
@@ -21,16 +22,13 @@ NATS_SERVER may name the nats-server to take, NODE_BIN the Node.js. Ctrl-C stops
 
 /// Replaces this process by `chat dev`, so that signals and the exit code are the program's own.
 pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
-    let own = ["--release", "--watch"];
+    let known = ["--release", "--watch", "--jaeger"];
     let count = arguments
         .iter()
-        .take_while(|argument| own.iter().any(|own| argument == own))
+        .take_while(|argument| known.iter().any(|known| argument == known))
         .count();
     let (own, mut arguments) = arguments.split_at(count);
-    let (release, watches) = (
-        own.contains(&"--release".into()),
-        own.contains(&"--watch".into()),
-    );
+    let [release, watches, traces] = known.map(|name| own.contains(&name.into()));
     match arguments.first() {
         Some(separator) if separator == "--" => arguments = &arguments[1..],
         _ if asks_for_help(arguments) => {
@@ -60,6 +58,10 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
     }
     // `cargo run` in its turn becomes the program that it has built.
     let mut chat = cargo("run");
+    if traces {
+        jaeger::begin()?;
+        chat.envs(jaeger::VARIABLES);
+    }
     chat.args(["--", "dev"]).args(arguments);
     let error = chat.env("NATS_SERVER", nats_server).exec();
     Err(format!("cargo does not start: {error}").into())

@@ -32,6 +32,20 @@ pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
                 go::install(&program, &format!("{module}@v{version}"), aside, lock)
             })
         }
+        Source::GoCopy {
+            module,
+            version,
+            command,
+            says,
+            ..
+        } => {
+            let program = GO.provide()?;
+            Box::new(move |aside, lock| {
+                let module = format!("{module}@v{version}");
+                let says = format!("-X {says}=v{version}");
+                go::build(&program, &module, command, &says, aside, lock)
+            })
+        }
     };
     let tools = workspace::target("tools");
     let store = tools.join("store");

@@ -1,7 +1,7 @@
 //! Go's package client, which builds the tools that no other registry has.
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,11 +11,38 @@ use crate::fetch::run;
 /// Has Go build the package's program to `aside/tree/bin`. All that Go writes lies aside, so it goes with
 /// the rest of it: its caches are larger than what is kept.
 pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Result<()> {
-    let temporary = aside.join("tmp");
     eprintln!("  this takes a minute or more ...");
-    let mut install = Command::new(go);
-    install
-        .args(["install", package])
+    run(command(go, aside).args(["install", package]), lock)
+}
+
+/// Has Go build a program of a module to `aside/tree/bin`, in a copy of the module and so by the module's own
+/// `go.sum`. `flags` go to its linker.
+pub(crate) fn build(
+    go: &Path,
+    module: &str,
+    program: &str,
+    flags: &str,
+    aside: &Path,
+    lock: &File,
+) -> Result<()> {
+    eprintln!("  this takes two minutes or more ...");
+    run(command(go, aside).args(["mod", "download", module]), lock)?;
+    // Unpacked by the version, and writable because of the flag below.
+    let source = aside.join("tmp/modules").join(module);
+    let mut build = command(go, aside);
+    build
+        .current_dir(source)
+        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
+        .arg(aside.join("tree/bin/"))
+        .arg(program);
+    fs::create_dir_all(aside.join("tree/bin"))?;
+    run(&mut build, lock)
+}
+
+fn command(go: &Path, aside: &Path) -> Command {
+    let temporary = aside.join("tmp");
+    let mut command = Command::new(go);
+    command
         .env("GOBIN", aside.join("tree/bin"))
         .env("GOPATH", temporary.join("path"))
         .env("GOMODCACHE", temporary.join("modules"))
@@ -31,7 +58,7 @@ pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Re
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .env_remove("GOROOT");
-    run(&mut install, lock)
+    command
 }
 
 /// Where `go env -w` keeps what somebody has set.

@@ -9,6 +9,7 @@ mod dev;
 mod feature;
 mod fetch;
 mod go;
+mod jaeger;
 mod measure;
 mod node;
 mod pip;

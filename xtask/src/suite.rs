@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::bench::Bench;
 use crate::node::Node;
 use crate::tool::Tool;
-use crate::toolbox::{NATS_CLI, NATS_SERVER, NODE, POSTGRES};
+use crate::toolbox::{JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES};
 use crate::{Result, feature, web, workspace};
 
 /// Tests that somebody may want to run on their own.
@@ -65,6 +65,8 @@ pub(crate) const SUITES: &[Suite] = &[
                 "--",
                 "--skip",
                 NATS_CLI_TESTS,
+                "--skip",
+                JAEGER_TESTS,
             ])))
         },
     },
@@ -93,7 +95,14 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "what people see who use the real nats CLI",
         further: true,
         needs: &[&NATS_SERVER, &POSTGRES, &NATS_CLI],
-        run: cli,
+        run: |bench| alone(bench, NATS_CLI_TESTS),
+    },
+    Suite {
+        name: "jaeger",
+        about: "one message as the real Jaeger shows it",
+        further: true,
+        needs: &[&NATS_SERVER, &JAEGER],
+        run: |bench| alone(bench, JAEGER_TESTS),
     },
 ];
 
@@ -102,6 +111,9 @@ pub(crate) const BROWSER: &str = "browser";
 
 /// The modules with tests that run the nats CLI. Not just `cli::`, which is a part of natsfn itself.
 const NATS_CLI_TESTS: &str = "nats_cli::";
+
+/// The module whose tests run Jaeger.
+const JAEGER_TESTS: &str = "jaeger::";
 
 fn lints() -> Result<()> {
     let everything = ["--workspace", "--all-targets", "--all-features"];
@@ -131,14 +143,15 @@ fn lints() -> Result<()> {
     Ok(())
 }
 
-fn cli(bench: &Bench) -> Result<()> {
-    let mut list = cargo_test(&["--test", "*", "--", NATS_CLI_TESTS, "--list"]);
+/// Runs the tests of the modules with this name.
+fn alone(bench: &Bench, tests: &str) -> Result<()> {
+    let mut list = cargo_test(&["--test", "*", "--", tests, "--list"]);
     let output = bench.equip(&mut list).stderr(Stdio::inherit()).output()?;
     // A filter that matches nothing passes; that would prove nothing.
     if output.status.success() && !String::from_utf8_lossy(&output.stdout).contains(": test") {
-        return Err(format!("there is no test in a module `{NATS_CLI_TESTS}`").into());
+        return Err(format!("there is no test in a module `{tests}`").into());
     }
-    run(bench.equip(&mut cargo_test(&["--test", "*", "--", NATS_CLI_TESTS])))
+    run(bench.equip(&mut cargo_test(&["--test", "*", "--", tests])))
 }
 
 fn browser(bench: &Bench) -> Result<()> {

@@ -76,6 +76,24 @@ pub(crate) const NODE: Tool = Tool {
     sources: &[],
 };
 
+/// Shows traces; its module carries no user interface, but the API below one.
+pub(crate) const JAEGER: Tool = Tool {
+    name: "Jaeger",
+    program: "jaeger-all-in-one",
+    variable: "JAEGER",
+    version: "version",
+    least: Version(1, 76, 0),
+    cached: "jaeger",
+    versions: None,
+    sources: &[Source::GoCopy {
+        module: "github.com/jaegertracing/jaeger",
+        version: "1.76.0",
+        command: "./cmd/all-in-one",
+        says: "github.com/jaegertracing/jaeger/internal/version.latestVersion",
+        provides: "bin/all-in-one",
+    }],
+};
+
 /// Builds the tools that only Go's registry has; its version is what they ask for.
 pub(crate) const GO: Tool = Tool {
     name: "Go",

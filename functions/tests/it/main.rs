@@ -35,6 +35,10 @@ mod send;
 // What a trace shows, and what is measured.
 mod metric;
 mod span;
+mod trace_tree;
+
+// The real Jaeger is the judge of traces; a suite of its own.
+mod jaeger;
 
 // The page over HTTP.
 mod http_files;
