@@ -13,7 +13,11 @@ use crate::world::until;
 const ORDERS: usize = 150;
 
 /// `shop dev` on a database, ready, and a connection to its server.
-async fn shop(directory: &Path, database: &str) -> (Child, async_nats::Client) {
+async fn shop(
+    directory: &Path,
+    database: &str,
+    collector: Option<&str>,
+) -> (Child, async_nats::Client) {
     let test = std::env::current_exe().unwrap();
     let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/shop");
     assert!(
@@ -26,6 +30,7 @@ async fn shop(directory: &Path, database: &str) -> (Child, async_nats::Client) {
         .args(["dev", "--port", "0"])
         .current_dir(directory)
         .env("DATABASE_URL", database)
+        .envs(collector.map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url)))
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -46,7 +51,7 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
         let directory = tempfile::tempdir().unwrap();
         let mut sent = 0_i64;
         for _ in 0..4 {
-            let (mut shop, nats) = shop(directory.path(), &database.url).await;
+            let (mut shop, nats) = shop(directory.path(), &database.url, None).await;
             let stream = async_nats::jetstream::new(nats);
             for _ in 0..ORDERS {
                 let order = json!({ "sku": "tea", "amount": 1 }).to_string();
@@ -58,7 +63,7 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
             }
             shop.kill().await.unwrap();
         }
-        let (_shop, _nats) = shop(directory.path(), &database.url).await;
+        let (_shop, _nats) = shop(directory.path(), &database.url, None).await;
         until("every order is there", async || {
             let rows = database.number("SELECT count(*) FROM orders").await;
             (rows >= sent).then_some(())
@@ -69,5 +74,52 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
             .await;
         let rows = database.number("SELECT count(*) FROM orders").await;
         assert_eq!((rows, different), (sent, rows));
+    }
+}
+
+#[cfg(feature = "otel")]
+#[tokio::test]
+async fn an_order_is_one_trace_though_the_shop_has_no_line_for_it() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    const ABOVE: &str = "b7ad6b7169203331";
+    let source = include_str!("../../examples/shop.rs").to_lowercase();
+    assert!(
+        !["trace", "span", "otel", "telemetry"]
+            .iter()
+            .any(|word| source.contains(word))
+    );
+    for database in Database::each().await {
+        let collector = crate::collector::Collector::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let url = collector.url();
+        let (mut shop, nats) = shop(directory.path(), &database.url, Some(&url)).await;
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("traceparent", format!("00-{TRACE}-{ABOVE}-01"));
+        let order = json!({ "sku": "tea", "amount": 1 }).to_string();
+        natsfn::Client::new(nats.clone())
+            .append("orders.c1", None, headers, order.into())
+            .await
+            .unwrap();
+        until("the order is there", async || {
+            let rows = database.number("SELECT count(*) FROM orders").await;
+            (rows == 1).then_some(())
+        })
+        .await;
+        let pid = shop.id().unwrap().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+        assert!(told.unwrap().success());
+        assert!(shop.wait().await.unwrap().success());
+
+        let spans = crate::traced::Spans(collector.spans());
+        let batch = spans.one("process_batch orders.{customer}");
+        assert_eq!((&*batch.trace, &*batch.parent), (TRACE, ABOVE));
+        batch.has(&json!({ "outcome": "stored" }));
+        for name in ["BEGIN", "INSERT orders", "COMMIT", "ack orders.{customer}"] {
+            assert!(
+                spans.one(name).is_below(batch),
+                "{name}: {:#?}",
+                spans.tree()
+            );
+        }
     }
 }
