@@ -3,17 +3,15 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use crate::Result;
 use crate::toolbox::JAEGER;
+use crate::{Result, workspace};
 
-/// What only this machine reaches, with a bound on memory; the page may send from where it is served.
-const ARGUMENTS: [&str; 9] = [
-    "--memory.max-traces=10000",
+/// What only this machine reaches.
+const ARGUMENTS: [&str; 7] = [
     "--query.http-server.host-port=127.0.0.1:16686",
     "--query.grpc-server.host-port=127.0.0.1:16685",
     "--collector.otlp.grpc.host-port=127.0.0.1:4317",
     "--collector.otlp.http.host-port=127.0.0.1:4318",
-    "--collector.otlp.http.cors.allowed-origins=http://localhost:*,http://127.0.0.1:*",
     "--collector.grpc-server.host-port=127.0.0.1:14250",
     "--collector.http-server.host-port=127.0.0.1:14268",
     "--admin.http.host-port=127.0.0.1:14269",
@@ -33,6 +31,8 @@ pub(crate) fn begin() -> Result<()> {
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
         .arg(program)
+        .arg("--config-file")
+        .arg(workspace::root().join("otel/jaeger.yaml"))
         .args(ARGUMENTS)
         .process_group(0)
         .stdin(Stdio::null())

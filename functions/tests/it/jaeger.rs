@@ -39,7 +39,9 @@ impl Jaeger {
             .iter()
             .zip(&free)
             .map(|(port, at)| format!("--{port}.host-port={at}"));
+        let file = format!("{}/../otel/jaeger.yaml", env!("CARGO_MANIFEST_DIR"));
         let process = Command::new(program)
+            .args(["--config-file", &file])
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())

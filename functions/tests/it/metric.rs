@@ -8,6 +8,79 @@ use crate::collector::{Collector, Measured};
 use crate::program::Place;
 use crate::wait::until;
 
+/// Every metric, in alphabetical order, and what Prometheus calls it.
+const METRICS: [(&str, &str); 17] = [
+    (
+        "db.client.operation.duration",
+        "db_client_operation_duration_seconds",
+    ),
+    (
+        "messaging.client.consumed.messages",
+        "messaging_client_consumed_messages_total",
+    ),
+    (
+        "messaging.client.operation.duration",
+        "messaging_client_operation_duration_seconds",
+    ),
+    (
+        "messaging.process.duration",
+        "messaging_process_duration_seconds",
+    ),
+    ("natsfn.batch.size", "natsfn_batch_size"),
+    ("natsfn.consumer.ack_pending", "natsfn_consumer_ack_pending"),
+    (
+        "natsfn.consumer.oldest.age",
+        "natsfn_consumer_oldest_age_milliseconds",
+    ),
+    ("natsfn.consumer.pending", "natsfn_consumer_pending"),
+    ("natsfn.dead_letters", "natsfn_dead_letters_total"),
+    ("natsfn.duplicates", "natsfn_duplicates_total"),
+    ("natsfn.healthy", "natsfn_healthy"),
+    ("natsfn.in_flight", "natsfn_in_flight"),
+    ("natsfn.outcomes", "natsfn_outcomes_total"),
+    ("natsfn.redeliveries", "natsfn_redeliveries_total"),
+    ("natsfn.shed", "natsfn_shed_total"),
+    ("natsfn.stream.bytes", "natsfn_stream_bytes"),
+    ("natsfn.stream.limit", "natsfn_stream_limit_bytes"),
+];
+
+#[test]
+fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
+    let dashboard = include_str!("../../../otel/dashboard.json");
+    let alerts = include_str!("../../../otel/alerts.yaml");
+    let words = |text: &'static str| {
+        text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
+            .filter(|word| {
+                ["natsfn_", "messaging_", "db_client"]
+                    .iter()
+                    .any(|start| word.starts_with(start))
+            })
+    };
+    // These are labels.
+    let labels = [
+        "natsfn_function",
+        "natsfn_service",
+        "messaging_operation_name",
+    ];
+    for text in [dashboard, alerts] {
+        let mut found = 0;
+        for word in words(text).filter(|word| !labels.contains(word)) {
+            let metric = word.trim_end_matches("_bucket").trim_end_matches("_count");
+            assert!(METRICS.iter().any(|(_, known)| *known == metric), "{word}");
+            found += 1;
+        }
+        assert!(found > 8);
+    }
+    for (_, metric) in METRICS {
+        assert!(
+            words(dashboard)
+                .chain(words(alerts))
+                .any(|word| word.starts_with(metric)),
+            "nobody shows {metric}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn every_metric_is_sent_and_tells_of_no_room_and_no_person() {
     let collector = Collector::start().await;
@@ -49,25 +122,7 @@ async fn every_metric_is_sent_and_tells_of_no_room_and_no_person() {
 
     let measured = collector.measured();
     let names: BTreeSet<&str> = measured.iter().map(|one| one.name.as_str()).collect();
-    let expected = [
-        "db.client.operation.duration",
-        "messaging.client.consumed.messages",
-        "messaging.client.operation.duration",
-        "messaging.process.duration",
-        "natsfn.batch.size",
-        "natsfn.consumer.ack_pending",
-        "natsfn.consumer.oldest.age",
-        "natsfn.consumer.pending",
-        "natsfn.dead_letters",
-        "natsfn.duplicates",
-        "natsfn.healthy",
-        "natsfn.in_flight",
-        "natsfn.outcomes",
-        "natsfn.redeliveries",
-        "natsfn.shed",
-        "natsfn.stream.bytes",
-        "natsfn.stream.limit",
-    ];
+    let expected: Vec<&str> = METRICS.iter().map(|(name, _)| *name).collect();
     assert_eq!(names.into_iter().collect::<Vec<_>>(), expected);
     for one in &measured {
         for (label, value) in &one.labels {
