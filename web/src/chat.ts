@@ -87,8 +87,10 @@ class Chat implements ChatActions {
   }
 
   openRoom(place: Place, at?: Position) {
-    location.hash = writeAddress(place, at ?? null);
-    this.openAddress(location.hash);
+    const hash = writeAddress(place, at ?? null);
+    // The browser tells of a new address by itself; the same again leads back to where it points.
+    if (location.hash === hash) this.openAddress(hash);
+    else location.hash = hash;
   }
 
   leaveRoom(place: Place) {

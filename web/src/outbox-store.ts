@@ -25,16 +25,20 @@ export interface Store {
 
 /** IndexedDB; or, in a browser that has none for this page, the memory of this tab. */
 export async function openStore(): Promise<Store> {
-  try {
-    const db = await openDB<Schema>("chat", 1, {
-      upgrade(db) {
-        db.createObjectStore("outbox", { keyPath: ["uid", "id"] });
-      },
-    });
-    return new Kept(db);
-  } catch {
-    return new Remembered();
-  }
+  // Some browsers neither open nor refuse it, and nobody shall wait for that to log in.
+  const late = new Promise<null>((resolve) => setTimeout(resolve, OPEN_MS, null));
+  const db = await Promise.race([open(), late]).catch(() => null);
+  return db ? new Kept(db) : new Remembered();
+}
+
+const OPEN_MS = 3_000;
+
+async function open() {
+  return openDB<Schema>("chat", 1, {
+    upgrade(db) {
+      db.createObjectStore("outbox", { keyPath: ["uid", "id"] });
+    },
+  });
 }
 
 interface Schema extends DBSchema {

@@ -223,4 +223,28 @@ describe("an outbox", () => {
     box.seen(id);
     await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
   });
+
+  it("works in a browser that keeps nothing, as long as the page is there", async () => {
+    vi.stubGlobal("indexedDB", undefined);
+    const log = new Log();
+    const { outbox: box, acked } = await outbox(somebody());
+    vi.unstubAllGlobals();
+    for (const text of numbered(3)) box.add(GENERAL, text);
+    box.online(log.take);
+    await vi.waitFor(() => expect(acked).toEqual(numbered(3)));
+    expect([log.sends, box.items]).toEqual([3, []]);
+  });
+
+  it("ends with the message that was in flight when somebody logged out", async () => {
+    const log = new Log();
+    const uid = somebody();
+    const { outbox: box } = await outbox(uid);
+    box.online((item) => {
+      box.close();
+      return log.take(item);
+    });
+    for (const text of numbered(2)) box.add(GENERAL, text);
+    await vi.waitFor(async () => expect(await kept(uid)).toHaveLength(1));
+    expect(log.texts).toEqual(numbered(1));
+  });
 });

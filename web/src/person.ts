@@ -82,7 +82,8 @@ export class Person {
   check(which: "open" | "all") {
     for (const driver of this.rooms.all()) {
       const isMeant = which === "all" || driver === this.openDriver();
-      if (isMeant && driver.room.joined) driver.dispatch({ type: "check" });
+      if (!isMeant || !driver.room.joined) continue;
+      driver.dispatch({ type: driver.room.problem === null ? "check" : "retry" });
     }
   }
 

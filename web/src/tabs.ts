@@ -9,6 +9,7 @@ export interface Tabs<News> {
 /** Web Locks and a BroadcastChannel, both under one name. */
 export function browserTabs<News>(name: string, heard: (news: News) => void): Tabs<News> {
   const channel = new BroadcastChannel(name);
+  let isOpen = true;
   channel.onmessage = ({ data }: MessageEvent<News>) => heard(data);
   return {
     async exclusively(work) {
@@ -17,7 +18,11 @@ export function browserTabs<News>(name: string, heard: (news: News) => void): Ta
       if (navigator.locks) await navigator.locks.request(name, work);
       else await work();
     },
-    tell: (news) => channel.postMessage(news),
-    close: () => channel.close(),
+    // What was in flight when somebody logged out may still be answered.
+    tell: (news) => isOpen && channel.postMessage(news),
+    close: () => {
+      isOpen = false;
+      channel.close();
+    },
   };
 }
