@@ -97,7 +97,7 @@ async function unpack(bin: string, into: string): Promise<void> {
     rmSync(join(into, archive));
   }
   const fonts = `<?xml version="1.0"?><!DOCTYPE fontconfig SYSTEM "fonts.dtd"><fontconfig>
-<dir prefix="relative">fonts</dir><cachedir prefix="relative">fonts-cache</cachedir></fontconfig>`;
+<dir prefix="relative">fonts</dir><cachedir prefix="xdg">fontconfig</cachedir></fontconfig>`;
   writeFileSync(join(into, "fonts.conf"), fonts);
 }
 
