@@ -1,5 +1,5 @@
 import { SendHorizontal } from "lucide-react";
-import { type KeyboardEvent, type Ref, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, memo, type Ref, useEffect, useRef, useState } from "react";
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
 import { useAutosize } from "./useAutosize";
@@ -16,7 +16,7 @@ type Props = {
 const NEAR_LIMIT = 400;
 
 /** Where one writes. What stands in it is kept as the room's draft. */
-export function Composer({ chat, place, onSent, ref }: Props) {
+export const Composer = memo(function Composer({ chat, place, onSent, ref }: Props) {
   const [text, setText] = useState(() => chat.draft(place));
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
@@ -85,4 +85,4 @@ export function Composer({ chat, place, onSent, ref }: Props) {
       </div>
     </form>
   );
-}
+});

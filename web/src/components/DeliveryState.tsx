@@ -26,7 +26,7 @@ export function DeliveryState({ chat, entry }: { chat: ChatActions; entry: Entry
       return (
         <div className="delivery" data-state="failed">
           <CircleAlert size={14} aria-hidden="true" />
-          <span>Not sent. {delivery.reason}</span>
+          Not sent. {delivery.reason}
           <button type="button" className="link-button" onClick={() => chat.retry(entry.id)}>
             Retry
           </button>
@@ -46,5 +46,5 @@ function Countdown({ until }: { until: number }) {
     return () => clearInterval(timer);
   }, []);
   const seconds = Math.ceil((until - now) / 1000);
-  return seconds > 0 ? <span aria-hidden="true">· next try in {seconds} s</span> : null;
+  return seconds > 0 ? <span aria-hidden="true"> · next try in {seconds} s</span> : null;
 }

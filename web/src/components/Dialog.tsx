@@ -17,6 +17,8 @@ export function Dialog({ label, className, onClose, children }: Props) {
   useEffect(() => {
     const element = dialog.current;
     element?.showModal();
+    // Where one goes on from here: the field of a form, the room that is open.
+    element?.querySelector<HTMLElement>("input, [aria-current]")?.focus();
     return () => element?.close();
   }, []);
   return (

@@ -1,12 +1,16 @@
 import * as Tooltip from "@radix-ui/react-tooltip";
-import type { ReactElement } from "react";
+import { type ReactElement, useState } from "react";
 
 /** What an icon button does, on hover and on focus. The button carries the same words as its accessible name. */
 export function Hint({ text, children }: { text: string; children: ReactElement }) {
+  const [button, setButton] = useState<HTMLElement | null>(null);
   return (
     <Tooltip.Root>
-      <Tooltip.Trigger asChild>{children}</Tooltip.Trigger>
-      <Tooltip.Portal>
+      <Tooltip.Trigger asChild ref={setButton}>
+        {children}
+      </Tooltip.Trigger>
+      {/* An open dialog lies above whatever stands beside it in the page. */}
+      <Tooltip.Portal container={button?.closest("dialog") ?? null}>
         {/* Radix would repeat the words for screen readers, which know them from the button. */}
         <Tooltip.Content className="tooltip" sideOffset={4} collisionPadding={8} aria-label=" ">
           {text}

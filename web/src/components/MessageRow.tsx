@@ -24,7 +24,9 @@ export const MessageRow = memo(function MessageRow(props: Props) {
   const [isPointed, setPointed] = useState(false);
   const [isFocused, setFocused] = useState(false);
   const isActive = isPointed || isFocused;
-  const time = <Time place={place} entry={entry} isTabStop={isCurrent && isFocused} />;
+  const time = (
+    <Time place={place} entry={entry} isActive={isActive} isTabStop={isCurrent && isFocused} />
+  );
   return (
     <article
       className="message"
@@ -34,7 +36,10 @@ export const MessageRow = memo(function MessageRow(props: Props) {
       data-active={isActive || undefined}
       data-target={isTarget || undefined}
       tabIndex={isCurrent ? 0 : -1}
-      onPointerEnter={(event) => setPointed(event.pointerType === "mouse")}
+      // The mouse has to move: while a lively room scrolls, each message passes below a resting one.
+      onPointerMove={({ pointerType, movementX, movementY }) => {
+        if (pointerType === "mouse" && (movementX !== 0 || movementY !== 0)) setPointed(true);
+      }}
       onPointerLeave={() => setPointed(false)}
       onFocus={() => setFocused(true)}
       onBlur={(event) => setFocused(event.currentTarget.contains(event.relatedTarget))}
@@ -59,12 +64,14 @@ export const MessageRow = memo(function MessageRow(props: Props) {
   );
 });
 
-type TimeProps = { place: Place; entry: Entry; isTabStop: boolean };
+type TimeProps = { place: Place; entry: Entry; isActive: boolean; isTabStop: boolean };
 
 /** The time of a message, and the link to it once it has a place in the log. */
-function Time({ place, entry, isTabStop }: TimeProps) {
+function Time({ place, entry, isActive, isTabStop }: TimeProps) {
+  // To spell out a date takes longer than to show a message: only for one that is looked at.
+  const title = isActive ? momentOf(entry.timestamp) : undefined;
   const time = (
-    <time dateTime={isoOf(entry.timestamp)} title={momentOf(entry.timestamp)}>
+    <time dateTime={isoOf(entry.timestamp)} title={title}>
       {timeOf(entry.timestamp)}
     </time>
   );

@@ -1,5 +1,5 @@
 import { Hash, Lock, Pencil, TriangleAlert, X } from "lucide-react";
-import { type KeyboardEvent, useId } from "react";
+import { type KeyboardEvent, memo, useId } from "react";
 import { placeKey, type Realm, writeAddress } from "../place";
 import type { ChatActions, RoomEntry } from "../view";
 
@@ -45,7 +45,9 @@ function List({ chat, rooms, onChoose }: Props) {
   );
 }
 
-function RoomLink({ room, onChoose }: { room: RoomEntry; onChoose: () => void }) {
+type LinkProps = { room: RoomEntry; onChoose: () => void };
+
+const RoomLink = memo(function RoomLink({ room, onChoose }: LinkProps) {
   const marks = useId();
   return (
     <>
@@ -54,7 +56,7 @@ function RoomLink({ room, onChoose }: { room: RoomEntry; onChoose: () => void })
         href={writeAddress(room.place)}
         aria-current={room.isOpen ? "page" : undefined}
         aria-describedby={marks}
-        data-unread={room.unread > 0 || undefined}
+        data-unread={isUnread(room) || undefined}
         onClick={onChoose}
       >
         <Sign realm={room.place.realm} />
@@ -66,7 +68,7 @@ function RoomLink({ room, onChoose }: { room: RoomEntry; onChoose: () => void })
       </span>
     </>
   );
-}
+});
 
 function Marks({ room }: { room: RoomEntry }) {
   return (
@@ -82,7 +84,7 @@ function Marks({ room }: { room: RoomEntry }) {
       {room.hasDraft && !room.isOpen && (
         <Pencil className="draft-mark" size={14} role="img" aria-label="Draft" />
       )}
-      {room.unread > 0 && (
+      {isUnread(room) && (
         <span className="badge">
           {room.unread}
           {room.unreadMore && "+"}
@@ -91,6 +93,11 @@ function Marks({ room }: { room: RoomEntry }) {
       )}
     </>
   );
+}
+
+/** The open room counts where one reads it: beside the way to its newest message. */
+function isUnread(room: RoomEntry): boolean {
+  return room.unread > 0 && !room.isOpen;
 }
 
 /** `#` for everybody's rooms, a lock for the admins'. */

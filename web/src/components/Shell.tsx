@@ -1,9 +1,9 @@
 import { useCallback, useEffect, useState } from "react";
-import { useIsNarrow } from "../useMedia";
 import type { ChatActions, ChatView, Me } from "../view";
 import { Dialog } from "./Dialog";
 import { Room } from "./Room";
 import { Sidebar } from "./Sidebar";
+import { useIsNarrow } from "./useIsNarrow";
 import { useRoomKeys } from "./useRoomKeys";
 import { useTitle } from "./useTitle";
 

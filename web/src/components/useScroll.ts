@@ -1,15 +1,9 @@
-import { useVirtualizer, type VirtualItem, type Virtualizer } from "@tanstack/react-virtual";
-import {
-  type RefObject,
-  useCallback,
-  useEffect,
-  useLayoutEffect,
-  useMemo,
-  useRef,
-  useState,
-} from "react";
+import { useVirtualizer, type VirtualItem } from "@tanstack/react-virtual";
+import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { Row } from "../rows";
 import type { RoomView } from "../view";
+import { useStillHead } from "./useStillHead";
+import { useTarget } from "./useTarget";
 
 /** The height above the first message: whether there are older ones, and its day. */
 export const TOP_SPACE = 104;
@@ -59,7 +53,7 @@ export function useScroll(
     scrollEndThreshold: NEAR_END,
   });
 
-  useStillHead(list, rows);
+  useStillHead(list, rows, TOP_SPACE);
 
   const [isPlaced, setPlaced] = useState(false);
   const [isAtEnd, setAtEnd] = useState(true);
@@ -85,8 +79,10 @@ export function useScroll(
   const target = useTarget(room, rows, list.scrollToIndex);
 
   // After each change of what is shown, for all of them move the end: arrivals, heights, scrolling.
+  // The list's own account lags behind where it was just scrolled to, by one event.
   useEffect(() => {
-    if (!isEmpty) setAtEnd(list.isAtEnd(NEAR_END));
+    const box = frame.current;
+    if (box && !isEmpty) setAtEnd(box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END);
   });
 
   // A field that grows, or a phone's keyboard, takes height away below: the end stays in view.
@@ -109,46 +105,5 @@ export function useScroll(
     toNewest,
     show,
     element,
-  };
-}
-
-type ScrollToIndex = (index: number, options: { align: "center" }) => void;
-
-/** Goes to the message that a permalink names, once for each time that it is opened. */
-function useTarget(room: RoomView, rows: readonly Row[], scrollToIndex: ScrollToIndex) {
-  const { target } = room;
-  const key = target?.state === "found" ? target.key : null;
-  const index = useMemo(
-    () => (key === null ? -1 : rows.findIndex((row) => row.entry.key === key)),
-    [rows, key],
-  );
-  const done = useRef<number | null>(null);
-  useLayoutEffect(() => {
-    if (!target || index < 0 || done.current === target.token) return;
-    done.current = target.token;
-    scrollToIndex(index, { align: "center" });
-  }, [target, index, scrollToIndex]);
-  return key;
-}
-
-/**
- * Keeps the message that was the oldest one where it is while older ones come in right above it: the
- * list corrects the guessed heights of rows above the view only, and these are in it.
- */
-function useStillHead(list: Virtualizer<HTMLDivElement, Element>, rows: readonly Row[]) {
-  const head = useRef<{ key: string | undefined; index: number }>({ key: undefined, index: 0 });
-  const first = rows[0]?.entry.key;
-  if (head.current.key !== first) {
-    const index = rows.findIndex((row) => row.entry.key === head.current.key);
-    head.current = { key: first, index };
-  }
-  list.shouldAdjustScrollPositionOnItemSizeChange = (item) => {
-    const top = list.scrollOffset ?? 0;
-    const isMeasured = list.itemSizeCache.has(item.key);
-    // The library's own rule.
-    if (isMeasured) return item.end <= top && list.scrollDirection !== "backward";
-    if (item.start < top) return true;
-    const old = list.measurementsCache[head.current.index];
-    return old !== undefined && item.index < old.index && old.start - top <= TOP_SPACE * 2;
   };
 }

@@ -1,0 +1,26 @@
+import { useLayoutEffect, useMemo, useRef } from "react";
+import type { Row } from "../rows";
+import type { RoomView } from "../view";
+
+type ScrollToIndex = (index: number, options: { align: "center" }) => void;
+
+/** Goes to the message that a permalink names, once for each time that it is opened. */
+export function useTarget(
+  room: RoomView,
+  rows: readonly Row[],
+  scrollToIndex: ScrollToIndex,
+): string | null {
+  const { target } = room;
+  const key = target?.state === "found" ? target.key : null;
+  const index = useMemo(
+    () => (key === null ? -1 : rows.findIndex((row) => row.entry.key === key)),
+    [rows, key],
+  );
+  const done = useRef<number | null>(null);
+  useLayoutEffect(() => {
+    if (!target || index < 0 || done.current === target.token) return;
+    done.current = target.token;
+    scrollToIndex(index, { align: "center" });
+  }, [target, index, scrollToIndex]);
+  return key;
+}
