@@ -8,7 +8,6 @@ use std::time::Duration;
 use async_nats::{HeaderMap, Message};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tracing::Instrument;
 
 use crate::client::Client;
 use crate::effect::Database;
@@ -22,7 +21,7 @@ use crate::reply::Response;
 use crate::service::QueueGroup;
 use crate::stats::{InFlight, Stats};
 use crate::telemetry::measure::{self, Labels};
-use crate::telemetry::{self, Details, Parent, Role, SPAN};
+use crate::telemetry::{self, Details, Parent, Role, process_span};
 use crate::template::Template;
 use crate::trace_context::TraceContext;
 
@@ -162,29 +161,31 @@ impl EndpointRuntime {
         let started = Instant::now();
         let reply = message.reply.clone();
         let headers = message.headers.unwrap_or_default();
-        let trace = TraceContext::of(&headers);
-        let fresh = if trace.is_some() {
+        let above = TraceContext::of(&headers);
+        let fresh = if above.is_some() {
             None
         } else {
-            telemetry::fresh_trace_id()
+            telemetry::fresh()
         };
-        let trace_id = trace.trace_id().or(fresh.as_deref());
-        let span = tracing::info_span!(
-            target: SPAN,
-            "process",
+        let trace = fresh.as_ref().unwrap_or(&above);
+        let trace_id = trace.trace_id();
+        let quiet = trace_id.is_some_and(telemetry::is_quiet);
+        let span = process_span!(
+            quiet,
             service = &*self.service,
             function = %self.endpoint.name,
             subject = %message.subject,
             trace_id,
         );
-        let parent = if trace.is_some() {
-            Parent::Remote(&trace)
-        } else {
-            Parent::Root(trace_id)
-        };
-        telemetry::open(&span, Role::Server, parent, &[], || {
-            self.details(&message.subject)
-        });
+        if !quiet {
+            let parent = match &fresh {
+                Some(_) => Parent::Root(trace_id),
+                None => Parent::Remote(&above),
+            };
+            telemetry::open(&span, Role::Server, parent, &[], || {
+                self.details(&message.subject)
+            });
+        }
         let request = Request {
             subject: message.subject,
             headers,
@@ -192,25 +193,23 @@ impl EndpointRuntime {
             template: self.template.clone(),
             reach: Reach::default(),
         };
-        let answer = self.answer(request, arrived, &span).await;
+        let answer = self.answer(request, arrived, &span);
+        let answer = telemetry::quietly(quiet.then_some(trace), answer).await;
         self.stats.processed(started.elapsed());
         let error = answer.as_ref().err().map(Error::kind);
         measure::processed(&self.labels, started.elapsed(), error);
         measure::outcome(&self.labels, error.map_or("done", Kind::name));
-        let _entered = span.enter();
         let response = match answer {
             Ok(response) => response,
             Err(error) => {
                 self.stats.failed(&error);
                 telemetry::mark_failed(&span, &error);
-                log(&error);
+                span.in_scope(|| log(&error));
                 error_reply::write(&error, trace_id)
             }
         };
-        drop(_entered);
         if let (Some(client), Some(reply)) = (&self.client, reply) {
-            self.send(client.nats(), reply, response, trace_id)
-                .instrument(span)
+            self.send(client.nats(), reply, response, trace_id, &span)
                 .await;
         }
     }
@@ -330,9 +329,12 @@ impl EndpointRuntime {
         reply: async_nats::Subject,
         response: Response,
         trace_id: Option<&str>,
+        span: &tracing::Span,
     ) {
         if reply.starts_with('$') {
-            tracing::warn!(%reply, "not answered: the reply subject belongs to the server");
+            span.in_scope(
+                || tracing::warn!(%reply, "not answered: the reply subject belongs to the server"),
+            );
             return;
         }
         let size = response.payload.len() + header_size(&response.headers);
@@ -342,7 +344,8 @@ impl EndpointRuntime {
                 "the answer has {size} bytes, the server's max_payload is {limit}"
             ));
             self.stats.failed(&error);
-            log(&error);
+            telemetry::mark_failed(span, &error);
+            span.in_scope(|| log(&error));
             error_reply::write(&error, trace_id)
         } else {
             response
@@ -354,7 +357,7 @@ impl EndpointRuntime {
                 .await
         };
         if let Err(error) = sent {
-            tracing::warn!(%error, "an answer was not sent");
+            span.in_scope(|| tracing::warn!(%error, "an answer was not sent"));
         }
     }
 }

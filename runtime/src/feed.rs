@@ -22,7 +22,7 @@ use crate::position::Position;
 use crate::pull::{Pulled, Puller};
 use crate::settle::{Settler, backoff};
 use crate::stats::{State, Stats};
-use crate::telemetry::{Source, measure};
+use crate::telemetry::{self, Source, measure};
 use crate::template::Template;
 use crate::watch::watch;
 
@@ -339,10 +339,10 @@ impl Feed {
                 let attempt = self.attempt.clone();
                 let stop = stop.clone();
                 let part = part.to_vec();
-                let span = self.attempt.source.process(&part, &receive);
+                let (span, below) = self.attempt.source.process(&part, &receive);
                 running.spawn(
                     async move {
-                        attempt.all(part, stop).await;
+                        telemetry::quietly(below.as_ref(), attempt.all(part, stop)).await;
                         drop(turn);
                     }
                     .instrument(span),

@@ -34,7 +34,8 @@
 //! notes the messages in an inbox, and hides those that are there already.
 //!
 //! # Features
-//! `cli` (default): `natsfn::main`, the configuration and the log. `sea-orm`: SQL. `testing`: a
+//! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
+//! by OpenTelemetry, once an `OTEL_*` variable names a collector. `sea-orm`: SQL. `testing`: a
 //! service called without a broker, a nats-server for each test. `server`: a nats-server child.
 
 mod attempt;

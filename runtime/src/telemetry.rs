@@ -34,6 +34,8 @@ mod source;
 )]
 mod span;
 #[cfg(feature = "otel")]
+mod traced;
+#[cfg(feature = "otel")]
 mod tracer;
 #[cfg(feature = "otel")]
 mod variables;
@@ -50,6 +52,6 @@ pub(crate) use source::Source;
 #[cfg(feature = "sea-orm")]
 pub(crate) use span::mark_broken;
 pub(crate) use span::{
-    Attribute, Details, Parent, Role, SPAN, call, context_of, fresh_trace_id, is_in_trace,
-    mark_failed, open, record,
+    Attribute, Details, Parent, QUIET, Role, SPAN, call, context_of, fresh, is_in_trace, is_quiet,
+    mark_failed, open, process_span, quietly, record,
 };

@@ -16,10 +16,11 @@ Usage: cargo xtask bench [NAME...]
 
   drain    how fast `persist` empties a backlog, beside a loop that stores one message at a time
   ledger   20,000 messages while `persist` is killed 20 times and nats-server twice: what was lost
+  trace    what tracing costs: hello and persist with none, one in a hundred, and all of the traces
 
-Without names both.";
+Without names all.";
 
-const BENCHES: [&str; 2] = ["drain", "ledger"];
+const BENCHES: [&str; 3] = ["drain", "ledger", "trace"];
 
 /// Runs the named benchmarks.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The runtime's spans as OpenTelemetry's.
 
+use opentelemetry::context::FutureExt;
 use opentelemetry::trace::{SpanContext, SpanId, Status, TraceContextExt, TraceFlags, TraceId};
 use opentelemetry::{Context, KeyValue};
 use tracing::Span;
@@ -134,8 +135,22 @@ pub(super) fn context_of(span: &Span) -> Option<TraceContext> {
     })
 }
 
-pub(super) fn fresh_trace_id() -> Option<String> {
-    (is_on() && is_here()).then(|| tracer::new_trace_id().to_string())
+pub(super) fn fresh() -> Option<TraceContext> {
+    (is_on() && is_here()).then(|| {
+        let (trace, span) = tracer::new_ids();
+        TraceContext::new(format!("00-{trace}-{span}-00"), None)
+    })
+}
+
+pub(super) fn is_quiet(trace_id: &str) -> bool {
+    is_on() && !is_sampled(trace_id)
+}
+
+pub(super) fn below<T>(
+    trace: &TraceContext,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = T> {
+    work.with_context(remote_context(trace))
 }
 
 fn remote_context(remote: &TraceContext) -> Context {

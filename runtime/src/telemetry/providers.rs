@@ -9,14 +9,12 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
-use tracing::{Metadata, Subscriber};
-use tracing_subscriber::filter::FilterExt;
-use tracing_subscriber::filter::{LevelFilter, Targets, filter_fn};
-use tracing_subscriber::layer::{Filter, Layer};
+use tracing::Subscriber;
+use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
 
 use super::settings::Settings;
-use super::span::SPAN;
+use super::traced::Traced;
 use super::tracer::{Ids, Tracer};
 use super::{export, measure, sampling};
 use crate::RunError;
@@ -96,7 +94,7 @@ impl Telemetry {
             .with_threads(false)
             .with_target(false)
             .with_tracked_inactivity(false);
-        Some(layer.and_then(Here).with_filter(traced()))
+        Some(layer.and_then(Here).with_filter(Traced))
     }
 
     /// Sends what is left, for at most 2 s. It comes last: after everything that makes spans.
@@ -157,31 +155,4 @@ fn resource(settings: &Settings, name: &str, version: Option<&str>) -> Resource 
     Resource::builder_empty()
         .with_attributes(attributes)
         .build()
-}
-
-/// What goes into traces. The runtime's other spans are the log's, and those of the libraries that
-/// carry a trace to its collector would be traced for ever.
-fn traced<S>() -> impl Filter<S> + use<S> {
-    let levels = Targets::new()
-        .with_default(LevelFilter::INFO)
-        .with_target(SPAN, LevelFilter::TRACE)
-        .with_targets(
-            [
-                "async_nats",
-                "h2",
-                "hyper",
-                "hyper_util",
-                "opentelemetry",
-                "sea_orm",
-                "sqlx",
-                "tonic",
-                "tower",
-            ]
-            .map(|library| (library, LevelFilter::OFF)),
-        );
-    let theirs = filter_fn(|of: &Metadata<'_>| {
-        let ours = of.target() == "natsfn" || of.target().starts_with("natsfn::");
-        of.is_event() || !ours || of.target() == SPAN
-    });
-    levels.and(theirs)
 }

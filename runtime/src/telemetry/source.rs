@@ -7,7 +7,7 @@ use tracing::Span;
 
 use super::broker::Broker;
 use super::measure::Labels;
-use super::span::{self, Attribute, Details, Link, Parent, Role, SPAN};
+use super::span::{self, Attribute, Details, Link, Parent, Role, process_span};
 use crate::consumer::Consumer;
 use crate::event::Entry;
 use crate::template::{Template, overlap};
@@ -66,22 +66,31 @@ impl Source {
     }
 
     /// What the function's work on these messages is done in. A message alone goes on with its own
-    /// trace; several hang below what they were fetched in, and their own traces are linked.
-    pub(crate) fn process(&self, entries: &[Arc<Entry>], receive: &Span) -> Span {
+    /// trace; several hang below what they were fetched in, and their own traces are linked. With it,
+    /// the trace below which the work is done where that is not sampled.
+    pub(crate) fn process(
+        &self,
+        entries: &[Arc<Entry>],
+        receive: &Span,
+    ) -> (Span, Option<TraceContext>) {
         let own = match entries {
             [alone] => Some(TraceContext::of(alone.headers())).filter(TraceContext::is_some),
             _ => None,
         };
         let told = own.clone().or_else(|| span::context_of(receive));
-        let span = tracing::info_span!(
-            target: SPAN,
-            "process",
+        let trace_id = told.as_ref().and_then(TraceContext::trace_id);
+        let quiet = trace_id.is_some_and(span::is_quiet);
+        let span = process_span!(
+            quiet,
             subject = (entries.len() == 1)
                 .then(|| tracing::field::display(entries[0].subject().to_owned())),
             seq = entries.first().map(|entry| entry.seq()),
             items = entries.len(),
-            trace_id = told.as_ref().and_then(TraceContext::trace_id),
+            trace_id,
         );
+        if quiet {
+            return (span, told);
+        }
         let contexts: Vec<TraceContext> = match own {
             Some(_) => Vec::new(),
             None => contexts(entries),
@@ -98,7 +107,7 @@ impl Source {
             let subjects = || entries.iter().map(|entry| entry.subject());
             self.batch(operation, "process", entries.len(), subjects)
         });
-        span
+        (span, None)
     }
 
     /// What one message of a batch is handled in: a part of its own trace.

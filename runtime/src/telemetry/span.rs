@@ -18,6 +18,22 @@ use crate::trace_context::TraceContext;
 /// The target of the runtime's own spans.
 pub(crate) const SPAN: &str = "natsfn::span";
 
+/// The target of those that only the log shows, since their trace is not sampled. OpenTelemetry does
+/// not see them, which is what makes a small share cheap.
+pub(crate) const QUIET: &str = "natsfn::quiet";
+
+/// A span of the runtime's own that the log shows too; `$quiet` where its trace is not sampled.
+macro_rules! process_span {
+    ($quiet:expr, $($fields:tt)*) => {
+        if $quiet {
+            tracing::info_span!(target: crate::telemetry::QUIET, "process", $($fields)*)
+        } else {
+            tracing::info_span!(target: crate::telemetry::SPAN, "process", $($fields)*)
+        }
+    };
+}
+pub(crate) use process_span;
+
 /// The part that somebody plays in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
@@ -147,13 +163,27 @@ pub(crate) fn mark_broken(span: &Span) {
     listener::mark_failed(span, String::new);
 }
 
+/// Whether the trace with this id is made, but not recorded.
+pub(crate) fn is_quiet(trace_id: &str) -> bool {
+    listener::is_quiet(trace_id)
+}
+
+/// Works below a span that is not recorded: what is begun in it belongs to that trace, and is not
+/// recorded either.
+pub(crate) async fn quietly<T>(trace: Option<&TraceContext>, work: impl Future<Output = T>) -> T {
+    match trace {
+        None => work.await,
+        Some(trace) => listener::below(trace, work).await,
+    }
+}
+
 /// What another process is told of a span, in the headers of a message: that of `span`, or where
 /// that is not open, of the one that is being worked in. None while nobody traces.
 pub(crate) fn context_of(span: &Span) -> Option<TraceContext> {
     listener::context_of(span)
 }
 
-/// An id for a trace that begins here. None while nobody traces.
-pub(crate) fn fresh_trace_id() -> Option<String> {
-    listener::fresh_trace_id()
+/// A trace that begins here, without a span yet. None while nobody traces.
+pub(crate) fn fresh() -> Option<TraceContext> {
+    listener::fresh()
 }

@@ -30,8 +30,9 @@ pub(super) fn starting<T>(role: Role, trace_id: Option<TraceId>, start: impl FnO
     started
 }
 
-pub(super) fn new_trace_id() -> TraceId {
-    RandomIdGenerator::default().new_trace_id()
+pub(super) fn new_ids() -> (TraceId, SpanId) {
+    let random = RandomIdGenerator::default();
+    (random.new_trace_id(), random.new_span_id())
 }
 
 /// A tracer below the layer of `tracing`.

@@ -16,7 +16,7 @@ const ORDERS: usize = 150;
 async fn shop(
     directory: &Path,
     database: &str,
-    collector: Option<&str>,
+    variables: &[(&str, &str)],
 ) -> (Child, async_nats::Client) {
     let test = std::env::current_exe().unwrap();
     let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/shop");
@@ -30,7 +30,7 @@ async fn shop(
         .args(["dev", "--port", "0"])
         .current_dir(directory)
         .env("DATABASE_URL", database)
-        .envs(collector.map(|url| ("OTEL_EXPORTER_OTLP_ENDPOINT", url)))
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .kill_on_drop(true)
@@ -51,7 +51,7 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
         let directory = tempfile::tempdir().unwrap();
         let mut sent = 0_i64;
         for _ in 0..4 {
-            let (mut shop, nats) = shop(directory.path(), &database.url, None).await;
+            let (mut shop, nats) = shop(directory.path(), &database.url, &[]).await;
             let stream = async_nats::jetstream::new(nats);
             for _ in 0..ORDERS {
                 let order = json!({ "sku": "tea", "amount": 1 }).to_string();
@@ -63,7 +63,7 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
             }
             shop.kill().await.unwrap();
         }
-        let (_shop, _nats) = shop(directory.path(), &database.url, None).await;
+        let (_shop, _nats) = shop(directory.path(), &database.url, &[]).await;
         until("every order is there", async || {
             let rows = database.number("SELECT count(*) FROM orders").await;
             (rows >= sent).then_some(())
@@ -78,39 +78,48 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
 }
 
 #[cfg(feature = "otel")]
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+#[cfg(feature = "otel")]
+const ABOVE: &str = "b7ad6b7169203331";
+
+/// The spans of a shop that has stored one order, and was told to stop.
+#[cfg(feature = "otel")]
+async fn spans_of_an_order(
+    database: &Database,
+    variables: &[(&str, &str)],
+) -> crate::traced::Spans {
+    let collector = crate::collector::Collector::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let url = collector.url();
+    let variables = [&[("OTEL_EXPORTER_OTLP_ENDPOINT", &*url)], variables].concat();
+    let (mut shop, nats) = shop(directory.path(), &database.url, &variables).await;
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("traceparent", format!("00-{TRACE}-{ABOVE}-01"));
+    let order = json!({ "sku": "tea", "amount": 1 }).to_string();
+    natsfn::Client::new(nats.clone())
+        .append("orders.c1", None, headers, order.into())
+        .await
+        .unwrap();
+    until("the order is there", async || {
+        let rows = database.number("SELECT count(*) FROM orders").await;
+        (rows == 1).then_some(())
+    })
+    .await;
+    let pid = shop.id().unwrap().to_string();
+    let told = Command::new("kill").args(["-TERM", &pid]).status().await;
+    assert!(told.unwrap().success());
+    assert!(shop.wait().await.unwrap().success());
+    crate::traced::Spans(collector.spans())
+}
+
+#[cfg(feature = "otel")]
 #[tokio::test]
 async fn an_order_is_one_trace_though_the_shop_has_no_line_for_it() {
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-    const ABOVE: &str = "b7ad6b7169203331";
     let source = include_str!("../../examples/shop.rs").to_lowercase();
-    assert!(
-        !["trace", "span", "otel", "telemetry"]
-            .iter()
-            .any(|word| source.contains(word))
-    );
+    let words = ["trace", "span", "otel", "telemetry"];
+    assert!(!words.iter().any(|word| source.contains(word)));
     for database in Database::each().await {
-        let collector = crate::collector::Collector::start().await;
-        let directory = tempfile::tempdir().unwrap();
-        let url = collector.url();
-        let (mut shop, nats) = shop(directory.path(), &database.url, Some(&url)).await;
-        let mut headers = async_nats::HeaderMap::new();
-        headers.insert("traceparent", format!("00-{TRACE}-{ABOVE}-01"));
-        let order = json!({ "sku": "tea", "amount": 1 }).to_string();
-        natsfn::Client::new(nats.clone())
-            .append("orders.c1", None, headers, order.into())
-            .await
-            .unwrap();
-        until("the order is there", async || {
-            let rows = database.number("SELECT count(*) FROM orders").await;
-            (rows == 1).then_some(())
-        })
-        .await;
-        let pid = shop.id().unwrap().to_string();
-        let told = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(told.unwrap().success());
-        assert!(shop.wait().await.unwrap().success());
-
-        let spans = crate::traced::Spans(collector.spans());
+        let spans = spans_of_an_order(&database, &[]).await;
         let batch = spans.one("process_batch orders.{customer}");
         assert_eq!((&*batch.trace, &*batch.parent), (TRACE, ABOVE));
         batch.has(&json!({ "outcome": "stored" }));
@@ -121,5 +130,18 @@ async fn an_order_is_one_trace_though_the_shop_has_no_line_for_it() {
                 spans.tree()
             );
         }
+    }
+}
+
+#[cfg(feature = "otel")]
+#[tokio::test]
+async fn nothing_below_a_trace_that_is_not_sampled_is_recorded() {
+    for database in Database::each().await {
+        let share = [
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", "0"),
+        ];
+        let spans = spans_of_an_order(&database, &share).await;
+        assert!(spans.0.is_empty(), "{:#?}", spans.tree());
     }
 }
