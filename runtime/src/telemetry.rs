@@ -1,6 +1,6 @@
 //! Traces, metrics and the log.
 //!
-//! The runtime's own spans are [opened](span::open) where their work is done, with the names and
+//! The runtime's own spans are opened where their work is done, with the names and
 //! attributes of OpenTelemetry. Without the feature `otel`, or while no collector is named, opening
 //! one does nothing.
 

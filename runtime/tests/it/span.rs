@@ -355,3 +355,61 @@ async fn a_batch_of_several_subjects_goes_by_the_streams_name() {
     assert_eq!(batch.links.len(), 1, "one of the two has a trace");
     assert!(spans.one("ack ORDERS").is_below(batch));
 }
+
+#[tokio::test]
+async fn what_a_stranger_says_of_traces_is_taken_only_where_it_is_sound() {
+    let traced = Traced::begin().await;
+    let world = World::new().await;
+    let service = || {
+        Service::new("shop", "1.0.0")
+            .stream(Stream::new("ORDERS", ["orders.{id}"]))
+            .endpoint(Endpoint::new("put", "shop.put.{id}"), put)
+    };
+    world.set_up(service()).await;
+    let running = world.serve(service()).await;
+    let good = format!("00-{TRACE}-{ABOVE}-01");
+    let hostile = [
+        String::new(),
+        "00-nonsense".to_owned(),
+        format!("ff-{TRACE}-{ABOVE}-01"),
+        format!("00-{}-{ABOVE}-01", "0".repeat(32)),
+        format!("00-{TRACE}-{}-01", "0".repeat(16)),
+        good.to_uppercase(),
+        format!("{good}-{}", "x".repeat(100_000)),
+        format!("00-{TRACE}\u{0}-{ABOVE}-01"),
+    ];
+    for (at, parent) in hostile.iter().enumerate() {
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", parent.as_str());
+        headers.insert("tracestate", "a=b");
+        headers.insert("baggage", "user=mallory");
+        let subject = format!("shop.put.{at}");
+        let answer = world.ask_with(&subject, headers, "").await;
+        assert!(answer.headers.is_none(), "{answer:?}");
+    }
+    // A good one with a state and baggage that nobody would carry.
+    let mut headers = from_outside(TRACE);
+    headers.insert("tracestate", "x".repeat(100_000));
+    headers.insert("baggage", "user=mallory");
+    world.ask_with("shop.put.good", headers, "").await;
+    let last = hostile.len() as u64 + 1;
+    let client = Client::new(world.nats.clone());
+    let stored = client.message("ORDERS", last).await.unwrap().unwrap();
+    let names = ["baggage", "tracestate", "traceparent"];
+    let has = names.map(|name| stored.headers().get(name).is_some());
+    assert_eq!(has, [false, false, true]);
+    running.stop(Duration::from_secs(5)).await;
+
+    let spans = traced.end().await;
+    assert!(!format!("{:?}", spans.0).contains("mallory"));
+    let asked: Vec<&Span> = spans.named("process shop.put.{id}").collect();
+    assert_eq!(asked.len(), hostile.len() + 1);
+    for span in &asked[..hostile.len()] {
+        assert_eq!(span.parent, "", "{span:#?}");
+        assert_ne!(span.trace, TRACE);
+    }
+    assert_eq!(
+        (&*asked[hostile.len()].trace, &*asked[hostile.len()].parent),
+        (TRACE, ABOVE)
+    );
+}
