@@ -42,6 +42,8 @@ pub(super) fn read<T: DeserializeOwned>(
 ) -> Result<T, Vec<Mistake>> {
     let mut values = Value::from(values);
     let mut mistakes: Vec<Mistake> = Vec::new();
+    // What was wrong with a text before it was read as something else.
+    let mut texts: Vec<(Vec<String>, Kind)> = Vec::new();
     loop {
         let mut unknown = Vec::new();
         let error = match attempt::<T>(&values, &mut unknown) {
@@ -57,8 +59,17 @@ pub(super) fn read<T: DeserializeOwned>(
         };
         let path = path_of(&error);
         if interpret(find(&mut values, &path), is_text) {
+            texts.push((path, error.kind));
             continue;
         }
+        let was_text = texts.iter().find(|(text, _)| *text == path);
+        let kind = match (&error.kind, was_text) {
+            // Not even a text that looks like a number may be one here, but no such text.
+            (Kind::InvalidType(..), Some((_, kind))) if !matches!(kind, Kind::InvalidType(..)) => {
+                kind
+            }
+            (kind, _) => kind,
+        };
         if let Kind::UnknownField(..) = &error.kind
             && let Some(value) = find(&mut values, &path)
         {
@@ -75,7 +86,7 @@ pub(super) fn read<T: DeserializeOwned>(
             let tag = find(&mut values, &path).map(|value| value.tag());
             mistakes.push(Mistake {
                 path,
-                what: describe(&error.kind, &[]),
+                what: describe(kind, &[]),
                 tag,
                 tried: 0,
             });
@@ -312,6 +323,14 @@ mod tests {
             keys(text, false),
             ["colours", "limits.burst", "limits.rate", "port"]
         );
+    }
+
+    #[test]
+    fn text_that_looks_like_a_number_is_told_what_it_should_be() {
+        let text = "name = 'a'\nport = 1\naddress = '3000'\n[limits]\nrate = 1.5\nburst = 2";
+        let found = mistakes(text, true);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].1.contains("socket address"), "{found:?}");
     }
 
     #[test]
