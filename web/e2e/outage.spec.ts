@@ -74,13 +74,14 @@ test("a server that hangs is noticed, and nothing is lost over it", async ({
   room,
   stack,
 }) => {
-  test.setTimeout(120_000);
   const alice = await enter("alice", room);
   const bob = await enter("bob", room);
   const thaw = stack.freezeServer();
   await alice.write("into the void");
   await expect(alice.message("into the void")).not.toHaveAttribute("data-state", "sent");
+  await expect(alice.status).toContainText("Offline");
+  await alice.write("and after it");
   thaw();
-  await bob.sees(["into the void"]);
-  await alice.sees(["into the void"]);
+  await bob.sees(["into the void", "and after it"]);
+  await alice.sees(["into the void", "and after it"]);
 });

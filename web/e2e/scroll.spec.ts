@@ -50,6 +50,19 @@ test("older messages come in above, and what one reads stays where it is", async
   expect(moves.places).toHaveLength(1);
 });
 
+test("a burst of 300 messages is shown whole and in order", async ({ enter, room, stack }) => {
+  const alice = await enter("alice", room, { viewport: { width: 1280, height: 20_000 } });
+  await seed(stack, room, 300);
+  await expect(alice.messages).toHaveCount(300);
+
+  // They were published at the same time: the order is the log's, and the same after a refresh.
+  const live = await alice.texts();
+  expect(new Set(live).size).toBe(300);
+  await alice.page.reload();
+  await toTop(alice.page);
+  await expect.poll(() => alice.texts()).toEqual(live);
+});
+
 test("the list follows new messages only at its end", async ({ enter, room, stack }) => {
   await seed(stack, room, 60);
   const alice = await enter("alice", room);

@@ -38,9 +38,10 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
 
   const retry = () => chat.retryHistory();
   const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a page that came and went within one frame leaves only its messages behind.
   useEffect(() => {
     if (wantsOlder) chat.loadOlder();
-  }, [chat, wantsOlder]);
+  }, [chat, wantsOlder, older, entries]);
 
   return (
     <div className="log-frame">
