@@ -28,6 +28,7 @@ test("without history a room says so at once, live goes on, and Retry brings it 
   await alice.write("live all the same");
   await expect(bob.message("live all the same")).toBeVisible();
   await expect(alice.message("live all the same")).toHaveAttribute("data-state", "sent");
+  await expect(alice.page.getByText("This is the beginning of")).toBeHidden();
 
   const history = stack.serve("history", "admin-history");
   await retry(bob);

@@ -260,7 +260,7 @@ const INVALID: RoomView = {
   place: { realm: "chat", room: "" },
   phase: "invalid",
   entries: [],
-  older: { state: "none" },
+  older: { state: "unknown" },
   gap: null,
   problem: null,
   dividerBefore: null,

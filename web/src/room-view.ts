@@ -35,7 +35,9 @@ function phase(room: Room, problem: string | null): RoomView["phase"] {
   return problem === null ? "loading" : "failed";
 }
 
-function older({ askingOlder, olderProblem, hasOlder }: Room): OlderView {
+function older({ askingOlder, olderProblem, hasOlder, upto }: Room): OlderView {
+  // Only an answer of history tells where a room begins.
+  if (upto === null) return { state: "unknown" };
   if (askingOlder) return { state: "loading" };
   if (olderProblem !== null) return { state: "failed", problem: olderProblem };
   return { state: hasOlder ? "some" : "none" };

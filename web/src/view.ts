@@ -91,6 +91,8 @@ export interface RoomView {
 }
 
 export type OlderView =
+  /** History was not read yet: `problem` says why, where that is not just a matter of time. */
+  | { readonly state: "unknown" }
   | { readonly state: "none" }
   | { readonly state: "some" }
   | { readonly state: "loading" }

@@ -18,6 +18,8 @@ type OlderProps = { older: OlderView; room: string; onRetry: () => void };
 
 function Older({ older, room, onRetry }: OlderProps) {
   switch (older.state) {
+    case "unknown":
+      return null;
     case "none":
       return (
         <p className="log-begin">
