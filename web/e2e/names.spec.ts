@@ -56,3 +56,14 @@ test("the dialog opens any room by its name, and only by a name", async ({ enter
     "page",
   );
 });
+
+test("a long name of a room is one sentence with what stands around it", async ({ enter }) => {
+  const name = `the-${"long-".repeat(11)}name`;
+  const alice = await enter("alice", name, { viewport: { width: 360, height: 740 } });
+  await alice.write("first");
+
+  const begin = alice.page.locator(".log-begin");
+  await expect(begin).toHaveText(`This is the beginning of ${name}.`, { useInnerText: true });
+  const hidden = await begin.evaluate((box) => box.scrollWidth - box.clientWidth);
+  expect(hidden).toBe(0);
+});

@@ -23,16 +23,20 @@ function Older({ older, room, onRetry }: OlderProps) {
     case "none":
       return (
         <p className="log-begin">
-          This is the beginning of <bdi>{room}</bdi>.
+          <span>
+            This is the beginning of <bdi>{room}</bdi>.
+          </span>
         </p>
       );
     case "failed":
       return (
         <p className="log-begin" data-kind="danger">
-          {older.problem}{" "}
-          <button type="button" className="link-button" onClick={onRetry}>
-            Retry
-          </button>
+          <span>
+            {older.problem}{" "}
+            <button type="button" className="link-button" onClick={onRetry}>
+              Retry
+            </button>
+          </span>
         </p>
       );
     default:
