@@ -89,6 +89,20 @@ test("a chosen theme holds against the device's, also over a refresh", async ({ 
   expect(await canvas()).toBe(light);
 });
 
+for (const locale of ["en-US", "de-DE"]) {
+  test(`the time beside a message leaves its text alone, ${locale}`, async ({ enter, room }) => {
+    const alice = await enter("alice", room, { locale });
+    await alice.write("first");
+    await alice.write("second");
+    await alice.sees(["first", "second"]);
+    const message = alice.message("second");
+    await message.focus();
+    const time = await message.locator("time").boundingBox();
+    const text = await message.locator(".text").boundingBox();
+    expect((time?.x ?? 0) + (time?.width ?? 0)).toBeLessThan(text?.x ?? 0);
+  });
+}
+
 test("nothing moves for those who want reduced motion", async ({ enter }) => {
   const alice = await enter("alice", "general", { reducedMotion: "reduce" });
   await alice.page.context().setOffline(true);

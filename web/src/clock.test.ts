@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { dayOf, dayStart, momentOf, timeOf } from "./clock";
+import { dayOf, dayStart, momentOf, shortTimeOf, timeOf } from "./clock";
 
 const NOW = new Date(2026, 2, 3, 12).getTime();
 
@@ -30,4 +30,16 @@ test("a time that no calendar holds is shown all the same", () => {
     expect(momentOf(timestamp)).not.toBe("");
     expect(dayOf(timestamp, NOW)).not.toBe("");
   }
+});
+
+test("where there is little room a time goes without its half of the day, in every language", () => {
+  const afternoon = new Date(2026, 2, 3, 22, 58).getTime();
+  const short = (language: string) =>
+    shortTimeOf(
+      afternoon,
+      new Intl.DateTimeFormat(language, { hour: "numeric", minute: "2-digit" }),
+    );
+  expect(short("en-US")).toBe("10:58");
+  expect(short("ko-KR")).toBe("10:58");
+  expect(short("de-DE")).toBe("22:58");
 });

@@ -9,6 +9,17 @@ export function timeOf(timestamp: number): string {
   return time.format(shown(timestamp));
 }
 
+/** "2:03" or "14:03": the time where "2:03 PM" would not fit, and the whole of it is near. */
+export function shortTimeOf(timestamp: number, format = time): string {
+  const parts = format.formatToParts(shown(timestamp));
+  const start = parts.findIndex(({ type }) => type === "hour");
+  const end = parts.findIndex(({ type }) => type === "minute");
+  return parts
+    .slice(start, end + 1)
+    .map(({ value }) => value)
+    .join("");
+}
+
 /** The whole of it, for a tooltip. */
 export function momentOf(timestamp: number): string {
   return full.format(shown(timestamp));

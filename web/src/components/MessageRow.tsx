@@ -1,5 +1,5 @@
 import { memo, useState } from "react";
-import { momentOf, timeOf } from "../clock";
+import { momentOf, shortTimeOf, timeOf } from "../clock";
 import { type Place, writeAddress } from "../place";
 import type { ChatActions, Entry } from "../view";
 import { Avatar } from "./Avatar";
@@ -25,7 +25,13 @@ export const MessageRow = memo(function MessageRow(props: Props) {
   const [isFocused, setFocused] = useState(false);
   const isActive = isPointed || isFocused;
   const time = (
-    <Time place={place} entry={entry} isActive={isActive} isTabStop={isCurrent && isFocused} />
+    <Time
+      place={place}
+      entry={entry}
+      isShort={!isFirst}
+      isActive={isActive}
+      isTabStop={isCurrent && isFocused}
+    />
   );
   return (
     <article
@@ -64,15 +70,22 @@ export const MessageRow = memo(function MessageRow(props: Props) {
   );
 });
 
-type TimeProps = { place: Place; entry: Entry; isActive: boolean; isTabStop: boolean };
+type TimeProps = {
+  place: Place;
+  entry: Entry;
+  /** In the gutter, which is as wide as an avatar. */
+  isShort: boolean;
+  isActive: boolean;
+  isTabStop: boolean;
+};
 
 /** The time of a message, and the link to it once it has a place in the log. */
-function Time({ place, entry, isActive, isTabStop }: TimeProps) {
+function Time({ place, entry, isShort, isActive, isTabStop }: TimeProps) {
   // To spell out a date takes longer than to show a message: only for one that is looked at.
   const title = isActive ? momentOf(entry.timestamp) : undefined;
   const time = (
     <time dateTime={isoOf(entry.timestamp)} title={title}>
-      {timeOf(entry.timestamp)}
+      {isShort ? shortTimeOf(entry.timestamp) : timeOf(entry.timestamp)}
     </time>
   );
   if (!entry.at) return time;
