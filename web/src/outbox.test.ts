@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import type { Sent } from "./connection";
 import { Failure } from "./failure";
 import { Outbox, type OutboxNews } from "./outbox";
-import { type Item, openStore } from "./outbox-store";
+import { type Item, openStore, type Store } from "./outbox-store";
 import type { Place } from "./place";
 import type { Tabs } from "./tabs";
 
@@ -213,6 +213,32 @@ describe("an outbox", () => {
     );
     box.discard(item.id);
     expect(box.items).toEqual([]);
+  });
+
+  it("does not send what is discarded the moment before its turn", async () => {
+    const uid = somebody();
+    const log = new Log();
+    const store = await openStore();
+    let box: Outbox;
+    // The sender has read it already when the person takes it back.
+    const all = async (of: string) => {
+      const read = await store.all(of);
+      for (const { id, text } of read) if (text === "taken back") box.discard(id);
+      return read;
+    };
+    const slow: Store = {
+      all,
+      put: (item) => store.put(item),
+      change: (item) => store.change(item),
+      remove: (of, id) => store.remove(of, id),
+    };
+    const browser = new Browser();
+    box = new Outbox(uid, slow, { changed: () => {}, acked: () => {} }, browser.open);
+    box.add(GENERAL, "taken back");
+    box.add(GENERAL, "stays");
+    box.online(log.take);
+    await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
+    expect(log.texts).toEqual(["stays"]);
   });
 
   it("forgets what was seen in the room", async () => {

@@ -141,7 +141,7 @@ export class Outbox {
   private async sendAll() {
     while (this.send) {
       const waiting = await this.store.all(this.uid);
-      const next = waiting.find(({ refused }) => !refused);
+      const next = waiting.find(({ id, refused }) => !refused && !this.gone.has(id));
       if (!next) return;
       await this.sendOne(next, this.send);
     }

@@ -40,6 +40,12 @@ test("a message that waits says for what and how long", () => {
   expect(screen.getByText(/next try in 5 s/)).toBeTruthy();
 });
 
+test("a message that waits can be taken back", () => {
+  const asked = show({ state: "queued", problem: null, until: null });
+  fireEvent.click(screen.getByRole("button", { name: "Discard" }));
+  expect(asked).toEqual(["discard id-1"]);
+});
+
 test("a message that arrived has nothing to say", () => {
   show({ state: "sent" });
   expect(document.body.textContent).toBe("");

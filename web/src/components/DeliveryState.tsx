@@ -2,8 +2,10 @@ import { CircleAlert, Clock } from "lucide-react";
 import { useEffect, useState } from "react";
 import type { ChatActions, Entry } from "../view";
 
+type Props = { chat: ChatActions; entry: Entry };
+
 /** Where a message of one's own is on its way; nothing once it has arrived. */
-export function DeliveryState({ chat, entry }: { chat: ChatActions; entry: Entry }) {
+export function DeliveryState({ chat, entry }: Props) {
   const { delivery } = entry;
   switch (delivery.state) {
     case "sent":
@@ -16,11 +18,12 @@ export function DeliveryState({ chat, entry }: { chat: ChatActions; entry: Entry
       );
     case "queued":
       return (
-        <p className="delivery" data-state="queued">
+        <div className="delivery" data-state="queued">
           <Clock size={14} aria-hidden="true" />
           {delivery.problem ?? "Waiting to be sent"}
           {delivery.until !== null && <Countdown until={delivery.until} />}
-        </p>
+          <Discard chat={chat} entry={entry} />
+        </div>
       );
     case "failed":
       return (
@@ -30,12 +33,18 @@ export function DeliveryState({ chat, entry }: { chat: ChatActions; entry: Entry
           <button type="button" className="link-button" onClick={() => chat.retry(entry.id)}>
             Retry
           </button>
-          <button type="button" className="link-button" onClick={() => chat.discard(entry.id)}>
-            Discard
-          </button>
+          <Discard chat={chat} entry={entry} />
         </div>
       );
   }
+}
+
+function Discard({ chat, entry }: Props) {
+  return (
+    <button type="button" className="link-button" onClick={() => chat.discard(entry.id)}>
+      Discard
+    </button>
+  );
 }
 
 /** How long it still waits; hidden from screen readers, which would read out each second. */
