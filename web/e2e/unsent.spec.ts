@@ -17,3 +17,30 @@ test("a message that waits can be taken back, and is never sent", async ({ enter
   await alice.sees(["stays"]);
   await bob.sees(["stays"]);
 });
+
+test("who logs out with a message that waits is asked, and it is sent at the next log-in", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room);
+  const { page } = alice;
+  await page.context().setOffline(true);
+  await expect(alice.status).toContainText("Offline");
+  await alice.write("not yet");
+  await expect(page.getByText("1 message waits")).toBeVisible();
+
+  const leave = page.getByRole("complementary").getByRole("button", { name: "Log out" });
+  const asks = page.getByRole("dialog", { name: "Log out?" });
+  await leave.click();
+  await expect(asks).toContainText("1 message is not sent yet");
+  await asks.getByRole("button", { name: "Stay" }).click();
+  await expect(asks).toBeHidden();
+  await expect(alice.message("not yet")).toBeVisible();
+  await leave.click();
+  await asks.getByRole("button", { name: "Log out" }).click();
+  await expect(page.getByRole("button", { name: "Log in" })).toBeVisible();
+
+  await page.context().setOffline(false);
+  await alice.logIn();
+  await alice.sees(["not yet"]);
+});

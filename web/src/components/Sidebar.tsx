@@ -1,11 +1,10 @@
-import { LogOut, Plus } from "lucide-react";
-import { memo, useState } from "react";
+import { Plus } from "lucide-react";
+import { useState } from "react";
 import type { ChatActions, Me, RoomEntry } from "../view";
-import { Avatar } from "./Avatar";
+import { Account } from "./Account";
 import { Hint } from "./Hint";
 import { OpenRoom } from "./OpenRoom";
 import { Rooms } from "./Rooms";
-import { ThemeMenu } from "./ThemeMenu";
 
 type Props = {
   chat: ChatActions;
@@ -38,32 +37,4 @@ export function Sidebar({ chat, rooms, me, onChoose }: Props) {
       {isOpening && <OpenRoom isAdmin={me.isAdmin} onClose={() => setOpening(false)} />}
     </div>
   );
-}
-
-const Account = memo(function Account({ chat, me }: Pick<Props, "chat" | "me">) {
-  return (
-    <div className="me">
-      <Avatar uid={me.uid} name={me.name} />
-      <div className="who">
-        <bdi>{me.name}</bdi>
-        <span className="role">{role(me)}</span>
-      </div>
-      <ThemeMenu />
-      <Hint text="Log out">
-        <button
-          type="button"
-          className="icon-button"
-          aria-label="Log out"
-          onClick={() => chat.logOut()}
-        >
-          <LogOut size={18} aria-hidden="true" />
-        </button>
-      </Hint>
-    </div>
-  );
-});
-
-function role(me: Me): string {
-  if (me.isAdmin) return "Admin";
-  return me.mayWrite ? "Member" : "Reads only";
 }
