@@ -26,10 +26,6 @@ const SIZES: [f64; 9] = [1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0]
 struct Meters {
     processed: Histogram<f64>,
     called: Histogram<f64>,
-    #[cfg_attr(
-        not(feature = "sea-orm"),
-        expect(dead_code, reason = "only SQL has statements")
-    )]
     queried: Histogram<f64>,
     batch: Histogram<u64>,
     received: Counter<u64>,
