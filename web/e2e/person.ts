@@ -57,6 +57,13 @@ export class Person {
     return this.page.locator("[role=log] article .text").allTextContents();
   }
 
+  /** Looks at the page for a second: what follows from what is shown has happened. */
+  async looks(): Promise<void> {
+    await this.page.evaluate(async () => {
+      for (let frame = 0; frame < 60; frame += 1) await new Promise(requestAnimationFrame);
+    });
+  }
+
   /** Waits until exactly these messages are there, each of them sent. */
   async sees(texts: readonly string[]): Promise<void> {
     await expect.poll(() => this.texts()).toEqual(texts);

@@ -68,6 +68,7 @@ test("another room shows how many messages are unread, and the first of them", a
   await link.click();
   await expect(bob.page.getByText("New messages")).toBeVisible();
   await bob.sees(["read already", "one", "two"]);
+  await bob.looks();
   await bob.open("general");
   await expect(link).toHaveAccessibleDescription("");
 });

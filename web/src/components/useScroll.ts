@@ -2,14 +2,13 @@ import { useVirtualizer, type VirtualItem } from "@tanstack/react-virtual";
 import { type RefObject, useCallback, useEffect, useLayoutEffect, useRef, useState } from "react";
 import type { Row } from "../rows";
 import type { RoomView } from "../view";
+import { isNearEnd, NEAR_END, useFollows } from "./useFollows";
 import { useStillHead } from "./useStillHead";
 import { useTarget } from "./useTarget";
+import { whenStill } from "./whenStill";
 
 /** The height above the first message: whether there are older ones, and its day. */
 export const TOP_SPACE = 104;
-
-/** This near to its end the list counts as being there, and follows what arrives. */
-const NEAR_END = 60;
 
 /** Of most messages, before they are measured. */
 const ROW_HEIGHT = 48;
@@ -22,6 +21,7 @@ export interface Scroll {
   readonly measure: (element: Element | null) => void;
   /** The list stands where it belongs; before that nothing is to be concluded from it. */
   readonly isPlaced: boolean;
+  /** The newest message is in view, and not just on the way to where the list belongs. */
   readonly isAtEnd: boolean;
   /** The key of the message that a permalink led to. */
   readonly target: string | null;
@@ -56,43 +56,48 @@ export function useScroll(
   useStillHead(list, rows, TOP_SPACE);
 
   const [isPlaced, setPlaced] = useState(false);
-  const [isAtEnd, setAtEnd] = useState(true);
-  const toNewest = useCallback(() => list.scrollToEnd(), [list]);
-  const show = useCallback((index: number) => list.scrollToIndex(index, { align: "auto" }), [list]);
+  const [isAtEnd, setAtEnd] = useState(false);
+  const toEnd = useCallback(() => list.scrollToEnd(), [list]);
+  const follows = useFollows(frame, toEnd);
+  const toNewest = useCallback(() => {
+    follows.current = true;
+    toEnd();
+  }, [follows, toEnd]);
+  const toIndex = useCallback(
+    (index: number, align: "start" | "center" | "auto") => {
+      follows.current = false;
+      list.scrollToIndex(index, { align });
+    },
+    [list, follows],
+  );
+  const show = useCallback((index: number) => toIndex(index, "auto"), [toIndex]);
   const element = useCallback((key: string) => list.elementsCache.get(key), [list]);
 
   const isEmpty = rows.length === 0;
   const opening = useRef({ rows, room });
   opening.current = { rows, room };
   useLayoutEffect(() => {
-    if (isEmpty) return;
+    const box = frame.current;
+    if (isEmpty || !box) return;
     const { rows, room } = opening.current;
     const unread = rows.findIndex((row) => row.entry.key === room.dividerBefore);
     // The row above carries the divider.
-    if (unread > 0) list.scrollToIndex(unread - 1, { align: "start" });
-    else list.scrollToEnd();
-    // Until the next frame the rows in view are still those of the start.
-    const frame = requestAnimationFrame(() => setPlaced(true));
-    return () => cancelAnimationFrame(frame);
-  }, [list, isEmpty]);
+    if (unread > 0) toIndex(unread - 1, "start");
+    else toNewest();
+    return whenStill(box, () => {
+      follows.current = isNearEnd(box);
+      setAtEnd(follows.current);
+      setPlaced(true);
+    });
+  }, [frame, list, follows, toIndex, toNewest, isEmpty]);
 
-  const target = useTarget(room, rows, list.scrollToIndex);
+  const target = useTarget(room, rows, toIndex);
 
   // After each change of what is shown, for all of them move the end: arrivals, heights, scrolling.
   // The list's own account lags behind where it was just scrolled to, by one event.
   useEffect(() => {
-    const box = frame.current;
-    if (box && !isEmpty) setAtEnd(box.scrollHeight - box.scrollTop - box.clientHeight < NEAR_END);
+    if (frame.current && !isEmpty) setAtEnd(isNearEnd(frame.current));
   });
-
-  // A field that grows, or a phone's keyboard, takes height away below: the end stays in view.
-  useEffect(() => {
-    const box = frame.current;
-    if (!box || !isAtEnd || isEmpty) return;
-    const observer = new ResizeObserver(() => list.scrollToEnd());
-    observer.observe(box);
-    return () => observer.disconnect();
-  }, [frame, list, isAtEnd, isEmpty]);
 
   return {
     items: list.getVirtualItems(),
@@ -100,7 +105,7 @@ export function useScroll(
     height: list.getTotalSize(),
     measure: list.measureElement,
     isPlaced,
-    isAtEnd: isEmpty || isAtEnd,
+    isAtEnd: isEmpty || (isPlaced && isAtEnd),
     target,
     toNewest,
     show,

@@ -2,14 +2,10 @@ import { useLayoutEffect, useMemo, useRef } from "react";
 import type { Row } from "../rows";
 import type { RoomView } from "../view";
 
-type ScrollToIndex = (index: number, options: { align: "center" }) => void;
+type ToIndex = (index: number, align: "center") => void;
 
 /** Goes to the message that a permalink names, once for each time that it is opened. */
-export function useTarget(
-  room: RoomView,
-  rows: readonly Row[],
-  scrollToIndex: ScrollToIndex,
-): string | null {
+export function useTarget(room: RoomView, rows: readonly Row[], toIndex: ToIndex): string | null {
   const { target } = room;
   const key = target?.state === "found" ? target.key : null;
   const index = useMemo(
@@ -20,7 +16,7 @@ export function useTarget(
   useLayoutEffect(() => {
     if (!target || index < 0 || done.current === target.token) return;
     done.current = target.token;
-    scrollToIndex(index, { align: "center" });
-  }, [target, index, scrollToIndex]);
+    toIndex(index, "center");
+  }, [target, index, toIndex]);
   return key;
 }
