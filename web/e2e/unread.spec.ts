@@ -1,3 +1,4 @@
+import type { Person } from "./person";
 import { seed } from "./seed";
 import { expect, test } from "./test";
 
@@ -22,3 +23,33 @@ test("only who comes to the newest message has read a room", async ({ enter, roo
   await bob.open("general");
   await expect(link).toHaveAccessibleDescription("");
 });
+
+for (const count of [30, 50, 180]) {
+  test(`a room where ${count} messages are unread opens at the first of them`, async ({
+    enter,
+    room,
+    stack,
+  }) => {
+    const bob = await enter("bob", room);
+    await bob.open("general");
+    await seed(stack, room, count);
+    const link = bob.rooms.getByRole("link", { name: room });
+    await expect(link).toHaveAccessibleDescription(/unread/);
+    // The page that comes later knows the last page of the room only.
+    await bob.page.reload();
+    await expect(link).toHaveAccessibleDescription(/unread/);
+
+    await link.click();
+
+    await expect(bob.page.getByText("New messages")).toBeInViewport();
+    await expect(first(bob)).toBeInViewport();
+    await expect(bob.page.getByRole("button", { name: "Jump to newest" })).toContainText(
+      `${count} unread`,
+    );
+  });
+}
+
+/** The first message that `seed` writes. */
+function first({ messages }: Person) {
+  return messages.filter({ hasText: /message 1, with/ });
+}

@@ -1,3 +1,4 @@
+import { Arrival } from "./arrival";
 import type { Connection } from "./connection";
 import { Divider } from "./divider";
 import { Drafts } from "./drafts";
@@ -25,6 +26,8 @@ export class Person {
   private jump: Jump | null = null;
   private jumps = 0;
   private divider: Divider;
+  /** Null where a permalink says where a room opens. */
+  private arrival: Arrival | null = null;
 
   constructor(
     private me: Me,
@@ -102,6 +105,7 @@ export class Person {
     if (!isSame) {
       this.divider.stop();
       this.divider = new Divider(this.changed);
+      this.arrival = at ? null : new Arrival();
       this.list();
     }
     const driver = this.openDriver();
@@ -192,9 +196,13 @@ export class Person {
     if (!driver) return null;
     const { after } = this.divider;
     const first = after && firstAfter(driver.room.rows, after, this.me.uid);
+    const shown = show(driver, isOffline);
+    const isArriving = shown.phase === "ready" && this.arrival?.isDone === false;
     return {
       place: driver.place,
-      ...show(driver, isOffline),
+      ...shown,
+      // Rows that will not be in view in the end are not shown for a moment.
+      ...(isArriving && { phase: "loading", entries: [] }),
       dividerBefore: first?.key ?? null,
       unread: this.unread(driver).count,
       target: this.jump?.target ?? null,
@@ -212,6 +220,7 @@ export class Person {
       if (isOpen && !room.forbidden) this.entered(place);
       if (!isOpen && room.rows.length > 2 * KEPT) driver.dispatch({ type: "trimmed", keep: KEPT });
     }
+    if (isOpen) this.arrival?.follow(driver, this.divider.after);
     if (isOpen) this.jump?.follow(driver);
     this.own.settle(driver);
     this.changed();

@@ -69,7 +69,7 @@ export interface RoomEntry {
 export interface RoomView {
   readonly place: Place;
   /**
-   * `loading`: nothing is known yet. `ready`: `entries` is the room; empty means "No messages yet".
+   * `loading`: nothing is known yet, or not back to the first unread message. `ready`: `entries` is the room; empty means "No messages yet".
    * `failed`: its history could not be read, `problem` says why; `entries` holds what came live.
    * `forbidden`: this person may not read here. `invalid`: no room can have this name.
    */

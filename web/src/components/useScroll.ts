@@ -81,8 +81,9 @@ export function useScroll(
     if (isEmpty || !box) return;
     const { rows, room } = opening.current;
     const unread = rows.findIndex((row) => row.entry.key === room.dividerBefore);
-    // The row above carries the divider.
+    // The row above carries the divider; that of the first row stands in the space above it.
     if (unread > 0) toIndex(unread - 1, "start");
+    else if (unread === 0) list.scrollToOffset(0);
     else toNewest();
     return whenStill(box, () => {
       follows.current = isNearEnd(box);
