@@ -49,6 +49,47 @@ test("a server that is away and one that refuses the page are no wrong password"
   }).toPass();
 });
 
+test("a server that is too slow to log in at is away, and refuses nobody", async ({
+  page,
+  stack,
+}) => {
+  await page.goto(stack.page);
+  const { websocket } = await config(stack.page);
+  const alice = new Person(page, "alice");
+  const alert = page.getByRole("alert");
+  const thaw = stack.freezeServer();
+  try {
+    // Whatever else the page asks of that server once it gave up is answered again.
+    const { host } = new URL(websocket);
+    const asksAgain = page.waitForRequest((request) => new URL(request.url()).host === host);
+    await alice.logIn();
+    await Promise.race([asksAgain, expect(alert).toBeVisible()]);
+  } finally {
+    thaw();
+  }
+  await expect(alert).toHaveAttribute("data-kind", "away");
+
+  await alice.logIn();
+  await expect(alice.rooms).toBeVisible();
+});
+
+test("a server that comes up while somebody logs in lets them in", async ({ page, stack }) => {
+  // The first WebSocket meets nobody, as one moment before; a plain request then finds the server.
+  await page.addInitScript(() => {
+    let isUp = false;
+    window.WebSocket = class extends WebSocket {
+      constructor(url: string | URL) {
+        super(isUp ? url : "ws://127.0.0.1:1");
+        isUp = true;
+      }
+    };
+  });
+  await page.goto(stack.page);
+  const alice = new Person(page, "alice");
+  await alice.logIn();
+  await expect(alice.rooms).toBeVisible();
+});
+
 test("a page from elsewhere is refused by the server, and says that it was", async ({
   page,
   stack,
@@ -60,3 +101,9 @@ test("a page from elsewhere is refused by the server, and says that it was", asy
   await new Person(page, "alice").logIn();
   await expect(page.getByRole("alert")).toHaveAttribute("data-kind", "refused");
 });
+
+/** What the page is told. */
+async function config(page: string): Promise<{ websocket: string }> {
+  const response = await fetch(`${page}/config.json`);
+  return (await response.json()) as { websocket: string };
+}

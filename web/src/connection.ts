@@ -81,8 +81,26 @@ const PING_MS = 20_000;
 /** Rows of a page: what fills a screen first, and then much at once. */
 const LIMITS = { last: 50, after: 200, before: 100 } as const;
 
-async function open(url: string, { user, password }: Credentials): Promise<NatsConnection> {
-  if (!USER.test(user)) throw wrongPassword();
+async function open(url: string, credentials: Credentials): Promise<NatsConnection> {
+  if (!USER.test(credentials.user)) throw wrongPassword();
+  try {
+    return await dial(url, credentials);
+  } catch (error) {
+    if (error instanceof NoConnection) throw error;
+  }
+  if (!(await answers(url))) throw away();
+  try {
+    // Since the first try it may have come up.
+    return await dial(url, credentials);
+  } catch (error) {
+    if (error instanceof NoConnection) throw error;
+    const said = `The chat server is there, but takes no connection from ${location.origin}. Open the page under the address that its administrator gave you.`;
+    throw new NoConnection("refused", said);
+  }
+}
+
+/** Throws a `NoConnection` where the server said why, or said nothing for too long. */
+async function dial(url: string, { user, password }: Credentials): Promise<NatsConnection> {
   try {
     return await wsconnect({
       servers: url,
@@ -99,13 +117,14 @@ async function open(url: string, { user, password }: Credentials): Promise<NatsC
       noAsyncTraces: true,
     });
   } catch (error) {
+    if (error instanceof errors.TimeoutError) throw away();
     if (error instanceof AuthorizationError && /authorization violation/i.test(error.message)) {
       throw wrongPassword();
     }
     if (error instanceof errors.ProtocolError || error instanceof AuthorizationError) {
       throw new NoConnection("refused", `The chat server refused the connection: ${error.message}`);
     }
-    throw await noAnswer(url);
+    throw error;
   }
 }
 
@@ -113,21 +132,24 @@ function wrongPassword(): NoConnection {
   return new NoConnection("wrong-password", "The user name or the password is wrong.");
 }
 
+function away(): NoConnection {
+  const said = "The chat server does not answer. Check the network, or try again in a moment.";
+  return new NoConnection("away", said);
+}
+
 /**
  * A browser does not tell a script whether a WebSocket failed because nobody is there or because
  * it was refused, as nats-server does with the page of another origin. A plain request tells: its
  * answer may not be read, but that there is one may be known.
  */
-async function noAnswer(url: string): Promise<NoConnection> {
+async function answers(url: string): Promise<boolean> {
   try {
     const signal = AbortSignal.timeout(PROBE_MS);
     await fetch(url.replace(/^ws/, "http"), { mode: "no-cors", cache: "no-store", signal });
+    return true;
   } catch {
-    const said = "The chat server does not answer. Check the network, or try again in a moment.";
-    return new NoConnection("away", said);
+    return false;
   }
-  const said = `The chat server is there, but takes no connection from ${location.origin}. Open the page under the address that its administrator gave you.`;
-  return new NoConnection("refused", said);
 }
 
 class Joined implements Connection {
