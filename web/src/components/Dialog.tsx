@@ -1,4 +1,4 @@
-import { type ReactNode, useEffect, useRef } from "react";
+import { type ReactNode, useLayoutEffect, useRef } from "react";
 
 type Props = {
   label: string;
@@ -14,7 +14,9 @@ type Props = {
  */
 export function Dialog({ label, className, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // A layout effect ends before its element leaves the page: a dialog that is taken away while it is
+  // open leaves the focus nowhere.
+  useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
     // Where one goes on from here: the field of a form, the room that is open.
