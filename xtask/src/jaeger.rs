@@ -17,11 +17,12 @@ const ARGUMENTS: [&str; 7] = [
     "--admin.http.host-port=127.0.0.1:14269",
 ];
 
-/// Where chat sends its traces to. Jaeger takes no metrics.
-pub(crate) const VARIABLES: [(&str, &str); 3] = [
+/// Where chat and its page send their traces to. Jaeger takes no metrics.
+pub(crate) const VARIABLES: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
     ("OTEL_METRICS_EXPORTER", "none"),
+    ("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://localhost:4318"),
 ];
 
 /// Starts Jaeger. It ends with this process, which is to become `chat dev`.
