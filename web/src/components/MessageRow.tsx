@@ -39,6 +39,7 @@ export const MessageRow = memo(function MessageRow(props: Props) {
       data-key={entry.key}
       data-first={isFirst || undefined}
       data-state={entry.delivery.state}
+      data-pointed={isPointed || undefined}
       data-active={isActive || undefined}
       data-target={isTarget || undefined}
       tabIndex={isCurrent ? 0 : -1}

@@ -1,0 +1,49 @@
+import { expect, test } from "./test";
+
+test("what one can do with the first unread message leaves its divider readable", async ({
+  enter,
+  room,
+}) => {
+  const bob = await enter("bob", room);
+  await bob.write("read already");
+  await bob.sees(["read already"]);
+  await bob.open("general");
+  const alice = await enter("alice", room);
+  await alice.write("new");
+  await bob.rooms.getByRole("link", { name: room }).click();
+  const divider = bob.page.getByText("New messages");
+  await expect(divider).toBeVisible();
+
+  await bob.message("new").hover();
+  const actions = bob.message("new").locator(".actions");
+  await expect(actions).toBeVisible();
+
+  const label = await divider.evaluate((element) => {
+    const range = document.createRange();
+    range.selectNodeContents(element);
+    const { left, right } = range.getBoundingClientRect();
+    return { left, right };
+  });
+  const box = await actions.boundingBox();
+  expect(label.right).toBeLessThan(box?.x ?? 0);
+});
+
+test("of two messages, one clicked and one under the pointer, the latter shows what can be done", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room);
+  await alice.write("clicked");
+  await alice.write("pointed");
+  await alice.sees(["clicked", "pointed"]);
+  await alice.message("clicked").click();
+  await expect(alice.message("clicked").locator(".actions")).toBeVisible();
+
+  await alice.message("pointed").hover();
+  await expect(alice.message("pointed").locator(".actions")).toBeVisible();
+  await expect(alice.message("clicked").locator(".actions")).toBeHidden();
+
+  await alice.field.hover();
+  await expect(alice.message("clicked").locator(".actions")).toBeVisible();
+  await expect(alice.message("pointed").locator(".actions")).toBeHidden();
+});
