@@ -1,3 +1,4 @@
+import { seed } from "./seed";
 import { expect, test } from "./test";
 
 test("what one can do with the first unread message leaves its divider readable", async ({
@@ -46,4 +47,24 @@ test("of two messages, one clicked and one under the pointer, the latter shows w
   await alice.field.hover();
   await expect(alice.message("clicked").locator(".actions")).toBeVisible();
   await expect(alice.message("pointed").locator(".actions")).toBeHidden();
+});
+
+test("the mark of the message that a link led to goes after a while, and comes with the link again", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  await seed(stack, room, 60);
+  const alice = await enter("alice", room);
+  const message = alice.message("message 60");
+  await message.hover();
+  const link = message.getByRole("link");
+  await link.click();
+  await expect(message).toHaveAttribute("data-target", "true");
+  await expect(message).not.toHaveAttribute("data-target", "true");
+
+  await alice.open(room);
+  await message.hover();
+  await link.click();
+  await expect(message).toHaveAttribute("data-target", "true");
 });

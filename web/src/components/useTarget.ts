@@ -1,10 +1,13 @@
-import { useLayoutEffect, useMemo, useRef } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { Row } from "../rows";
 import type { RoomView } from "../view";
 
+/** How long the message stays marked; `messages.css` fades the mark towards the end of it. */
+const MARKED_MS = 3_000;
+
 type ToIndex = (index: number, align: "center") => void;
 
-/** Goes to the message that a permalink names, once for each time that it is opened. */
+/** Goes to the message that a permalink names, and tells which to mark, each time that it is opened. */
 export function useTarget(room: RoomView, rows: readonly Row[], toIndex: ToIndex): string | null {
   const { target } = room;
   const key = target?.state === "found" ? target.key : null;
@@ -18,5 +21,13 @@ export function useTarget(room: RoomView, rows: readonly Row[], toIndex: ToIndex
     done.current = target.token;
     toIndex(index, "center");
   }, [target, index, toIndex]);
-  return key;
+
+  const [faded, setFaded] = useState<number | null>(null);
+  const token = target && index >= 0 ? target.token : null;
+  useEffect(() => {
+    if (token === null) return;
+    const timer = setTimeout(() => setFaded(token), MARKED_MS);
+    return () => clearTimeout(timer);
+  }, [token]);
+  return token === faded ? null : key;
 }
