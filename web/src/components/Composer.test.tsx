@@ -1,6 +1,7 @@
 // @vitest-environment happy-dom
 import { cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Place } from "../place";
 import type { ChatActions } from "../view";
 import { Composer } from "./Composer";
 
@@ -17,7 +18,7 @@ beforeEach(() => {
 });
 afterEach(cleanup);
 
-function show(draft = ""): HTMLTextAreaElement {
+function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
   const chat = {
     draft: () => draft,
     setDraft: (_place: unknown, text: string) => drafts.push(text),
@@ -26,7 +27,7 @@ function show(draft = ""): HTMLTextAreaElement {
       return takes;
     },
   } as unknown as ChatActions;
-  render(<Composer chat={chat} place={GENERAL} onSent={vi.fn()} ref={null} />);
+  render(<Composer chat={chat} place={place} onSent={vi.fn()} ref={null} />);
   return screen.getByRole("textbox", { name: "Message" });
 }
 
@@ -64,6 +65,8 @@ test("the limit counts characters, and says how many are too many", () => {
   type(field, "😀".repeat(4000));
   expect(screen.getByText("0 characters left")).toBeTruthy();
   expect(button().disabled).toBe(false);
+  type(field, "😀".repeat(4001));
+  expect(screen.getByText("1 character too many")).toBeTruthy();
   type(field, "😀".repeat(4002));
   expect(screen.getByText("2 characters too many")).toBeTruthy();
   expect(button().disabled).toBe(true);
@@ -82,4 +85,9 @@ test("the field begins with the room's draft and keeps what is typed as such", (
   expect(field.value).toBe("half a thought");
   type(field, "half a thought, and the rest");
   expect(drafts).toEqual(["half a thought, and the rest"]);
+});
+
+test("a long room name does not fill the field before one writes", () => {
+  const room = "a-very-long-room-name-that-goes-on-and-on";
+  expect(show("", { realm: "chat", room }).placeholder).toBe("Message a-very-long-room-na…");
 });

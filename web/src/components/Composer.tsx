@@ -62,7 +62,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
           }}
           rows={1}
           aria-label="Message"
-          placeholder={`Message ${place.room}`}
+          placeholder={`Message ${shortened(place.room)}`}
           enterKeyHint="send"
           dir="auto"
           value={text}
@@ -79,10 +79,21 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
         </span>
         {left < NEAR_LIMIT && (
           <span data-kind={left < 0 ? "danger" : undefined}>
-            {left < 0 ? `${-left} characters too many` : `${left} characters left`}
+            {left < 0 ? `${characters(-left)} too many` : `${characters(left)} left`}
           </span>
         )}
       </div>
     </form>
   );
 });
+
+function characters(count: number): string {
+  return count === 1 ? "1 character" : `${count} characters`;
+}
+
+/** A placeholder wraps as text does, and would make an empty field two lines high. */
+function shortened(room: string): string {
+  return room.length > LONGEST_NAME ? `${room.slice(0, LONGEST_NAME - 1)}…` : room;
+}
+
+const LONGEST_NAME = 20;
