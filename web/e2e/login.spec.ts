@@ -14,6 +14,14 @@ test("a wrong password says so, and the right one then lets in", async ({ page, 
   await expect(alice.status).toHaveText("Connected");
 });
 
+test("a name is the same with a capital", async ({ page, stack }) => {
+  await page.goto(stack.page);
+  await page.getByLabel("User name").fill("Alice");
+  await page.getByLabel("Password").fill("alice123");
+  await page.getByRole("button", { name: "Log in" }).click();
+  await expect(page.getByRole("navigation", { name: "Rooms" })).toBeVisible();
+});
+
 test("a refresh keeps the person logged in, and logging out does not", async ({ enter }) => {
   const bob = await enter("bob");
 

@@ -67,7 +67,8 @@ class Chat implements ChatActions {
 
   logIn(user: string, password: string) {
     if (this.session.state !== "logged-out") return;
-    const credentials = { user: user.trim(), password };
+    // Names have no capitals, which a phone puts at the beginning of whatever is typed.
+    const credentials = { user: user.trim().toLowerCase(), password };
     this.session = { state: "logging-in", user: credentials.user };
     this.begin(credentials, false);
   }
