@@ -103,6 +103,31 @@ for (const locale of ["en-US", "de-DE"]) {
   });
 }
 
+test("a finger finds whatever it can touch", async ({ enter, room }) => {
+  const alice = await enter("alice", room, {
+    viewport: { width: 390, height: 800 },
+    hasTouch: true,
+    isMobile: true,
+  });
+  const { page } = alice;
+  const small = () =>
+    page.evaluate(() =>
+      [...document.querySelectorAll("button, input:not([type=checkbox]), a.room-link")]
+        .map((element) => ({ box: element.getBoundingClientRect(), element }))
+        .filter(({ box }) => box.height > 0 && (box.height < 44 || box.width < 44))
+        .map(({ element }) => element.outerHTML),
+    );
+  await alice.open("general");
+  await alice.write("hello");
+  expect(await small()).toEqual([]);
+  await page.getByRole("button", { name: /Show rooms/ }).tap();
+  await expect(page.getByRole("button", { name: `Remove ${room} from the list` })).toBeVisible();
+  expect(await small()).toEqual([]);
+  await page.getByRole("button", { name: "Open a room" }).tap();
+  await page.getByLabel("Room name").fill("a.b");
+  expect(await small()).toEqual([]);
+});
+
 test("nothing moves for those who want reduced motion", async ({ enter }) => {
   const alice = await enter("alice", "general", { reducedMotion: "reduce" });
   await alice.page.context().setOffline(true);
