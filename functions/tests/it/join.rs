@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::child;
-use crate::person::Person;
+use crate::person::{Page, Person};
 use crate::wait::{until, within};
 use crate::world::{World, append, on_each};
 
@@ -21,16 +21,27 @@ fn links(message: &async_nats::Message) -> (u64, u64) {
     (number("Nats-Sequence"), number("Nats-Last-Sequence"))
 }
 
-fn seqs(page: &crate::person::Page) -> impl Iterator<Item = u64> {
+fn seqs(page: &Page) -> impl Iterator<Item = u64> {
     page.messages
         .iter()
         .map(|message| message["seq"].as_u64().unwrap())
 }
 
+/// A page of the room. Who is told to try again, on a machine that is busy, tries again.
+async fn read(person: &Person, question: Value) -> Page {
+    until("history answers", async || {
+        match person.page(ROOM, question.clone()).await {
+            Err(error) if matches!(error.code, 503 | 504) => None,
+            page => Some(page.unwrap()),
+        }
+    })
+    .await
+}
+
 /// Joins, listens on for a while, and returns the sequences that are shown in the end.
 async fn join(person: &Person, limit: usize, listen: usize) -> Vec<u64> {
     let mut live: Subscriber = person.hear("live.chat.general").await;
-    let page = person.page(ROOM, json!({ "limit": limit })).await.unwrap();
+    let page = read(person, json!({ "limit": limit })).await;
     let mut shown: Vec<u64> = seqs(&page).collect();
     let (epoch, mut head) = page.head;
     for _ in 0..listen {
@@ -42,7 +53,7 @@ async fn join(person: &Person, limit: usize, listen: usize) -> Vec<u64> {
         // The chain is broken where the answer is behind what is heard: fetch what lies between.
         while before > head {
             let after = json!({ "after": { "epoch": epoch, "seq": head } });
-            let page = person.page(ROOM, after).await.unwrap();
+            let page = read(person, after).await;
             shown.extend(seqs(&page));
             assert!(
                 page.head.1 > head || page.more,

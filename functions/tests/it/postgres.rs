@@ -89,7 +89,12 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.signal("QUIT");
+        // A panic here would hide the one that ended the test.
+        if std::thread::panicking() {
+            let _ = self.server.kill();
+        } else {
+            self.signal("QUIT");
+        }
         let _ = self.server.wait();
     }
 }
