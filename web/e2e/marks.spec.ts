@@ -68,3 +68,26 @@ test("the mark of the message that a link led to goes after a while, and comes w
   await link.click();
   await expect(message).toHaveAttribute("data-target", "true");
 });
+
+test("what is said of a link that leads nowhere can be closed, and comes with the link again", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room);
+  await alice.write("first");
+  await alice.sees(["first"]);
+  const said = alice.page.getByText("The message of this link is not in this room.");
+  const openLink = () =>
+    alice.page.evaluate((hash) => {
+      location.hash = hash;
+    }, `#/chat/${room}/1.999999`);
+
+  await openLink();
+  await expect(said).toBeVisible();
+  await alice.page.getByRole("button", { name: "Close" }).click();
+  await expect(said).toBeHidden();
+
+  await alice.open(room);
+  await openLink();
+  await expect(said).toBeVisible();
+});

@@ -1,4 +1,4 @@
-import { CircleAlert, CloudOff, SearchX } from "lucide-react";
+import { CircleAlert, CloudOff, SearchX, X } from "lucide-react";
 import type { LinkView } from "../view";
 
 type Props = { link: LinkView; queued: number; onReconnect: () => void };
@@ -35,11 +35,14 @@ export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: 
 }
 
 /** A permalink led nowhere. */
-export function TargetBanner({ said }: { said: string }) {
+export function TargetBanner({ said, onClose }: { said: string; onClose: () => void }) {
   return (
     <div className="banner">
       <SearchX size={18} aria-hidden="true" />
       <p>{said}</p>
+      <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+        <X size={16} aria-hidden="true" />
+      </button>
     </div>
   );
 }

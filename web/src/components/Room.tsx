@@ -1,4 +1,4 @@
-import { useCallback, useRef } from "react";
+import { useCallback, useRef, useState } from "react";
 import { placeKey } from "../place";
 import type { ChatActions, ChatView } from "../view";
 import { HistoryBanner, LinkBanner, TargetBanner } from "./Banners";
@@ -27,6 +27,10 @@ export function Room({ chat, view, onShowRooms }: Props) {
   const focusField = useCallback(() => focusUnasked(composer.current), []);
   useWritingKeys(composer, toNewest);
 
+  // Which opening of a link that led nowhere has been read about.
+  const [closed, setClosed] = useState<number | null>(null);
+  const missing = room?.target?.state === "missing" ? room.target : null;
+
   const key = room ? placeKey(room.place) : "";
   const isOpen = room !== null && room.phase !== "forbidden" && room.phase !== "invalid";
   return (
@@ -43,7 +47,15 @@ export function Room({ chat, view, onShowRooms }: Props) {
       {isOpen && room.entries.length > 0 && room.problem !== null && link.state === "online" && (
         <HistoryBanner problem={room.problem} onRetry={() => chat.retryHistory()} />
       )}
-      {room?.target?.state === "missing" && <TargetBanner said={room.target.said} />}
+      {missing && missing.token !== closed && (
+        <TargetBanner
+          said={missing.said}
+          onClose={() => {
+            setClosed(missing.token);
+            focusField();
+          }}
+        />
+      )}
       {isOpen && <MessageList key={key} ref={list} chat={chat} room={room} onJump={focusField} />}
       {isOpen && (
         <div className="composer-frame">
