@@ -9,7 +9,7 @@ export function ListTop({ room, marks, onRetry }: Props) {
   return (
     <div className="log-top">
       <Older older={room.older} room={room.place.room} onRetry={onRetry} />
-      <Marks marks={marks} onRetry={onRetry} />
+      <Marks marks={marks} />
     </div>
   );
 }

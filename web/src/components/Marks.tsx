@@ -1,7 +1,7 @@
 import type { Mark } from "../rows";
 
 /** What stands between two messages: a new day, the first unread one, something missing. */
-export function Marks({ marks, onRetry }: { marks: readonly Mark[]; onRetry: () => void }) {
+export function Marks({ marks }: { marks: readonly Mark[] }) {
   return marks.map((mark) => {
     switch (mark.kind) {
       case "day":
@@ -20,16 +20,10 @@ export function Marks({ marks, onRetry }: { marks: readonly Mark[]; onRetry: () 
         return (
           <div key="gap" className="column">
             <p className="gap" data-state={mark.state}>
-              {mark.state === "loading" ? (
-                "Loading messages that are missing here…"
-              ) : (
-                <>
-                  Messages are missing here.
-                  <button type="button" className="link-button" onClick={onRetry}>
-                    Retry
-                  </button>
-                </>
-              )}
+              {/* What to do about it is said once, above the list. */}
+              {mark.state === "loading"
+                ? "Looking for messages that may be missing here…"
+                : "Messages may be missing here."}
             </p>
           </div>
         );

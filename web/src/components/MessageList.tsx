@@ -81,7 +81,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
                       isTarget={key === scroll.target}
                     />
                   </div>
-                  <Marks marks={row.below} onRetry={retry} />
+                  <Marks marks={row.below} />
                 </div>
               );
             })}

@@ -1,0 +1,12 @@
+// @vitest-environment happy-dom
+import { cleanup, render, screen } from "@testing-library/react";
+import { afterEach, expect, test } from "vitest";
+import { Marks } from "./Marks";
+
+afterEach(cleanup);
+
+test("where history failed nobody knows whether messages are missing, and Retry stands elsewhere", () => {
+  render(<Marks marks={[{ kind: "gap", state: "failed" }]} />);
+  expect(screen.getByText("Messages may be missing here.")).toBeTruthy();
+  expect(screen.queryByRole("button")).toBeNull();
+});
