@@ -38,24 +38,66 @@ test("hostile text is shown as text and nothing else", async ({ enter, room, com
   expect(complaints).toEqual([]);
 });
 
-test("a hostile name stays in its own direction and breaks nothing", async ({
-  enter,
-  room,
-  stack,
-}) => {
+test("a hostile name turns no direction and breaks nothing", async ({ enter, room, stack }) => {
   const backend = await stack.connect("backend");
   const user = `\u202E<b>evil</b>\u2066 ${"N".repeat(300)}`;
   const stored = { user, text: "from a back end", timestamp: 0 };
   await backend.request(`chat.${room}`, JSON.stringify(stored));
+  await backend.request(`chat.${room}`, JSON.stringify({ ...stored, user: "\u202E\u200B" }));
   await backend.close();
 
   const bob = await enter("bob", room);
 
   const author = bob.page.locator("article .author bdi");
-  await expect(author).toHaveText(user);
+  await expect(author).toHaveText([`<b>evil</b> ${"N".repeat(300)}`, "(no name)"]);
   await expect(bob.page.locator("article b")).toHaveCount(0);
-  await bob.sees(["from a back end"]);
+  await bob.sees(["from a back end", "from a back end"]);
 });
+
+test("what a program writes is told from what people do", async ({ enter, room, stack }) => {
+  const backend = await stack.connect("backend");
+  const stored = { user: "alice", text: "from a program", timestamp: Date.now() };
+  await backend.request(`chat.${room}`, JSON.stringify(stored));
+  await backend.close();
+  const alice = await enter("alice", room);
+  await alice.write("from a person");
+  await alice.sees(["from a program", "from a person"]);
+
+  await expect(alice.message("from a program").getByText("App", { exact: true })).toBeVisible();
+  await expect(alice.message("from a person").getByText("App", { exact: true })).toBeHidden();
+});
+
+test("text that turns its direction turns nothing around it, and is copied as it is", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room, { permissions: ["clipboard-read", "clipboard-write"] });
+  const text = "\u202Eabc https://a.example/x def";
+  await alice.write(text);
+  await alice.sees([text]);
+
+  // Where the letters stand: the text runs from right to left, the address and the name do not.
+  const message = alice.messages.first();
+  expect(await message.locator(".text").evaluate(runsLeftToRight)).toBe(false);
+  expect(await message.locator(".text a").evaluate(runsLeftToRight)).toBe(true);
+  expect(await message.locator(".author bdi").evaluate(runsLeftToRight)).toBe(true);
+  await message.hover();
+  await message.getByRole("button", { name: "Copy text" }).click();
+  await expect(message.getByRole("button", { name: "Copied" })).toBeVisible();
+  expect(await alice.page.evaluate(() => navigator.clipboard.readText())).toBe(text);
+});
+
+/** Whether the third letter of the element stands to the right of its second one. */
+function runsLeftToRight(element: Element): boolean {
+  const node = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
+  const left = (index: number) => {
+    const range = document.createRange();
+    range.setStart(node as Node, index);
+    range.setEnd(node as Node, index + 1);
+    return range.getBoundingClientRect().left;
+  };
+  return left(2) > left(1);
+}
 
 test("the page loads nothing from elsewhere, and its policy is not broken once", async ({
   page,

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { writeFileSync } from "node:fs";
 import type { Page } from "@playwright/test";
 import type { Stack } from "./stack";
@@ -100,7 +101,7 @@ async function talk(stack: Stack, room: string): Promise<void> {
   const backend = await stack.connect("backend");
   for (const [minutes, user, text] of TALK) {
     const timestamp = Date.now() - minutes * MINUTE;
-    await backend.request(`chat.${room}`, JSON.stringify({ user, text, timestamp }));
+    await backend.request(`chat.${room}`, JSON.stringify(by(user, text, timestamp)));
   }
   await backend.close();
 }
@@ -108,8 +109,14 @@ async function talk(stack: Stack, room: string): Promise<void> {
 async function say(stack: Stack, room: string, texts: readonly string[]): Promise<void> {
   const backend = await stack.connect("backend");
   for (const text of texts) {
-    const message = { user: "Maya Okafor", text, timestamp: Date.now() };
+    const message = by("Maya Okafor", text, Date.now());
     await backend.request(`chat.${room}`, JSON.stringify(message));
   }
   await backend.close();
+}
+
+/** A message in a person's name: without uid and id it would be a program's. */
+function by(user: string, text: string, timestamp: number) {
+  const uid = user.toLowerCase().replace(" ", "-");
+  return { id: randomUUID(), user, uid, text, timestamp };
 }

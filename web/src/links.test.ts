@@ -27,6 +27,11 @@ test("nothing but http, https and mailto becomes a link", () => {
   }
 });
 
+test("a link never looks like where it does not lead", () => {
+  expect(links("https://a.example/\u202egpj.exe")).toEqual(["https://a.example/"]);
+  expect(links("\u2066https://a.example\u2069")).toEqual(["https://a.example"]);
+});
+
 test("the pieces of any text joined again are the text", () => {
   const words = fc.constantFrom(
     "http://a.b",

@@ -2,7 +2,8 @@
 export type Piece = { text: string; href?: string };
 
 // Only what starts with one of these is ever a link: `javascript:`, `data:` and the like stay text.
-const CANDIDATE = /(?:https?:\/\/|mailto:)[^\s<>"'`\\]+/giu;
+// What turns the direction of a text ends a link, which would not look like where it leads.
+const CANDIDATE = /(?:https?:\/\/|mailto:)[^\s<>"'`\\\u202a-\u202e\u2066-\u2069]+/giu;
 const TRAILING = /[.,:;!?…)\]}*_~]+$/u;
 
 /** Splits a message into text and links. It never makes markup: React sets both as text. */

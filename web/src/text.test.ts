@@ -5,8 +5,9 @@ it("a text is sent without the blanks around it", () => {
   expect(toText("\n \n  indented\n\nlast \n")).toBe("  indented\n\nlast");
 });
 
-it("blanks alone, and more than a text may hold, are nothing to send", () => {
-  for (const typed of ["", " \n\t", "\0", "😀".repeat(4_001)]) expect(toText(typed)).toBeNull();
+it("what one cannot see, and more than a text may hold, are nothing to send", () => {
+  for (const typed of ["", " \n\t", "\0", "\u200b\u2060 \u3164", "😀".repeat(4_001)])
+    expect(toText(typed)).toBeNull();
   expect(toText("😀".repeat(4_000))).toHaveLength(8_000);
 });
 

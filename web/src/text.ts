@@ -1,9 +1,10 @@
 import { MAX_TEXT } from "./view";
+import { isVisible } from "./visible";
 
 /**
  * What a person typed, as a message's text: without blank lines before and blanks after it, and
- * without what no text may hold (U+0000, half of a surrogate pair). Null where nothing or too much
- * is left.
+ * without what no text may hold (U+0000, half of a surrogate pair). Null where nothing that one can
+ * see is left, or too much.
  */
 export function toText(typed: string): string | null {
   const whole = new TextDecoder().decode(new TextEncoder().encode(typed));
@@ -12,5 +13,5 @@ export function toText(typed: string): string | null {
     .replace(/^\s*\n/, "")
     .trimEnd();
   const length = [...text].length;
-  return length >= 1 && length <= MAX_TEXT && text.trim() !== "" ? text : null;
+  return length <= MAX_TEXT && isVisible(text) ? text : null;
 }

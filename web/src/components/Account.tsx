@@ -1,6 +1,7 @@
 import { LogOut } from "lucide-react";
 import { memo, useState } from "react";
 import type { ChatActions, Me } from "../view";
+import { shownName } from "../visible";
 import { Avatar } from "./Avatar";
 import { Hint } from "./Hint";
 import { LogOutDialog } from "./LogOutDialog";
@@ -23,7 +24,7 @@ export const Account = memo(function Account({ chat, me }: Props) {
     <div className="me">
       <Avatar uid={me.uid} name={me.name} />
       <div className="who">
-        <bdi>{me.name}</bdi>
+        <bdi>{shownName(me.name)}</bdi>
         <span className="role">{role(me)}</span>
       </div>
       <ThemeMenu />

@@ -1,3 +1,5 @@
+import { isVisible } from "../visible";
+
 const HUES = 8;
 
 /** A person's initials on a colour that stays theirs. It repeats the name, so it is hidden from screen readers. */
@@ -11,10 +13,10 @@ export function Avatar({ uid, name }: { uid: string; name: string }) {
 
 /** The first letters of the first and the last word; by code points, so that no emoji is cut in half. */
 export function initials(name: string): string {
-  const words = name.split(/[\s._-]+/u).filter(Boolean);
-  const letters = words.length > 1 ? [words[0], words[words.length - 1]] : [words[0]];
-  const found = letters.map((word) => (word ? ([...word][0] ?? "") : "")).join("");
-  return found.toLocaleUpperCase() || "?";
+  const words = name.split(/[\s._-]+/u);
+  const letters = words.flatMap((word) => [...word].find(isVisible) ?? []);
+  const found = letters.length > 1 ? [letters[0], letters.at(-1)] : letters;
+  return found.join("").toLocaleUpperCase() || "?";
 }
 
 /** FNV-1a: near names get far colours. */

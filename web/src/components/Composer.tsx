@@ -2,6 +2,7 @@ import { SendHorizontal } from "lucide-react";
 import { type KeyboardEvent, memo, type Ref, useEffect, useRef, useState } from "react";
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
+import { isVisible } from "../visible";
 import { useAutosize } from "./useAutosize";
 import { focusUnasked } from "./useWritingKeys";
 
@@ -24,7 +25,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
   useEffect(() => focusUnasked(field.current), []);
 
   const left = MAX_TEXT - (text.length > MAX_TEXT - NEAR_LIMIT ? [...text].length : text.length);
-  const canSend = text.trim() !== "" && left >= 0;
+  const canSend = left >= 0 && isVisible(text);
 
   const change = (next: string) => {
     setText(next);

@@ -2,6 +2,7 @@ import { memo, useState } from "react";
 import { momentOf, shortTimeOf, timeOf } from "../clock";
 import { type Place, writeAddress } from "../place";
 import type { ChatActions, Entry } from "../view";
+import { shownName } from "../visible";
 import { Avatar } from "./Avatar";
 import { DeliveryState } from "./DeliveryState";
 import { MessageActions } from "./MessageActions";
@@ -59,7 +60,9 @@ export const MessageRow = memo(function MessageRow(props: Props) {
       <div className="body">
         {isFirst && (
           <div className="author">
-            <bdi>{entry.name}</bdi>
+            <bdi>{shownName(entry.name)}</bdi>
+            {/* Whatever name it gives itself, nobody has logged in to write it. */}
+            {entry.uid === "" && <span className="app-mark">App</span>}
             {time}
           </div>
         )}
