@@ -28,9 +28,9 @@ for (const look of LOOKS) {
     const { page } = alice;
     await expect(page.getByText("No messages yet")).toBeVisible();
     await check(page, "empty room");
-    await alice.write("A first line with https://nats.io in it");
+    await alice.write("A first line with https://nats.io and `code` in it");
     await alice.write("and a second one");
-    await alice.sees(["A first line with https://nats.io in it", "and a second one"]);
+    await alice.sees(["A first line with https://nats.io and code in it", "and a second one"]);
     await alice.message("and a second one").focus();
     await check(page, "room with messages, one focused");
 

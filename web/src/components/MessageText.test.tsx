@@ -1,0 +1,23 @@
+// @vitest-environment happy-dom
+import { cleanup, render, screen } from "@testing-library/react";
+import { afterEach, expect, test } from "vitest";
+import { MessageText } from "./MessageText";
+
+afterEach(cleanup);
+
+test("an address is a link, and in code it is not", () => {
+  render(
+    <MessageText text={"https://a.example `https://b.example`\n```\nhttps://c.example\n```"} />,
+  );
+  expect(screen.getAllByRole("link").map((link) => link.textContent)).toEqual([
+    "https://a.example",
+  ]);
+  const code = [...document.querySelectorAll("code")].map(({ textContent }) => textContent);
+  expect(code).toEqual(["https://b.example", "https://c.example\n"]);
+});
+
+test("code is text, whatever it holds", () => {
+  render(<MessageText text={"`<b>x</b>`\n```html\n<img src=x>\n```"} />);
+  expect(document.querySelector("b, img")).toBeNull();
+  expect(document.body.textContent).toBe("<b>x</b>\n<img src=x>\n");
+});
