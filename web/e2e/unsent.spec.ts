@@ -10,6 +10,7 @@ test("a message that waits can be taken back, and is never sent", async ({ enter
   await expect(alice.page.getByText("2 messages wait")).toBeVisible();
 
   const taken = alice.message("taken back");
+  await taken.hover();
   await taken.getByRole("button", { name: "Discard" }).click();
   await expect(alice.page.getByText("1 message waits")).toBeVisible();
   await alice.page.context().setOffline(false);

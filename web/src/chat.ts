@@ -7,7 +7,7 @@ import { Person } from "./person";
 import { type Address, type Place, type Position, readAddress, writeAddress } from "./place";
 import { type Remembered, Session } from "./session";
 import { type Tracing, tracing, UNTRACED } from "./telemetry";
-import type { ChatActions, ChatView, LoginFailure, Me, SessionView } from "./view";
+import type { ChatActions, ChatView, LoginFailure, Me, SessionView, UnsentView } from "./view";
 
 export * from "./view";
 
@@ -202,7 +202,7 @@ class Chat implements ChatActions {
 
   private show(): ChatView {
     const link = this.link?.view ?? { state: "connecting" };
-    const nothing = { rooms: [], room: null, unsent: { queued: 0, failed: 0 } };
+    const nothing = { rooms: [], room: null, unsent: NOTHING_UNSENT };
     const shown = this.person?.view(link.state === "offline") ?? nothing;
     return { session: this.session, link, ...shown };
   }
@@ -224,3 +224,5 @@ const CHECK_MS = 30_000;
 
 /** How often all rooms are, at most: some people change windows every second. */
 const WAKE_MS = 5_000;
+
+const NOTHING_UNSENT: UnsentView = { queued: 0, failed: 0, elsewhere: null };

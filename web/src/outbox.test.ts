@@ -6,6 +6,7 @@ import { Outbox, type OutboxNews } from "./outbox";
 import { type Item, openStore, type Store } from "./outbox-store";
 import type { Place } from "./place";
 import type { Tabs } from "./tabs";
+import type { Delivery } from "./view";
 
 const GENERAL: Place = { realm: "chat", room: "general" };
 
@@ -213,6 +214,22 @@ describe("an outbox", () => {
     );
     box.discard(item.id);
     expect(box.items).toEqual([]);
+  });
+
+  it("says what the last try met also while it tries again", async () => {
+    const { outbox: box } = await outbox(somebody());
+    const seen: Delivery[] = [];
+    box.online(async (item) => {
+      seen.push(box.delivery(item));
+      if (seen.length === 1) throw new Failure("refused", "slow down", 429, 1);
+      return { id: item.id, seq: 1, timestamp: 1 };
+    });
+    box.add(GENERAL, "x");
+    await vi.waitFor(() => expect(box.items).toEqual([]));
+    expect(seen).toEqual([
+      { state: "sending", problem: null },
+      { state: "sending", problem: expect.stringContaining("Too many") },
+    ]);
   });
 
   it("does not send what is discarded the moment before its turn", async () => {

@@ -148,7 +148,10 @@ export class Outbox {
   }
 
   private async sendOne(item: Item, send: Send) {
-    this.deliver(item, { state: "sending" });
+    const before = this.delivery(item);
+    // It stays said while it is tried again: what comes and goes each second is not read.
+    const problem = before.state === "queued" ? before.problem : null;
+    this.deliver(item, { state: "sending", problem });
     try {
       const sent = await send(item);
       await this.store.remove(this.uid, item.id).catch(ignore);

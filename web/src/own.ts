@@ -6,7 +6,7 @@ import type { Item, Store } from "./outbox-store";
 import { type Place, samePlace } from "./place";
 import type { Rooms } from "./rooms";
 import { browserTabs } from "./tabs";
-import type { Delivery, Entry, Me } from "./view";
+import type { Delivery, Entry, Me, UnsentView } from "./view";
 
 /** A person's own messages on their way: the outbox, and what the rooms show of it. */
 export class Own {
@@ -33,9 +33,15 @@ export class Own {
     return own.filter(({ refused }) => refused).length;
   }
 
-  count() {
-    const failed = this.outbox.items.filter(({ refused }) => refused).length;
-    return { queued: this.outbox.items.length - failed, failed };
+  /** What is on its way, and what is wrong where one does not see it: outside of the open room. */
+  view(open: Place | null): UnsentView {
+    const { items } = this.outbox;
+    const failed = items.filter(({ refused }) => refused).length;
+    const head = items.find((item) => hasProblem(this.outbox.delivery(item)));
+    const wrong = head ? [head] : items.filter(({ refused }) => refused);
+    const other = wrong.find(({ place }) => !samePlace(place, open));
+    const elsewhere = other ? { place: other.place, delivery: this.outbox.delivery(other) } : null;
+    return { queued: items.length - failed, failed, elsewhere };
   }
 
   /** Shows the rooms what of it is theirs. */
@@ -75,4 +81,10 @@ export class Own {
     this.entries.set(item, entry);
     return entry;
   }
+}
+
+/** It is tried, and does not go: the others wait for it. */
+function hasProblem(delivery: Delivery): boolean {
+  const isTried = delivery.state === "queued" || delivery.state === "sending";
+  return isTried && delivery.problem !== null;
 }

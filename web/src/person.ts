@@ -173,7 +173,7 @@ export class Person {
     return {
       rooms: places.map((place) => this.entry(place)),
       room: this.open === "invalid" ? INVALID : this.roomView(isOffline),
-      unsent: this.own.count(),
+      unsent: this.own.view(this.openPlace()),
     };
   }
 

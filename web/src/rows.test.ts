@@ -1,14 +1,18 @@
 import { expect, test } from "vitest";
 import { rowsOf } from "./rows";
-import type { Entry } from "./view";
+import type { Delivery, Entry } from "./view";
 
 const NOON = new Date(2026, 10, 24, 12).getTime();
 const MINUTE = 60_000;
 const DAY = 24 * 60 * MINUTE;
 const NO_HEADS: ReadonlySet<string> = new Set();
 
-function entry(key: string, uid: string, timestamp: number): Entry {
-  const delivery = { state: "sent" } as const;
+function entry(
+  key: string,
+  uid: string,
+  timestamp: number,
+  delivery: Delivery = { state: "sent" },
+): Entry {
   return { key, id: key, uid, name: uid, text: key, timestamp, at: null, delivery };
 }
 
@@ -61,4 +65,17 @@ test("a gap shows where it is, also after the last message", () => {
     );
   expect(gapAt("b")).toEqual([1, 0]);
   expect(gapAt(null)).toEqual([0, 1]);
+});
+
+test("of messages that wait for their turn the last one says so, and how many they are", () => {
+  const queued = { state: "queued", problem: null, until: null } as const;
+  const blocked = { ...queued, problem: "Too many.", until: 1 };
+  const refused = { state: "failed", reason: "Too large." } as const;
+  const told = (...deliveries: Delivery[]) =>
+    rows(deliveries.map((delivery, n) => entry(`${n}`, "ada", NOON + n, delivery))).rows.map(
+      ({ waiting }) => waiting,
+    );
+  expect(told({ state: "sent" }, queued)).toEqual([0, 1]);
+  expect(told(blocked, queued, queued, queued)).toEqual([0, 0, 0, 3]);
+  expect(told(queued, queued, refused, queued)).toEqual([0, 2, 0, 1]);
 });

@@ -17,6 +17,8 @@ export interface Row {
   /** Shows its author; the following ones of the same author, soon after, do not. */
   readonly isFirst: boolean;
   readonly below: readonly Mark[];
+  /** The last one of so many that wait for their turn: it says so for all of them. Else 0. */
+  readonly waiting: number;
 }
 
 export interface Rows {
@@ -43,13 +45,18 @@ export function rowsOf(
   for (const entry of room.entries) {
     const marks = marksBetween(room, before, entry);
     const last = rows[rows.length - 1];
-    if (marks.length === 0) {
-      // Nothing to add.
-    } else if (last) rows[rows.length - 1] = { ...last, below: marks };
-    else above.push(...marks);
+    if (!last) above.push(...marks);
+    else if (marks.length > 0 || (last.waiting > 0 && isWaiting(entry))) {
+      rows[rows.length - 1] = {
+        ...last,
+        below: marks,
+        waiting: isWaiting(entry) ? 0 : last.waiting,
+      };
+    }
     const isFirst =
       marks.length > 0 || heads.has(entry.key) || before === null || !isGroup(before, entry);
-    rows.push({ entry, isFirst, below: NONE });
+    const waiting = isWaiting(entry) ? (last?.waiting ?? 0) + 1 : 0;
+    rows.push({ entry, isFirst, below: NONE, waiting });
     before = entry;
   }
   const last = rows[rows.length - 1];
@@ -57,6 +64,11 @@ export function rowsOf(
     rows[rows.length - 1] = { ...last, below: [{ kind: "gap", state: room.gap.state }] };
   }
   return { above, rows };
+}
+
+/** Whether a message waits for those before it, and for nothing else. */
+function isWaiting({ delivery }: Entry): boolean {
+  return delivery.state === "queued" && delivery.problem === null;
 }
 
 function marksBetween(

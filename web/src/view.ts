@@ -8,8 +8,18 @@ export interface ChatView {
   readonly rooms: readonly RoomEntry[];
   /** The room that is open. Null before the first one is, and while nobody is logged in. */
   readonly room: RoomView | null;
-  /** This person's messages that are not accepted yet, in all rooms. */
-  readonly unsent: { readonly queued: number; readonly failed: number };
+  readonly unsent: UnsentView;
+}
+
+/** This person's messages that are not accepted yet, in all rooms. */
+export interface UnsentView {
+  readonly queued: number;
+  readonly failed: number;
+  /**
+   * What is wrong with a message of a room that is not open: the one that those after it wait for,
+   * or else one that was refused. Null where nothing is.
+   */
+  readonly elsewhere: { readonly place: Place; readonly delivery: Delivery } | null;
 }
 
 export type SessionView =
@@ -131,7 +141,8 @@ export interface Entry {
 export type Delivery =
   /** Waits for its turn. `problem`: what it waits for; `until`: when it is tried again. */
   | { readonly state: "queued"; readonly problem: string | null; readonly until: number | null }
-  | { readonly state: "sending" }
+  /** `problem`: what the last try met. */
+  | { readonly state: "sending"; readonly problem: string | null }
   | { readonly state: "sent" }
   /** Refused, and not tried again by itself. `retry(id)` or `discard(id)`. */
   | { readonly state: "failed"; readonly reason: string };

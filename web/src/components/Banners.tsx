@@ -1,5 +1,7 @@
-import { CircleAlert, CloudOff, SearchX, X } from "lucide-react";
-import type { LinkView } from "../view";
+import { CircleAlert, Clock, CloudOff, SearchX, X } from "lucide-react";
+import { writeAddress } from "../place";
+import type { LinkView, UnsentView } from "../view";
+import { Countdown } from "./Countdown";
 
 type Props = { link: LinkView; queued: number; onReconnect: () => void };
 
@@ -15,6 +17,30 @@ export function LinkBanner({ link, queued, onReconnect }: Props) {
       <button type="button" className="link-button" onClick={onReconnect}>
         Try now
       </button>
+    </div>
+  );
+}
+
+/** Why a message of another room does not go, for which those of this one may wait. */
+export function UnsentBanner({ place, delivery }: NonNullable<UnsentView["elsewhere"]>) {
+  if (delivery.state === "sent") return null;
+  const isRefused = delivery.state === "failed";
+  const Icon = isRefused ? CircleAlert : Clock;
+  return (
+    <div className="banner" data-kind={isRefused ? "danger" : undefined}>
+      <Icon size={18} aria-hidden="true" />
+      <p>
+        <strong>
+          A message in <bdi>{place.room}</bdi> {isRefused ? "was not sent." : "is not sent yet."}
+        </strong>{" "}
+        {isRefused ? delivery.reason : delivery.problem}
+        {delivery.state === "queued" && delivery.until !== null && (
+          <Countdown until={delivery.until} />
+        )}
+      </p>
+      <a className="banner-link" href={writeAddress(place)}>
+        Show it
+      </a>
     </div>
   );
 }

@@ -6,7 +6,7 @@ import { DeliveryState } from "./DeliveryState";
 
 afterEach(cleanup);
 
-function show(delivery: Delivery): string[] {
+function show(delivery: Delivery, waiting = 1): string[] {
   const asked: string[] = [];
   const chat = {
     retry: (id: string) => asked.push(`retry ${id}`),
@@ -22,7 +22,7 @@ function show(delivery: Delivery): string[] {
     at: null,
     delivery,
   };
-  render(<DeliveryState chat={chat} entry={entry} />);
+  render(<DeliveryState chat={chat} entry={entry} waiting={waiting} />);
   return asked;
 }
 
@@ -44,6 +44,18 @@ test("a message that waits can be taken back", () => {
   const asked = show({ state: "queued", problem: null, until: null });
   fireEvent.click(screen.getByRole("button", { name: "Discard" }));
   expect(asked).toEqual(["discard id-1"]);
+});
+
+test("of several messages that wait one says so, and what is done is done to each by itself", () => {
+  show({ state: "queued", problem: null, until: null }, 0);
+  show({ state: "queued", problem: null, until: null }, 2);
+  expect(screen.getAllByText("Waiting to be sent")).toHaveLength(1);
+  expect(screen.queryByRole("button")).toBeNull();
+});
+
+test("a message that is tried again says what the last try met", () => {
+  show({ state: "sending", problem: "The chat had an error." });
+  expect(document.body.textContent).toBe("The chat had an error. Trying again…");
 });
 
 test("a message that arrived has nothing to say", () => {

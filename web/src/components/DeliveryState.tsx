@@ -1,11 +1,16 @@
 import { CircleAlert, Clock } from "lucide-react";
-import { useEffect, useState } from "react";
 import type { ChatActions, Entry } from "../view";
+import { Countdown } from "./Countdown";
 
-type Props = { chat: ChatActions; entry: Entry };
+type Props = {
+  chat: ChatActions;
+  entry: Entry;
+  /** How many messages this one says it for that they wait for their turn; 0 where another does. */
+  waiting: number;
+};
 
 /** Where a message of one's own is on its way; nothing once it has arrived. */
-export function DeliveryState({ chat, entry }: Props) {
+export function DeliveryState({ chat, entry, waiting }: Props) {
   const { delivery } = entry;
   switch (delivery.state) {
     case "sent":
@@ -13,16 +18,17 @@ export function DeliveryState({ chat, entry }: Props) {
     case "sending":
       return (
         <p className="delivery" data-state="sending">
-          Sending…
+          {delivery.problem ? `${delivery.problem} Trying again…` : "Sending…"}
         </p>
       );
     case "queued":
+      if (delivery.problem === null && waiting === 0) return null;
       return (
         <div className="delivery" data-state="queued">
           <Clock size={14} aria-hidden="true" />
           {delivery.problem ?? "Waiting to be sent"}
           {delivery.until !== null && <Countdown until={delivery.until} />}
-          <Discard chat={chat} entry={entry} />
+          {waiting <= 1 && <Discard chat={chat} entry={entry} />}
         </div>
       );
     case "failed":
@@ -39,21 +45,10 @@ export function DeliveryState({ chat, entry }: Props) {
   }
 }
 
-function Discard({ chat, entry }: Props) {
+function Discard({ chat, entry }: Pick<Props, "chat" | "entry">) {
   return (
     <button type="button" className="link-button" onClick={() => chat.discard(entry.id)}>
       Discard
     </button>
   );
-}
-
-/** How long it still waits; hidden from screen readers, which would read out each second. */
-function Countdown({ until }: { until: number }) {
-  const [now, setNow] = useState(Date.now);
-  useEffect(() => {
-    const timer = setInterval(() => setNow(Date.now()), 500);
-    return () => clearInterval(timer);
-  }, []);
-  const seconds = Math.ceil((until - now) / 1000);
-  return seconds > 0 ? <span aria-hidden="true"> · next try in {seconds} s</span> : null;
 }

@@ -1,4 +1,4 @@
-import { Check, Copy, Link2 } from "lucide-react";
+import { Check, Copy, Link2, Trash2 } from "lucide-react";
 import { useEffect, useState } from "react";
 import { copy } from "../copy";
 import { type Place, writeAddress } from "../place";
@@ -12,10 +12,12 @@ type Props = {
   entry: Entry;
   /** Tab goes through the actions of the message that has the focus, not of one under the pointer. */
   isTabStop: boolean;
+  /** Takes back what is not sent yet; null where that is no question, or offered below it. */
+  onDiscard: (() => void) | null;
 };
 
-/** What one can do with a message: copy its text, copy a link to it. */
-export function MessageActions({ place, entry, isTabStop }: Props) {
+/** What one can do with a message: copy its text, copy a link to it, take it back. */
+export function MessageActions({ place, entry, isTabStop, onDiscard }: Props) {
   const { at } = entry;
   const tabIndex = isTabStop ? 0 : -1;
   return (
@@ -28,6 +30,19 @@ export function MessageActions({ place, entry, isTabStop }: Props) {
           text={() => linkTo(place, at)}
           tabIndex={tabIndex}
         />
+      )}
+      {onDiscard && (
+        <Hint text="Discard">
+          <button
+            type="button"
+            className="icon-button"
+            tabIndex={tabIndex}
+            aria-label="Discard"
+            onClick={onDiscard}
+          >
+            <Trash2 size={16} aria-hidden="true" />
+          </button>
+        </Hint>
       )}
     </div>
   );

@@ -77,6 +77,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
                       place={room.place}
                       entry={row.entry}
                       isFirst={row.isFirst}
+                      waiting={row.waiting}
                       isCurrent={key === keys.current}
                       isTarget={key === scroll.target}
                     />

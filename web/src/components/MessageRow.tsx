@@ -13,6 +13,7 @@ type Props = {
   place: Place;
   entry: Entry;
   isFirst: boolean;
+  waiting: number;
   /** The one message that Tab reaches; the arrow keys move on from it. */
   isCurrent: boolean;
   /** A permalink led here. */
@@ -21,7 +22,7 @@ type Props = {
 
 /** A message. What one can do with it appears under the pointer, and on focus. */
 export const MessageRow = memo(function MessageRow(props: Props) {
-  const { chat, place, entry, isFirst, isCurrent, isTarget } = props;
+  const { chat, place, entry, isFirst, waiting, isCurrent, isTarget } = props;
   const [isPointed, setPointed] = useState(false);
   const [isFocused, setFocused] = useState(false);
   const isActive = isPointed || isFocused;
@@ -67,12 +68,24 @@ export const MessageRow = memo(function MessageRow(props: Props) {
           </div>
         )}
         <MessageText text={entry.text} />
-        <DeliveryState chat={chat} entry={entry} />
+        <DeliveryState chat={chat} entry={entry} waiting={waiting} />
       </div>
-      {isActive && <MessageActions place={place} entry={entry} isTabStop={isFocused} />}
+      {isActive && (
+        <MessageActions
+          place={place}
+          entry={entry}
+          isTabStop={isFocused}
+          onDiscard={isOneOfMany(entry, waiting) ? () => chat.discard(entry.id) : null}
+        />
+      )}
     </article>
   );
 });
+
+/** It waits with others: what is said below the last of them is of none of them alone. */
+function isOneOfMany({ delivery }: Entry, waiting: number): boolean {
+  return delivery.state === "queued" && delivery.problem === null && waiting !== 1;
+}
 
 type TimeProps = {
   place: Place;

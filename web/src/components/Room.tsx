@@ -1,7 +1,7 @@
 import { useCallback, useRef, useState } from "react";
 import { placeKey } from "../place";
 import type { ChatActions, ChatView } from "../view";
-import { HistoryBanner, LinkBanner, TargetBanner } from "./Banners";
+import { HistoryBanner, LinkBanner, TargetBanner, UnsentBanner } from "./Banners";
 import { Composer } from "./Composer";
 import { MessageList, type MessageListHandle } from "./MessageList";
 import { ReadOnly } from "./ReadOnly";
@@ -19,6 +19,7 @@ type Props = {
 /** The open room: its header, its messages, and where one writes. */
 export function Room({ chat, view, onShowRooms }: Props) {
   const { room, link } = view;
+  const { elsewhere } = view.unsent;
   const list = useRef<MessageListHandle>(null);
   const composer = useRef<HTMLTextAreaElement>(null);
   const toNewest = useCallback(() => list.current?.toNewest(), []);
@@ -42,6 +43,7 @@ export function Room({ chat, view, onShowRooms }: Props) {
         onShowRooms={onShowRooms}
       />
       <LinkBanner link={link} queued={view.unsent.queued} onReconnect={() => chat.reconnectNow()} />
+      {elsewhere && link.state !== "offline" && <UnsentBanner {...elsewhere} />}
       {room?.phase === "forbidden" && <Forbidden />}
       {room?.phase === "invalid" && <Invalid />}
       {isOpen && room.entries.length > 0 && room.problem !== null && link.state === "online" && (
