@@ -4,6 +4,7 @@ use natsfn::{Caller, Error, Kind, Result};
 use percent_encoding::percent_decode_str;
 
 use crate::room::is_token;
+use crate::visible::is_visible;
 
 /// The longest name that is shown, in characters.
 const MAX_NAME: usize = 128;
@@ -40,10 +41,10 @@ impl Identity {
             .collect();
         Ok(Self {
             uid: uid.to_owned(),
-            name: if name.trim().is_empty() {
-                uid.to_owned()
-            } else {
+            name: if is_visible(&name) {
                 name
+            } else {
+                uid.to_owned()
             },
         })
     }
@@ -75,6 +76,7 @@ mod tests {
         assert_eq!(both("alice"), ("alice".into(), "alice".into()));
         assert_eq!(both("o-1~J%C3%BCrg%20X"), ("o-1".into(), "Jürg X".into()));
         assert_eq!(both("bob~%00%0A"), ("bob".into(), "bob".into()));
+        assert_eq!(both("bob~%E2%80%8B%20"), ("bob".into(), "bob".into()));
         assert_eq!(both("bob~a~b"), ("bob".into(), "a~b".into()));
     }
 

@@ -24,6 +24,7 @@ pub mod send;
 pub mod subjects;
 pub mod tail;
 pub mod trim;
+pub mod visible;
 
 #[cfg(test)]
 #[path = "../tests/it/database.rs"]

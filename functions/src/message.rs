@@ -5,6 +5,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::room::{BadRoom, Realm, Room, is_token};
+use crate::visible::is_visible;
 
 /// The longest text, in characters (Unicode scalar values).
 pub const MAX_TEXT: usize = 4_000;
@@ -52,7 +53,7 @@ impl Message {
 pub struct Draft {
     /// The sender's own id, the same in each retry: 1 to 64 of `[A-Za-z0-9_-]`.
     pub id: String,
-    /// What is to be said: 1 to 4,000 characters.
+    /// What is to be said: 1 to 4,000 characters, one of them to be seen.
     pub text: String,
 }
 
@@ -80,12 +81,18 @@ pub(crate) fn read_object<T: DeserializeOwned>(payload: &[u8], allowed: &str) ->
 }
 
 impl Draft {
-    /// Refuses what may not be sent.
+    /// Refuses what may not be sent. A text that nobody can see is refused here only: of what a
+    /// back end writes nothing is lost, and what stands in the log already is stored as it is.
     pub fn check(&self) -> Result<(), Refusal> {
         if !is_token(&self.id) {
             return Err(Refusal::Id);
         }
-        check_text(&self.text)
+        check_text(&self.text)?;
+        if is_visible(&self.text) {
+            Ok(())
+        } else {
+            Err(Refusal::Invisible)
+        }
     }
 }
 
@@ -104,6 +111,11 @@ pub enum Refusal {
     /// A text that is empty or too long, with its length.
     #[error("a text is 1 to {MAX_TEXT} characters long, this one has {0}")]
     TextLength(usize),
+    /// A text of a draft in which nobody would see anything.
+    #[error(
+        "a text needs something that can be seen, this one has only blanks or hidden characters"
+    )]
+    Invisible,
     /// A NUL, with the field that holds it. PostgreSQL would refuse the whole batch for it.
     #[error("{0} may not contain the character NUL (U+0000)")]
     Nul(&'static str),
@@ -173,7 +185,11 @@ mod tests {
     #[test]
     fn good_draft_passes() {
         let long = "я".repeat(MAX_TEXT);
-        for (id, text) in [("1", "x"), ("0191-a_B", " "), (&*"i".repeat(64), &*long)] {
+        for (id, text) in [
+            ("1", "x"),
+            ("0191-a_B", "\u{200b}."),
+            (&*"i".repeat(64), &*long),
+        ] {
             draft(id, text).check().unwrap();
         }
     }
@@ -197,6 +213,13 @@ mod tests {
             error.to_string(),
             "a text is 1 to 4000 characters long, this one has 4001"
         );
+        for text in [" \n", "\u{200b}\u{2060}", "\u{7}", "\u{3164}"] {
+            let error = draft("1", text).check().unwrap_err();
+            assert_eq!(
+                error.to_string(),
+                "a text needs something that can be seen, this one has only blanks or hidden characters"
+            );
+        }
         let error = draft("1", "a\0b").check().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -7,7 +7,15 @@ import { Person } from "./person";
 import { type Address, type Place, type Position, readAddress, writeAddress } from "./place";
 import { type Remembered, Session } from "./session";
 import { type Tracing, tracing, UNTRACED } from "./telemetry";
-import type { ChatActions, ChatView, LoginFailure, Me, SessionView, UnsentView } from "./view";
+import type {
+  ChatActions,
+  ChatView,
+  LinkView,
+  LoginFailure,
+  Me,
+  SessionView,
+  UnsentView,
+} from "./view";
 
 export * from "./view";
 
@@ -201,7 +209,8 @@ class Chat implements ChatActions {
   }
 
   private show(): ChatView {
-    const link = this.link?.view ?? { state: "connecting" };
+    let link: LinkView = this.link?.view ?? { state: "connecting" };
+    if (link.state === "online" && this.person?.isSlow) link = { state: "slow" };
     const nothing = { rooms: [], room: null, unsent: NOTHING_UNSENT };
     const shown = this.person?.view(link.state === "offline") ?? nothing;
     return { session: this.session, link, ...shown };

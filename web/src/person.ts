@@ -7,6 +7,7 @@ import { Jump } from "./jump";
 import { Keep } from "./keep";
 import type { Store } from "./outbox-store";
 import { Own } from "./own";
+import { Patience } from "./patience";
 import { type Address, type Place, samePlace } from "./place";
 import { firstAfter, type LastRead, Reading, unread } from "./reading";
 import { show } from "./room-view";
@@ -22,6 +23,7 @@ export class Person {
   private readonly reading: Reading;
   private readonly own: Own;
   private readonly drafts: Drafts;
+  private readonly patience: Patience;
   private open: Place | "invalid" | null = null;
   private jump: Jump | null = null;
   private jumps = 0;
@@ -45,6 +47,7 @@ export class Person {
     this.reading = new Reading(this.kept.read);
     this.drafts = new Drafts(this.kept.drafts);
     this.divider = new Divider(changed);
+    this.patience = new Patience(changed);
     this.rooms = new Rooms(this.kept.rooms, (driver) => ({
       changed: () => this.roomChanged(driver()),
       ask: (connection, place, question) => {
@@ -64,10 +67,19 @@ export class Person {
     this.list();
     this.rooms.up(connection);
     this.own.outbox.online(({ id, place, text, created }) =>
-      this.tracing.send(place, id, created, (context) =>
-        connection.send(place, { id, text }, context),
+      this.patience.wait(
+        this.tracing.send(place, id, created, (context) =>
+          connection.send(place, { id, text }, context),
+        ),
+        // A link that hangs is found so before the next ping would find it.
+        () => connection.probe(),
       ),
     );
+  }
+
+  /** A message waits for its acknowledgement for longer than it should. */
+  get isSlow(): boolean {
+    return this.patience.isTried;
   }
 
   down() {

@@ -55,6 +55,8 @@ export interface Me {
 export type LinkView =
   | { readonly state: "connecting" }
   | { readonly state: "online" }
+  /** It stands, and a message waits for its acknowledgement for longer than it should. */
+  | { readonly state: "slow" }
   | {
       readonly state: "offline";
       readonly since: number;

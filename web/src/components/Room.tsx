@@ -46,7 +46,7 @@ export function Room({ chat, view, onShowRooms }: Props) {
       {elsewhere && link.state !== "offline" && <UnsentBanner {...elsewhere} />}
       {room?.phase === "forbidden" && <Forbidden />}
       {room?.phase === "invalid" && <Invalid />}
-      {isOpen && room.entries.length > 0 && room.problem !== null && link.state === "online" && (
+      {isOpen && room.entries.length > 0 && room.problem !== null && link.state !== "offline" && (
         <HistoryBanner problem={room.problem} onRetry={() => chat.retryHistory()} />
       )}
       {missing && missing.token !== closed && (

@@ -14,6 +14,7 @@ type Props = {
 const STATES: Record<LinkView["state"], string> = {
   connecting: "Connecting…",
   online: "Connected",
+  slow: "Slow connection…",
   offline: "Offline, reconnecting…",
 };
 

@@ -1,0 +1,49 @@
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import { Patience } from "./patience";
+
+beforeEach(() => {
+  vi.useFakeTimers();
+});
+
+afterEach(() => {
+  vi.useRealTimers();
+});
+
+/** Waits for one answer, which comes or fails when the test says so. */
+function waiting() {
+  const told: string[] = [];
+  const patience = new Patience(() => told.push(patience.isTried ? "slow" : "fast"));
+  let resolve = (_: string) => {};
+  let reject = (_: Error) => {};
+  const answer = new Promise<string>((...both) => {
+    [resolve, reject] = both;
+  });
+  const end = patience.wait(answer, () => told.push("looks"));
+  return { told, patience, end, resolve, reject };
+}
+
+it("an answer within two seconds is no news", async () => {
+  const { told, end, resolve } = waiting();
+  await vi.advanceTimersByTimeAsync(1_999);
+  resolve("yes");
+  expect(await end).toBe("yes");
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(told).toEqual([]);
+});
+
+it("an answer that is late is told, looked after once, and forgotten when it comes", async () => {
+  const { told, end, resolve } = waiting();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(told).toEqual(["slow", "looks"]);
+  resolve("yes");
+  expect(await end).toBe("yes");
+  expect(told).toEqual(["slow", "looks", "fast"]);
+});
+
+it("nothing stays slow because an answer fails in the end", async () => {
+  const { told, patience, end, reject } = waiting();
+  await vi.advanceTimersByTimeAsync(2_000);
+  reject(new Error("lost"));
+  await expect(end).rejects.toThrow("lost");
+  expect([told.at(-1), patience.isTried]).toEqual(["fast", false]);
+});
