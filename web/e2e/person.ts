@@ -57,6 +57,16 @@ export class Person {
     return this.page.locator("[role=log] article .text").allTextContents();
   }
 
+  /** The first message in view, and where it stands in the list. */
+  topmost(): Promise<{ text: string | undefined; place: number | undefined }> {
+    return this.page.locator("[role=log]").evaluate((log) => {
+      const top = log.getBoundingClientRect().top;
+      const texts = [...log.querySelectorAll(".text")];
+      const found = texts.find((text) => text.getBoundingClientRect().top > top);
+      return { text: found?.textContent, place: found && found.getBoundingClientRect().top - top };
+    });
+  }
+
   /** Looks at the page for a second: what follows from what is shown has happened. */
   async looks(): Promise<void> {
     await this.page.evaluate(async () => {

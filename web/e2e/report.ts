@@ -5,7 +5,11 @@ export function report(what: string, values: readonly number[], unit: string): v
   const shown = [0.5, 0.99].map(
     (share) => `p${share * 100} ${at(values, share).toFixed(1)} ${unit}`,
   );
-  const description = `${shown.join(", ")}, ${values.length} measured`;
+  figure(what, `${shown.join(", ")}, ${values.length} measured`);
+}
+
+/** Puts one figure beside the test that measured it. */
+export function figure(what: string, description: string): void {
   test.info().annotations.push({ type: what, description });
   console.log(`${what}: ${description}`);
 }

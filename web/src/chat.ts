@@ -48,6 +48,8 @@ class Chat implements ChatActions {
     window.addEventListener("online", () => this.wake());
     window.addEventListener("offline", () => this.wake());
     window.addEventListener("focus", () => this.wake());
+    // A browser may hold a page that nobody sees, and let it go on as if nothing had been.
+    document.addEventListener("resume", () => this.wake());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.wake();
     });

@@ -10,6 +10,7 @@ import { Failure, NoConnection, sentence } from "./failure";
 import { type Live, readLive, readPage } from "./message";
 import { readMe, type UserInfo } from "./permissions";
 import { isRoomName, type Place, readPosition } from "./place";
+import { Pulse } from "./pulse";
 import type { Answer, Question } from "./room";
 import type { Me } from "./view";
 
@@ -42,8 +43,8 @@ export interface Connection {
   join(place: Place, heard: (live: Live, traceparent: string | null) => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
   send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
-  /** Asks for a sign of life, and ends the connection where none comes. */
-  probe(): Promise<void>;
+  /** Asks for a sign of life now. The connection ends where none comes. */
+  probe(): void;
   close(): void;
 }
 
@@ -51,12 +52,12 @@ export type Leave = () => void;
 
 /** Connects and logs in. Throws a `NoConnection`. */
 export async function connect(url: string, credentials: Credentials): Promise<Connection> {
-  const nats = await open(url, credentials);
+  const { nats, socket } = await open(url, credentials);
   try {
     const answer = await nats.request("$SYS.REQ.USER.INFO", "", { timeout: CONNECT_MS });
     const me = readMe(answer.json<{ data?: UserInfo }>().data ?? {});
     if (!me) throw new Failure("forbidden", "It may read no room.");
-    return new Joined(nats, me);
+    return new Joined(nats, socket, me);
   } catch (error) {
     const isAway = nats.isClosed() || error instanceof errors.TimeoutError;
     nats.close().catch(() => {});
@@ -75,13 +76,16 @@ const REQUEST_MS = 6_000;
 
 const PROBE_MS = 3_000;
 
-/** The default of 2 minutes leaves a laptop that woke up alone for twice as long. */
-const PING_MS = 20_000;
-
 /** Rows of a page: what fills a screen first, and then much at once. */
 const LIMITS = { last: 50, after: 200, before: 100 } as const;
 
-async function open(url: string, credentials: Credentials): Promise<NatsConnection> {
+interface Opened {
+  readonly nats: NatsConnection;
+  /** What it goes through, to hear of each byte that comes. */
+  readonly socket: WebSocket;
+}
+
+async function open(url: string, credentials: Credentials): Promise<Opened> {
   if (!USER.test(credentials.user)) throw wrongPassword();
   try {
     return await dial(url, credentials);
@@ -100,22 +104,23 @@ async function open(url: string, credentials: Credentials): Promise<NatsConnecti
 }
 
 /** Throws a `NoConnection` where the server said why, or said nothing for too long. */
-async function dial(url: string, { user, password }: Credentials): Promise<NatsConnection> {
+async function dial(url: string, { user, password }: Credentials): Promise<Opened> {
+  const socket = new WebSocket(url);
   try {
-    return await wsconnect({
+    const nats = await wsconnect({
       servers: url,
+      wsFactory: async () => ({ socket, encrypted: url.startsWith("wss:") }),
       user,
       pass: password,
       name: "chat page",
       // The only inbox that this person may subscribe.
       inboxPrefix: `_INBOX.u.${user}`,
       timeout: CONNECT_MS,
-      pingInterval: PING_MS,
-      maxPingOut: 1,
       reconnect: false,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
     });
+    return { nats, socket };
   } catch (error) {
     if (error instanceof errors.TimeoutError) throw away();
     if (error instanceof AuthorizationError && /authorization violation/i.test(error.message)) {
@@ -156,14 +161,22 @@ class Joined implements Connection {
   readonly ended: Promise<void>;
   private end: () => void = () => {};
   private isOver = false;
+  private readonly pulse: Pulse;
 
   constructor(
     private readonly nats: NatsConnection,
+    socket: WebSocket,
     readonly me: Me,
   ) {
+    const ping = () => void nats.flush().catch(() => {});
+    this.pulse = new Pulse(ping, () => this.close());
+    socket.addEventListener("message", () => {
+      if (!this.isOver) this.pulse.heard();
+    });
     this.ended = new Promise((resolve) => {
       this.end = () => {
         this.isOver = true;
+        this.pulse.stop();
         resolve();
       };
     });
@@ -200,9 +213,8 @@ class Joined implements Connection {
     return msg.json<Sent>();
   }
 
-  async probe() {
-    const late = new Promise<never>((_, reject) => setTimeout(reject, PROBE_MS));
-    await Promise.race([this.nats.flush(), late]).catch(() => this.close());
+  probe() {
+    if (!this.isOver) this.pulse.check();
   }
 
   close() {
@@ -237,7 +249,7 @@ class Joined implements Connection {
     }
     if (why instanceof errors.TimeoutError) {
       // Perhaps it is the network that is gone, and not who should have answered.
-      void this.probe();
+      this.probe();
       return new Failure("away", "No answer came in time.");
     }
     return new Failure("refused", sentence(why), 500);

@@ -25,7 +25,7 @@ class Server {
       this.closed += 1;
       end();
     };
-    const probe = async () => {
+    const probe = () => {
       this.probes += 1;
     };
     return { ended, close, probe } as unknown as Connection;
@@ -35,7 +35,7 @@ class Server {
 function started(server: Server, isPatient = false) {
   const told: string[] = [];
   const link = new Link(
-    server.connect,
+    () => server.connect(),
     {
       up: () => told.push("up"),
       down: () => told.push("down"),
@@ -115,6 +115,29 @@ describe("a link", () => {
     expect([server.attempts - before, told.at(-1)]).toEqual([1, "up"]);
   });
 
+  it("that is woken while it tries does not wait long for the next attempt", async () => {
+    const server = new Server();
+    const { link } = started(server);
+    await vi.advanceTimersByTimeAsync(0);
+    server.isUp = false;
+    server.ends[0]?.();
+    await vi.advanceTimersByTimeAsync(60_000);
+    const { connect } = server;
+    let fail = () => {};
+    server.connect = () =>
+      new Promise((_, reject) => {
+        fail = () => reject(new NoConnection("away", "Nobody answers."));
+      });
+    await vi.advanceTimersByTimeAsync(3_000);
+    expect(link.view).toMatchObject({ state: "offline", retryAt: null });
+    link.wake();
+    server.connect = connect;
+    server.isUp = true;
+    fail();
+    await vi.advanceTimersByTimeAsync(400);
+    expect(link.view).toEqual({ state: "online" });
+  });
+
   it("that was stopped closes what an attempt still brings", async () => {
     const server = new Server();
     const { link, told } = started(server);
@@ -124,7 +147,7 @@ describe("a link", () => {
   });
 });
 
-it("pauses grow up to 5 s, and half of each is chance", () => {
-  expect([0, 1, 2, 20].map((failures) => pause(failures, 1))).toEqual([400, 800, 1_600, 5_000]);
-  expect([0, 1, 2, 20].map((failures) => pause(failures, 0))).toEqual([200, 400, 800, 2_500]);
+it("pauses grow up to 3 s, and half of each is chance", () => {
+  expect([0, 1, 2, 20].map((failures) => pause(failures, 1))).toEqual([400, 800, 1_600, 3_000]);
+  expect([0, 1, 2, 20].map((failures) => pause(failures, 0))).toEqual([200, 400, 800, 1_500]);
 });

@@ -41,7 +41,9 @@ export class Link {
 
   /** Tries at once what would be tried later; looks whether a connection that stands is alive. */
   wake() {
-    if (this.connection) void this.connection.probe();
+    // An attempt that runs may lead nowhere any more; the next one then follows soon.
+    this.failures = 0;
+    if (this.connection) this.connection.probe();
     else if (this.view.state === "offline" && this.view.retryAt !== null) this.attempt();
   }
 
@@ -98,7 +100,8 @@ export class Link {
 }
 
 const FIRST_PAUSE_MS = 400;
-const LONGEST_PAUSE_MS = 5_000;
+/** With the 5 s of an attempt that leads nowhere, a network that is back is used within 10 s. */
+const LONGEST_PAUSE_MS = 3_000;
 
 /** Half of each pause is chance, so that a server that comes up is not met by all at once. */
 export function pause(failures: number, chance = Math.random()): number {
