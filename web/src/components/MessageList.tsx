@@ -80,6 +80,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
                       waiting={row.waiting}
                       isCurrent={key === keys.current}
                       isTarget={key === scroll.target}
+                      onFold={scroll.stay}
                     />
                   </div>
                   <Marks marks={row.below} />

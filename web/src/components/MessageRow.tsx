@@ -5,6 +5,7 @@ import type { ChatActions, Entry } from "../view";
 import { shownName } from "../visible";
 import { Avatar } from "./Avatar";
 import { DeliveryState } from "./DeliveryState";
+import { Fold } from "./Fold";
 import { MessageActions } from "./MessageActions";
 import { MessageText } from "./MessageText";
 
@@ -18,11 +19,13 @@ type Props = {
   isCurrent: boolean;
   /** A permalink led here. */
   isTarget: boolean;
+  /** Before the message is folded or unfolded. */
+  onFold: () => void;
 };
 
 /** A message. What one can do with it appears under the pointer, and on focus. */
 export const MessageRow = memo(function MessageRow(props: Props) {
-  const { chat, place, entry, isFirst, waiting, isCurrent, isTarget } = props;
+  const { chat, place, entry, isFirst, waiting, isCurrent, isTarget, onFold } = props;
   const [isPointed, setPointed] = useState(false);
   const [isFocused, setFocused] = useState(false);
   const isActive = isPointed || isFocused;
@@ -67,7 +70,9 @@ export const MessageRow = memo(function MessageRow(props: Props) {
             {time}
           </div>
         )}
-        <MessageText text={entry.text} />
+        <Fold id={entry.key} text={entry.text} onToggle={onFold}>
+          <MessageText text={entry.text} />
+        </Fold>
         <DeliveryState chat={chat} entry={entry} waiting={waiting} />
       </div>
       {isActive && (

@@ -28,6 +28,8 @@ export interface Scroll {
   readonly toNewest: () => void;
   /** Brings a row into view. */
   readonly show: (index: number) => void;
+  /** What stands at the top keeps its place over the next change of heights, also at the end. */
+  readonly stay: () => void;
   readonly element: (key: string) => Element | undefined;
 }
 
@@ -71,6 +73,11 @@ export function useScroll(
     [list, follows],
   );
   const show = useCallback((index: number) => toIndex(index, "auto"), [toIndex]);
+  const stay = useCallback(() => {
+    follows.current = false;
+    // Until the next rendering says it anew.
+    list.options.scrollEndThreshold = Number.NEGATIVE_INFINITY;
+  }, [list, follows]);
   const element = useCallback((key: string) => list.elementsCache.get(key), [list]);
 
   const isEmpty = rows.length === 0;
@@ -110,6 +117,7 @@ export function useScroll(
     target,
     toNewest,
     show,
+    stay,
     element,
   };
 }
