@@ -1,6 +1,7 @@
 //! A function that answers requests: what it is, and the path of a request through it.
 
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
@@ -193,7 +194,7 @@ impl EndpointRuntime {
             template: self.template.clone(),
             reach: Reach::default(),
         };
-        let answer = self.answer(request, arrived, &span);
+        let answer = pin!(self.answer(request, arrived, &span));
         let answer = telemetry::quietly(quiet.then_some(trace), answer).await;
         self.stats.processed(started.elapsed());
         let error = answer.as_ref().err().map(Error::kind);

@@ -1,5 +1,6 @@
 //! The path of a consumer: fetch, decode, invoke, settle. One feed is one consumer in one instance.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::SystemTime;
@@ -342,7 +343,8 @@ impl Feed {
                 let (span, below) = self.attempt.source.process(&part, &receive);
                 running.spawn(
                     async move {
-                        telemetry::quietly(below.as_ref(), attempt.all(part, stop)).await;
+                        let work = pin!(attempt.all(part, stop));
+                        telemetry::quietly(below.as_ref(), work).await;
                         drop(turn);
                     }
                     .instrument(span),

@@ -5,6 +5,7 @@
 //! sampled costs next to nothing.
 
 use std::borrow::Cow;
+use std::pin::Pin;
 
 use tracing::Span;
 
@@ -169,8 +170,11 @@ pub(crate) fn is_quiet(trace_id: &str) -> bool {
 }
 
 /// Works below a span that is not recorded: what is begun in it belongs to that trace, and is not
-/// recorded either.
-pub(crate) async fn quietly<T>(trace: Option<&TraceContext>, work: impl Future<Output = T>) -> T {
+/// recorded either. The work stays where it is: moving it would cost more than the trace does.
+pub(crate) async fn quietly<T>(
+    trace: Option<&TraceContext>,
+    work: Pin<&mut impl Future<Output = T>>,
+) -> T {
     match trace {
         None => work.await,
         Some(trace) => listener::below(trace, work).await,
