@@ -34,6 +34,8 @@ mod source;
 )]
 mod span;
 #[cfg(feature = "otel")]
+mod told;
+#[cfg(feature = "otel")]
 mod traced;
 #[cfg(feature = "otel")]
 mod tracer;

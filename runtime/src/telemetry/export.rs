@@ -10,10 +10,11 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 
 use super::settings::{Exporter, Protocol};
+use super::told::Told;
 use crate::RunError;
 
 /// Sends spans. It has to be made where a runtime of tokio runs.
-pub(super) fn spans(to: &Exporter) -> Result<SpanExporter, RunError> {
+pub(super) fn spans(to: &Exporter) -> Result<Told<SpanExporter>, RunError> {
     let made = match to.protocol {
         Protocol::Grpc => SpanExporter::builder()
             .with_tonic()
@@ -28,11 +29,12 @@ pub(super) fn spans(to: &Exporter) -> Result<SpanExporter, RunError> {
             .with_timeout(to.timeout)
             .build(),
     };
-    made.map_err(wrong)
+    made.map(|made| Told::new(made, "traces", &to.endpoint))
+        .map_err(wrong)
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
-pub(super) fn metrics(to: &Exporter) -> Result<MetricExporter, RunError> {
+pub(super) fn metrics(to: &Exporter) -> Result<Told<MetricExporter>, RunError> {
     let made = match to.protocol {
         Protocol::Grpc => MetricExporter::builder()
             .with_tonic()
@@ -47,7 +49,8 @@ pub(super) fn metrics(to: &Exporter) -> Result<MetricExporter, RunError> {
             .with_timeout(to.timeout)
             .build(),
     };
-    made.map_err(wrong)
+    made.map(|made| Told::new(made, "metrics", &to.endpoint))
+        .map_err(wrong)
 }
 
 /// What is left that can be wrong is in variables that the exporters read themselves: headers and

@@ -3,6 +3,7 @@
 
 use std::io::IsTerminal;
 
+use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
@@ -11,8 +12,8 @@ use crate::RunError;
 use crate::config::{LogFormat, variable};
 
 /// Ours at `info`; of the libraries only what is wrong. async-nats tells of every attempt to connect
-/// that fails; `connect.rs` says the same, once a minute. OpenTelemetry tells of each export that fails
-/// twice.
+/// that fails; `connect.rs` says the same, once a minute. OpenTelemetry's exporters tell of each
+/// export that fails, as `told.rs` does, once a minute.
 const LEVELS: &str = "info,async_nats=warn,async_nats::connector=off,sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry-otlp=off";
 
 /// What makes traces of spans.
@@ -48,8 +49,16 @@ pub(crate) fn init(format: LogFormat, traces: Option<Traces>) -> Result<(), RunE
             .with(filter)
             .try_init(),
         Some(traces) => tracing_subscriber::registry()
-            .with(vec![traces, lines.with_filter(filter).boxed()])
+            .with(vec![
+                traces,
+                lines.with_filter(filter.and(filter_fn(is_news))).boxed(),
+            ])
             .try_init(),
     };
     started.or(Ok(()))
+}
+
+/// OpenTelemetry's own word for an export that failed comes each time, beside that of `told.rs`.
+fn is_news(event: &tracing::Metadata<'_>) -> bool {
+    !event.name().ends_with(".ExportError")
 }

@@ -98,7 +98,8 @@ impl Collector {
         Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap())
     }
 
-    fn on(listener: TcpListener) -> Self {
+    /// One that listens here.
+    pub(crate) fn on(listener: TcpListener) -> Self {
         let kept = Arc::<Kept>::default();
         let address = listener.local_addr().unwrap();
         let keep = kept.clone();

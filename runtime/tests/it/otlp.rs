@@ -1,5 +1,6 @@
 //! A program and its collector: what is sent, what is configured, and a collector that is no good.
 
+use std::fs::File;
 use std::process::Output;
 
 use async_nats::HeaderMap;
@@ -128,6 +129,68 @@ async fn a_collector_that_takes_nothing_keeps_neither_requests_nor_the_end() {
         assert!(start.elapsed().as_secs() < 6, "{:?}", start.elapsed());
     }
     drop(silent);
+}
+
+#[tokio::test]
+async fn a_collector_that_is_away_is_told_of_once_and_its_return_too() {
+    let world = World::new().await;
+    // It hangs up on everybody: as good as away, and nobody else gets its port meanwhile.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (directory, mut command) = command(
+        &["serve"],
+        &[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+            ("OTEL_METRICS_EXPORTER", "none"),
+            ("OTEL_BSP_SCHEDULE_DELAY", "10"),
+        ],
+    );
+    let logs = tempfile::tempdir().unwrap();
+    let log = logs.path().join("log");
+    command
+        .env("NATS_URL", world.server.url())
+        .stderr(File::create(&log).unwrap());
+    let mut process = Lasting::spawn(command);
+    process.says("serves hello").await;
+    let hello = Hello {
+        world,
+        process,
+        _directory: directory,
+    };
+    let read = || std::fs::read_to_string(&log).unwrap();
+
+    let failure = format!("the collector at {url}/v1/traces does not take traces");
+    let asking = async {
+        while !read().contains(&failure) {
+            hello.ask().await;
+        }
+        for _ in 0..100 {
+            hello.ask().await;
+        }
+    };
+    let hanging_up = async {
+        loop {
+            drop(listener.accept().await.unwrap());
+        }
+    };
+    within(async {
+        tokio::select! {
+            () = asking => {}
+            () = hanging_up => {}
+        }
+    })
+    .await;
+    let _collector = Collector::on(listener);
+    within(async {
+        while !read().contains("takes traces again") {
+            hello.ask().await;
+        }
+    })
+    .await;
+    hello.stop().await;
+    let log = read();
+    assert_eq!(log.matches("does not take traces").count(), 1, "{log}");
+    assert!(!log.contains("ExportError"), "{log}");
 }
 
 #[tokio::test]
