@@ -154,6 +154,29 @@ describe("a room's driver", () => {
     expect([shown(general).phase, slow.asked]).toEqual(["forbidden", []]);
   });
 
+  it("tells an answer to an older page from one to what is new, both asked at once", async () => {
+    const slow = new Slow();
+    const general: RoomDriver = new RoomDriver(GENERAL, {
+      // As somebody who comes into a room and looks for the first message that is new.
+      changed: () => general.loadOlder(),
+      ask: (connection, where, question) => connection.history(where, question),
+      heard: () => {},
+    });
+    await general.up(slow.connection);
+    slow.heard.get("general")?.(live(7, 6), null);
+    slow.asked[0]?.answer.resolve({ ...page(5, 6), more: true });
+    await vi.advanceTimersByTimeAsync(0);
+    const answers = { last: page(), before: page(3, 4), after: page(7) };
+    const rest = slow.asked.slice(1).sort((a) => (a.question.type === "before" ? -1 : 1));
+    expect(rest.map(({ question }) => question.type)).toEqual(["before", "after"]);
+    for (const { question, answer } of rest) {
+      answer.resolve(answers[question.type]);
+      await vi.advanceTimersByTimeAsync(0);
+    }
+    expect(ids(general)).toEqual(["3", "4", "5", "6", "7"]);
+    expect(shown(general)).toMatchObject({ problem: null, older: { state: "none" } });
+  });
+
   it("leaves the room once it is listed no more", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);

@@ -82,8 +82,9 @@ export class RoomDriver {
   private async ask(question: Question) {
     const { connection } = this;
     if (!connection) return;
+    // Whoever is told of it may ask for something else at once: afterwards the turn is theirs.
+    const turn = this.room.turn + 1;
     this.dispatch({ type: "asked", question });
-    const { turn } = this.room;
     if (question.type !== "before") this.watchSlow();
     try {
       const answer = await this.around.ask(connection, this.place, question);
