@@ -74,12 +74,11 @@ test("the list follows new messages only at its end", async ({ enter, room, stac
   await alice.page.mouse.wheel(0, -1200);
   await expect(alice.message("follows")).not.toBeInViewport();
   await settle(alice.page);
-  const place = () => alice.page.evaluate(topmost);
-  const before = await place();
+  const before = await alice.topmost();
   await bob.write("does not follow");
   const jump = alice.page.getByRole("button", { name: "Jump to newest" });
   await expect(jump).toContainText("1");
-  expect(await place()).toEqual(before);
+  expect(await alice.topmost()).toEqual(before);
 
   await jump.click();
   await expect(alice.message("does not follow")).toBeInViewport();
@@ -109,15 +108,6 @@ test("a permalink leads to its message and marks it", async ({ enter, room, stac
   await expect(bob.message("message 352")).toBeInViewport();
   await expect(bob.message("message 352")).toHaveAttribute("data-target", "true");
 });
-
-/** The first message in view, and where it stands. */
-function topmost(): { text: string | undefined; place: number | undefined } {
-  const log = document.querySelector("[role=log]");
-  const top = log?.getBoundingClientRect().top ?? 0;
-  const texts = [...(log?.querySelectorAll(".text") ?? [])];
-  const found = texts.find((text) => text.getBoundingClientRect().top > top);
-  return { text: found?.textContent, place: found?.getBoundingClientRect().top };
-}
 
 function toTop(page: Page): Promise<void> {
   return page.locator("[role=log]").evaluate((log) => log.scrollTo(0, 0));

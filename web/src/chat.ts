@@ -14,6 +14,7 @@ import type {
   LoginFailure,
   Me,
   SessionView,
+  Spot,
   UnsentView,
 } from "./view";
 
@@ -94,7 +95,10 @@ class Chat implements ChatActions {
 
   openAddress(hash: string) {
     this.address = readAddress(hash);
-    this.openIt();
+    // The browser keeps this with each entry of its history: an entry that has it was come back to.
+    const isReturn = history.state === OPENED;
+    history.replaceState(OPENED, "");
+    this.openIt(isReturn);
   }
 
   openRoom(place: Place, at?: Position) {
@@ -102,6 +106,10 @@ class Chat implements ChatActions {
     // The browser tells of a new address by itself; the same again leads back to where it points.
     if (location.hash === hash) this.openAddress(hash);
     else location.hash = hash;
+  }
+
+  leaveAt(place: Place, spot: Spot | null) {
+    this.person?.leaveAt(place, spot);
   }
 
   leaveRoom(place: Place) {
@@ -192,14 +200,14 @@ class Chat implements ChatActions {
     this.changed();
   }
 
-  private openIt() {
+  private openIt(isReturn = false) {
     if (!this.person) return;
     if (!this.address) {
       const place = this.person.home();
-      history.replaceState(null, "", writeAddress(place));
+      history.replaceState(OPENED, "", writeAddress(place));
       this.address = { place, at: null };
     }
-    this.person.openAddress(this.address);
+    this.person.openAddress(this.address, isReturn);
   }
 
   /** The network may have come or gone, or the person has: look at once, not when a timer says. */
@@ -229,6 +237,9 @@ class Chat implements ChatActions {
     });
   }
 }
+
+/** What an entry of the browser's history holds once it was opened. */
+const OPENED = "opened";
 
 /** How often the head of the open room is looked at. */
 const CHECK_MS = 30_000;

@@ -8,13 +8,14 @@ import { Keep } from "./keep";
 import type { Store } from "./outbox-store";
 import { Own } from "./own";
 import { Patience } from "./patience";
-import { type Address, type Place, samePlace } from "./place";
+import { type Address, older, type Place, samePlace } from "./place";
 import { firstAfter, type LastRead, Reading, unread } from "./reading";
 import { show } from "./room-view";
 import { Rooms } from "./rooms";
+import { type Left, Spots } from "./spots";
 import type { Tracing } from "./telemetry";
 import { toText } from "./text";
-import type { ChatView, Me, RoomEntry, RoomView } from "./view";
+import type { ChatView, Me, RoomEntry, RoomView, Spot } from "./view";
 
 /** Everything that one logged-in person has in this tab: rooms, what is unread, drafts, outbox. */
 export class Person {
@@ -28,6 +29,9 @@ export class Person {
   private jump: Jump | null = null;
   private jumps = 0;
   private divider: Divider;
+  private readonly spots = new Spots();
+  /** Where the open room opens, if not at its end or at what is new. */
+  private spot: Left | null = null;
   /** Null where a permalink says where a room opens. */
   private arrival: Arrival | null = null;
 
@@ -107,10 +111,13 @@ export class Person {
     return this.kept.last.get().place ?? { realm: "chat", room: "general" };
   }
 
-  openAddress(address: Address | "invalid") {
+  /** `isReturn`: by the browser's history, so a permalink leads to where one went from there. */
+  openAddress(address: Address | "invalid", isReturn: boolean) {
     const place = address === "invalid" ? null : address.place;
     const isSame = this.openPlace() !== null && samePlace(place, this.openPlace());
-    const at = address === "invalid" ? null : address.at;
+    const left = place && this.spots.of(place);
+    const isBack = isReturn && !isSame && left !== null;
+    const at = address === "invalid" || isBack ? null : address.at;
     this.jumps += 1;
     this.jump = at && new Jump(at, this.jumps);
     this.open = place ?? "invalid";
@@ -118,6 +125,7 @@ export class Person {
       this.divider.stop();
       this.divider = new Divider(this.changed);
       this.arrival = at ? null : new Arrival();
+      this.spot = at ? null : left;
       this.list();
     }
     const driver = this.openDriver();
@@ -125,8 +133,14 @@ export class Person {
     this.changed();
   }
 
+  leaveAt(place: Place, spot: Spot | null) {
+    const driver = this.rooms.find(place);
+    if (driver) this.spots.leave(place, driver.room, spot);
+  }
+
   leaveRoom(place: Place) {
     this.rooms.forget(place);
+    this.spots.forget(place);
     if (samePlace(place, this.openPlace())) this.open = null;
     this.list();
     this.changed();
@@ -218,6 +232,7 @@ export class Person {
       dividerBefore: first?.key ?? null,
       unread: this.unread(driver).count,
       target: this.jump?.target ?? null,
+      spot: this.spot,
       mayWrite: this.mayWrite(driver.place) && !driver.room.forbidden,
     };
   }
@@ -232,7 +247,7 @@ export class Person {
       if (isOpen && !room.forbidden) this.entered(place);
       if (!isOpen && room.rows.length > 2 * KEPT) driver.dispatch({ type: "trimmed", keep: KEPT });
     }
-    if (isOpen) this.arrival?.follow(driver, this.divider.after);
+    if (isOpen) this.arrival?.follow(driver, older(this.spot?.at ?? null, this.divider.after));
     if (isOpen) this.jump?.follow(driver);
     this.own.settle(driver);
     this.changed();
@@ -287,5 +302,6 @@ const INVALID: RoomView = {
   dividerBefore: null,
   unread: 0,
   target: null,
+  spot: null,
   mayWrite: false,
 };

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { readAddress, writeAddress } from "./place";
+import { older, readAddress, writeAddress } from "./place";
 
 describe("an address", () => {
   it("names a room, and perhaps a message", () => {
@@ -43,4 +43,18 @@ describe("an address", () => {
       expect(readAddress(hash), hash).toBe("invalid");
     }
   });
+});
+
+it("the older of two positions is of the older log, or else the one before", () => {
+  const [a, b] = [
+    { epoch: 1, seq: 9 },
+    { epoch: 2, seq: 1 },
+  ];
+  expect([older(a, b), older(b, a), older(a, null), older(null, b), older(null, null)]).toEqual([
+    a,
+    a,
+    a,
+    b,
+    null,
+  ]);
 });

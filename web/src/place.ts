@@ -71,6 +71,12 @@ export function comparePositions(a: Position, b: Position): number {
   return a.epoch - b.epoch || a.seq - b.seq;
 }
 
+/** The older of two, where there are two. */
+export function older(a: Position | null, b: Position | null): Position | null {
+  if (!a || !b) return a ?? b;
+  return comparePositions(a, b) < 0 ? a : b;
+}
+
 function decoded(raw: string): string | null {
   try {
     return decodeURIComponent(raw);

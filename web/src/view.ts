@@ -99,7 +99,15 @@ export interface RoomView {
   readonly unread: number;
   /** The message that a permalink names: scroll there and mark it, once per `token`. */
   readonly target: Target | null;
+  /** Where its reader was when they left it: it opens there. Null where that was at the end. */
+  readonly spot: Spot | null;
   readonly mayWrite: boolean;
+}
+
+/** A place in a list: a message, and how far below the upper edge it begins, in pixels. */
+export interface Spot {
+  readonly key: string;
+  readonly top: number;
 }
 
 export type OlderView =
@@ -163,6 +171,8 @@ export interface ChatActions {
   /** Opens what the address bar names (`location.hash`); call on `hashchange` and at the start. */
   openAddress(hash: string): void;
   openRoom(place: Place, at?: Position): void;
+  /** The reader leaves a room; null at its end. */
+  leaveAt(place: Place, spot: Spot | null): void;
   /** Takes a visited room out of the navigation. The rooms that everybody has stay. */
   leaveRoom(place: Place): void;
 

@@ -8,6 +8,7 @@ import { MessageRow } from "./MessageRow";
 import { Empty, Failed, Loading } from "./RoomNotice";
 import { useArrivals } from "./useArrivals";
 import { useHeads } from "./useHeads";
+import { useLeaving } from "./useLeaving";
 import { useMessageKeys } from "./useMessageKeys";
 import { useReading } from "./useReading";
 import { useScroll } from "./useScroll";
@@ -30,6 +31,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
     [entries, dividerBefore, gap, heads],
   );
   const scroll = useScroll(frame, rows, room);
+  useLeaving(chat, room.place, frame, scroll.isPlaced && entries.length > 0);
   const keys = useMessageKeys(rows, scroll);
   const hasArrived = useArrivals(room, scroll.items);
 

@@ -34,7 +34,8 @@ export interface Scroll {
 }
 
 /**
- * Where the list stands. It opens at the first unread message or at the end, keeps its place when
+ * Where the list stands. It opens where its reader left it, else at the first unread message or at
+ * the end, keeps its place when
  * older messages come in above, follows new ones only at the end, and goes where a permalink leads.
  */
 export function useScroll(
@@ -42,6 +43,8 @@ export function useScroll(
   rows: readonly Row[],
   room: RoomView,
 ): Scroll {
+  // How far below the upper edge the row begins that was scrolled to.
+  const inset = useRef(0);
   const list = useVirtualizer({
     count: rows.length,
     getScrollElement: () => frame.current,
@@ -49,6 +52,7 @@ export function useScroll(
     getItemKey: useCallback((index: number) => rows[index]?.entry.key ?? index, [rows]),
     paddingStart: TOP_SPACE,
     paddingEnd: 8,
+    scrollPaddingStart: inset.current,
     overscan: 8,
     anchorTo: "end",
     followOnAppend: true,
@@ -66,8 +70,10 @@ export function useScroll(
     toEnd();
   }, [follows, toEnd]);
   const toIndex = useCallback(
-    (index: number, align: "start" | "center" | "auto") => {
+    (index: number, align: "start" | "center" | "auto", top = 0) => {
       follows.current = false;
+      inset.current = top;
+      list.options.scrollPaddingStart = top;
       list.scrollToIndex(index, { align });
     },
     [list, follows],
@@ -87,9 +93,11 @@ export function useScroll(
     const box = frame.current;
     if (isEmpty || !box) return;
     const { rows, room } = opening.current;
+    const left = rows.findIndex((row) => row.entry.key === room.spot?.key);
     const unread = rows.findIndex((row) => row.entry.key === room.dividerBefore);
+    if (left >= 0) toIndex(left, "start", room.spot?.top);
     // The row above carries the divider; that of the first row stands in the space above it.
-    if (unread > 0) toIndex(unread - 1, "start");
+    else if (unread > 0) toIndex(unread - 1, "start");
     else if (unread === 0) list.scrollToOffset(0);
     else toNewest();
     return whenStill(box, () => {
