@@ -1,21 +1,29 @@
 //! Jaeger beside `chat dev`: everything that chat does is found there.
 
+use std::fs::File;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::toolbox::JAEGER;
 use crate::{Result, workspace};
 
-/// What only this machine reaches.
-const ARGUMENTS: [&str; 7] = [
-    "--query.http-server.host-port=127.0.0.1:16686",
-    "--query.grpc-server.host-port=127.0.0.1:16685",
-    "--collector.otlp.grpc.host-port=127.0.0.1:4317",
-    "--collector.otlp.http.host-port=127.0.0.1:4318",
-    "--collector.grpc-server.host-port=127.0.0.1:14250",
-    "--collector.http-server.host-port=127.0.0.1:14268",
-    "--admin.http.host-port=127.0.0.1:14269",
+/// Its listeners, all of which only this machine reaches.
+const LISTENERS: [(&str, u16); 7] = [
+    ("query.http-server.host-port", QUERY),
+    ("query.grpc-server.host-port", 16685),
+    ("collector.otlp.grpc.host-port", 4317),
+    ("collector.otlp.http.host-port", 4318),
+    ("collector.grpc-server.host-port", 14250),
+    ("collector.http-server.host-port", 14268),
+    ("admin.http.host-port", 14269),
 ];
+
+const QUERY: u16 = 16686;
+
+/// How long Jaeger may take to listen.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where chat and its page send their traces to. Jaeger takes no metrics.
 pub(crate) const VARIABLES: [(&str, &str); 4] = [
@@ -26,23 +34,42 @@ pub(crate) const VARIABLES: [(&str, &str); 4] = [
 ];
 
 /// Starts Jaeger. It ends with this process, which is to become `chat dev`.
+///
+/// # Errors
+/// Somebody else listens where Jaeger would, or it does not start.
 pub(crate) fn begin() -> Result<()> {
     let program = JAEGER.provide()?;
+    for (_, port) in LISTENERS {
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
+            format!(
+                "Jaeger needs port {port} of this machine: {error}. Is a collector or another `dev --jaeger` running?"
+            )
+        })?;
+    }
+    let log = workspace::root().join("target/jaeger.log");
     // Ctrl-C is for chat, and Jaeger ends with it: this is the main thread, which becomes chat.
-    Command::new("setpriv")
+    let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
         .arg(program)
         .arg("--config-file")
         .arg(workspace::root().join("otel/jaeger.yaml"))
-        .args(ARGUMENTS)
+        .args(LISTENERS.map(|(flag, port)| format!("--{flag}=127.0.0.1:{port}")))
         .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(File::create(&log)?)
         .spawn()
         .map_err(|error| format!("setpriv does not run (Debian: util-linux): {error}"))?;
+    let started = Instant::now();
+    while TcpStream::connect((Ipv4Addr::LOCALHOST, QUERY)).is_err() {
+        let ended = child.try_wait()?;
+        if ended.is_some() || started.elapsed() > PATIENCE {
+            return Err(format!("Jaeger does not start; {} says why", log.display()).into());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
     eprintln!(
-        "Jaeger: http://localhost:16686/api/traces?service=chat (this build has no pages; for a look, put a\n\
+        "Jaeger: http://localhost:{QUERY}/api/traces?service=chat (this build has no pages; for a look, put a\n\
          Jaeger with pages in JAEGER)"
     );
     Ok(())
