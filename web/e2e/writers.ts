@@ -1,0 +1,96 @@
+import type { NatsConnection } from "@nats-io/transport-node";
+import type { Stack } from "./stack";
+
+/** A message by its number in its room, which is its text, and its sequence in the log. */
+export type Written = readonly [number: number, seq: number];
+
+/** How often what is due is sent, in ms. */
+const BEAT_MS = 10;
+
+/** Unanswered messages at which writers wait: behind more of them the rate would be a wish. */
+const MOST_IN_FLIGHT = 400;
+
+const GUARD_MS = 30_000;
+
+/** Write through `send`, evenly into some rooms, and keep account of what was acknowledged. */
+export class Writers {
+  private readonly written = new Map<string, Written[]>();
+  private readonly start = performance.now();
+  private readonly timer: NodeJS.Timeout;
+  private readonly inFlight = new Set<Promise<void>>();
+  private failure: unknown = null;
+  private count = 0;
+  private end = 0;
+
+  private constructor(
+    private readonly nats: NatsConnection,
+    private readonly rooms: readonly string[],
+    private readonly perSecond: number,
+  ) {
+    for (const room of rooms) this.written.set(room, []);
+    this.timer = setInterval(() => this.beat(), BEAT_MS);
+  }
+
+  static async start(stack: Stack, name: string, rooms: readonly string[], perSecond: number) {
+    return new Writers(await stack.connect(name), rooms, perSecond);
+  }
+
+  /** The newest sequence of the room that was acknowledged. */
+  newest(room: string): number {
+    return Math.max(
+      0,
+      ...this.of(room)
+        .slice(-MOST_IN_FLIGHT)
+        .map(([, seq]) => seq),
+    );
+  }
+
+  /** Everything that was written in a room, in the log's order. Only `stop` makes it whole. */
+  all(room: string): Written[] {
+    return this.of(room).toSorted(([, a], [, b]) => a - b);
+  }
+
+  /** Acknowledged messages, and how many that is in a second. */
+  get reached(): { messages: number; perSecond: number } {
+    const messages = this.rooms.reduce((sum, room) => sum + this.of(room).length, 0);
+    const until = this.end || performance.now();
+    return { messages, perSecond: (messages * 1000) / (until - this.start) };
+  }
+
+  /** Returns once each message is acknowledged. */
+  async stop(): Promise<void> {
+    clearInterval(this.timer);
+    await Promise.all(this.inFlight);
+    this.end = performance.now();
+    await this.nats.close();
+    if (this.failure) throw this.failure;
+  }
+
+  private beat(): void {
+    const due = ((performance.now() - this.start) / 1000) * this.perSecond;
+    while (this.count < due && this.inFlight.size < MOST_IN_FLIGHT) {
+      const room = this.rooms[this.count % this.rooms.length] ?? "";
+      const number = Math.floor(this.count / this.rooms.length);
+      this.count += 1;
+      const sent = this.send(room, number).catch((error) => {
+        this.failure ??= error;
+      });
+      this.inFlight.add(sent);
+      void sent.finally(() => this.inFlight.delete(sent));
+    }
+  }
+
+  private async send(room: string, number: number): Promise<void> {
+    const draft = JSON.stringify({ id: `${room}-${number}`, text: String(number) });
+    const answer = await this.nats.request(`chat.send.${room}`, draft, { timeout: GUARD_MS });
+    const { seq } = answer.json<{ seq?: number }>();
+    if (seq === undefined) throw new Error(`send refused: ${answer.string()}`);
+    this.of(room).push([number, seq]);
+  }
+
+  private of(room: string): Written[] {
+    const written = this.written.get(room);
+    if (!written) throw new Error(`nobody writes in ${room}`);
+    return written;
+  }
+}
