@@ -17,14 +17,14 @@ export function DeliveryState({ chat, entry, waiting }: Props) {
       return null;
     case "sending":
       return (
-        <p className="delivery" data-state="sending">
+        <p className="delivery" data-state="sending" data-routine={!delivery.problem || undefined}>
           {delivery.problem ? `${delivery.problem} Trying again…` : "Sending…"}
         </p>
       );
     case "queued":
       if (delivery.problem === null && waiting === 0) return null;
       return (
-        <div className="delivery" data-state="queued">
+        <div className="delivery" data-state="queued" data-routine={!delivery.problem || undefined}>
           <Clock size={14} aria-hidden="true" />
           {delivery.problem ?? "Waiting to be sent"}
           {delivery.until !== null && <Countdown until={delivery.until} />}
