@@ -97,7 +97,6 @@ mod start;
 mod stats;
 mod stream;
 mod suspect;
-mod sweep;
 pub mod telemetry;
 mod template;
 #[cfg(feature = "testing")]

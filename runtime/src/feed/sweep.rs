@@ -6,9 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 
+use super::Feed;
 use crate::error::{Kind, Result};
 use crate::event::{Entry, StreamId};
-use crate::feed::Feed;
 use crate::jetstream::{ConsumerInfo, RawMessage, call};
 use crate::settle;
 

@@ -1,0 +1,314 @@
+use std::any::Any;
+use std::sync::Arc;
+
+use sea_orm::ConnectionTrait;
+
+use crate::effect::{Database, Inbox};
+use crate::error::Kind;
+use crate::sql::scratch::{Scratch, begin, entries, entries_nth, number};
+use crate::sql::{SqlDatabase, Tx};
+
+/// A function's effect for each message.
+async fn effect(tx: Arc<dyn Any + Send + Sync>, seqs: &[u64]) {
+    let tx = tx.downcast::<Tx>().unwrap();
+    for seq in seqs {
+        tx.execute_unprepared(&format!("INSERT INTO effects (id) VALUES ({seq})"))
+            .await
+            .unwrap();
+    }
+}
+
+/// What a consumer does: the function sees what is not done.
+async fn deliver(database: &SqlDatabase, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
+    deliver_nth(database, 1, seqs, failed).await
+}
+
+/// The same; the stream says how often it has delivered these.
+async fn deliver_nth(database: &SqlDatabase, nth: u64, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
+    let batch = entries_nth(nth, 1, 0, seqs.iter().copied());
+    let transaction = begin(database, &batch).await.unwrap();
+    let fresh: Vec<u64> = seqs
+        .iter()
+        .copied()
+        .filter(|seq| !transaction.is_done(*seq))
+        .collect();
+    let good: Vec<u64> = fresh
+        .iter()
+        .copied()
+        .filter(|seq| !failed.contains(seq))
+        .collect();
+    effect(transaction.handle(), &good).await;
+    transaction.commit(failed).await.unwrap();
+    fresh
+}
+
+#[tokio::test]
+async fn redelivered_message_is_done_already() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        assert_eq!(deliver(&database, &[1, 2, 3], &[]).await, [1, 2, 3]);
+        // However the stream counts its deliveries: a consumer made again begins at 1.
+        assert_eq!(deliver(&database, &[4, 3, 2, 5], &[]).await, [4, 5]);
+        assert_eq!(deliver_nth(&database, 2, &[4, 6], &[]).await, [6]);
+        let all = deliver_nth(&scratch.open(), 3, &[1, 2, 3, 4, 5, 6], &[]).await;
+        assert_eq!(all, [0u64; 0]);
+        let look = scratch.connect().await;
+        assert_eq!(number(&look, "SELECT count(*) FROM effects").await, 6);
+    }
+}
+
+#[tokio::test]
+async fn first_delivery_that_is_known_as_a_second_one_is_done_once() {
+    for scratch in Scratch::each().await {
+        assert_eq!(deliver_nth(&scratch.open(), 2, &[1], &[]).await, [1]);
+        assert_eq!(deliver(&scratch.open(), &[1, 2], &[]).await, [2]);
+    }
+}
+
+#[tokio::test]
+async fn batch_that_has_a_message_twice_is_an_attempt_that_failed() {
+    for scratch in Scratch::each().await {
+        let twice = entries(1, 0, [5, 6, 5]);
+        let error = begin(&scratch.open(), &twice).await.err().unwrap();
+        assert_eq!(
+            error.kind(),
+            Kind::Internal,
+            "a batch that fails like this is halved"
+        );
+    }
+}
+
+#[tokio::test]
+async fn failed_message_is_not_done() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        deliver(&database, &[1, 2, 3], &[2]).await;
+        assert_eq!(deliver(&database, &[1, 2, 3], &[]).await, [2]);
+    }
+}
+
+#[tokio::test]
+async fn message_of_a_transaction_that_was_not_committed_is_not_done() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let rolled_back = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        effect(rolled_back.handle(), &[1]).await;
+        rolled_back.rollback().await;
+        let dropped = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        effect(dropped.handle(), &[1]).await;
+        drop(dropped);
+        assert_eq!(deliver(&database, &[1], &[]).await, [1]);
+    }
+}
+
+#[tokio::test]
+async fn two_processes_with_the_same_message_have_one_effect() {
+    for scratch in Scratch::each().await {
+        for (seq, commits) in [(1, true), (2, false)] {
+            let (first, second) = (scratch.open(), scratch.open());
+            let holder = begin(&first, &entries(1, 0, [seq])).await.unwrap();
+            effect(holder.handle(), &[seq]).await;
+            let waiter = tokio::spawn(async move {
+                let transaction = begin(&second, &entries(1, 0, [seq])).await.unwrap();
+                let done = transaction.is_done(seq);
+                transaction.rollback().await;
+                done
+            });
+            // A round trip for the other to begin in; it is right whether it has or not.
+            number(&scratch.connect().await, "SELECT count(*) FROM effects").await;
+            if commits {
+                holder.commit(&[]).await.unwrap();
+            } else {
+                holder.rollback().await;
+            }
+            assert_eq!(waiter.await.unwrap(), commits);
+        }
+    }
+}
+
+#[tokio::test]
+async fn many_processes_with_overlapping_batches_have_each_effect_once() {
+    for scratch in Scratch::each().await {
+        let databases: Vec<_> = (0..4).map(|_| Arc::new(scratch.open())).collect();
+        let tasks: Vec<_> = (0..40u64)
+            .map(|n| {
+                let database = databases[n as usize % 4].clone();
+                tokio::spawn(async move {
+                    let seqs: Vec<u64> = (n * 5 + 1..n * 5 + 21).collect();
+                    deliver(&database, &seqs, &[]).await
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert_eq!(
+            number(&scratch.connect().await, "SELECT count(*) FROM effects").await,
+            39 * 5 + 20
+        );
+    }
+}
+
+#[tokio::test]
+async fn first_batches_of_many_processes_have_each_effect_once() {
+    for scratch in Scratch::each().await {
+        let databases: Vec<_> = (0..4).map(|_| Arc::new(scratch.open())).collect();
+        for life in 1..40u64 {
+            let tasks: Vec<_> = (0..8usize)
+                .map(|n| {
+                    let database = databases[n % 4].clone();
+                    // Half of them as a redelivery, which takes the other way.
+                    let nth = 1 + n as u64 / 4;
+                    tokio::spawn(async move {
+                        let seqs = [life * 10 + n as u64 % 3, life * 10 + 3];
+                        let batch = entries_nth(nth, life, 0, seqs);
+                        let transaction = begin(&database, &batch).await.unwrap();
+                        let fresh: Vec<u64> = seqs
+                            .into_iter()
+                            .filter(|seq| !transaction.is_done(*seq))
+                            .collect();
+                        effect(transaction.handle(), &fresh).await;
+                        transaction.commit(&[]).await.unwrap();
+                    })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap();
+            }
+        }
+        assert_eq!(
+            number(&scratch.connect().await, "SELECT count(*) FROM effects").await,
+            39 * 4
+        );
+    }
+}
+
+#[tokio::test]
+async fn stream_that_is_made_again_is_not_hidden_by_its_earlier_life() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        deliver(&database, &[1, 2], &[]).await;
+        let again = begin(&database, &entries(2, 0, [1, 2])).await.unwrap();
+        assert!(!again.is_done(1) && !again.is_done(2));
+        again.commit(&[]).await.unwrap();
+        // The earlier life's rows are gone with it.
+        assert_eq!(
+            number(
+                &scratch.connect().await,
+                "SELECT count(*) FROM natsfn_inbox"
+            )
+            .await,
+            2
+        );
+    }
+}
+
+#[tokio::test]
+async fn functions_do_not_hide_messages_from_each_other() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        deliver(&database, &[1], &[]).await;
+        for (service, function) in [("shop", "bill"), ("other", "store")] {
+            let inbox = Inbox {
+                service,
+                function,
+                entries: &entries(1, 0, [1]),
+            };
+            let transaction = database.begin(Some(inbox)).await.unwrap();
+            assert!(!transaction.is_done(1));
+            transaction.commit(&[]).await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn batch_from_two_lives_of_a_stream_is_an_attempt_that_failed() {
+    for scratch in Scratch::each().await {
+        let mut both = entries(1, 0, [5]);
+        both.extend(entries(2, 0, [5]));
+        let error = begin(&scratch.open(), &both).await.err().unwrap();
+        assert_eq!(
+            error.kind(),
+            Kind::Internal,
+            "a batch that fails like this is halved"
+        );
+    }
+}
+
+#[tokio::test]
+async fn rows_below_the_ack_floor_are_pruned_now_and_then() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let look = scratch.connect().await;
+        for (floor, seqs, rows) in [
+            (0, 1..501, 500),
+            (500, 501..1_001, 1_000),
+            (999, 1_001..1_501, 1_500),
+            (1_000, 1_501..2_001, 1_000),
+            (1_999, 2_001..2_002, 1_001),
+            (2_000, 2_002..2_003, 2),
+        ] {
+            begin(&database, &entries(1, floor, seqs))
+                .await
+                .unwrap()
+                .commit(&[])
+                .await
+                .unwrap();
+            assert_eq!(
+                number(&look, "SELECT count(*) FROM natsfn_inbox").await,
+                rows,
+                "floor {floor}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn batch_keeps_its_own_rows_whatever_the_floor_says() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        begin(&database, &entries(1, 5_000, [7, 4_000]))
+            .await
+            .unwrap()
+            .commit(&[])
+            .await
+            .unwrap();
+        assert_eq!(
+            number(
+                &scratch.connect().await,
+                "SELECT count(*) FROM natsfn_inbox"
+            )
+            .await,
+            2
+        );
+    }
+}
+
+#[tokio::test]
+async fn batch_of_fifty_thousand_is_within_the_databases_limits() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let batch = entries(1, 0, 1..50_001);
+        let failed: Vec<u64> = (1..40_001).collect();
+        begin(&database, &batch)
+            .await
+            .unwrap()
+            .commit(&failed)
+            .await
+            .unwrap();
+        let again = begin(&database, &batch).await.unwrap();
+        assert!(!again.is_done(40_000) && again.is_done(40_001));
+    }
+}
+
+#[tokio::test]
+async fn empty_batch_is_nothing() {
+    for scratch in Scratch::each().await {
+        begin(&scratch.open(), &[])
+            .await
+            .unwrap()
+            .commit(&[])
+            .await
+            .unwrap();
+    }
+}

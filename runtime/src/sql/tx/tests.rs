@@ -1,0 +1,288 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::effect::{Database, Transaction};
+use crate::sql::scratch::{Network, Scratch, begin, entries, number, open};
+
+fn of(transaction: &dyn Transaction) -> Tx {
+    Arc::unwrap_or_clone(transaction.handle().downcast::<Tx>().unwrap())
+}
+
+async fn insert(db: &impl ConnectionTrait, id: u64) -> Result<(), DbErr> {
+    db.execute_unprepared(&format!("INSERT INTO effects (id) VALUES ({id})"))
+        .await
+        .map(drop)
+}
+
+async fn stored(scratch: &Scratch) -> i64 {
+    number(&scratch.connect().await, "SELECT count(*) FROM effects").await
+}
+
+#[tokio::test]
+async fn effect_and_inbox_are_committed_together() {
+    for scratch in Scratch::each().await {
+        let transaction = begin(&scratch.open(), &entries(1, 0, [1])).await.unwrap();
+        insert(&of(&*transaction), 1).await.unwrap();
+        assert_eq!(stored(&scratch).await, 0);
+        transaction.commit(&[]).await.unwrap();
+        assert_eq!(stored(&scratch).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn transaction_that_a_function_keeps_is_rolled_back_and_ended() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let kept = of(&*transaction);
+        insert(&kept, 1).await.unwrap();
+        let error = transaction.commit(&[]).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Internal);
+        assert!(error.message().contains("still holds its Tx"), "{error}");
+        assert!(
+            insert(&kept, 2)
+                .await
+                .unwrap_err()
+                .to_string()
+                .contains("over")
+        );
+        assert!(kept.begin().await.is_err());
+        // It is over although it is kept: the next one does not wait for it.
+        begin(&database, &entries(1, 0, [1]))
+            .await
+            .unwrap()
+            .commit(&[])
+            .await
+            .unwrap();
+        assert_eq!(stored(&scratch).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn savepoint_that_a_function_keeps_cannot_commit() {
+    for scratch in Scratch::each().await {
+        let transaction = begin(&scratch.open(), &entries(1, 0, [1])).await.unwrap();
+        let savepoint = of(&*transaction).begin().await.unwrap();
+        insert(&savepoint, 1).await.unwrap();
+        assert!(transaction.commit(&[]).await.is_err());
+        assert!(insert(&savepoint, 2).await.is_err());
+        assert!(savepoint.commit().await.is_err());
+        assert_eq!(stored(&scratch).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn transaction_dropped_by_the_runtime_ends_although_a_function_keeps_it() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let kept = of(&*transaction);
+        insert(&kept, 1).await.unwrap();
+        drop(transaction);
+        begin(&database, &entries(1, 0, [1]))
+            .await
+            .unwrap()
+            .commit(&[])
+            .await
+            .unwrap();
+        assert!(insert(&kept, 2).await.is_err());
+        assert_eq!(stored(&scratch).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn failed_statement_that_is_passed_over_is_not_committed_as_a_success_on_postgres() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let tx = of(&*transaction);
+        insert(&tx, 1).await.unwrap();
+        insert(&tx, 1).await.unwrap_err();
+        drop(tx);
+        let committed = transaction.commit(&[]).await;
+        if scratch.is_postgres() {
+            // PostgreSQL itself would answer COMMIT with a rollback that is no error.
+            let error = committed.unwrap_err();
+            assert_eq!(error.kind(), Kind::Internal);
+            assert!(error.message().contains("savepoint"), "{error}");
+            assert_eq!(stored(&scratch).await, 0);
+        } else {
+            committed.unwrap();
+            assert_eq!(stored(&scratch).await, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn failed_statement_in_a_savepoint_leaves_the_rest() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let tx = of(&*transaction);
+        insert(&tx, 1).await.unwrap();
+        let savepoint = tx.begin().await.unwrap();
+        insert(&savepoint, 2).await.unwrap();
+        insert(&savepoint, 1).await.unwrap_err();
+        savepoint.rollback().await.unwrap();
+        let dropped = tx.begin().await.unwrap();
+        insert(&dropped, 3).await.unwrap();
+        drop(dropped);
+        let good = tx.begin().await.unwrap();
+        insert(&good, 4).await.unwrap();
+        good.commit().await.unwrap();
+        let outcome = tx
+            .transaction(|inner| Box::pin(async move { insert(inner, 5).await }))
+            .await;
+        outcome.unwrap();
+        drop(tx);
+        transaction.commit(&[]).await.unwrap();
+        assert_eq!(
+            number(
+                &scratch.connect().await,
+                "SELECT CAST(sum(id) AS bigint) FROM effects"
+            )
+            .await,
+            10
+        );
+    }
+}
+
+#[tokio::test]
+async fn writers_that_read_first_wait_for_each_other() {
+    for scratch in Scratch::each().await {
+        let database = Arc::new(scratch.open());
+        let tasks: Vec<_> = (0..50)
+            .map(|id| {
+                let database = database.clone();
+                tokio::spawn(async move {
+                    let transaction = database.begin(None).await?;
+                    let tx = of(&*transaction);
+                    number(&tx, "SELECT count(*) FROM effects").await;
+                    insert(&tx, id).await?;
+                    drop(tx);
+                    transaction.commit(&[]).await
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(stored(&scratch).await, 50);
+    }
+}
+
+#[tokio::test]
+async fn full_disk_ends_the_transaction_even_if_the_function_goes_on() {
+    let [sqlite, _] = Scratch::each().await;
+    let database = sqlite.open();
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    tx.execute_unprepared("PRAGMA max_page_count = 1")
+        .await
+        .unwrap();
+    let error = tx
+        .execute_unprepared("INSERT INTO effects (id, note) VALUES (2, hex(zeroblob(100000)))")
+        .await;
+    assert_eq!(Error::from(error.unwrap_err()).kind(), Kind::Unavailable);
+    assert!(insert(&tx, 3).await.is_err());
+    drop(tx);
+    assert_eq!(
+        transaction.commit(&[]).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    assert_eq!(stored(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn postgres_that_ends_the_connection_is_unavailable_and_the_next_transaction_works() {
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    let pid = number(&tx, "SELECT CAST(pg_backend_pid() AS bigint)").await;
+    drop(tx);
+    let other = postgres.connect().await;
+    other
+        .execute_unprepared(&format!("SELECT pg_terminate_backend({pid})"))
+        .await
+        .unwrap();
+    assert_eq!(
+        transaction.commit(&[]).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    assert!(!transaction.is_done(1));
+    insert(&of(&*transaction), 1).await.unwrap();
+    transaction.commit(&[]).await.unwrap();
+    assert_eq!(stored(&postgres).await, 1);
+}
+
+#[tokio::test]
+async fn database_that_stands_still_is_unavailable_within_ten_seconds() {
+    let [_, postgres] = Scratch::each().await;
+    let network = Network::before(&postgres).await;
+    let database = open(&network.url);
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    network.stand_still();
+    // From here only the clock moves: nothing comes from the network.
+    tokio::time::pause();
+    let start = tokio::time::Instant::now();
+    let error = Error::from(insert(&tx, 1).await.unwrap_err());
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(
+        start.elapsed() <= std::time::Duration::from_secs(11),
+        "{:?}",
+        start.elapsed()
+    );
+    drop(tx);
+    assert_eq!(
+        transaction.commit(&[]).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    let start = tokio::time::Instant::now();
+    let error = begin(&database, &entries(1, 0, [2])).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert!(
+        start.elapsed() <= std::time::Duration::from_secs(11),
+        "{:?}",
+        start.elapsed()
+    );
+    tokio::time::resume();
+    network.flow();
+    begin(&database, &entries(1, 0, [1]))
+        .await
+        .unwrap()
+        .commit(&[])
+        .await
+        .unwrap();
+    assert_eq!(stored(&postgres).await, 0);
+}
+
+#[tokio::test]
+async fn server_that_is_gone_is_unavailable_and_found_again() {
+    let [_, postgres] = Scratch::each().await;
+    let network = Network::before(&postgres).await;
+    let database = open(&network.url);
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    network.cut();
+    let error = Error::from(insert(&tx, 1).await.unwrap_err());
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    drop(tx);
+    assert_eq!(
+        transaction.commit(&[]).await.unwrap_err().kind(),
+        Kind::Unavailable
+    );
+    let error = begin(&database, &entries(1, 0, [1])).await.err().unwrap();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    network.flow();
+    begin(&database, &entries(1, 0, [1]))
+        .await
+        .unwrap()
+        .commit(&[])
+        .await
+        .unwrap();
+}
