@@ -16,7 +16,8 @@ Usage: cargo xtask bench [NAME...]
 
   drain    how fast `persist` empties a backlog, beside a loop that stores one message at a time
   ledger   20,000 messages while `persist` is killed 20 times and nats-server twice: what was lost
-  trace    what tracing costs: hello and persist with none, one in a hundred, and all of the traces
+  trace    what tracing costs: hello and persist with none, one in a hundred, and all of the traces, and with a
+           collector that is away or stalled
 
 Without names all.";
 
