@@ -2,7 +2,7 @@
 // direction marks), and two that fonts leave empty: annotation marks and the blank of Braille.
 const SEEN = /[^\s\p{Z}\p{Cc}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\u2800]/u;
 
-/** Whether there is anything to see. */
+/** Whether there is anything to see. `functions/src/visible.rs` judges by the same rule. */
 export function isVisible(text: string): boolean {
   return SEEN.test(text);
 }

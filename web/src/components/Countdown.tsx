@@ -8,5 +8,11 @@ export function Countdown({ until }: { until: number }) {
     return () => clearInterval(timer);
   }, []);
   const seconds = Math.ceil((until - now) / 1000);
-  return seconds > 0 ? <span aria-hidden="true"> · next try in {seconds} s</span> : null;
+  if (seconds <= 0) return null;
+  return (
+    <span className="countdown" aria-hidden="true">
+      {" "}
+      Next try in {seconds} s.
+    </span>
+  );
 }

@@ -37,7 +37,7 @@ test("a refused message gives its reason, Retry and Discard", () => {
 test("a message that waits says for what and how long", () => {
   show({ state: "queued", problem: "Too many messages.", until: Date.now() + 4_500 });
   expect(screen.getByText(/Too many messages/)).toBeTruthy();
-  expect(screen.getByText(/next try in 5 s/)).toBeTruthy();
+  expect(screen.getByText(/Next try in 5 s/)).toBeTruthy();
 });
 
 test("a message that waits can be taken back", () => {
