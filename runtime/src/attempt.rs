@@ -71,6 +71,12 @@ impl Attempt {
         let entry = Arc::new(entry);
         let span = self.source.message(&entry, &Span::current());
         let settle = self.source.settle("term", std::slice::from_ref(&entry));
+        // One without a trace of its own is told of where it is settled.
+        let span = if span.is_disabled() {
+            settle.clone()
+        } else {
+            span
+        };
         let outcome = settler.fail(&entry, error).instrument(settle).await;
         telemetry::tell(&span, outcome, Some(error));
         measure::outcome(&self.source.labels, outcome.name());

@@ -21,7 +21,7 @@ use crate::rate_limit::RateLimit;
 use crate::reply::Response;
 use crate::service::QueueGroup;
 use crate::stats::{InFlight, Stats};
-use crate::telemetry::measure::{self, Labels};
+use crate::telemetry::measure::{self, Labels, Means};
 use crate::telemetry::{self, Details, Parent, Role, process_span};
 use crate::template::Template;
 use crate::trace_context::TraceContext;
@@ -134,7 +134,7 @@ impl EndpointRuntime {
         database: Option<Arc<dyn Database>>,
     ) -> Result<Self, String> {
         let stats = Arc::<Stats>::default();
-        measure::watch(service, &endpoint.name, &stats);
+        measure::watch(service, &endpoint.name, Means::Request, &stats);
         let labels = Labels::new([
             ("messaging.system", "nats"),
             ("messaging.operation.name", "process"),

@@ -22,7 +22,8 @@ use crate::handler::Call;
 use crate::jetstream::{ConsumerInfo, consumer_info};
 use crate::settle::Settler;
 use crate::stats::Stats;
-use crate::telemetry::{Source, measure};
+use crate::telemetry::Source;
+use crate::telemetry::measure::{self, Means};
 use crate::template::Template;
 use crate::watch::watch;
 
@@ -68,7 +69,7 @@ impl Feed {
         ));
         let decode = call.needs.decode;
         let templates: Arc<[Template]> = consumer.templates()?.into();
-        measure::watch(service, &consumer.name, &stats);
+        measure::watch(service, &consumer.name, Means::Stream, &stats);
         let source = Source::new(
             client.broker(),
             service,

@@ -118,6 +118,9 @@ async fn every_metric_is_sent_and_tells_of_no_room_and_no_person() {
     assert_eq!(value("natsfn.healthy", "persist"), Some(1.0));
     assert!(value("natsfn.stream.limit", "persist").unwrap() > 0.0);
     assert_eq!(value("natsfn.in_flight", "send"), Some(0.0));
+    // A lag of 0 of a function that reads no stream would hide that nobody consumes.
+    assert_eq!(value("natsfn.consumer.pending", "send"), None);
+    assert_eq!(value("natsfn.shed", "persist"), None);
     assert_eq!(dev.interrupt().await, Some(0));
 
     let measured = collector.measured();

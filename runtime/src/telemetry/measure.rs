@@ -34,7 +34,15 @@ struct Meters {
 }
 
 /// What is counted for each function of this process, by service and function.
-pub(super) type Functions = Arc<Mutex<BTreeMap<(String, String), Arc<Stats>>>>;
+pub(super) type Functions = Arc<Mutex<BTreeMap<(String, String), (Means, Arc<Stats>)>>>;
+
+/// By what a function is reached. A count that only the other kind has is not told of it: a zero that is
+/// always there would hide that nobody consumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
+    Request,
+    Stream,
+}
 
 /// Begins to measure.
 pub(super) fn begin(meter: &Meter) {
@@ -181,12 +189,13 @@ pub(crate) fn outcome(labels: &Labels, outcome: &'static str) {
 }
 
 /// What is counted for a function is told too. One that is started again takes its place.
-pub(crate) fn watch(service: &str, function: &str, stats: &Arc<Stats>) {
+pub(crate) fn watch(service: &str, function: &str, means: Means, stats: &Arc<Stats>) {
     if let Some(meters) = METERS.get() {
         let mut all = meters
             .functions
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        all.insert((service.to_owned(), function.to_owned()), stats.clone());
+        let function = (service.to_owned(), function.to_owned());
+        all.insert(function, (means, stats.clone()));
     }
 }

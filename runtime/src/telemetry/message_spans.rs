@@ -70,8 +70,11 @@ impl MessageSpans {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&entry.seq());
-        if let Some(span) = span {
-            tell(&span, outcome, error);
+        match span {
+            Some(span) => tell(&span, outcome, error),
+            // A dead letter must be found; without a trace of its own it is told of where it is settled.
+            None if outcome == Outcome::DeadLetter => tell(&Span::current(), outcome, error),
+            None => {}
         }
     }
 }

@@ -30,4 +30,10 @@ pub(crate) fn received(_: &Labels, _: usize) {}
 
 pub(crate) fn outcome(_: &Labels, _: &'static str) {}
 
-pub(crate) fn watch(_: &str, _: &str, _: &Arc<Stats>) {}
+#[derive(Clone, Copy)]
+pub(crate) enum Means {
+    Request,
+    Stream,
+}
+
+pub(crate) fn watch(_: &str, _: &str, _: Means, _: &Arc<Stats>) {}

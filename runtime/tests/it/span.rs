@@ -331,6 +331,32 @@ async fn a_message_that_cannot_be_read_is_told_in_its_own_trace() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_without_a_trace_of_its_own_is_told_of_where_it_is_settled() {
+    let mut shop = Shop::open().await;
+    let shut = shop.gate.clone().acquire_owned().await.unwrap();
+    // From somebody who traces nothing. The first two are taken one by one, so the others are a batch.
+    for payload in ["1", "2", "13", "16", "no number"] {
+        let nats = &shop.world.nats;
+        nats.request("orders.x", payload.into()).await.unwrap();
+        shop.put += 1;
+        if ["1", "2", "no number"].contains(&payload) {
+            shop.until_taken().await;
+        }
+    }
+    drop(shut);
+    let spans = shop.close().await;
+
+    let terms: Vec<&Span> = spans.named("term orders.{id}").collect();
+    assert_eq!(terms.len(), 2, "{:#?}", spans.tree());
+    for term in terms {
+        term.has(&json!({ "outcome": "dead_letter", "error.type": "bad_request" }));
+    }
+    for ack in spans.named("ack orders.{id}") {
+        ack.has(&json!({ "outcome": null }));
+    }
+}
+
+#[tokio::test]
 async fn a_batch_of_several_subjects_goes_by_the_streams_name() {
     let mut shop = Shop::open().await;
     let shut = shop.gate.clone().acquire_owned().await.unwrap();
