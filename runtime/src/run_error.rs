@@ -34,6 +34,13 @@ impl RunError {
         Self::new(format!("{context}: {cause}"))
     }
 
+    /// One sentence more.
+    #[cfg(feature = "cli")]
+    pub(crate) fn and(mut self, sentence: String) -> Self {
+        self.lines.push(sentence);
+        self
+    }
+
     /// The sentences.
     pub fn lines(&self) -> &[String] {
         &self.lines

@@ -27,7 +27,12 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
         deliver(&job, &who, &subject, payload).await
     } else {
         let who = login(&job, user.or(job.config.invoke.user.as_deref()))?;
-        request(&job, &who, &subject, payload).await
+        request(&job, &who, &subject, payload)
+            .await
+            .map_err(|error| match taken_for_a_subject(&job, &arguments.what) {
+                Some(hint) => error.and(hint),
+                None => error,
+            })
     }
 }
 
@@ -86,6 +91,23 @@ fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
             ),
         }])),
     }
+}
+
+/// A name that looks like a function's and is none: most often it is misspelt.
+fn taken_for_a_subject(job: &Job, what: &str) -> Option<String> {
+    let names: Vec<&str> = job
+        .definition
+        .functions
+        .iter()
+        .map(Function::name)
+        .collect();
+    (!names.contains(&what) && !what.contains('.')).then(|| {
+        format!(
+            "{what} is no function of {}, so it was taken for a subject; its functions are: {}",
+            job.name,
+            names.join(", ")
+        )
+    })
 }
 
 fn knows(job: &Job, name: &str) -> bool {

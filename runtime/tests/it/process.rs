@@ -350,6 +350,12 @@ async fn invoke_exits_1_with_the_error_reply() {
     );
     assert!(stderr.contains("400"), "{stderr}");
     assert_eq!(nobody.status.code(), Some(1));
+    let (_, stderr) = text(&nobody);
+    assert!(
+        stderr.contains("nobody is no function of hello")
+            && stderr.contains("functions are: hello"),
+        "{stderr}"
+    );
 }
 
 #[tokio::test]
