@@ -53,6 +53,15 @@ for (const look of LOOKS) {
     await page.context().setOffline(false);
     await expect(alice.status).toHaveText("Connected");
 
+    await alice.write(`So:\n\`\`\`\n${"one more line\n".repeat(60)}\`\`\``);
+    await expect(page.getByRole("button", { name: "Show more" })).toBeVisible();
+    await alice.write("😀".repeat(4_000));
+    await expect(page.getByText("Not sent. The message is too large.")).toBeVisible();
+    await check(page, "folded and refused messages");
+    await alice.open("general");
+    await expect(page.getByText(`A message in ${room} was not sent.`)).toBeVisible();
+    await check(page, "a message refused elsewhere");
+
     await page.evaluate(() => {
       location.hash = "#/chat/a.b";
     });

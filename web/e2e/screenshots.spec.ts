@@ -23,7 +23,7 @@ const TALK: readonly [minutes: number, user: string, text: string][] = [
   [
     74,
     "Maya Okafor",
-    "Morning! Numbers of the night:\n  messages stored   1,204,118\n  dead letters      2\n  slowest batch     18 ms",
+    "Morning! Numbers of the night:\n```\nmessages stored   1,204,118\ndead letters              2\nslowest batch         18 ms\n```",
   ],
   [
     71,
@@ -37,6 +37,7 @@ const TALK: readonly [minutes: number, user: string, text: string][] = [
     "https://docs.nats.io/nats-concepts/jetstream is where I would start, and the README has the table.",
   ],
   [42, "Jonas Weber", "Thanks, that was what I needed."],
+  [31, "Deploys", "`v0.9.2` is on the lab machines."],
   [23, "Priya Raman", "Can somebody look at the trim task before noon? It is ten lines."],
 ];
 
@@ -80,6 +81,7 @@ test("offline with messages that wait", async ({ enter, stack }) => {
   await alice.write("On it, as soon as this tunnel ends.");
   await alice.write("The first condition looks right to me.");
   await expect(alice.page.getByText("2 messages wait")).toBeVisible();
+  await expect(alice.page.getByText("Waiting to be sent")).toBeVisible();
   await shoot(alice.page, "docs/offline.webp");
 });
 
@@ -115,8 +117,9 @@ async function say(stack: Stack, room: string, texts: readonly string[]): Promis
   await backend.close();
 }
 
-/** A message in a person's name: without uid and id it would be a program's. */
+/** A message in a person's name. Without uid and id it is a program's, as that of `Deploys`. */
 function by(user: string, text: string, timestamp: number) {
+  if (user === "Deploys") return { user, text, timestamp };
   const uid = user.toLowerCase().replace(" ", "-");
   return { id: randomUUID(), user, uid, text, timestamp };
 }
