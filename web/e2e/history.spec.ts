@@ -60,6 +60,34 @@ test("an answer that comes late never shows in another room", async ({ enter, ro
   await stack.end(history);
 });
 
+test("while history hangs live goes on, a room says so, and is whole by itself afterwards", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  const history = stack.serve("history", "admin-history");
+  const alice = await enter("alice", room);
+  await retry(alice);
+  const bob = await enter("bob", room);
+  for (const text of ["one", "two"]) await bob.write(text);
+  await alice.sees(["one", "two"]);
+
+  history.kill("SIGSTOP");
+  await alice.page.reload();
+  await expect(alice.status).toHaveText("Connected");
+  await bob.write("three");
+  await expect(alice.message("three")).toBeVisible();
+  await expect(alice.page.getByText("History is unavailable")).toBeVisible();
+  await expect(alice.page.getByText("This is the beginning of")).toBeHidden();
+  await bob.write("four");
+  await expect(alice.message("four")).toBeVisible();
+  history.kill("SIGCONT");
+
+  await alice.sees(["one", "two", "three", "four"]);
+  await expect(alice.page.getByText("History is unavailable")).toBeHidden();
+  await stack.end(history);
+});
+
 /** Asks again until `history`, which was just started, answers. */
 async function retry({ page }: Person): Promise<void> {
   const button = page.getByRole("button", { name: "Retry" });
