@@ -240,18 +240,27 @@ impl Definition {
         if !unknown.is_empty() {
             return Err(crate::RunError::misuse(unknown));
         }
-        self.functions
-            .retain(|function| names.iter().any(|name| name == function.name()));
-        self.tasks.retain(|task| names.contains(&task.function));
+        self.retain(|name| names.iter().any(|kept| kept == name));
         Ok(self)
     }
 
     /// Leaves the named functions out.
     #[cfg(feature = "cli")]
     pub(crate) fn without(&mut self, names: &[String]) {
-        self.functions
-            .retain(|function| names.iter().all(|name| name != function.name()));
-        self.tasks.retain(|task| !names.contains(&task.function));
+        self.retain(|name| names.iter().all(|left| left != name));
+    }
+
+    /// Keeps functions and background work by their names. The streams of the others stay known: what is kept may
+    /// publish to them, and its spans go by their subjects.
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        for function in std::mem::take(&mut self.functions) {
+            if keep(function.name()) {
+                self.functions.push(function);
+            } else if let Function::Consumer(consumer, _) = function {
+                self.streams.push(consumer.stream);
+            }
+        }
+        self.tasks.retain(|task| keep(&task.function));
     }
 
     /// The names of the functions, in the order of their registration; then those that are

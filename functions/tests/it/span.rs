@@ -100,6 +100,16 @@ async fn a_message_is_one_trace_from_the_request_to_its_row() {
 }
 
 #[tokio::test]
+async fn a_process_that_only_sends_names_the_subject_of_the_log() {
+    let test = async |world: &World| {
+        let running = world.serve_only(&["send"]).await;
+        send(world, "m1").await;
+        running.stop(Duration::from_secs(5)).await;
+    };
+    spans_of(test).await.one("publish chat.{room}");
+}
+
+#[tokio::test]
 async fn a_page_of_history_is_a_trace_with_its_select() {
     let test = async |world: &World| {
         let running = world.serve().await;
