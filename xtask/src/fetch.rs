@@ -36,15 +36,19 @@ pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
             module,
             version,
             command,
-            says,
+            flags,
             ..
         } => {
             let program = GO.provide()?;
             Box::new(move |aside, lock| {
                 let module = format!("{module}@v{version}");
-                let says = format!("-X {says}=v{version}");
-                go::build(&program, &module, command, &says, aside, lock)
+                go::build(&program, &module, command, flags, aside, lock)
             })
+        }
+        Source::Collector { version, parts, .. } => {
+            let program = GO.provide()?;
+            let parts = workspace::root().join(parts);
+            Box::new(move |aside, lock| go::assemble(&program, version, &parts, aside, lock))
         }
     };
     let tools = workspace::target("tools");

@@ -16,12 +16,12 @@ pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Re
 }
 
 /// Has Go build a program of a module to `aside/tree/bin`, in a copy of the module and so by the module's own
-/// `go.sum`. `flags` go to its linker.
+/// `go.sum`.
 pub(crate) fn build(
     go: &Path,
     module: &str,
     program: &str,
-    flags: &str,
+    flags: &[&str],
     aside: &Path,
     lock: &File,
 ) -> Result<()> {
@@ -32,11 +32,49 @@ pub(crate) fn build(
     let mut build = command(go, aside);
     build
         .current_dir(source)
-        .args(["build", "-trimpath", "-ldflags", flags, "-o"])
+        .args(["build", "-trimpath"])
+        .args(flags)
+        .arg("-o")
         .arg(aside.join("tree/bin/"))
         .arg(program);
     fs::create_dir_all(aside.join("tree/bin"))?;
     run(&mut build, lock)
+}
+
+/// Has OpenTelemetry's builder of this version make a collector of the listed parts, at `aside/tree/bin/otelcol`.
+pub(crate) fn assemble(
+    go: &Path,
+    version: &str,
+    parts: &Path,
+    aside: &Path,
+    lock: &File,
+) -> Result<()> {
+    let builder = format!("go.opentelemetry.io/collector/cmd/builder@v{version}");
+    install(go, &builder, aside, lock)?;
+    let bin = aside.join("tree/bin");
+    // It looks for `go` there, and in the environment for the rest.
+    let mut path = vec![go.parent().unwrap_or(go).to_owned()];
+    path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+    let temporary = aside.join("tmp");
+    fs::create_dir_all(temporary.join("target"))?;
+    let mut assemble = Command::new(bin.join("builder"));
+    for (name, value) in command(go, aside).get_envs() {
+        match value {
+            Some(value) => assemble.env(name, value),
+            None => assemble.env_remove(name),
+        };
+    }
+    assemble
+        .env("PATH", env::join_paths(path)?)
+        .current_dir(&temporary)
+        .arg("--config")
+        .arg(parts);
+    run(&mut assemble, lock)?;
+    fs::rename(
+        temporary.join("target/otelcol/otelcol"),
+        bin.join("otelcol"),
+    )?;
+    Ok(fs::remove_file(bin.join("builder"))?)
 }
 
 fn command(go: &Path, aside: &Path) -> Command {
@@ -51,6 +89,8 @@ fn command(go: &Path, aside: &Path) -> Command {
         // Go would make the modules read-only, and then nobody could remove them.
         .env("GOFLAGS", "-modcacherw")
         .env("CGO_ENABLED", "0")
+        // A module's own list of modules names some that are not part of it.
+        .env("GOWORK", "off")
         // Go's own counters go aside too, but a proxy that somebody has set is taken.
         .env("GOENV", settings())
         .env("XDG_CONFIG_HOME", &temporary)

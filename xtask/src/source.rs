@@ -20,13 +20,22 @@ pub(crate) enum Source {
         version: &'static str,
         provides: &'static str,
     },
-    /// Built here in a copy of the module, where Go refuses to install one that replaces others.
+    /// Built here in a copy of the module, where Go refuses to install one that replaces others or the program
+    /// is told its version as it is built.
     GoCopy {
         module: &'static str,
         version: &'static str,
-        /// The program's folder in the module, and its variable that holds the version.
+        /// The program's folder in the module.
         command: &'static str,
-        says: &'static str,
+        /// More arguments of `go build`.
+        flags: &'static [&'static str],
+        provides: &'static str,
+    },
+    /// A collector that OpenTelemetry's builder puts together here; Go's checksum database vouches for its parts.
+    Collector {
+        version: &'static str,
+        /// The list of the parts, in this repository. It names the same version.
+        parts: &'static str,
         provides: &'static str,
     },
 }
@@ -55,13 +64,15 @@ impl Source {
             | Self::GoCopy {
                 module, version, ..
             } => format!("{}-{version}", module.replace('/', "-")),
+            Self::Collector { version, .. } => format!("otelcol-{version}"),
         }
     }
 
     pub(crate) fn provides(&self) -> &'static str {
         let (Self::PyPi { provides, .. }
         | Self::Go { provides, .. }
-        | Self::GoCopy { provides, .. }) = self;
+        | Self::GoCopy { provides, .. }
+        | Self::Collector { provides, .. }) = self;
         provides
     }
 }
@@ -76,6 +87,9 @@ impl fmt::Display for Source {
             | Self::GoCopy {
                 module, version, ..
             } => write!(f, "{module} {version}, built by Go"),
+            Self::Collector { version, parts, .. } => {
+                write!(f, "{version} with the parts of {parts}, built by Go")
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use crate::bench::Bench;
 use crate::node::Node;
 use crate::tool::Tool;
-use crate::toolbox::{JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES};
+use crate::toolbox::{COLLECTOR, JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL};
 use crate::{Result, feature, web, workspace};
 
 /// Tests that somebody may want to run on their own.
@@ -67,6 +67,8 @@ pub(crate) const SUITES: &[Suite] = &[
                 NATS_CLI_TESTS,
                 "--skip",
                 JAEGER_TESTS,
+                "--skip",
+                OTEL_TESTS,
             ])))
         },
     },
@@ -104,6 +106,13 @@ pub(crate) const SUITES: &[Suite] = &[
         needs: &[&NATS_SERVER, &JAEGER],
         run: |bench| alone(bench, JAEGER_TESTS),
     },
+    Suite {
+        name: "otel",
+        about: "the files in otel/ as the real collector and Prometheus's promtool read them",
+        further: true,
+        needs: &[&NATS_SERVER, &COLLECTOR, &PROMTOOL],
+        run: |bench| alone(bench, OTEL_TESTS),
+    },
 ];
 
 /// The suite that needs the built page, and the program with the page in it.
@@ -114,6 +123,9 @@ const NATS_CLI_TESTS: &str = "nats_cli::";
 
 /// The module whose tests run Jaeger.
 const JAEGER_TESTS: &str = "jaeger::";
+
+/// The module whose tests run a collector and promtool.
+const OTEL_TESTS: &str = "otel::";
 
 fn lints() -> Result<()> {
     let everything = ["--workspace", "--all-targets", "--all-features"];

@@ -66,7 +66,8 @@ Suites, of which those without a star run when none is named:
         help += &format!("  {}{name:<12} {about}\n", if *further { '*' } else { ' ' });
     }
     help + "
-NATS_SERVER, NATS_CLI, NODE_BIN, CHROMIUM and POSTGRES_BIN (a directory) may name the programs to take.
+NATS_SERVER, NATS_CLI, NODE_BIN, CHROMIUM, JAEGER, OTELCOL, PROMTOOL and POSTGRES_BIN (a directory) may name the
+programs to take.
 One test: `cargo xtask postgres`, and beside it `TEST_DATABASE_URL=... cargo test -p chat NAME`."
 }
 

@@ -89,8 +89,50 @@ pub(crate) const JAEGER: Tool = Tool {
         module: "github.com/jaegertracing/jaeger",
         version: "1.76.0",
         command: "./cmd/all-in-one",
-        says: "github.com/jaegertracing/jaeger/internal/version.latestVersion",
+        flags: &[
+            "-ldflags",
+            "-X github.com/jaegertracing/jaeger/internal/version.latestVersion=v1.76.0",
+        ],
         provides: "bin/all-in-one",
+    }],
+};
+
+/// Reads `otel/collector.yaml`. An older one knows one of its parts by another name.
+pub(crate) const COLLECTOR: Tool = Tool {
+    name: "the OpenTelemetry collector",
+    program: "otelcol-contrib",
+    variable: "OTELCOL",
+    version: "--version",
+    least: Version(0, 144, 0),
+    cached: "otelcol",
+    versions: None,
+    sources: &[Source::Collector {
+        version: "0.155.0",
+        parts: "otel/collector-parts.yaml",
+        provides: "bin/otelcol",
+    }],
+};
+
+/// Checks `otel/alerts.yaml`. Prometheus 3.16 is 0.316 as a module; discovery of clouds is left out.
+pub(crate) const PROMTOOL: Tool = Tool {
+    name: "promtool",
+    program: "promtool",
+    variable: "PROMTOOL",
+    version: "--version",
+    least: Version(3, 0, 0),
+    cached: "promtool",
+    versions: None,
+    sources: &[Source::GoCopy {
+        module: "github.com/prometheus/prometheus",
+        version: "0.316.0",
+        command: "./cmd/promtool",
+        flags: &[
+            "-tags",
+            "remove_all_sd,netgo",
+            "-ldflags",
+            "-X github.com/prometheus/common/version.Version=3.16.0",
+        ],
+        provides: "bin/promtool",
     }],
 };
 

@@ -79,7 +79,7 @@ impl Jaeger {
 }
 
 /// Addresses that are free at the same moment.
-fn free(n: usize) -> Vec<SocketAddr> {
+pub(crate) fn free(n: usize) -> Vec<SocketAddr> {
     let listeners: Vec<TcpListener> = (0..n)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())
         .collect();

@@ -40,6 +40,9 @@ mod trace_tree;
 // The real Jaeger is the judge of traces; a suite of its own.
 mod jaeger;
 
+// The collector's configuration and the alerts, as those who read them do; a suite of its own.
+mod otel;
+
 // The page over HTTP.
 mod http_files;
 mod http_limits;
