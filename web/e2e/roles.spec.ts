@@ -51,14 +51,14 @@ test("who sends too fast sees that the message waits, and it arrives", async ({
   })();
   await expect(async () => {
     await bob.write("one more");
-    await expect(bob.page.getByText(/next try in \d+ s/).first()).toBeVisible({ timeout: 1000 });
+    await expect(bob.page.getByText(/Next try in \d+ s/).first()).toBeVisible({ timeout: 1000 });
   }).toPass();
 
   isBusy = false;
   await hurry;
   await other.close();
 
-  await expect(bob.page.getByText(/next try in/)).toHaveCount(0);
+  await expect(bob.page.getByText(/Next try in/)).toHaveCount(0);
   await expect(bob.page.locator("article:not([data-state=sent])")).toHaveCount(0);
   await expect(bob.message("one more").first()).toBeVisible();
 });
