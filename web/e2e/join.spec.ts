@@ -42,7 +42,8 @@ test(`${JOINS} joins at ${PER_SECOND} messages a second: each time one whole set
   enter,
   stack,
 }) => {
-  test.setTimeout(120_000 + JOINS * 2_000);
+  // A guard: a quarter of a second each, but many seconds where others use the machine.
+  test.setTimeout(120_000 + JOINS * 15_000);
   const seed = Number(process.env["JOIN_SEED"] ?? Date.now() % 1_000_000);
   const next = random(seed);
   const network = await Network.start();
