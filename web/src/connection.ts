@@ -169,7 +169,11 @@ class Joined implements Connection {
     readonly me: Me,
   ) {
     const ping = () => void nats.flush().catch(() => {});
-    this.pulse = new Pulse(ping, () => this.close());
+    this.pulse = new Pulse(
+      ping,
+      () => this.close(),
+      () => document.visibilityState === "visible",
+    );
     socket.addEventListener("message", () => {
       if (!this.isOver) this.pulse.heard();
     });

@@ -1,11 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Pulse } from "./pulse";
 
-function watched() {
+function watched(isSeen = true) {
   const told: string[] = [];
   const pulse = new Pulse(
     () => told.push("ask"),
     () => told.push("dead"),
+    () => isSeen,
   );
   return { told, pulse };
 }
@@ -31,6 +32,17 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask", "dead"]);
     vi.advanceTimersByTime(60_000);
     expect(told).toEqual(["ask", "dead"]);
+  });
+
+  it("asks seldom while nobody sees the page, and at once when somebody does", () => {
+    const { told, pulse } = watched(false);
+    vi.advanceTimersByTime(19_999);
+    expect(told).toEqual([]);
+    vi.advanceTimersByTime(1);
+    expect(told).toEqual(["ask"]);
+    pulse.heard();
+    pulse.check();
+    expect(told).toEqual(["ask", "ask"]);
   });
 
   it("asks nothing while something comes", () => {

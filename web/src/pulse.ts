@@ -10,6 +10,8 @@ export class Pulse {
   constructor(
     private readonly ask: () => void,
     private readonly dead: () => void,
+    /** Whether anybody looks at the page. */
+    private readonly isSeen: () => boolean,
   ) {
     this.heard();
   }
@@ -17,7 +19,7 @@ export class Pulse {
   /** Something came. */
   heard() {
     this.isAsked = false;
-    this.after(QUIET_MS, () => this.check());
+    this.after(this.isSeen() ? QUIET_MS : UNSEEN_QUIET_MS, () => this.check());
   }
 
   /** Asks at once, and not only after a while. */
@@ -50,5 +52,8 @@ export class Pulse {
  */
 const QUIET_MS = 4_000;
 const PATIENCE_MS = 3_000;
+
+/** A page that nobody sees is asked about when somebody does; until then it spares the battery. */
+const UNSEEN_QUIET_MS = 20_000;
 
 const LATE_MS = 1_000;
