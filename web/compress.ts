@@ -5,9 +5,15 @@ import type { Plugin } from "vite";
 
 const TEXT = /\.(html|js|css|svg|json|webmanifest|txt)$/;
 
+const WEIGHS = /\.(js|css)$/;
+
+/** Bytes of script and style that a browser is sent at most, all told. */
+const LIMIT = 150_000;
+
 /**
  * Lays each file's compressed forms beside it, as X.br and X.gz: the program that serves the page
- * has nothing to compress, so these can be as small as the best and slowest setting makes them.
+ * has nothing to compress, so these can be as small as the best and slowest setting makes them. A
+ * page that has grown too heavy is not built.
  */
 export function compress(): Plugin {
   let directory = "";
@@ -18,17 +24,25 @@ export function compress(): Plugin {
       directory = join(config.root, config.build.outDir);
     },
     closeBundle: () => {
+      let weight = 0;
       for (const entry of readdirSync(directory, { recursive: true, encoding: "utf8" })) {
         const file = join(directory, entry);
         if (TEXT.test(file) && statSync(file).isFile()) {
-          compressFile(file);
+          const sent = compressFile(file);
+          if (WEIGHS.test(file)) weight += sent;
         }
       }
+      const told = `${(weight / 1000).toFixed(1)} kB of script and style (Brotli)`;
+      if (weight > LIMIT) {
+        throw new Error(`The page weighs ${told}; its limit is ${LIMIT / 1000} kB: see README.md.`);
+      }
+      console.info(`The page weighs ${told}.`);
     },
   };
 }
 
-function compressFile(file: string): void {
+/** How many bytes of it are sent. */
+function compressFile(file: string): number {
   const plain = readFileSync(file);
   const params = {
     [constants.BROTLI_PARAM_QUALITY]: constants.BROTLI_MAX_QUALITY,
@@ -45,4 +59,5 @@ function compressFile(file: string): void {
       writeFileSync(file + suffix, compressed);
     }
   }
+  return Math.min(plain.length, forms[0][1].length);
 }

@@ -14,7 +14,7 @@ export default defineConfig({
     target: "es2023",
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    // What counts is the weight that is sent, which `e2e/shape.spec.ts` bounds.
+    // What counts is the weight that is sent, which `compress.ts` bounds.
     chunkSizeWarningLimit: 600,
   },
   resolve: {
