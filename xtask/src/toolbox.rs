@@ -150,3 +150,23 @@ pub(crate) const GO: Tool = Tool {
         provides: "go",
     }],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::COLLECTOR;
+    use crate::source::Source;
+    use crate::workspace;
+
+    #[test]
+    fn collector_is_made_of_the_parts_of_its_own_version() {
+        let [Source::Collector { version, parts, .. }] = COLLECTOR.sources else {
+            panic!("it is put together here")
+        };
+        let parts = std::fs::read_to_string(workspace::root().join(parts)).unwrap();
+        assert!(parts.contains(&format!("\n  version: {version}\n")));
+        let pinned = parts.lines().filter(|line| line.contains("gomod:"));
+        for line in pinned.filter(|line| !line.contains("/confmap/")) {
+            assert!(line.ends_with(&format!(" v{version}")), "{line}");
+        }
+    }
+}
