@@ -96,8 +96,10 @@ async fn messages_are_there_after_a_stop_and_after_a_kill() {
 
 #[tokio::test]
 async fn persist_runs_beside_a_dev_without_it_and_is_killed_without_loss() {
-    let place = Place::new();
+    let place = Place::new().variable("CHAT_SEND__RATE", "20");
     let _dev = place.dev(&["--without", "persist"]).await;
+    // From here on the rate stands in the file that dev wrote, and there alone.
+    let place = place.without_variables();
     let persist = ["--config", ".chat/chat.toml", "serve", "persist"];
     send(&place, "alice", "while-it-is-away").await;
     assert_eq!(ids(&place).await, ["while-it-is-away"]);

@@ -50,6 +50,12 @@ impl Place {
         self
     }
 
+    /// The same with no variable more.
+    pub(crate) fn without_variables(mut self) -> Self {
+        self.variables.clear();
+        self
+    }
+
     pub(crate) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -18,7 +18,7 @@ pub struct Loaded<C> {
     pub runtime: RuntimeConfig,
     /// The service's own keys.
     pub own: C,
-    /// The service's own keys as they stand in the file and the environment.
+    /// The service's own keys as the file and the environment have them.
     pub(crate) own_values: Dict,
 }
 
@@ -89,9 +89,9 @@ pub(crate) fn load_for<C: DeserializeOwned>(
         mistakes.push(describe(Mistake::missing(missing)));
     }
     let runtime = read::<RuntimeConfig>(runtime_values, &is_text, &[]);
-    let own = read::<C>(own_values.clone(), &is_text, &RuntimeConfig::KEYS);
+    let own = read::<C>(own_values, &is_text, &RuntimeConfig::KEYS);
     match (runtime, own) {
-        (Ok(mut runtime), Ok(own)) if mistakes.is_empty() => {
+        (Ok((mut runtime, _)), Ok((own, own_values))) if mistakes.is_empty() => {
             let nats = &mut runtime.nats;
             if nats.user.is_none() && nats.creds.is_none() {
                 nats.creds = variable("NATS_CREDS").map(PathBuf::from);

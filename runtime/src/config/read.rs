@@ -34,12 +34,13 @@ impl Mistake {
 
 /// Reads all values. `is_text` tells the values that are texts only because their origin has
 /// nothing else, the environment: those may be numbers, flags and lists as well. `beside` are the
-/// keys that somebody else reads, for whoever looks for the right name of an unknown one.
+/// keys that somebody else reads, for whoever looks for the right name of an unknown one. The answer
+/// has the values too, each of the type that it was read as.
 pub(super) fn read<T: DeserializeOwned>(
     values: Dict,
     is_text: &dyn Fn(Tag) -> bool,
     beside: &[&str],
-) -> Result<T, Vec<Mistake>> {
+) -> Result<(T, Dict), Vec<Mistake>> {
     let mut values = Value::from(values);
     let mut mistakes: Vec<Mistake> = Vec::new();
     // What was wrong with a text before it was read as something else.
@@ -50,7 +51,7 @@ pub(super) fn read<T: DeserializeOwned>(
             Ok(value) => {
                 let mistakes = complete(mistakes, unknown, &mut values);
                 return if mistakes.is_empty() {
-                    Ok(value)
+                    Ok((value, values.into_dict().unwrap_or_default()))
                 } else {
                     Err(mistakes)
                 };
@@ -313,12 +314,16 @@ mod tests {
     #[test]
     fn text_of_a_variable_becomes_what_is_expected() {
         let text = "name = '0123'\nport = '80'\naddress = '[::]:1'\ncolours = '[a,b]'\n[limits]\nrate = '1.5'\nburst = '2'";
-        let shop: Shop = read(Toml::from_str(text).unwrap(), &|_| true, &[]).unwrap();
+        let (shop, values): (Shop, _) =
+            read(Toml::from_str(text).unwrap(), &|_| true, &[]).unwrap();
         assert_eq!(
             (shop.name.as_str(), shop.port, shop.limits.rate),
             ("0123", 80, 1.5)
         );
         assert_eq!(shop.colours, ["a", "b"]);
+        // Whoever writes the values to a file, where a text is a text, finds them right.
+        let (again, _): (Shop, _) = read(values, &|_| false, &[]).unwrap();
+        assert_eq!((again.port, again.limits.rate), (80, 1.5));
         assert_eq!(
             keys(text, false),
             ["colours", "limits.burst", "limits.rate", "port"]
