@@ -18,6 +18,8 @@ export interface Span {
  */
 export class Exporter {
   private spans: Span[] = [];
+  private lost = 0;
+  private isSending = false;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   private readonly url: string;
@@ -27,36 +29,61 @@ export class Exporter {
     this.url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
     // The last chance: a page that is hidden may never be shown again.
     document.addEventListener("visibilitychange", () => {
-      if (document.visibilityState === "hidden") this.flush();
+      if (document.visibilityState === "hidden") while (this.spans.length > 0) this.send();
     });
   }
 
   add(span: Span) {
-    // A collector that is away costs nothing but its spans.
-    if (this.spans.length < MOST) this.spans.push(span);
-    this.timer ??= setTimeout(() => this.flush(), PAUSE_MS);
+    // What others write may be far more than what one does oneself, and tells less.
+    const most = span.kind === "CONSUMER" ? MOST - OWN : MOST;
+    if (this.spans.length < most) this.spans.push(span);
+    else this.lost += 1;
+    this.sendSoon();
   }
 
-  private flush() {
+  /** One request at a time: a collector that is slow is not asked for more. */
+  private sendSoon() {
+    if (this.isSending || this.spans.length === 0) return;
+    if (this.spans.length >= AT_ONCE) this.send();
+    else this.timer ??= setTimeout(() => this.send(), PAUSE_MS);
+  }
+
+  private async send() {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const spans = this.spans.splice(0);
-    if (spans.length === 0) return;
+    const spans = this.spans.splice(0, AT_ONCE);
+    const body = JSON.stringify(payload(spans, this.lost));
     // `keepalive` outlives the page, and takes 64 KiB.
-    const body = JSON.stringify(payload(spans));
     const keepalive = body.length < 60_000;
     const headers = { "content-type": "application/json" };
-    fetch(this.url, { method: "POST", headers, body, keepalive }).catch(() => {});
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    this.isSending = true;
+    try {
+      const answer = await fetch(this.url, { method: "POST", headers, body, keepalive, signal });
+      if (!answer.ok) this.lost += spans.length;
+    } catch {
+      // A collector that is away costs nothing but its spans.
+      this.lost += spans.length;
+    }
+    this.isSending = false;
+    this.sendSoon();
   }
 }
 
-const MOST = 100;
+/** Spans that wait at most, and how many of these places are for what one does oneself. */
+const MOST = 500;
+const OWN = 100;
+
+/** Spans of one request: as many as `keepalive` takes. */
+const AT_ONCE = 80;
 const PAUSE_MS = 2_000;
+const PATIENCE_MS = 10_000;
 const KINDS = { INTERNAL: 1, CLIENT: 3, CONSUMER: 5 } as const;
 
-/** The message `ExportTraceServiceRequest` in OTLP's JSON. */
-export function payload(spans: readonly Span[]) {
-  const resource = { attributes: attributes({ "service.name": "chat-web" }) };
+/** The message `ExportTraceServiceRequest` in OTLP's JSON. `lost`: how many spans never arrived. */
+function payload(spans: readonly Span[], lost: number) {
+  const told = lost > 0 ? { lost_spans: lost } : {};
+  const resource = { attributes: attributes({ "service.name": "chat-web", ...told }) };
   const scopeSpans = [{ scope: { name: "chat-web" }, spans: spans.map(written) }];
   return { resourceSpans: [{ resource, scopeSpans }] };
 }

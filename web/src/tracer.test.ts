@@ -107,11 +107,43 @@ describe("a trace", () => {
     expect(await exported(collector)).toEqual([]);
   });
 
-  it("costs nothing but itself where the collector is away", async () => {
+  it("arrives whole, however many there are, while the collector takes them", async () => {
+    const made = tracer();
+    for (let count = 0; count < 400; count += 1) made.live(GENERAL, null);
+    expect((await exported(collector)).length).toBe(400);
+  });
+
+  it("costs nothing but itself where the collector is away, which then hears how many are lost", async () => {
     collector.mockRejectedValue(new TypeError("Failed to fetch"));
     const made = tracer();
     for (let count = 0; count < 1_000; count += 1) made.live(GENERAL, null);
-    expect((await exported(collector)).length).toBe(100);
+    await exported(collector);
+    collector.mockClear().mockResolvedValue(new Response());
+    made.live(GENERAL, null);
+    expect((await exported(collector)).length).toBe(1);
+    const body = JSON.parse(collector.mock.calls[0]?.[1].body);
+    const { attributes } = body.resourceSpans[0].resource;
+    expect(attributes).toContainEqual({ key: "lost_spans", value: { intValue: "1000" } });
+  });
+
+  it("of one's own message finds its place although what others write fills the queue", async () => {
+    let answer = () => {};
+    collector.mockReturnValue(
+      new Promise((done) => {
+        answer = () => done(new Response());
+      }),
+    );
+    const made = tracer();
+    for (let count = 0; count < 1_000; count += 1) made.live(GENERAL, null);
+    await made.send(GENERAL, "id-1", Date.now(), async () => {});
+    await vi.advanceTimersByTimeAsync(2_000);
+    // One at a time: a collector that is slow is not asked for more.
+    expect(collector).toHaveBeenCalledTimes(1);
+    collector.mockResolvedValue(new Response());
+    answer();
+    const names = (await exported(collector)).map(({ name }) => name);
+    expect(names).toContain("send_message");
+    expect(names).toContain("send chat.send.{room}");
   });
 });
 
