@@ -263,6 +263,10 @@ async fn a_program_sends_what_it_and_its_commands_do_as_one_trace() {
         above = next;
     }
     above.has(&json!({ "db.system.name": "sqlite", "db.namespace": "chat.db" }));
+    let upkeep = spans.0.iter().find(|span| {
+        span.parent.is_empty() && span.get("db.system.name") != serde_json::Value::Null
+    });
+    assert!(upkeep.is_none(), "a statement alone: {upkeep:#?}");
     let page = spans.one("process chat.history.{room}");
     assert!(
         spans

@@ -59,7 +59,7 @@ impl Place {
 
     /// What a statement runs in. One without parameters has its values in its text.
     pub(super) fn statement(&self, sql: &str, has_parameters: bool) -> Asked {
-        let span = telemetry::call(Role::Client, Parent::Current, || {
+        let span = below_current(|| {
             let text = if has_parameters {
                 sql.to_owned()
             } else {
@@ -86,7 +86,7 @@ impl Place {
 
     /// What a transaction begins or is committed in.
     pub(super) fn transaction(&self, operation: &'static str) -> Asked {
-        let span = telemetry::call(Role::Client, Parent::Current, || Details {
+        let span = below_current(|| Details {
             name: operation.to_owned(),
             attributes: self.attributes(operation.to_owned()),
         });
@@ -110,6 +110,16 @@ impl Place {
             attributes.push(("server.port", usize::from(*port).into()));
         }
         attributes
+    }
+}
+
+/// A span of what is being worked in. A statement that belongs to no call of a function has none: upkeep would
+/// fill the list of traces with ones of a single line.
+fn below_current(details: impl FnOnce() -> Details) -> Span {
+    if telemetry::is_in_trace() {
+        telemetry::call(Role::Client, Parent::Current, details)
+    } else {
+        Span::none()
     }
 }
 
