@@ -41,6 +41,7 @@ test("a message is one trace, to which whoever hears it links", async ({
   expect(sent?.attributes).toMatchObject({
     "messaging.system": "nats",
     "messaging.destination.name": `chat.send.${room}`,
+    "messaging.message.id": expect.stringMatching(/^alice:[0-9a-f-]{36}$/),
   });
 
   // Both hear it: its own writer, and bob.

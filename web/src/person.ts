@@ -72,7 +72,8 @@ export class Person {
     this.rooms.up(connection);
     this.own.outbox.online(({ id, place, text, created }) =>
       this.patience.wait(
-        this.tracing.send(place, id, created, (context) =>
+        // Named as the log names it: two people may have the same id.
+        this.tracing.send(place, `${connection.me.uid}:${id}`, created, (context) =>
           connection.send(place, { id, text }, context),
         ),
         // A link that hangs is found so before the next ping would find it.
