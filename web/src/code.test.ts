@@ -20,6 +20,26 @@ test("what stands between lines of three backticks is a block of code", () => {
   expect(told("```\na\n```\n```\nb\n```")).toBe("{a\n}{b\n}");
 });
 
+test("code on the lines of its fences is a block, as Slack takes it", () => {
+  expect(told("```fn main() {\n}```")).toBe("{fn main() {\n}}");
+  expect(told("```fn main() {\n}\n```\nyes")).toBe("{fn main() {\n}\n}yes");
+  expect(told("so: ```a\nb```, yes")).toBe("so: {a\nb}, yes");
+  expect(told("a ```\nb\n```")).toBe("a {b\n}");
+  expect(told("```\na```\nb\n```\nc```")).toBe("{a}b\n{c}");
+  // What could be a language is none unless a fence of its own line closes the block.
+  expect(told("```make\nmake x```")).toBe("{make\nmake x}");
+});
+
+test("a fence of more backticks holds those of fewer", () => {
+  expect(told("````md\n```js\na\n```\n````\nyes")).toBe("{```js\na\n```\n}yes");
+  expect(told("````a\n```b\n```\nc````")).toBe("{a\n```b\n```\nc}");
+  expect(told("````a````")).toBe("[a]");
+});
+
+test("a line of a block may hold its fence", () => {
+  expect(told("```js\nlet a = '```';\n```")).toBe("{let a = '```';\n}");
+});
+
 test("a backtick that nothing closes, or inside of words, is one", () => {
   for (const text of [
     "`",
@@ -28,24 +48,33 @@ test("a backtick that nothing closes, or inside of words, is one", () => {
     "`a\nb`",
     "```\nnot closed",
     "```\n```",
-    "a ```\nb\n```",
+    "``` \n ```",
+    "```fn main() {\n}",
+    "````\na\n```",
+    "```\na\n````",
+    "```a\nb```c",
   ]) {
     expect(told(text)).toBe(text);
   }
 });
 
 test("of any text nothing but what marks code is left out, and it takes no time", () => {
-  const bits = fc.constantFrom("`", "``", "```", "\n", "a", " ", "```js\n", "https://a.b");
-  const text = fc.array(bits, { maxLength: 2_000 }).map((list) => list.join(""));
+  const bits = fc.constantFrom(
+    ...["`", "``", "```", "````", "\n", "a", " ", "```js\n", "```a {\n", "a}```\n", "https://a.b"],
+  );
+  const lengths = [8, 30, 2_000].map((maxLength) => fc.array(bits, { maxLength, size: "max" }));
+  const text = fc.oneof(...lengths).map((list) => list.join(""));
+  const marks = /^(`|\s|js)*$/u;
   fc.assert(
     fc.property(text, (text) => {
       let at = 0;
       for (const part of parts(text)) {
         const found = text.indexOf(part.text, at);
-        expect(text.slice(at, found)).toMatch(/^(\n?```(js)?[ \t`]*\n?|`{1,3}|)*$/u);
+        expect(text.slice(at, found)).toMatch(marks);
         at = found + part.text.length;
       }
+      expect(text.slice(at)).toMatch(marks);
     }),
-    { numRuns: 50 },
+    { numRuns: 500 },
   );
 });

@@ -1,5 +1,6 @@
 // @vitest-environment happy-dom
 import { cleanup, render, screen } from "@testing-library/react";
+import fc from "fast-check";
 import { afterEach, expect, test } from "vitest";
 import { MessageText } from "./MessageText";
 
@@ -20,4 +21,28 @@ test("code is text, whatever it holds", () => {
   render(<MessageText text={"`<b>x</b>`\n```html\n<img src=x>\n```"} />);
   expect(document.querySelector("b, img")).toBeNull();
   expect(document.body.textContent).toBe("<b>x</b>\n<img src=x>\n");
+});
+
+test("no text becomes anything but text, links and code", () => {
+  const bits = fc.constantFrom(
+    "`",
+    "```",
+    "````",
+    "\n",
+    " ",
+    "<b>",
+    "<img src=x>",
+    "</code>",
+    "&lt;",
+  );
+  const text = fc.array(bits, { maxLength: 60 }).map((list) => list.join(""));
+  const written = (text: string | null) => text?.replaceAll(/[`\s]/gu, "");
+  fc.assert(
+    fc.property(text, (text) => {
+      cleanup();
+      const { container } = render(<MessageText text={text} />);
+      expect(container.querySelector(":not(div, pre, code)")).toBeNull();
+      expect(written(container.textContent)).toBe(written(text));
+    }),
+  );
 });
