@@ -78,6 +78,37 @@ test("where one left a room is found again also when its old messages had to go"
   await expect.poll(() => alice.topmost()).toEqual(before);
 });
 
+test("where one left a long room is found again also when others never stop writing in it", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  await seed(stack, room, 500);
+  const alice = await enter("alice", room);
+  const log = alice.log(room);
+  const first = alice.messages.filter({ hasText: /message 1, with/ });
+  while ((await first.count()) === 0) {
+    await log.evaluate((box) => box.scrollTo(0, 0));
+    await alice.looks();
+  }
+  await log.evaluate((box) => box.scrollTo(0, 2_000));
+  await alice.looks();
+
+  const others = await stack.connect("backend");
+  const writes = setInterval(() => {
+    others.publish(`chat.${room}`, JSON.stringify({ user: "Ada", text: "on and on" }));
+  }, 10);
+  const before = await alice.topmost();
+  for (let times = 0; times < 5; times += 1) {
+    await alice.open("general");
+    await alice.looks();
+    await alice.open(room);
+    await expect.poll(() => alice.topmost()).toEqual(before);
+  }
+  clearInterval(writes);
+  await others.close();
+});
+
 /** Scrolls up, and tells where one is then. */
 async function readUp(person: Person, by: number) {
   await person.looks();

@@ -12,7 +12,7 @@ import { type Address, older, type Place, samePlace } from "./place";
 import { firstAfter, type LastRead, Reading, unread } from "./reading";
 import { show } from "./room-view";
 import { Rooms } from "./rooms";
-import { type Left, Spots } from "./spots";
+import { Spots } from "./spots";
 import type { Tracing } from "./telemetry";
 import { toText } from "./text";
 import type { ChatView, Me, RoomEntry, RoomView, Spot } from "./view";
@@ -31,7 +31,7 @@ export class Person {
   private divider: Divider;
   private readonly spots = new Spots();
   /** Where the open room opens, if not at its end or at what is new. */
-  private spot: Left | null = null;
+  private spot: Spot | null = null;
   /** Null where a permalink says where a room opens. */
   private arrival: Arrival | null = null;
 
@@ -135,8 +135,7 @@ export class Person {
   }
 
   leaveAt(place: Place, spot: Spot | null) {
-    const driver = this.rooms.find(place);
-    if (driver) this.spots.leave(place, driver.room, spot);
+    this.spots.leave(place, spot);
   }
 
   leaveRoom(place: Place) {

@@ -108,6 +108,8 @@ export interface RoomView {
 export interface Spot {
   readonly key: string;
   readonly top: number;
+  /** How far back the room has to be loaded for it: by then its row may be gone. */
+  readonly at: Position | null;
 }
 
 export type OlderView =

@@ -31,7 +31,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
     [entries, dividerBefore, gap, heads],
   );
   const scroll = useScroll(frame, rows, room);
-  useLeaving(chat, room.place, frame, scroll.isPlaced && entries.length > 0);
+  useLeaving(chat, room.place, entries, frame, scroll.isPlaced);
   const keys = useMessageKeys(rows, scroll);
   const hasArrived = useArrivals(room, scroll.items);
 
