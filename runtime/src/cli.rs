@@ -136,8 +136,10 @@ impl<C: DeserializeOwned> App<C> {
             },
             Command::Dead(_) | Command::Invoke(_) => Purpose::default(),
         };
-        let loaded: Loaded<C> = load_for(&self.name, file.as_deref(), purpose)?;
-        let telemetry = Traced::start(&self.name, &self.version, loaded.runtime.log.format)?;
+        let loaded = load_for(&self.name, file.as_deref(), purpose);
+        let (loaded, wanted): (Loaded<C>, _) = RunError::both(loaded, traced::wanted())?;
+        let log = loaded.runtime.log.format;
+        let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
         let ran = self.command(arguments, loaded).await;
         // Last, so that it sends what the end itself was.
         telemetry.stop().await;

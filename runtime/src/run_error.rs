@@ -34,6 +34,20 @@ impl RunError {
         Self::new(format!("{context}: {cause}"))
     }
 
+    /// Both, or what is wrong with either.
+    #[cfg(feature = "cli")]
+    pub(crate) fn both<A, B>(one: Result<A, Self>, other: Result<B, Self>) -> Result<(A, B), Self> {
+        match (one, other) {
+            (Ok(one), Ok(other)) => Ok((one, other)),
+            (Err(mut error), Err(more)) => {
+                error.lines.extend(more.lines);
+                error.misuse |= more.misuse;
+                Err(error)
+            }
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        }
+    }
+
     /// One sentence more.
     #[cfg(feature = "cli")]
     pub(crate) fn and(mut self, sentence: String) -> Self {

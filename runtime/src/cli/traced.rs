@@ -9,14 +9,37 @@ pub(super) struct Traced {
     telemetry: Option<telemetry::Telemetry>,
 }
 
+/// What the environment asks for.
+#[cfg(feature = "otel")]
+pub(super) type Wanted = Option<telemetry::Settings>;
+#[cfg(not(feature = "otel"))]
+pub(super) type Wanted = ();
+
+/// Reads the environment.
+#[cfg(feature = "otel")]
+pub(super) fn wanted() -> Result<Wanted, RunError> {
+    telemetry::Settings::from_environment()
+}
+
+/// Without OpenTelemetry nobody reads its variables.
+#[cfg(not(feature = "otel"))]
+pub(super) fn wanted() -> Result<Wanted, RunError> {
+    Ok(())
+}
+
 #[cfg(feature = "otel")]
 impl Traced {
-    pub(super) fn start(name: &str, version: &str, log: LogFormat) -> Result<Self, RunError> {
+    pub(super) fn start(
+        wanted: Wanted,
+        name: &str,
+        version: &str,
+        log: LogFormat,
+    ) -> Result<Self, RunError> {
         use tracing_subscriber::layer::Layer;
 
         // A program that is made from its configuration has no version of its own so early.
         let version = Some(version).filter(|version| !version.starts_with('('));
-        let telemetry = telemetry::Settings::from_environment()?
+        let telemetry = wanted
             .map(|settings| telemetry::Telemetry::start(&settings, name, version))
             .transpose()?;
         let traces = telemetry.as_ref().and_then(telemetry::Telemetry::layer);
@@ -34,7 +57,7 @@ impl Traced {
 
 #[cfg(not(feature = "otel"))]
 impl Traced {
-    pub(super) fn start(_: &str, _: &str, log: LogFormat) -> Result<Self, RunError> {
+    pub(super) fn start((): Wanted, _: &str, _: &str, log: LogFormat) -> Result<Self, RunError> {
         telemetry::init(log, None)?;
         Ok(Self {})
     }

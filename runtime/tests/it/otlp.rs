@@ -214,12 +214,17 @@ async fn every_wrong_variable_is_named_and_the_exit_code_is_2() {
     let output = output(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost"),
         ("OTEL_TRACES_SAMPLER_ARG", "all"),
+        ("HELLO_FOO", "1"),
     ])
     .await;
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert_eq!(stderr.lines().count(), 2, "{stderr}");
-    for name in ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG"] {
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
+    for name in [
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "HELLO_FOO",
+    ] {
         assert!(stderr.contains(name), "{stderr}");
     }
 }
