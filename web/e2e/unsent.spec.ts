@@ -19,6 +19,35 @@ test("a message that waits can be taken back, and is never sent", async ({ enter
   await bob.sees(["stays"]);
 });
 
+test("a room that was first opened offline stays listed with what waits or is begun in it", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice");
+  await alice.page.context().setOffline(true);
+  await expect(alice.status).toContainText("Offline");
+  await alice.goTo(room);
+  await alice.write("waits here");
+  await expect(alice.message("waits here")).toBeVisible();
+  await alice.goTo(`${room}-draft`);
+  await alice.field.fill("begun");
+  await alice.goTo("general");
+
+  const waits = alice.rooms.getByRole("link", { name: room, exact: true });
+  await expect(waits).toHaveAccessibleDescription("Messages wait");
+  const begun = alice.rooms.getByRole("link", { name: `${room}-draft` });
+  await expect(begun).toHaveAccessibleDescription("Draft");
+  await waits.click();
+  await expect(alice.message("waits here")).toBeVisible();
+  await expect(alice.page.getByText("Earlier messages are loaded once")).toBeVisible();
+  await alice.goTo("general");
+
+  await alice.page.context().setOffline(false);
+  await expect(waits).toHaveAccessibleDescription("");
+  await waits.click();
+  await alice.sees(["waits here"]);
+});
+
 test("who logs out with a message that waits is asked, and it is sent at the next log-in", async ({
   enter,
   room,

@@ -1,5 +1,5 @@
 import type { Keep } from "./keep";
-import { type Place, placeKey } from "./place";
+import { type Place, placeKey, readAddress } from "./place";
 
 /** What a person has begun to write, by room. */
 export class Drafts {
@@ -13,6 +13,14 @@ export class Drafts {
 
   has(place: Place): boolean {
     return this.of(place).trim() !== "";
+  }
+
+  /** The rooms that have one. */
+  places(): readonly Place[] {
+    return Object.keys(this.keep.get()).flatMap((key) => {
+      const address = readAddress(`#/${key}`);
+      return address && address !== "invalid" && this.has(address.place) ? address.place : [];
+    });
   }
 
   /** True where the room has a draft now and had none, or the other way round. */

@@ -17,20 +17,27 @@ export class Own {
     private readonly me: () => Me,
     store: Store,
     private readonly rooms: Rooms,
-    private readonly changed: () => void,
+    changed: () => void,
   ) {
     const { uid } = me();
     const events = {
-      changed: () => this.show(),
+      changed,
       acked: (item: Item, sent: Sent) => this.acked(item, sent),
     };
     const name = `chat-outbox/${uid}`;
     this.outbox = new Outbox(uid, store, events, (heard) => browserTabs(name, heard));
   }
 
-  failed(place: Place): number {
+  /** The rooms that it has messages of. */
+  places(): readonly Place[] {
+    return this.outbox.items.map(({ place }) => place);
+  }
+
+  /** How many messages of a room wait for their turn, and how many for the person. */
+  count(place: Place): { queued: number; failed: number } {
     const own = this.outbox.items.filter((item) => samePlace(item.place, place));
-    return own.filter(({ refused }) => refused).length;
+    const failed = own.filter(({ refused }) => refused).length;
+    return { queued: own.length - failed, failed };
   }
 
   /** What is on its way, and what is wrong where one does not see it: outside of the open room. */
@@ -54,7 +61,6 @@ export class Own {
         entries.length === unsent.length && entries.every((entry, i) => entry === unsent[i]);
       if (!isSame) driver.dispatch({ type: "unsent", entries });
     }
-    this.changed();
   }
 
   /** A row that the outbox still has was accepted, and the answer to it lost. */

@@ -62,7 +62,12 @@ export class Person {
       },
       heard: (place, _, traceparent) => this.tracing.live(place, traceparent),
     }));
-    this.own = new Own(() => this.me, store, this.rooms, changed);
+    this.own = new Own(
+      () => this.me,
+      store,
+      this.rooms,
+      () => this.list(),
+    );
     this.list();
   }
 
@@ -143,7 +148,6 @@ export class Person {
     this.spots.forget(place);
     if (samePlace(place, this.openPlace())) this.open = null;
     this.list();
-    this.changed();
   }
 
   loadOlder() {
@@ -166,6 +170,8 @@ export class Person {
     const clean = toText(text);
     if (!place || clean === null || !this.mayWrite(place)) return false;
     this.divider.remove();
+    // Also before its history comes: it stays listed once the message is sent.
+    this.rooms.visit(place);
     this.own.outbox.add(place, clean);
     return true;
   }
@@ -183,21 +189,19 @@ export class Person {
   }
 
   setDraft(place: Place, text: string) {
-    if (this.drafts.set(place, text)) this.changed();
+    if (this.drafts.set(place, text)) this.list();
   }
 
   /** Takes over what another tab of this person has read, visited or drafted. */
   heard(event: StorageEvent) {
     const { read, rooms, drafts } = this.kept;
-    if (rooms.heard(event)) this.list();
-    else if (!read.heard(event) && !drafts.heard(event)) return;
-    this.changed();
+    if (rooms.heard(event) || drafts.heard(event)) this.list();
+    else if (read.heard(event)) this.changed();
   }
 
   view(isOffline: boolean): Pick<ChatView, "rooms" | "room" | "unsent"> {
-    const places = this.rooms.list(this.openPlace(), this.me.isAdmin);
     return {
-      rooms: places.map((place) => this.entry(place)),
+      rooms: this.places().map((place) => this.entry(place)),
       room: this.open === "invalid" ? INVALID : this.roomView(isOffline),
       unsent: this.own.view(this.openPlace()),
     };
@@ -205,15 +209,18 @@ export class Person {
 
   private entry(place: Place): RoomEntry {
     const driver = this.rooms.find(place);
+    const { queued, failed } = this.own.count(place);
+    const hasDraft = this.drafts.has(place);
     const { count, more } = driver ? this.unread(driver) : { count: 0, more: false };
     return {
       place,
       unread: count,
       unreadMore: more,
       isOpen: samePlace(place, this.openPlace()),
-      canLeave: this.rooms.canLeave(place),
-      hasDraft: this.drafts.has(place),
-      failed: this.own.failed(place),
+      canLeave: this.rooms.canLeave(place) && queued + failed === 0 && !hasDraft,
+      hasDraft,
+      queued,
+      failed,
     };
   }
 
@@ -267,8 +274,15 @@ export class Person {
 
   /** Keeps drivers for what is listed. */
   private list() {
-    this.rooms.keep(this.rooms.list(this.openPlace(), this.me.isAdmin));
+    this.rooms.keep(this.places());
     this.own.show();
+    this.changed();
+  }
+
+  /** What is listed: also where something waits that this person wrote. */
+  private places(): readonly Place[] {
+    const held = [...this.own.places(), ...this.drafts.places()];
+    return this.rooms.list(this.openPlace(), this.me.isAdmin, held);
   }
 
   private unread({ place, room }: RoomDriver) {

@@ -23,7 +23,7 @@ export function show({ room, isSlow }: RoomDriver, isOffline: boolean): Shown {
   return {
     phase: phase(room, problem),
     entries,
-    older: older(room),
+    older: older(room, isOffline),
     gap: isKnown && hasGap ? gap(problem, before) : null,
     problem,
   };
@@ -35,9 +35,10 @@ function phase(room: Room, problem: string | null): RoomView["phase"] {
   return problem === null ? "loading" : "failed";
 }
 
-function older({ askingOlder, olderProblem, hasOlder, upto }: Room): OlderView {
+function older(room: Room, isOffline: boolean): OlderView {
+  const { askingOlder, olderProblem, hasOlder, upto } = room;
   // Only an answer of history tells where a room begins.
-  if (upto === null) return { state: "unknown" };
+  if (upto === null) return { state: isOffline ? "away" : "unknown" };
   if (askingOlder) return { state: "loading" };
   if (olderProblem !== null) return { state: "failed", problem: olderProblem };
   return { state: hasOlder ? "some" : "none" };

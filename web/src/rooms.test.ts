@@ -1,5 +1,4 @@
 // @vitest-environment happy-dom
-// @vitest-environment happy-dom
 import { beforeEach, expect, it } from "vitest";
 import { Keep } from "./keep";
 import type { Place } from "./place";
@@ -44,6 +43,16 @@ it("a room that was visited stays listed until it is left", () => {
   ]);
   listed.forget(lunch);
   expect(names(rooms().list(null, false))).toEqual(EVERYBODY);
+});
+
+it("a room that holds something of one's own is listed, if one may read it", () => {
+  const held: readonly Place[] = [
+    { realm: "chat", room: "lunch" },
+    { realm: "chat", room: "help" },
+    { realm: "admin", room: "ops" },
+  ];
+  expect(names(rooms().list(null, false, held))).toEqual([...EVERYBODY, "chat/lunch"]);
+  expect(names(rooms().list(null, true, held))).toContain("admin/ops");
 });
 
 it("what is listed no more is kept whole no more", () => {

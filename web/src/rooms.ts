@@ -24,10 +24,15 @@ export class Rooms {
     private readonly around: (driver: () => RoomDriver) => Surroundings,
   ) {}
 
-  /** In the order of the navigation. `open` is listed also before anything is known of it. */
-  list(open: Place | null, isAdmin: boolean): readonly Place[] {
+  /**
+   * In the order of the navigation. `open` is listed also before anything is known of it, and
+   * `held` for what the person has there: nothing of theirs is where no link leads.
+   */
+  list(open: Place | null, isAdmin: boolean, held: readonly Place[] = []): readonly Place[] {
     const fixed = isAdmin ? [...EVERYBODY, ...ADMINS] : EVERYBODY;
-    const kept = this.visited.get().filter(({ realm }) => isAdmin || realm === "chat");
+    const kept = [...this.visited.get(), ...held].filter(
+      ({ realm }) => isAdmin || realm === "chat",
+    );
     const places = [...fixed, ...kept, ...(open ? [open] : [])].filter(
       (place, index, all) => all.findIndex((other) => samePlace(place, other)) === index,
     );

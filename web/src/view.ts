@@ -72,9 +72,11 @@ export interface RoomEntry {
   readonly unreadMore: boolean;
   readonly isOpen: boolean;
   readonly hasDraft: boolean;
+  /** Messages of this room that are not accepted yet, and go by themselves. */
+  readonly queued: number;
   /** Messages of this room that wait for Retry or Discard. */
   readonly failed: number;
-  /** `leaveRoom` takes it away: visited, and none of the rooms that everybody has. */
+  /** `leaveRoom` takes it away: visited, holds nothing of this person, none that everybody has. */
   readonly canLeave: boolean;
 }
 
@@ -115,6 +117,8 @@ export interface Spot {
 export type OlderView =
   /** History was not read yet: `problem` says why, where that is not just a matter of time. */
   | { readonly state: "unknown" }
+  /** Nor is it, before the connection is back. */
+  | { readonly state: "away" }
   | { readonly state: "none" }
   | { readonly state: "some" }
   | { readonly state: "loading" }

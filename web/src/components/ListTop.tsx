@@ -20,6 +20,12 @@ function Older({ older, room, onRetry }: OlderProps) {
   switch (older.state) {
     case "unknown":
       return null;
+    case "away":
+      return (
+        <p className="log-begin">
+          <span>Earlier messages are loaded once the connection is back.</span>
+        </p>
+      );
     case "none":
       return (
         <p className="log-begin">

@@ -1,4 +1,4 @@
-import { Hash, Lock, Pencil, TriangleAlert, X } from "lucide-react";
+import { Clock, Hash, Lock, Pencil, TriangleAlert, X } from "lucide-react";
 import { type KeyboardEvent, memo, useId } from "react";
 import { placeKey, type Realm, writeAddress } from "../place";
 import type { ChatActions, RoomEntry } from "../view";
@@ -80,6 +80,10 @@ function Marks({ room }: { room: RoomEntry }) {
           role="img"
           aria-label="Messages not sent"
         />
+      )}
+      {/* In the open room each message says so itself. */}
+      {room.queued > 0 && !room.isOpen && (
+        <Clock className="waiting-mark" size={14} role="img" aria-label="Messages wait" />
       )}
       {room.hasDraft && !room.isOpen && (
         <Pencil className="draft-mark" size={14} role="img" aria-label="Draft" />

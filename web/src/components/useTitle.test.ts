@@ -4,7 +4,14 @@ import { titleOf } from "./useTitle";
 
 function entry(room: string, unread: number, changes: Partial<RoomEntry> = {}): RoomEntry {
   const place = { realm: "chat", room } as const;
-  const rest = { unreadMore: false, isOpen: false, hasDraft: false, failed: 0, canLeave: false };
+  const rest = {
+    unreadMore: false,
+    isOpen: false,
+    hasDraft: false,
+    queued: 0,
+    failed: 0,
+    canLeave: false,
+  };
   return { place, unread, ...rest, ...changes };
 }
 
