@@ -18,6 +18,7 @@ test("what stands between backticks is code", () => {
 test("what stands between lines of three backticks is a block of code", () => {
   expect(told("so:\n```rust\nfn x() {}\n\n`y`\n```\nyes")).toBe("so:\n{fn x() {}\n\n`y`\n}yes");
   expect(told("```\na\n```\n```\nb\n```")).toBe("{a\n}{b\n}");
+  expect(told("```js\r\na\r\n```\r\nyes")).toBe("{a\r\n}yes");
 });
 
 test("code on the lines of its fences is a block, as Slack takes it", () => {
