@@ -5,7 +5,7 @@ export function Jump({ unread, onJump }: { unread: number; onJump: () => void })
   return (
     <button type="button" className="button jump" onClick={onJump}>
       <ArrowDown size={16} aria-hidden="true" />
-      Jump to newest
+      <span className="label">Jump to newest</span>
       {unread > 0 && (
         <span className="badge">
           {unread}
