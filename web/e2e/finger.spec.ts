@@ -23,6 +23,45 @@ test("on a phone the way to the newest message is a round button in the corner",
   expect(jump.left).toBeGreaterThan((await boxOf(more)).right);
 });
 
+for (const look of [PHONE, { viewport: { width: 1440, height: 900 } }]) {
+  test(`what one can do with a message stands within the list, ${look.viewport.width} px`, async ({
+    enter,
+    room,
+    stack,
+  }) => {
+    await seed(stack, room, 30);
+    const alice = await enter("alice", room, look);
+    await alice.write(TALL);
+    await alice.write("below");
+    const tall = alice.messages.filter({ hasText: "line 80" });
+    await expect(alice.message("below")).toHaveAttribute("data-state", "sent");
+    await alice.looks();
+    const log = alice.page.locator("[role=log]");
+    await tall.focus();
+    await tall.evaluate((one) => {
+      const log = one.closest("[role=log]");
+      const top = log?.getBoundingClientRect().top ?? 0;
+      log?.scrollBy(0, one.getBoundingClientRect().top - top + 8);
+    });
+    await alice.looks();
+    const actions = tall.locator(".actions");
+    expect((await boxOf(actions)).top).toBeGreaterThanOrEqual((await boxOf(log)).top);
+
+    await log.evaluate((log) => log.scrollTo(0, log.scrollHeight));
+    const last = alice.message("below");
+    await last.focus();
+    await alice.looks();
+    const box = await boxOf(last.locator(".actions"));
+    expect(box.bottom).toBeLessThanOrEqual((await boxOf(log)).bottom);
+    if (look !== PHONE) return;
+    for (const text of await alice.page.locator("article .text").all()) {
+      expect((await boxOf(text)).left).toBeGreaterThanOrEqual(box.right);
+    }
+    await last.getByRole("button", { name: "Copy link" }).tap();
+    await expect(last.getByRole("button", { name: "Copy text" })).toBeVisible();
+  });
+}
+
 /** Where it stands on the screen. */
 function boxOf(one: Locator) {
   return one.evaluate((element) => {

@@ -1,9 +1,10 @@
 import { Check, Copy, Link2, Trash2 } from "lucide-react";
-import { useEffect, useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { copy } from "../copy";
 import { type Place, writeAddress } from "../place";
 import type { Entry } from "../view";
 import { Hint } from "./Hint";
+import { useInside } from "./useInside";
 
 const SHOWN_MS = 1_600;
 
@@ -20,8 +21,10 @@ type Props = {
 export function MessageActions({ place, entry, isTabStop, onDiscard }: Props) {
   const { at } = entry;
   const tabIndex = isTabStop ? 0 : -1;
+  const box = useRef<HTMLDivElement>(null);
+  useInside(box);
   return (
-    <div className="actions">
+    <div ref={box} className="actions">
       <CopyButton label="Copy text" Icon={Copy} text={() => entry.text} tabIndex={tabIndex} />
       {at && (
         <CopyButton
