@@ -23,7 +23,7 @@ test("on a phone the way to the newest message is a round button in the corner",
   expect(jump.left).toBeGreaterThan((await boxOf(more)).right);
 });
 
-for (const look of [PHONE, { viewport: { width: 1440, height: 900 } }]) {
+for (const look of [PHONE, { viewport: { width: 1440, height: 500 } }]) {
   test(`what one can do with a message stands within the list, ${look.viewport.width} px`, async ({
     enter,
     room,
