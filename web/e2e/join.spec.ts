@@ -133,7 +133,7 @@ function enterRoom({ room, anew }: { room: string; anew: boolean }): Promise<Wri
       if (last === history) return;
       stop();
       // Who read everything comes back to the last page, and not to all pages since.
-      store.markRead();
+      store.markRead(place);
       done(shown.entries.map(({ text, at }) => [Number(text), at?.seq ?? 0]));
     };
     const stop = store.subscribe(look);

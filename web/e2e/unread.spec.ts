@@ -24,6 +24,29 @@ test("only who comes to the newest message has read a room", async ({ enter, roo
   await expect(link).toHaveAccessibleDescription("");
 });
 
+test("a room that is opened is not read by whoever still sees the one before", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  const bob = await enter("bob", room);
+  await bob.open("general");
+  await seed(stack, room, 45);
+  const link = bob.rooms.getByRole("link", { name: room });
+  await expect(link).toHaveAccessibleDescription("45 unread");
+  // Between the address and the picture, which comes with the next frame.
+  await bob.page.evaluate(() =>
+    window.addEventListener("hashchange", () => window.dispatchEvent(new Event("focus")), {
+      once: true,
+    }),
+  );
+
+  await link.click();
+
+  await expect(bob.page.getByText("New messages")).toBeInViewport();
+  await expect(bob.page.getByRole("button", { name: "Jump to newest" })).toContainText("45 unread");
+});
+
 for (const count of [30, 50, 180]) {
   test(`a room where ${count} messages are unread opens at the first of them`, async ({
     enter,

@@ -124,12 +124,12 @@ class Chat implements ChatActions {
     this.person?.retryHistory();
   }
 
-  markRead() {
-    this.person?.markRead();
+  markRead(place: Place) {
+    this.person?.markRead(place);
   }
 
-  send(text: string): boolean {
-    return this.person?.send(text) ?? false;
+  send(place: Place, text: string): boolean {
+    return this.person?.send(place, text) ?? false;
   }
 
   retry(id: string) {

@@ -158,18 +158,18 @@ export class Person {
     this.openDriver()?.dispatch({ type: "retry" });
   }
 
-  markRead() {
+  markRead(place: Place) {
     const driver = this.openDriver();
-    if (!driver?.room.upto || !this.reading.mark(driver.place, driver.room)) return;
+    if (!driver?.room.upto || !samePlace(place, driver.place)) return;
+    if (!this.reading.mark(place, driver.room)) return;
     this.lookAround(driver);
     this.changed();
   }
 
-  send(text: string): boolean {
-    const place = this.openPlace();
+  send(place: Place, text: string): boolean {
     const clean = toText(text);
-    if (!place || clean === null || !this.mayWrite(place)) return false;
-    this.divider.remove();
+    if (clean === null || !this.mayWrite(place)) return false;
+    if (samePlace(place, this.openPlace())) this.divider.remove();
     // Also before its history comes: it stays listed once the message is sent.
     this.rooms.visit(place);
     this.own.outbox.add(place, clean);

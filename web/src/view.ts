@@ -185,11 +185,14 @@ export interface ChatActions {
   loadOlder(): void;
   /** After a failure: of history, of older pages, of a gap. */
   retryHistory(): void;
-  /** The reader sees the newest message: at the bottom, the page visible and focused. */
-  markRead(): void;
+  /**
+   * The reader sees the newest message of the room: at the bottom, the page visible and focused. The
+   * room is named since another may be open already that is not shown yet.
+   */
+  markRead(place: Place): void;
 
-  /** Sends into the open room. False where the text is nothing to send; its draft is kept then. */
-  send(text: string): boolean;
+  /** Sends into the room. False where the text is nothing to send; its draft is kept then. */
+  send(place: Place, text: string): boolean;
   retry(id: string): void;
   discard(id: string): void;
 

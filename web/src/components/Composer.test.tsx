@@ -22,7 +22,7 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
   const chat = {
     draft: () => draft,
     setDraft: (_place: unknown, text: string) => drafts.push(text),
-    send: (text: string) => {
+    send: (_place: unknown, text: string) => {
       sent.push(text);
       return takes;
     },

@@ -33,7 +33,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
   };
 
   const send = () => {
-    if (!canSend || !chat.send(text)) return;
+    if (!canSend || !chat.send(place, text)) return;
     change("");
     onSent();
     field.current?.focus();

@@ -36,7 +36,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   const hasArrived = useArrivals(room, scroll.items);
 
   useImperativeHandle(ref, () => ({ toNewest: scroll.toNewest }), [scroll.toNewest]);
-  useReading(chat, entries.length, room.phase === "ready" && scroll.isAtEnd);
+  useReading(chat, room.place, entries.length, room.phase === "ready" && scroll.isAtEnd);
 
   const retry = () => chat.retryHistory();
   const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";

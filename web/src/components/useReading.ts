@@ -1,13 +1,14 @@
 import { useEffect } from "react";
+import type { Place } from "../place";
 import type { ChatActions } from "../view";
 
 /** Tells the store what is read: the newest message is in view, and somebody looks at the page. */
-export function useReading(chat: ChatActions, count: number, isAtEnd: boolean): void {
+export function useReading(chat: ChatActions, place: Place, count: number, isAtEnd: boolean): void {
   // biome-ignore lint/correctness/useExhaustiveDependencies: each further message is read anew.
   useEffect(() => {
     if (!isAtEnd) return;
     const read = () => {
-      if (document.visibilityState === "visible" && document.hasFocus()) chat.markRead();
+      if (document.visibilityState === "visible" && document.hasFocus()) chat.markRead(place);
     };
     read();
     window.addEventListener("focus", read);
@@ -16,5 +17,5 @@ export function useReading(chat: ChatActions, count: number, isAtEnd: boolean): 
       window.removeEventListener("focus", read);
       document.removeEventListener("visibilitychange", read);
     };
-  }, [chat, count, isAtEnd]);
+  }, [chat, place, count, isAtEnd]);
 }
