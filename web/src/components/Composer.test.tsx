@@ -22,7 +22,9 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
   const chat = {
     draft: () => draft,
     setDraft: (_place: unknown, text: string) => drafts.push(text),
-    send: (_place: unknown, text: string) => {
+    send: (into: Place, text: string) => {
+      // What one reads above the field is where it goes, whatever is open meanwhile.
+      expect(into).toBe(place);
       sent.push(text);
       return takes;
     },
