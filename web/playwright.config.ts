@@ -4,8 +4,9 @@ import { findChromium } from "./e2e/chromium";
 export default defineConfig({
   testDir: "e2e",
   testIgnore: process.env["SCREENSHOTS"] ? [] : "screenshots.spec.ts",
-  // Each worker has a stack of its own: two of them are what two cores carry.
-  workers: 2,
+  // Each worker has a stack of its own. One more than there are cores on a small machine: much of
+  // a test is waiting, for a minute's outage in one of them.
+  workers: 3,
   fullyParallel: false,
   forbidOnly: true,
   retries: 0,

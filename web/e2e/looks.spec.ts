@@ -157,7 +157,9 @@ async function check(page: Page, view: string): Promise<void> {
     const running = document.getAnimations().filter((one) => one instanceof CSSTransition);
     return Promise.allSettled(running.map((one) => one.finished)).then(() => {});
   });
-  const { violations } = await new AxeBuilder({ page }).analyze();
+  // The legacy mode differs where there are frames of other origins, of which the page has none: it
+  // spares a page of its own for each report.
+  const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
   expect(found, view).toEqual([]);
   const overflow = await page.evaluate(

@@ -51,7 +51,7 @@ test("older messages come in above, and what one reads stays where it is", async
 });
 
 test("a burst of 300 messages is shown whole and in order", async ({ enter, room, stack }) => {
-  const alice = await enter("alice", room, { viewport: { width: 1280, height: 20_000 } });
+  const alice = await enter("alice", room, { viewport: { width: 800, height: 20_000 } });
   await seed(stack, room, 300);
   await expect(alice.messages).toHaveCount(300);
 

@@ -7,9 +7,9 @@ import { expect, test } from "./test";
 
 const ROOMS = 20;
 const SENT = 80;
-const SENT_PER_SECOND = 5;
+const SENT_PER_SECOND = 10;
 /** With those that are measured this makes 50 a second. */
-const OTHERS_PER_SECOND = 45;
+const OTHERS_PER_SECOND = 40;
 
 test("a room's history is on the screen soon after it was entered", async ({
   enter,
