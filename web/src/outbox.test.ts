@@ -143,6 +143,56 @@ describe("an outbox", () => {
     expect(a.outbox.items).toEqual([]);
   });
 
+  it("says in each tab where a message is on its way, whichever of them sends it", async () => {
+    const uid = somebody();
+    const browser = new Browser();
+    const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
+    let answer: () => void = () => {};
+    let tries = 0;
+    a.outbox.online(async ({ id }) => {
+      tries += 1;
+      if (tries === 1) throw new Failure("refused", "slow down", 429, 200);
+      await new Promise<void>((resolve) => {
+        answer = resolve;
+      });
+      return { id, seq: 1, timestamp: 1 };
+    });
+    const item = b.outbox.add(GENERAL, "x");
+    await vi.waitFor(() =>
+      expect(b.outbox.delivery(item)).toMatchObject({
+        state: "queued",
+        problem: expect.stringContaining("Too many"),
+        until: expect.any(Number),
+      }),
+    );
+    await vi.waitFor(() => expect(b.outbox.delivery(item).state).toBe("sending"));
+    // Too late: it is on its way, in whichever tab.
+    b.outbox.discard(item.id);
+    expect(b.outbox.items).toHaveLength(1);
+    answer();
+    await vi.waitFor(() => expect([a.outbox.items, b.outbox.items]).toEqual([[], []]));
+  });
+
+  it("waits no longer for a message that was taken back in another tab", async () => {
+    const log = new Log();
+    const uid = somebody();
+    const browser = new Browser();
+    const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
+    a.outbox.online((item) => {
+      // Far longer than this test may take.
+      if (item.text === "first") throw new Failure("refused", "slow down", 429, 3_600_000);
+      return log.take(item);
+    });
+    const first = a.outbox.add(GENERAL, "first");
+    a.outbox.add(GENERAL, "second");
+    await vi.waitFor(() => expect(b.outbox.items).toHaveLength(2));
+    await vi.waitFor(() =>
+      expect(a.outbox.delivery(first)).toMatchObject({ until: expect.any(Number) }),
+    );
+    b.outbox.discard(first.id);
+    await vi.waitFor(() => expect(log.texts).toEqual(["second"]));
+  });
+
   it("waits as long as a 429 says, and keeps the order", async () => {
     const { outbox: box, acked } = await outbox(somebody());
     const log = new Log();

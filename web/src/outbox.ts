@@ -9,6 +9,7 @@ import type { Delivery } from "./view";
 /** What one tab's outbox tells the others. */
 export type OutboxNews =
   | { readonly type: "changed" }
+  | { readonly type: "delivery"; readonly id: string; readonly delivery: Delivery }
   | { readonly type: "acked"; readonly item: Item; readonly sent: Sent };
 
 export interface OutboxEvents {
@@ -109,14 +110,14 @@ export class Outbox {
 
   private write(item: Item) {
     this.unwritten.set(item.id, item);
-    this.show(item);
+    this.list(item);
     this.store.put(item).then(
       () => {
         this.unwritten.delete(item.id);
         this.tabs.tell({ type: "changed" });
         this.nudge();
       },
-      () => this.show({ ...item, refused: { reason: NOT_KEPT, conflict: false } }),
+      () => this.list({ ...item, refused: { reason: NOT_KEPT, conflict: false } }),
     );
   }
 
@@ -180,7 +181,7 @@ export class Outbox {
         const refused = { ...item, refused: { reason, conflict } };
         this.deliveries.delete(item.id);
         await this.store.change(refused);
-        this.show(refused);
+        this.list(refused);
         this.tabs.tell({ type: "changed" });
       }
     }
@@ -198,8 +199,15 @@ export class Outbox {
   }
 
   private heard(news: OutboxNews) {
-    if (news.type === "acked") this.acked(news.item, news.sent);
-    else void this.reload();
+    switch (news.type) {
+      case "changed":
+        return void this.reload();
+      case "delivery":
+        if (!this.gone.has(news.id)) this.show(news.id, news.delivery);
+        return;
+      case "acked":
+        this.acked(news.item, news.sent);
+    }
   }
 
   private acked(item: Item, sent: Sent) {
@@ -211,18 +219,26 @@ export class Outbox {
     const kept = await this.store.all(this.uid).catch(() => null);
     if (!kept) return;
     const written = kept.filter(({ id }) => !this.unwritten.has(id) && !this.gone.has(id));
+    const before = this.items;
     this.items = [...written, ...this.unwritten.values()].sort(byId);
     this.events.changed();
+    // Another tab took one back: perhaps that for which this one waits.
+    if (before.some(({ id }) => !this.items.some((item) => item.id === id))) this.wake();
     // The tab that wrote it may be gone.
     if (kept.some(({ refused }) => !refused)) void this.nudge();
   }
 
-  private deliver(item: Item, delivery: Delivery) {
-    this.deliveries.set(item.id, delivery);
+  private deliver({ id }: Item, delivery: Delivery) {
+    this.tabs.tell({ type: "delivery", id, delivery });
+    this.show(id, delivery);
+  }
+
+  private show(id: string, delivery: Delivery) {
+    this.deliveries.set(id, delivery);
     this.events.changed();
   }
 
-  private show(item: Item) {
+  private list(item: Item) {
     this.items = [...this.items.filter(({ id }) => id !== item.id), item].sort(byId);
     this.events.changed();
   }
