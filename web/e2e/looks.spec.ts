@@ -16,6 +16,7 @@ for (const look of LOOKS) {
   test(`every view is without findings of axe, ${colorScheme}, ${viewport.width} px`, async ({
     enter,
     room,
+    stack,
     visit,
   }) => {
     const outside = await visit("alice", "", look);
@@ -45,12 +46,12 @@ for (const look of LOOKS) {
     await page.keyboard.press("Escape");
     if (isNarrow) await page.keyboard.press("Escape");
 
-    await page.context().setOffline(true);
+    const start = stack.stopServer();
     await expect(alice.status).toContainText("Offline");
     await alice.write("waits");
     await expect(page.getByText("1 message waits")).toBeVisible();
     await check(page, "offline");
-    await page.context().setOffline(false);
+    start();
     await expect(alice.status).toHaveText("Connected");
 
     await alice.write(`So:\n\`\`\`\n${"one more line\n".repeat(60)}\`\`\``);
@@ -137,9 +138,9 @@ test("a finger finds whatever it can touch", async ({ enter, room }) => {
   expect(await small()).toEqual([]);
 });
 
-test("nothing moves for those who want reduced motion", async ({ enter }) => {
+test("nothing moves for those who want reduced motion", async ({ enter, stack }) => {
   const alice = await enter("alice", "general", { reducedMotion: "reduce" });
-  await alice.page.context().setOffline(true);
+  const start = stack.stopServer();
   await expect(alice.status).toContainText("Offline");
   const longest = await alice.page.evaluate(() =>
     Math.max(
@@ -147,6 +148,7 @@ test("nothing moves for those who want reduced motion", async ({ enter }) => {
       ...document.getAnimations().map(({ effect }) => Number(effect?.getTiming().duration)),
     ),
   );
+  start();
   expect(longest).toBeLessThan(10);
 });
 
