@@ -9,7 +9,7 @@ import { test as base, expect } from "./test";
 import { Writers, type Written } from "./writers";
 
 /** `JOINS=1000 npm run e2e -- join` for the whole proof. */
-const JOINS = Number(process.env["JOINS"] ?? 50);
+const JOINS = Number(process.env["JOINS"] ?? 100);
 const PER_SECOND = Number(process.env["JOIN_RATE"] ?? 500);
 const ROOMS = ["a", "b", "c", "d", "e"];
 
