@@ -1,6 +1,8 @@
 import fc from "fast-check";
-import { expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { pieces } from "./links";
+
+afterEach(() => vi.unstubAllGlobals());
 
 const links = (text: string) => pieces(text).flatMap((piece) => (piece.href ? [piece.text] : []));
 
@@ -10,6 +12,16 @@ test("an address becomes a link without the punctuation around it", () => {
     "http://a.example/b_(c)",
   ]);
   expect(links("write to mailto:a@b.example!")).toEqual(["mailto:a@b.example"]);
+});
+
+test("an address becomes a link in a browser that has no URL.parse yet", () => {
+  vi.stubGlobal(
+    "URL",
+    class extends URL {
+      static override parse = undefined as never;
+    },
+  );
+  expect(links("https://a.example and http://[")).toEqual(["https://a.example"]);
 });
 
 test("nothing but http, https and mailto becomes a link", () => {

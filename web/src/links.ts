@@ -44,8 +44,17 @@ function isInsideWord(text: string, index: number): boolean {
 
 /** The address as the browser reads it, or nothing where it is none of the three schemes after all. */
 function address(candidate: string): string | undefined {
-  const url = URL.parse(candidate);
+  const url = parsed(candidate);
   if (!url || !["http:", "https:", "mailto:"].includes(url.protocol)) return undefined;
   const empty = url.protocol === "mailto:" ? url.pathname === "" : url.hostname === "";
   return empty ? undefined : url.href;
+}
+
+/** As `URL.parse`, which browsers of before 2024 do not have. */
+function parsed(candidate: string): URL | null {
+  try {
+    return new URL(candidate);
+  } catch {
+    return null;
+  }
 }
