@@ -1,16 +1,35 @@
 // @vitest-environment happy-dom
-import { beforeEach, expect, it } from "vitest";
+import { beforeEach, expect, it, vi } from "vitest";
 import { Drafts } from "./drafts";
 import { Keep } from "./keep";
+
+const LUNCH = { realm: "chat", room: "lunch" } as const;
+const OPS = { realm: "admin", room: "ops" } as const;
+
+const tab = () => new Drafts(new Keep(localStorage, "drafts", "alice", {}));
 
 beforeEach(() => localStorage.clear());
 
 it("the rooms that have a draft are known, whatever else the browser kept", () => {
   const kept = { "chat/lunch": "soup", "admin/ops": "look", "chat/help": " ", "chat/a b": "x" };
   localStorage.setItem("chat.drafts.alice", JSON.stringify({ ...kept, "": "x", nowhere: "x" }));
-  const drafts = new Drafts(new Keep(localStorage, "drafts", "alice", {}));
-  expect(drafts.places()).toEqual([
-    { realm: "chat", room: "lunch" },
-    { realm: "admin", room: "ops" },
-  ]);
+  expect(tab().places()).toEqual([LUNCH, OPS]);
+});
+
+it("another tab's drafts in other rooms stay, also before one has heard of them", () => {
+  const [here, there] = [tab(), tab()];
+  there.set(LUNCH, "soup");
+  here.set(OPS, "look");
+  expect([tab().of(LUNCH), tab().of(OPS)]).toEqual(["soup", "look"]);
+});
+
+it("a browser that keeps nothing still has the drafts of this tab", () => {
+  const full = vi.spyOn(Storage.prototype, "setItem").mockImplementation(() => {
+    throw new DOMException("full", "QuotaExceededError");
+  });
+  const here = tab();
+  here.set(LUNCH, "soup");
+  here.set(OPS, "look");
+  full.mockRestore();
+  expect([here.of(LUNCH), here.of(OPS)]).toEqual(["soup", "look"]);
 });

@@ -26,8 +26,9 @@ export class Drafts {
   /** True where the room has a draft now and had none, or the other way round. */
   set(place: Place, text: string): boolean {
     const had = this.has(place);
-    const { [placeKey(place)]: _, ...others } = this.keep.get();
-    this.keep.set(text === "" ? others : { ...others, [placeKey(place)]: text });
+    this.keep.change(({ [placeKey(place)]: _, ...others }) =>
+      text === "" ? others : { ...others, [placeKey(place)]: text },
+    );
     return had !== this.has(place);
   }
 }

@@ -4,6 +4,7 @@
  */
 export class Keep<T extends object> {
   private value: T;
+  private isStored = true;
   private readonly key: string;
 
   constructor(
@@ -20,12 +21,15 @@ export class Keep<T extends object> {
     return this.value;
   }
 
-  set(value: T) {
-    this.value = value;
+  /** Changes what there is now, by whichever tab: its news of that may still be on its way. */
+  change(next: (now: T) => T) {
+    this.value = next(this.isStored ? this.read() : this.value);
     try {
-      this.storage.setItem(this.key, JSON.stringify(value));
+      this.storage.setItem(this.key, JSON.stringify(this.value));
+      this.isStored = true;
     } catch {
       // Full, or forbidden: this tab remembers.
+      this.isStored = false;
     }
   }
 

@@ -268,7 +268,7 @@ export class Person {
 
   private entered(place: Place) {
     if (samePlace(this.kept.last.get().place ?? null, place)) return;
-    this.kept.last.set({ place });
+    this.kept.last.change(() => ({ place }));
     this.rooms.visit(place);
   }
 

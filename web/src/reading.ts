@@ -29,7 +29,7 @@ export class Reading {
     const isBehind = before && comparePositions(at, before) < 0;
     // Behind is possible after the log was lost: then what was read is not there any more.
     if (isBehind && room.upto && comparePositions(room.upto, before) >= 0) return false;
-    this.keep.set({ ...this.keep.get(), [placeKey(place)]: at });
+    this.keep.change((read) => ({ ...read, [placeKey(place)]: at }));
     return true;
   }
 }

@@ -93,13 +93,15 @@ export class Rooms {
   }
 
   visit(place: Place) {
-    const kept = this.visited.get().filter(({ room }) => isRoomName(room));
-    if (isFixed(place) || kept.some((other) => samePlace(other, place))) return;
-    this.visited.set([...kept, place].slice(-MOST_VISITED));
+    if (isFixed(place) || this.canLeave(place)) return;
+    this.visited.change((visited) => {
+      const others = visited.filter((one) => isRoomName(one.room) && !samePlace(one, place));
+      return [...others, place].slice(-MOST_VISITED);
+    });
   }
 
   forget(place: Place) {
-    this.visited.set(this.visited.get().filter((other) => !samePlace(other, place)));
+    this.visited.change((visited) => visited.filter((other) => !samePlace(other, place)));
   }
 }
 
