@@ -1,4 +1,5 @@
 import { Person } from "./person";
+import type { Stack } from "./stack";
 import { expect, test } from "./test";
 
 test("two tabs of one person show the same, and what waits goes out once", async ({
@@ -8,11 +9,7 @@ test("two tabs of one person show the same, and what waits goes out once", async
 }) => {
   const first = await enter("alice", room);
   const bob = await enter("bob", room);
-  const page = await first.page.context().newPage();
-  await page.goto(`${stack.page}/#/chat/${room}`);
-  const second = new Person(page, "alice");
-  await second.logIn();
-  await expect(second.log(room)).toHaveAttribute("aria-busy", "false");
+  const second = await anotherTab(first, stack, room);
 
   await first.write("from the first");
   await second.write("from the second");
@@ -31,3 +28,35 @@ test("two tabs of one person show the same, and what waits goes out once", async
     await expect(person.message("waits in the second")).toHaveCount(1);
   }
 });
+
+test("a draft is the same in two tabs of one person, and neither takes it from the other", async ({
+  enter,
+  room,
+  stack,
+}) => {
+  const first = await enter("alice", room);
+  const second = await anotherTab(first, stack, room);
+
+  await first.field.fill("a long draft");
+  await expect(second.field).toHaveValue("a long draft");
+  await second.field.fill("a long draft, and its end");
+  await expect(first.field).toHaveValue("a long draft, and its end");
+  await first.open("general");
+  await first.open(room);
+  await expect(first.field).toHaveValue("a long draft, and its end");
+
+  await second.field.press("Enter");
+  await expect(first.field).toHaveValue("");
+  await first.sees(["a long draft, and its end"]);
+  await first.page.reload();
+  await expect(first.field).toHaveValue("");
+});
+
+async function anotherTab(of: Person, stack: Stack, room: string): Promise<Person> {
+  const page = await of.page.context().newPage();
+  await page.goto(`${stack.page}/#/chat/${room}`);
+  const person = new Person(page, of.name);
+  await person.logIn();
+  await expect(person.log(room)).toHaveAttribute("aria-busy", "false");
+  return person;
+}

@@ -1,5 +1,6 @@
 import type { Keep } from "./keep";
 import { type Place, placeKey, readAddress } from "./place";
+import { toText } from "./text";
 
 /** What a person has begun to write, by room. */
 export class Drafts {
@@ -21,6 +22,11 @@ export class Drafts {
       const address = readAddress(`#/${key}`);
       return address && address !== "invalid" && this.has(address.place) ? address.place : [];
     });
+  }
+
+  /** What was sent is none any more, unless something else was begun meanwhile. As `set`. */
+  sent(place: Place, text: string): boolean {
+    return toText(this.of(place)) === text && this.set(place, "");
   }
 
   /** True where the room has a draft now and had none, or the other way round. */

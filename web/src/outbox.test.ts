@@ -52,7 +52,7 @@ class Log {
 
 async function outbox(uid: string, browser = new Browser()) {
   const acked: string[] = [];
-  const events = { changed: () => {}, acked: ({ text }: Item) => void acked.push(text) };
+  const events = { ...DEAF, acked: ({ text }: Item) => void acked.push(text) };
   const made = new Outbox(uid, await openStore(), events, browser.open);
   return { outbox: made, acked, browser };
 }
@@ -64,6 +64,8 @@ async function kept(uid: string): Promise<Item[]> {
 function numbered(count: number): string[] {
   return Array.from({ length: count }, (_, index) => `message ${index}`);
 }
+
+const DEAF = { changed: () => {}, written: () => {}, acked: () => {} };
 
 let people = 0;
 const somebody = () => `person${++people}`;
@@ -238,6 +240,33 @@ describe("an outbox", () => {
     await vi.waitFor(() => expect(acked).toEqual(["good", "bad"]));
   });
 
+  it("tells of a refusal that it cannot write down, and does not try on without end", async () => {
+    const store = await openStore();
+    const full: Store = {
+      all: (uid) => store.all(uid),
+      put: (item) => store.put(item),
+      change: () => Promise.reject(new DOMException("full", "QuotaExceededError")),
+      remove: (uid, id) => store.remove(uid, id),
+    };
+    const box = new Outbox(somebody(), full, DEAF, new Browser().open);
+    const log = new Log();
+    let tries = 0;
+    box.online(async (item) => {
+      if (item.text === "good") return log.take(item);
+      tries += 1;
+      throw new Failure("refused", "a text is short", 400);
+    });
+    const bad = box.add(GENERAL, "bad");
+    box.add(GENERAL, "good");
+    await vi.waitFor(() => expect(log.texts).toEqual(["good"]));
+    expect([tries, box.items.map((item) => box.delivery(item))]).toEqual([
+      1,
+      [{ state: "failed", reason: "A text is short." }],
+    ]);
+    box.discard(bad.id);
+    expect(box.items).toEqual([]);
+  });
+
   it("gives a message whose id was taken a new one", async () => {
     const { outbox: box } = await outbox(somebody());
     const ids: string[] = [];
@@ -300,7 +329,7 @@ describe("an outbox", () => {
       remove: (of, id) => store.remove(of, id),
     };
     const browser = new Browser();
-    box = new Outbox(uid, slow, { changed: () => {}, acked: () => {} }, browser.open);
+    box = new Outbox(uid, slow, DEAF, browser.open);
     box.add(GENERAL, "taken back");
     box.add(GENERAL, "stays");
     box.online(log.take);

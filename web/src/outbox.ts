@@ -14,6 +14,8 @@ export type OutboxNews =
 
 export interface OutboxEvents {
   changed(): void;
+  /** It outlives a reload now. */
+  written(item: Item): void;
   /** The log has it. It is not in `items` any more. */
   acked(item: Item, sent: Sent): void;
 }
@@ -47,7 +49,7 @@ export class Outbox {
     open: (heard: (news: OutboxNews) => void) => Tabs<OutboxNews>,
   ) {
     this.tabs = open((news) => this.heard(news));
-    void this.reload();
+    void this.begin();
   }
 
   /** Sends what waits, now and from now on, until `offline`. */
@@ -109,16 +111,26 @@ export class Outbox {
   }
 
   private write(item: Item) {
-    this.unwritten.set(item.id, item);
-    this.list(item);
+    this.keepHere(item);
     this.store.put(item).then(
       () => {
         this.unwritten.delete(item.id);
+        this.events.written(item);
         this.tabs.tell({ type: "changed" });
         this.nudge();
       },
-      () => this.list({ ...item, refused: { reason: NOT_KEPT, conflict: false } }),
+      (error: unknown) => {
+        const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
+        const reason = isFull ? FULL : NOT_KEPT;
+        this.keepHere({ ...item, refused: { reason, conflict: false } });
+      },
     );
+  }
+
+  /** What the store does not take is here as long as this tab is. */
+  private keepHere(item: Item) {
+    this.unwritten.set(item.id, item);
+    this.list(item);
   }
 
   private drop(id: string) {
@@ -142,7 +154,8 @@ export class Outbox {
   private async sendAll() {
     while (this.send) {
       const waiting = await this.store.all(this.uid);
-      const next = waiting.find(({ id, refused }) => !refused && !this.gone.has(id));
+      const isOver = ({ id }: Item) => this.gone.has(id) || this.unwritten.get(id)?.refused;
+      const next = waiting.find((item) => !item.refused && !isOver(item));
       if (!next) return;
       await this.sendOne(next, this.send);
     }
@@ -180,8 +193,10 @@ export class Outbox {
         const { reason, conflict } = verdict;
         const refused = { ...item, refused: { reason, conflict } };
         this.deliveries.delete(item.id);
-        await this.store.change(refused);
-        this.list(refused);
+        await this.store.change(refused).then(
+          () => this.list(refused),
+          () => this.keepHere(refused),
+        );
         this.tabs.tell({ type: "changed" });
       }
     }
@@ -213,6 +228,12 @@ export class Outbox {
   private acked(item: Item, sent: Sent) {
     this.events.acked(item, sent);
     this.hide(item.id);
+  }
+
+  /** A page that ended while it wrote a message down had no time to say that it had. */
+  private async begin() {
+    await this.reload();
+    for (const item of this.items) if (!this.unwritten.has(item.id)) this.events.written(item);
   }
 
   private async reload() {
@@ -255,7 +276,8 @@ export class Outbox {
 
 const QUEUED: Delivery = { state: "queued", problem: null, until: null };
 
-const NOT_KEPT = "This browser keeps nothing more for this page. Free some space and try again.";
+const FULL = "This browser keeps nothing more for this page. Free some space and try again.";
+const NOT_KEPT = "This browser could not keep it. Try again.";
 
 function byId(a: Item, b: Item): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;

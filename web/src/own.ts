@@ -18,10 +18,12 @@ export class Own {
     store: Store,
     private readonly rooms: Rooms,
     changed: () => void,
+    written: (item: Item) => void,
   ) {
     const { uid } = me();
     const events = {
       changed,
+      written,
       acked: (item: Item, sent: Sent) => this.acked(item, sent),
     };
     const name = `chat-outbox/${uid}`;

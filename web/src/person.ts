@@ -67,6 +67,7 @@ export class Person {
       store,
       this.rooms,
       () => this.list(),
+      ({ place, text }) => this.drafts.sent(place, text) && this.list(),
     );
     this.list();
   }

@@ -1,5 +1,5 @@
 // @vitest-environment happy-dom
-import { cleanup, fireEvent, render, screen } from "@testing-library/react";
+import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Place } from "../place";
 import type { ChatActions } from "../view";
@@ -7,21 +7,31 @@ import { Composer } from "./Composer";
 
 const GENERAL = { realm: "chat", room: "general" } as const;
 
-let drafts: string[];
+/** What the store has as the room's draft. */
+let kept: string;
+let tell: () => void;
 let sent: string[];
 let takes: boolean;
 
 beforeEach(() => {
-  drafts = [];
+  kept = "";
+  tell = () => {};
   sent = [];
   takes = true;
 });
 afterEach(cleanup);
 
 function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
+  kept = draft;
   const chat = {
-    draft: () => draft,
-    setDraft: (_place: unknown, text: string) => drafts.push(text),
+    subscribe: (listener: () => void) => {
+      tell = listener;
+      return () => {};
+    },
+    draft: () => kept,
+    setDraft: (_place: unknown, text: string) => {
+      kept = text;
+    },
     send: (into: Place, text: string) => {
       // What one reads above the field is where it goes, whatever is open meanwhile.
       expect(into).toBe(place);
@@ -44,7 +54,28 @@ test("Enter sends and empties the field; Shift+Enter does neither", () => {
   fireEvent.keyDown(field, { key: "Enter" });
   expect(sent).toEqual(["hello"]);
   expect(field.value).toBe("");
-  expect(drafts.at(-1)).toBe("");
+});
+
+test("what was sent stays the draft until the store has it, and is not shown again then", () => {
+  const field = show();
+  type(field, "hello");
+  fireEvent.keyDown(field, { key: "Enter" });
+  expect(kept).toBe("hello");
+  act(tell);
+  expect(field.value).toBe("");
+  kept = "";
+  act(tell);
+  expect(field.value).toBe("");
+});
+
+test("what the same person writes in another tab stands here too, and is not taken away", () => {
+  const field = show("a draft");
+  kept = "a draft that grows";
+  act(tell);
+  expect(field.value).toBe("a draft that grows");
+  type(field, "and goes on here");
+  act(tell);
+  expect([field.value, kept]).toEqual(["and goes on here", "and goes on here"]);
 });
 
 test("Enter that chooses a word of an input method does not send", () => {
@@ -86,7 +117,7 @@ test("the field begins with the room's draft and keeps what is typed as such", (
   const field = show("half a thought");
   expect(field.value).toBe("half a thought");
   type(field, "half a thought, and the rest");
-  expect(drafts).toEqual(["half a thought, and the rest"]);
+  expect(kept).toBe("half a thought, and the rest");
 });
 
 test("a long room name does not fill the field before one writes", () => {

@@ -1,9 +1,10 @@
 import { SendHorizontal } from "lucide-react";
-import { type KeyboardEvent, memo, type Ref, useEffect, useRef, useState } from "react";
+import { type KeyboardEvent, memo, type Ref, useEffect, useRef } from "react";
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
 import { isVisible } from "../visible";
 import { useAutosize } from "./useAutosize";
+import { useDraft } from "./useDraft";
 import { focusUnasked } from "./useWritingKeys";
 
 type Props = {
@@ -18,7 +19,7 @@ const NEAR_LIMIT = 400;
 
 /** Where one writes. What stands in it is kept as the room's draft. */
 export const Composer = memo(function Composer({ chat, place, onSent, ref }: Props) {
-  const [text, setText] = useState(() => chat.draft(place));
+  const [text, setText, change] = useDraft(chat, place);
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
 
@@ -27,14 +28,10 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
   const left = MAX_TEXT - (text.length > MAX_TEXT - NEAR_LIMIT ? [...text].length : text.length);
   const canSend = left >= 0 && isVisible(text);
 
-  const change = (next: string) => {
-    setText(next);
-    chat.setDraft(place, next);
-  };
-
   const send = () => {
     if (!canSend || !chat.send(place, text)) return;
-    change("");
+    // The draft stays until the message is written down: a reload may come before that.
+    setText("");
     onSent();
     field.current?.focus();
   };
