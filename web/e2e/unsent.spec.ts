@@ -74,3 +74,45 @@ test("who logs out with a message that waits is asked, and it is sent at the nex
   await alice.logIn();
   await alice.sees(["not yet"]);
 });
+
+test("a message that is sent the moment before a reload is there after it, or its draft is", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room);
+  for (let count = 1; count <= 12; count += 1) {
+    const text = `before reload ${count}`;
+    await alice.field.fill(text);
+    const reloaded = alice.page.waitForEvent("load");
+    await alice.field.evaluate((field) => {
+      field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true }));
+      location.reload();
+    });
+    await reloaded;
+    await expect(alice.log(room)).toHaveAttribute("aria-busy", "false");
+    await expect(alice.field).toBeVisible();
+    const isDraft = (await alice.field.inputValue()) === text;
+    if (!isDraft) await expect(alice.message(text)).toHaveAttribute("data-state", "sent");
+  }
+});
+
+test("what waits outlives that the browser throws away what it kept for the page", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room);
+  const { page } = alice;
+  await page.context().setOffline(true);
+  await expect(alice.status).toContainText("Offline");
+  await alice.write("from before");
+  await expect(page.getByText("1 message waits")).toBeVisible();
+
+  const devtools = await page.context().newCDPSession(page);
+  const { origin } = new URL(page.url());
+  await devtools.send("Storage.clearDataForOrigin", { origin, storageTypes: "indexeddb" });
+  await alice.write("from after");
+  await expect(page.getByText("2 messages wait")).toBeVisible();
+
+  await page.context().setOffline(false);
+  await alice.sees(["from before", "from after"]);
+});

@@ -45,26 +45,72 @@ interface Schema extends DBSchema {
   outbox: { key: [string, string]; value: Item };
 }
 
-class Kept implements Store {
-  constructor(private readonly db: IDBPDatabase<Schema>) {}
+type Db = IDBPDatabase<Schema>;
 
-  all(uid: string) {
-    return this.db.getAll("outbox", IDBKeyRange.bound([uid], [uid, []]));
+class Kept implements Store {
+  /** What this tab knows to lie there: a browser may throw it away while the page is open. */
+  private readonly known = new Map<string, Item>();
+  private opening: Promise<Db> | null = null;
+
+  constructor(private db: Db) {}
+
+  async all(uid: string) {
+    const items = await this.with((db) => db.getAll("outbox", range(uid)));
+    for (const [key, item] of this.known) if (item.uid === uid) this.known.delete(key);
+    for (const item of items) this.known.set(nameOf(item), item);
+    return items;
   }
 
   async put(item: Item) {
-    await this.db.put("outbox", item);
+    await this.with((db) => db.put("outbox", item));
+    this.known.set(nameOf(item), item);
   }
 
   async change(item: Item) {
-    const { store, done } = this.db.transaction("outbox", "readwrite");
-    if (await store.get([item.uid, item.id])) await store.put(item);
-    await done;
+    await this.with(async (db) => {
+      const { store, done } = db.transaction("outbox", "readwrite");
+      if (await store.getKey([item.uid, item.id])) await store.put(item);
+      await done;
+    });
   }
 
   async remove(uid: string, id: string) {
-    await this.db.delete("outbox", [uid, id]);
+    this.known.delete(nameOf({ uid, id }));
+    await this.with((db) => db.delete("outbox", [uid, id]));
   }
+
+  /** Again with a database opened anew, where the browser has closed it: nobody else did. */
+  private async with<T>(work: (db: Db) => Promise<T>): Promise<T> {
+    const { db } = this;
+    try {
+      return await work(db);
+    } catch (error) {
+      const isClosed = error instanceof DOMException && error.name === "InvalidStateError";
+      if (!isClosed) throw error;
+      if (db === this.db) {
+        this.opening ??= this.openAgain().finally(() => {
+          this.opening = null;
+        });
+        await this.opening;
+      }
+      return work(this.db);
+    }
+  }
+
+  private async openAgain() {
+    const db = await open();
+    const { store, done } = db.transaction("outbox", "readwrite");
+    for (const item of this.known.values()) {
+      if (!(await store.getKey([item.uid, item.id]))) await store.put(item);
+    }
+    await done;
+    this.db = db;
+    return db;
+  }
+}
+
+function range(uid: string): IDBKeyRange {
+  return IDBKeyRange.bound([uid], [uid, []]);
 }
 
 class Remembered implements Store {
@@ -76,14 +122,18 @@ class Remembered implements Store {
   }
 
   async put(item: Item) {
-    this.items.set(`${item.uid}/${item.id}`, item);
+    this.items.set(nameOf(item), item);
   }
 
   async change(item: Item) {
-    if (this.items.has(`${item.uid}/${item.id}`)) await this.put(item);
+    if (this.items.has(nameOf(item))) await this.put(item);
   }
 
   async remove(uid: string, id: string) {
-    this.items.delete(`${uid}/${id}`);
+    this.items.delete(nameOf({ uid, id }));
   }
+}
+
+function nameOf({ uid, id }: Pick<Item, "uid" | "id">): string {
+  return `${uid}/${id}`;
 }
