@@ -1,10 +1,13 @@
 // @vitest-environment happy-dom
 import { cleanup, render, screen } from "@testing-library/react";
 import fc from "fast-check";
-import { afterEach, expect, test } from "vitest";
+import { afterEach, expect, test, vi } from "vitest";
 import { MessageText } from "./MessageText";
 
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  vi.restoreAllMocks();
+});
 
 test("an address is a link, and in code it is not", () => {
   render(
@@ -45,4 +48,15 @@ test("no text becomes anything but text, links and code", () => {
       expect(written(container.textContent)).toBe(written(text));
     }),
   );
+});
+
+test("a text that cannot be taken apart is shown as it is written", () => {
+  const fault = new Error("unforeseen");
+  const log = vi.spyOn(console, "error").mockReturnValue();
+  vi.spyOn(String.prototype, "matchAll").mockImplementation(() => {
+    throw fault;
+  });
+  const { container } = render(<MessageText text={"`code`\nhttps://a.example"} />);
+  expect(container.querySelector(".text")?.textContent).toBe("`code`\nhttps://a.example");
+  expect(log.mock.calls.flat()).toContain(fault);
 });

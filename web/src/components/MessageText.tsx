@@ -1,32 +1,42 @@
 import { memo } from "react";
 import { parts } from "../code";
 import { pieces } from "../links";
+import { Boundary } from "./Boundary";
 
-/** A message's text, its links and its code. It reaches the page as text only, whatever it holds. */
+/**
+ * A message's text, its links and its code. It reaches the page as text only, whatever it holds; one
+ * that cannot be taken apart can still be read.
+ */
 export const MessageText = memo(function MessageText({ text }: { text: string }) {
   return (
     <div className="text" dir="auto">
-      {parts(text).map(({ kind, text }, index) => {
-        switch (kind) {
-          case "said":
-            return <Said key={index} text={text} />;
-          case "code":
-            return (
-              <code key={index} dir="ltr">
-                {text}
-              </code>
-            );
-          default:
-            return (
-              <pre key={index} dir="ltr">
-                <code>{text}</code>
-              </pre>
-            );
-        }
-      })}
+      <Boundary of={text} instead={text}>
+        <Parts text={text} />
+      </Boundary>
     </div>
   );
 });
+
+function Parts({ text }: { text: string }) {
+  return parts(text).map(({ kind, text }, index) => {
+    switch (kind) {
+      case "said":
+        return <Said key={index} text={text} />;
+      case "code":
+        return (
+          <code key={index} dir="ltr">
+            {text}
+          </code>
+        );
+      default:
+        return (
+          <pre key={index} dir="ltr">
+            <code>{text}</code>
+          </pre>
+        );
+    }
+  });
+}
 
 function Said({ text }: { text: string }) {
   return pieces(text).map((piece, index) =>

@@ -22,17 +22,7 @@ const STATES: Record<LinkView["state"], string> = {
 export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
   return (
     <header className="room-header">
-      {onShowRooms && (
-        <button
-          type="button"
-          className="icon-button show-rooms"
-          aria-label={unread ? "Show rooms, some with new messages" : "Show rooms"}
-          data-unread={unread || undefined}
-          onClick={onShowRooms}
-        >
-          <Menu size={20} aria-hidden="true" />
-        </button>
-      )}
+      {onShowRooms && <ShowRooms unread={unread} onShowRooms={onShowRooms} />}
       <h1>
         {/* An address may name no room at all. */}
         {place?.room && <Sign realm={place.realm} size={18} />}
@@ -43,5 +33,22 @@ export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
         <span className="label">{STATES[link.state]}</span>
       </span>
     </header>
+  );
+}
+
+type ShowRoomsProps = { unread: boolean; onShowRooms: () => void };
+
+/** The way to the rooms, where they are not beside the open one. */
+export function ShowRooms({ unread, onShowRooms }: ShowRoomsProps) {
+  return (
+    <button
+      type="button"
+      className="icon-button show-rooms"
+      aria-label={unread ? "Show rooms, some with new messages" : "Show rooms"}
+      data-unread={unread || undefined}
+      onClick={onShowRooms}
+    >
+      <Menu size={20} aria-hidden="true" />
+    </button>
   );
 }

@@ -67,6 +67,18 @@ export function Invalid() {
   );
 }
 
+/** A part of the page threw as it was to be shown. Nothing knows more than that. */
+export function Broken() {
+  return (
+    <Notice kind="failed" icon={<CircleAlert size={36} />} title="This part of the page failed">
+      <p>The rest still works. A reload may bring this back.</p>
+      <button type="button" className="button" onClick={() => location.reload()}>
+        Reload the page
+      </button>
+    </Notice>
+  );
+}
+
 type NoticeProps = { kind: string; icon: ReactNode; title: string; children: ReactNode };
 
 function Notice({ kind, icon, title, children }: NoticeProps) {

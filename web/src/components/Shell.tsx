@@ -1,7 +1,11 @@
 import { useCallback, useEffect, useState } from "react";
+import { placeKey } from "../place";
 import type { ChatActions, ChatView, Me } from "../view";
+import { Boundary } from "./Boundary";
+import { BrokenRoom } from "./BrokenRoom";
 import { Dialog } from "./Dialog";
 import { Room } from "./Room";
+import { Broken } from "./RoomNotice";
 import { Sidebar } from "./Sidebar";
 import { useIsNarrow } from "./useIsNarrow";
 import { useRoomKeys } from "./useRoomKeys";
@@ -27,7 +31,12 @@ export function Shell({ chat, view, me }: Props) {
     return () => window.removeEventListener("hashchange", closeDrawer);
   }, [closeDrawer]);
 
-  const sidebar = <Sidebar chat={chat} rooms={rooms} me={me} onChoose={closeDrawer} />;
+  const sidebar = (
+    <Boundary of="rooms" instead={<Broken />}>
+      <Sidebar chat={chat} rooms={rooms} me={me} onChoose={closeDrawer} />
+    </Boundary>
+  );
+  const onShowRooms = isNarrow ? openDrawer : null;
   return (
     <div className="shell">
       {!isNarrow && <aside className="side-frame">{sidebar}</aside>}
@@ -36,7 +45,12 @@ export function Shell({ chat, view, me }: Props) {
           {sidebar}
         </Dialog>
       )}
-      <Room chat={chat} view={view} onShowRooms={isNarrow ? openDrawer : null} />
+      <Boundary
+        of={view.room ? placeKey(view.room.place) : ""}
+        instead={<BrokenRoom onShowRooms={onShowRooms} />}
+      >
+        <Room chat={chat} view={view} onShowRooms={onShowRooms} />
+      </Boundary>
     </div>
   );
 }
