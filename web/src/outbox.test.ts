@@ -175,6 +175,20 @@ describe("an outbox", () => {
     await vi.waitFor(() => expect([a.outbox.items, b.outbox.items]).toEqual([[], []]));
   });
 
+  it("lets a message that was refused in one tab be taken back in another", async () => {
+    const uid = somebody();
+    const browser = new Browser();
+    const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
+    a.outbox.online(async () => {
+      throw new Failure("refused", "a text is short", 400);
+    });
+    const { id } = b.outbox.add(GENERAL, "bad");
+    await vi.waitFor(() => expect(b.outbox.items[0]?.refused).toBeTruthy());
+    b.outbox.discard(id);
+    await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
+    await vi.waitFor(() => expect([a.outbox.items, b.outbox.items]).toEqual([[], []]));
+  });
+
   it("waits no longer for a message that was taken back in another tab", async () => {
     const log = new Log();
     const uid = somebody();

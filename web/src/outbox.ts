@@ -3,7 +3,7 @@ import type { Item, Store } from "./outbox-store";
 import type { Place } from "./place";
 import type { Tabs } from "./tabs";
 import { uuidv7 } from "./uuid";
-import { judge, type Verdict } from "./verdict";
+import { judge, notKept, type Verdict } from "./verdict";
 import type { Delivery } from "./view";
 
 /** What one tab's outbox tells the others. */
@@ -97,7 +97,8 @@ export class Outbox {
   }
 
   discard(id: string) {
-    if (this.deliveries.get(id)?.state !== "sending") this.drop(id);
+    const item = this.items.find((one) => one.id === id);
+    if (!item || this.delivery(item).state !== "sending") this.drop(id);
   }
 
   /** Its row was seen: an answer got lost, and there is nothing left to ask. */
@@ -119,11 +120,7 @@ export class Outbox {
         this.tabs.tell({ type: "changed" });
         this.nudge();
       },
-      (error: unknown) => {
-        const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
-        const reason = isFull ? FULL : NOT_KEPT;
-        this.keepHere({ ...item, refused: { reason, conflict: false } });
-      },
+      (error) => this.keepHere({ ...item, refused: { reason: notKept(error), conflict: false } }),
     );
   }
 
@@ -275,9 +272,6 @@ export class Outbox {
 }
 
 const QUEUED: Delivery = { state: "queued", problem: null, until: null };
-
-const FULL = "This browser keeps nothing more for this page. Free some space and try again.";
-const NOT_KEPT = "This browser could not keep it. Try again.";
 
 function byId(a: Item, b: Item): number {
   return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;

@@ -28,6 +28,14 @@ export function judge(error: unknown, tries: number, chance = Math.random()): Ve
   }
 }
 
+/** Why a message that the browser does not keep was not sent: it would not outlive a reload. */
+export function notKept(error: unknown): string {
+  const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
+  if (isFull)
+    return "This browser keeps nothing more for this page. Free some space and try again.";
+  return "This browser could not keep it. Try again.";
+}
+
 function refused({ code, message, retryAfter }: Failure, wait: number, tries: number): Verdict {
   switch (code) {
     case 429: {
