@@ -2,6 +2,7 @@ import type { Sent } from "./connection";
 import type { Item, Store } from "./outbox-store";
 import type { Place } from "./place";
 import type { Tabs } from "./tabs";
+import { QUEUED, Unsent } from "./unsent";
 import { uuidv7 } from "./uuid";
 import { judge, notKept, type Verdict } from "./verdict";
 import type { Delivery } from "./view";
@@ -29,13 +30,8 @@ type Send = (item: Item) => Promise<Sent>;
  * items; one at a time sends them, one message at a time.
  */
 export class Outbox {
-  items: readonly Item[] = [];
-  private readonly deliveries = new Map<string, Delivery>();
+  private readonly unsent: Unsent;
   private readonly tries = new Map<string, number>();
-  /** Shown already and not written down yet. */
-  private readonly unwritten = new Map<string, Item>();
-  /** Acknowledged or discarded; what was read from the store before that may still show it. */
-  private readonly gone = new Set<string>();
   private readonly tabs: Tabs<OutboxNews>;
   private send: Send | null = null;
   private isSending = false;
@@ -48,8 +44,17 @@ export class Outbox {
     private readonly events: OutboxEvents,
     open: (heard: (news: OutboxNews) => void) => Tabs<OutboxNews>,
   ) {
+    this.unsent = new Unsent(() => events.changed());
     this.tabs = open((news) => this.heard(news));
     void this.begin();
+  }
+
+  get items(): readonly Item[] {
+    return this.unsent.items;
+  }
+
+  delivery(item: Item): Delivery {
+    return this.unsent.delivery(item);
   }
 
   /** Sends what waits, now and from now on, until `offline`. */
@@ -83,9 +88,9 @@ export class Outbox {
 
   /** Tries again at once. What clashed with another message's id gets a new one. */
   retry(id: string) {
-    const item = this.items.find((one) => one.id === id);
+    const item = this.unsent.find(id);
     if (!item) return;
-    this.deliveries.delete(id);
+    this.unsent.forget(id);
     this.tries.delete(id);
     if (item.refused?.conflict) {
       this.drop(id);
@@ -97,7 +102,7 @@ export class Outbox {
   }
 
   discard(id: string) {
-    const item = this.items.find((one) => one.id === id);
+    const item = this.unsent.find(id);
     if (!item || this.delivery(item).state !== "sending") this.drop(id);
   }
 
@@ -106,28 +111,18 @@ export class Outbox {
     this.discard(id);
   }
 
-  delivery(item: Item): Delivery {
-    if (item.refused) return { state: "failed", reason: item.refused.reason };
-    return this.deliveries.get(item.id) ?? QUEUED;
-  }
-
   private write(item: Item) {
-    this.keepHere(item);
+    this.unsent.hold(item);
     this.store.put(item).then(
       () => {
-        this.unwritten.delete(item.id);
+        this.unsent.written(item.id);
         this.events.written(item);
         this.tabs.tell({ type: "changed" });
         this.nudge();
       },
-      (error) => this.keepHere({ ...item, refused: { reason: notKept(error), conflict: false } }),
+      (error) =>
+        this.unsent.hold({ ...item, refused: { reason: notKept(error), conflict: false } }),
     );
-  }
-
-  /** What the store does not take is here as long as this tab is. */
-  private keepHere(item: Item) {
-    this.unwritten.set(item.id, item);
-    this.list(item);
   }
 
   private drop(id: string) {
@@ -151,8 +146,7 @@ export class Outbox {
   private async sendAll() {
     while (this.send) {
       const waiting = await this.store.all(this.uid);
-      const isOver = ({ id }: Item) => this.gone.has(id) || this.unwritten.get(id)?.refused;
-      const next = waiting.find((item) => !item.refused && !isOver(item));
+      const next = this.unsent.next(waiting);
       if (!next) return;
       await this.sendOne(next, this.send);
     }
@@ -189,10 +183,10 @@ export class Outbox {
       case "failed": {
         const { reason, conflict } = verdict;
         const refused = { ...item, refused: { reason, conflict } };
-        this.deliveries.delete(item.id);
+        this.unsent.forget(item.id);
         await this.store.change(refused).then(
-          () => this.list(refused),
-          () => this.keepHere(refused),
+          () => this.unsent.show(refused),
+          () => this.unsent.hold(refused),
         );
         this.tabs.tell({ type: "changed" });
       }
@@ -215,8 +209,7 @@ export class Outbox {
       case "changed":
         return void this.reload();
       case "delivery":
-        if (!this.gone.has(news.id)) this.show(news.id, news.delivery);
-        return;
+        return this.unsent.deliver(news.id, news.delivery);
       case "acked":
         this.acked(news.item, news.sent);
     }
@@ -230,51 +223,27 @@ export class Outbox {
   /** A page that ended while it wrote a message down had no time to say that it had. */
   private async begin() {
     await this.reload();
-    for (const item of this.items) if (!this.unwritten.has(item.id)) this.events.written(item);
+    for (const item of this.items) if (this.unsent.isWritten(item)) this.events.written(item);
   }
 
   private async reload() {
     const kept = await this.store.all(this.uid).catch(() => null);
     if (!kept) return;
-    const written = kept.filter(({ id }) => !this.unwritten.has(id) && !this.gone.has(id));
-    const before = this.items;
-    this.items = [...written, ...this.unwritten.values()].sort(byId);
-    this.events.changed();
     // Another tab took one back: perhaps that for which this one waits.
-    if (before.some(({ id }) => !this.items.some((item) => item.id === id))) this.wake();
+    if (this.unsent.read(kept)) this.wake();
     // The tab that wrote it may be gone.
     if (kept.some(({ refused }) => !refused)) void this.nudge();
   }
 
   private deliver({ id }: Item, delivery: Delivery) {
     this.tabs.tell({ type: "delivery", id, delivery });
-    this.show(id, delivery);
-  }
-
-  private show(id: string, delivery: Delivery) {
-    this.deliveries.set(id, delivery);
-    this.events.changed();
-  }
-
-  private list(item: Item) {
-    this.items = [...this.items.filter(({ id }) => id !== item.id), item].sort(byId);
-    this.events.changed();
+    this.unsent.deliver(id, delivery);
   }
 
   private hide(id: string) {
-    this.gone.add(id);
-    this.unwritten.delete(id);
-    this.deliveries.delete(id);
     this.tries.delete(id);
-    this.items = this.items.filter((item) => item.id !== id);
-    this.events.changed();
+    this.unsent.hide(id);
   }
-}
-
-const QUEUED: Delivery = { state: "queued", problem: null, until: null };
-
-function byId(a: Item, b: Item): number {
-  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
 }
 
 function ignore() {}
