@@ -1,0 +1,104 @@
+import { randomUUID } from "node:crypto";
+import { Loss } from "./loss";
+import type { Person } from "./person";
+import { test as base, expect } from "./test";
+
+interface Fixtures {
+  /** Writes in the room of the test, from elsewhere. */
+  say: (text: string) => Promise<void>;
+  /** What may be lost on bob's connection. */
+  loss: Loss;
+  /** In the room of the test, where the message `FIRST` stands, on a connection that loses. */
+  bob: Person;
+}
+
+const FIRST = "one";
+
+/** Far sooner than the room's end is looked at by itself, which is every 30 s. */
+const AT_ONCE = { timeout: 15_000 };
+
+/** What a browser tells, and whom. */
+const OCCASIONS = [
+  ["window", "focus"],
+  ["window", "online"],
+  ["window", "offline"],
+  ["document", "visibilitychange"],
+  ["document", "resume"],
+] as const;
+
+const test = base.extend<Fixtures>({
+  say: async ({ room, stack }, use) => {
+    const alice = await stack.connect("alice");
+    await use(async (text) => {
+      const draft = { id: randomUUID(), text };
+      const answer = await alice.request(`chat.send.${room}`, JSON.stringify(draft));
+      expect(answer.json()).toMatchObject({ id: draft.id });
+    });
+    await alice.close();
+  },
+
+  bob: async ({ room, visit }, use) => use(await visit("bob", `#/chat/${room}`)),
+
+  loss: async ({ bob, say }, use) => {
+    const loss = await Loss.between(bob.page);
+    await bob.page.clock.install();
+    await bob.page.reload();
+    await say(FIRST);
+    await bob.logIn();
+    await bob.sees([FIRST]);
+    await use(loss);
+  },
+});
+
+test("a lost live message is missed as the next one comes, and shows in its place", async ({
+  bob,
+  loss,
+  say,
+}) => {
+  const lost = loss.lose("two");
+  await say("two");
+  await lost;
+  expect(await bob.texts()).toEqual([FIRST]);
+  await say("three");
+  await expect.poll(() => bob.texts(), AT_ONCE).toEqual([FIRST, "two", "three"]);
+  await say("four");
+  await bob.sees([FIRST, "two", "three", "four"]);
+});
+
+test("a lost newest message comes as soon as one returns to the page, or the network does", async ({
+  bob,
+  loss,
+  say,
+}) => {
+  const all = [FIRST];
+  for (const [count, [target, event]] of OCCASIONS.entries()) {
+    // Somebody who changes windows all the time has nothing looked at again for a while.
+    await bob.page.clock.setSystemTime(Date.now() + (count + 1) * 60_000);
+    const text = `before ${event}`;
+    const lost = loss.lose(text);
+    await say(text);
+    await lost;
+    expect(await bob.texts()).toEqual(all);
+    all.push(text);
+    await bob.page.evaluate(happen, { target, event });
+    await expect.poll(() => bob.texts(), { ...AT_ONCE, message: event }).toEqual(all);
+  }
+});
+
+test("a lost newest message comes within 30 s also where nothing happens", async ({
+  bob,
+  loss,
+  say,
+}) => {
+  const lost = loss.lose("two");
+  await say("two");
+  await lost;
+  expect(await bob.texts()).toEqual([FIRST]);
+  await bob.page.clock.fastForward(30_000);
+  await expect.poll(() => bob.texts(), AT_ONCE).toEqual([FIRST, "two"]);
+});
+
+/** Runs in the page: says what a browser says then. */
+function happen({ target, event }: { target: "window" | "document"; event: string }): void {
+  (target === "window" ? window : document).dispatchEvent(new Event(event));
+}

@@ -1,0 +1,48 @@
+import type { Page } from "@playwright/test";
+
+/**
+ * A connection that stands, and loses single live messages: as a server does that has more for
+ * somebody than they read, or one of a cluster that the message did not reach. Nobody is told.
+ */
+export class Loss {
+  private readonly wanted = new Map<string, () => void>();
+
+  /** From its next load on the page is connected through this. */
+  static async between(page: Page): Promise<Loss> {
+    const loss = new Loss();
+    await page.routeWebSocket(/./, (near) => {
+      const far = near.connectToServer();
+      far.onMessage((said) => near.send(typeof said === "string" ? said : loss.pass(said)));
+    });
+    return loss;
+  }
+
+  /** Loses the live message with this text once. Resolves when it is lost. */
+  lose(text: string): Promise<void> {
+    return new Promise((done) => this.wanted.set(text, done));
+  }
+
+  /** What is left of what the server says at once, which may be several things. */
+  private pass(said: Buffer): Buffer {
+    for (const [text, done] of this.wanted) {
+      const [start, end] = liveMessage(said, text);
+      if (end === 0) continue;
+      this.wanted.delete(text);
+      done();
+      return this.pass(Buffer.concat([said.subarray(0, start), said.subarray(end)]));
+    }
+    return said;
+  }
+}
+
+/** Where the live message with this text is: `HMSG live.<room> <sid> <header> <total>`, and so many bytes. */
+function liveMessage(said: Buffer, text: string): [start: number, end: number] {
+  const at = said.indexOf(JSON.stringify(text));
+  const start = said.lastIndexOf("HMSG live.", at);
+  if (at < 0 || start < 0) return [0, 0];
+  const line = said.indexOf("\r\n", start);
+  const total = Number(said.subarray(start, line).toString().split(" ").at(-1));
+  const end = line + 2 + total + 2;
+  // It may also stand in an answer of history, behind another live message.
+  return at < end ? [start, end] : [0, 0];
+}
