@@ -9,8 +9,14 @@ import { connect, type NatsConnection } from "@nats-io/transport-node";
 interface Addresses {
   readonly page: string;
   readonly nats: string;
-  readonly backend: { user: string; password: string; inbox_prefix: string };
-  readonly users: Record<string, { password: string; inbox_prefix: string }>;
+  readonly backend: Login;
+  readonly operator: Login;
+  readonly users: Record<string, Login>;
+}
+
+interface Login {
+  readonly password: string;
+  readonly inbox_prefix: string;
 }
 
 const START_MS = 30_000;
@@ -44,7 +50,7 @@ export class Stack {
 
   /** Runs functions that `start` left out, in a process of their own. */
   serve(...functions: string[]): ChildProcess {
-    const child = run(["--config", join(this.directory, "chat.toml"), "serve", ...functions], {});
+    const child = run([...this.configured(), "serve", ...functions], {});
     this.joined.push(child);
     return child;
   }
@@ -66,10 +72,16 @@ export class Stack {
     return () => process.kill(pid, "SIGCONT");
   }
 
-  /** A connection of one of chat's users, or of the trusted back end. */
+  /** Makes what is missing of streams and consumers, as an operator does. */
+  async setUp(): Promise<void> {
+    const [code] = await once(run([...this.configured(), "setup"], {}), "exit");
+    if (code !== 0) throw new Error(`chat setup ended with ${code}; E2E_LOG=1 shows what it says`);
+  }
+
+  /** A connection of one of chat's users, of the trusted back end, or of the operator. */
   connect(user: string): Promise<NatsConnection> {
-    const { nats, backend, users } = this.addresses;
-    const found = user === "backend" ? backend : users[user];
+    const { nats, backend, operator, users } = this.addresses;
+    const found = { backend, operator }[user] ?? users[user];
     if (!found) throw new Error(`${user} is no user of the stack`);
     return connect({
       servers: nats,
@@ -91,6 +103,10 @@ export class Stack {
   async stop(): Promise<void> {
     for (const child of [...this.joined, this.dev]) await this.end(child);
     rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  private configured(): readonly string[] {
+    return ["--config", join(this.directory, "chat.toml")];
   }
 
   private serverPid(): number {
