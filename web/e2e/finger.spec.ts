@@ -62,6 +62,35 @@ for (const look of [PHONE, { viewport: { width: 1440, height: 500 } }]) {
   });
 }
 
+test("on a phone Enter makes a line, and a tap on Send sends and leaves the keyboard open", async ({
+  enter,
+  room,
+}) => {
+  const alice = await enter("alice", room, PHONE);
+  const send = alice.page.getByRole("button", { name: "Send" });
+  await alice.field.tap();
+  await alice.page.keyboard.type("one line");
+  await alice.page.keyboard.press("Enter");
+  await alice.page.keyboard.type("another");
+  await expect(alice.field).toHaveValue("one line\nanother");
+  // The phone's keyboard is there for as long as the field has the focus: not once may it lose it.
+  await alice.field.evaluate((field) =>
+    field.addEventListener("blur", () => field.setAttribute("data-left", "")),
+  );
+  await send.tap();
+  await alice.sees(["one line\nanother"]);
+  // The second tap of somebody in a hurry meets a button that has nothing to send.
+  await expect(send).toBeDisabled();
+  const { x = 0, y = 0, width = 0 } = (await send.boundingBox()) ?? {};
+  await alice.page.touchscreen.tap(x + width / 2, y + width / 2);
+  await expect(alice.field).toBeFocused();
+  await expect(alice.field).not.toHaveAttribute("data-left");
+
+  await alice.page.keyboard.type("by a tablet's keyboard");
+  await alice.page.keyboard.press("Control+Enter");
+  await alice.sees(["one line\nanother", "by a tablet's keyboard"]);
+});
+
 /** Where it stands on the screen. */
 function boxOf(one: Locator) {
   return one.evaluate((element) => {

@@ -5,6 +5,8 @@ export class Person {
   constructor(
     readonly page: Page,
     readonly name: string,
+    /** Writes with a finger: Enter makes a line there. */
+    readonly isTouch = false,
   ) {}
 
   async logIn(password = `${this.name}123`): Promise<void> {
@@ -30,7 +32,8 @@ export class Person {
   /** Writes and sends. */
   async write(text: string): Promise<void> {
     await this.field.fill(text);
-    await this.field.press("Enter");
+    if (this.isTouch) await this.page.getByRole("button", { name: "Send" }).tap();
+    else await this.field.press("Enter");
   }
 
   get field(): Locator {

@@ -60,7 +60,7 @@ export const test = base.extend<Fixtures, { stack: Stack }>({
       });
       await page.goto(`${stack.page}/${hash}`);
       await expect(page.getByRole("button", { name: "Log in" })).toBeVisible();
-      return new Person(page, name);
+      return new Person(page, name, options.hasTouch);
     });
     for (const context of contexts) await context.close();
   },

@@ -19,7 +19,10 @@ beforeEach(() => {
   sent = [];
   takes = true;
 });
-afterEach(cleanup);
+afterEach(() => {
+  cleanup();
+  vi.restoreAllMocks();
+});
 
 function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
   kept = draft;
@@ -44,6 +47,14 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
 }
 
 const type = (field: HTMLElement, value: string) => fireEvent.change(field, { target: { value } });
+/** A device that has fingers for a pointer. */
+function onPhone(): void {
+  vi.spyOn(window, "matchMedia").mockImplementation((query) =>
+    Object.assign(new EventTarget() as MediaQueryList, { matches: /coarse/.test(query) }),
+  );
+}
+
+const hint = () => document.querySelector(".composer-hint")?.textContent;
 const button = () => screen.getByRole<HTMLButtonElement>("button", { name: "Send" });
 
 test("Enter sends and empties the field; Shift+Enter does neither", () => {
@@ -84,6 +95,56 @@ test("Enter that chooses a word of an input method does not send", () => {
   fireEvent.keyDown(field, { key: "Enter", isComposing: true });
   expect(sent).toEqual([]);
 });
+
+test("nor does the one that ends its composition, of which WebKit says so by the code only", () => {
+  const field = show();
+  type(field, "こんにちは");
+  fireEvent.keyDown(field, { key: "Enter", keyCode: 229 });
+  expect(sent).toEqual([]);
+  fireEvent.keyDown(field, { key: "Enter", keyCode: 13 });
+  expect(sent).toEqual(["こんにちは"]);
+});
+
+test("on a phone Enter makes a line, and the button sends", () => {
+  onPhone();
+  const field = show();
+  type(field, "hello");
+  expect(field.getAttribute("enterkeyhint")).toBe("enter");
+  // What is not prevented the browser does.
+  expect(fireEvent.keyDown(field, { key: "Enter" })).toBe(true);
+  expect(sent).toEqual([]);
+  expect(hint()).toBe("Enter for a new line, Ctrl+Enter to send");
+  fireEvent.click(button());
+  expect(sent).toEqual(["hello"]);
+});
+
+test("a tap on the button leaves the focus where it is, whether in the field or not", () => {
+  onPhone();
+  const field = show();
+  type(field, "hello");
+  expect(fireEvent.mouseDown(button())).toBe(false);
+  fireEvent.click(button());
+  expect(document.activeElement).not.toBe(field);
+});
+
+test("elsewhere the key and the line below say that Enter sends", () => {
+  expect(show().getAttribute("enterkeyhint")).toBe("send");
+  expect(hint()).toBe("Enter to send, Shift+Enter for a new line");
+});
+
+for (const modifier of [{ ctrlKey: true }, { metaKey: true }]) {
+  test(`with ${Object.keys(modifier)} Enter sends everywhere`, () => {
+    const field = show();
+    type(field, "by a mouse's keyboard");
+    fireEvent.keyDown(field, { key: "Enter", ...modifier });
+    cleanup();
+    onPhone();
+    const other = show();
+    type(other, "by a tablet's keyboard");
+    fireEvent.keyDown(other, { key: "Enter", ...modifier });
+    expect(sent).toEqual(["by a mouse's keyboard", "by a tablet's keyboard"]);
+  });
+}
 
 test("nothing is sent that is blank", () => {
   const field = show();

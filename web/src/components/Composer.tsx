@@ -1,10 +1,12 @@
 import { SendHorizontal } from "lucide-react";
-import { type KeyboardEvent, memo, type Ref, useEffect, useRef } from "react";
+import { type KeyboardEvent, type MouseEvent, memo, type Ref, useEffect, useRef } from "react";
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
 import { isVisible } from "../visible";
+import { sends } from "./sends";
 import { useAutosize } from "./useAutosize";
 import { useDraft } from "./useDraft";
+import { useIsTouch } from "./useIsTouch";
 import { focusUnasked } from "./useWritingKeys";
 
 type Props = {
@@ -22,6 +24,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
   const [text, setText, change] = useDraft(chat, place);
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
+  const isTouch = useIsTouch();
 
   useEffect(() => focusUnasked(field.current), []);
 
@@ -33,19 +36,25 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
     // The draft stays until the message is written down: a reload may come before that.
     setText("");
     onSent();
-    field.current?.focus();
+    // Whoever closed the phone's keyboard to send does not want it back.
+    if (!isTouch) field.current?.focus();
   };
 
   const onKeyDown = (event: KeyboardEvent) => {
-    // While an input method composes, Enter chooses a word.
-    if (event.key !== "Enter" || event.shiftKey || event.nativeEvent.isComposing) return;
+    if (!sends(event.nativeEvent, isTouch)) return;
     event.preventDefault();
     send();
+  };
+
+  /** The button takes no focus: the field keeps it, and with it the phone's keyboard. */
+  const onMouseDown = (event: MouseEvent) => {
+    if (event.target !== field.current) event.preventDefault();
   };
 
   return (
     <form
       className="composer column"
+      onMouseDown={onMouseDown}
       onSubmit={(event) => {
         event.preventDefault();
         send();
@@ -61,7 +70,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
           rows={1}
           aria-label="Message"
           placeholder={`Message ${shortened(place.room)}`}
-          enterKeyHint="send"
+          enterKeyHint={isTouch ? "enter" : "send"}
           dir="auto"
           value={text}
           onChange={(event) => change(event.target.value)}
@@ -73,7 +82,15 @@ export const Composer = memo(function Composer({ chat, place, onSent, ref }: Pro
       </div>
       <div className="composer-foot">
         <span className="composer-hint">
-          <kbd>Enter</kbd> to send, <kbd>Shift+Enter</kbd> for a new line
+          {isTouch ? (
+            <>
+              <kbd>Enter</kbd> for a new line, <kbd>Ctrl+Enter</kbd> to send
+            </>
+          ) : (
+            <>
+              <kbd>Enter</kbd> to send, <kbd>Shift+Enter</kbd> for a new line
+            </>
+          )}
         </span>
         {left < NEAR_LIMIT && (
           <span data-kind={left < 0 ? "danger" : undefined}>

@@ -1,4 +1,5 @@
 import { type RefObject, useEffect } from "react";
+import { isComposing } from "./sends";
 
 /** Esc leads to the newest message and into the field, and so does writing with the focus nowhere. */
 export function useWritingKeys(
@@ -7,7 +8,7 @@ export function useWritingKeys(
 ): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
-      if (event.defaultPrevented || event.isComposing || isCovered()) return;
+      if (event.defaultPrevented || isComposing(event) || isCovered()) return;
       if (event.key === "Escape") {
         toNewest();
         field.current?.focus();
