@@ -35,6 +35,19 @@ export class Loss {
   }
 }
 
+/** How often the page looks at the end of its room by itself, in ms. */
+export const LOOKS_MS = 30_000;
+
+/** From its next load on the page looks at nothing by itself: only what happens leads it there. */
+export async function withoutTimer(page: Page): Promise<void> {
+  await page.addInitScript((period) => {
+    const { setInterval } = window;
+    const others = (run: TimerHandler, wait?: number) =>
+      wait === period ? 0 : setInterval(run, wait);
+    Object.assign(window, { setInterval: others });
+  }, LOOKS_MS);
+}
+
 /** Where the live message with this text is: `HMSG live.<room> <sid> <header> <total>`, and so many bytes. */
 function liveMessage(said: Buffer, text: string): [start: number, end: number] {
   const at = said.indexOf(JSON.stringify(text));
