@@ -42,7 +42,7 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
       return takes;
     },
   } as unknown as ChatActions;
-  render(<Composer chat={chat} place={place} onSent={vi.fn()} ref={null} />);
+  render(<Composer chat={chat} place={place} onSent={vi.fn()} onChanged={vi.fn()} ref={null} />);
   return screen.getByRole("textbox", { name: "Message" });
 }
 

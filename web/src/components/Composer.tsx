@@ -1,5 +1,13 @@
 import { SendHorizontal } from "lucide-react";
-import { type KeyboardEvent, type MouseEvent, memo, type Ref, useEffect, useRef } from "react";
+import {
+  type KeyboardEvent,
+  type MouseEvent,
+  memo,
+  type Ref,
+  useEffect,
+  useLayoutEffect,
+  useRef,
+} from "react";
 import type { Place } from "../place";
 import { type ChatActions, MAX_TEXT } from "../view";
 import { isVisible } from "../visible";
@@ -13,6 +21,8 @@ type Props = {
   chat: ChatActions;
   place: Place;
   onSent: () => void;
+  /** The text is another one, and the field perhaps of another height. */
+  onChanged: () => void;
   ref: Ref<HTMLTextAreaElement>;
 };
 
@@ -20,10 +30,16 @@ type Props = {
 const NEAR_LIMIT = 400;
 
 /** Where one writes. What stands in it is kept as the room's draft. */
-export const Composer = memo(function Composer({ chat, place, onSent, ref }: Props) {
+export const Composer = memo(function Composer({ chat, place, onSent, onChanged, ref }: Props) {
   const [text, setText, change] = useDraft(chat, place);
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
+
+  // At once: of a field that shrinks and grows again before a frame is drawn nobody else would hear,
+  // and the list has lost its end then as if its reader had scrolled.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each text has its height.
+  useLayoutEffect(onChanged, [onChanged, text]);
+
   const isTouch = useIsTouch();
 
   useEffect(() => focusUnasked(field.current), []);

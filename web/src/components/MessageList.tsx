@@ -11,10 +11,10 @@ import { useHeads } from "./useHeads";
 import { useLeaving } from "./useLeaving";
 import { useMessageKeys } from "./useMessageKeys";
 import { useReading } from "./useReading";
-import { useScroll } from "./useScroll";
+import { type Scroll, useScroll } from "./useScroll";
 
 /** What others may do with the list. */
-export type MessageListHandle = { toNewest: () => void };
+export type MessageListHandle = Pick<Scroll, "toNewest" | "keepEnd">;
 
 type Props = { chat: ChatActions; room: RoomView; onJump: () => void; ref: Ref<MessageListHandle> };
 
@@ -35,7 +35,8 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   const keys = useMessageKeys(rows, scroll);
   const hasArrived = useArrivals(room, scroll.items);
 
-  useImperativeHandle(ref, () => ({ toNewest: scroll.toNewest }), [scroll.toNewest]);
+  const { toNewest, keepEnd } = scroll;
+  useImperativeHandle(ref, () => ({ toNewest, keepEnd }), [toNewest, keepEnd]);
   useReading(chat, room.place, entries.length, room.phase === "ready" && scroll.isAtEnd);
 
   const retry = () => chat.retryHistory();

@@ -23,6 +23,7 @@ export function Room({ chat, view, onShowRooms }: Props) {
   const list = useRef<MessageListHandle>(null);
   const composer = useRef<HTMLTextAreaElement>(null);
   const toNewest = useCallback(() => list.current?.toNewest(), []);
+  const keepEnd = useCallback(() => list.current?.keepEnd(), []);
 
   // The button that was clicked goes away: the focus must not fall through to the page.
   const focusField = useCallback(() => focusUnasked(composer.current), []);
@@ -62,7 +63,14 @@ export function Room({ chat, view, onShowRooms }: Props) {
       {isOpen && (
         <div className="composer-frame">
           {room.mayWrite ? (
-            <Composer key={key} ref={composer} chat={chat} place={room.place} onSent={toNewest} />
+            <Composer
+              key={key}
+              ref={composer}
+              chat={chat}
+              place={room.place}
+              onSent={toNewest}
+              onChanged={keepEnd}
+            />
           ) : (
             <ReadOnly realm={room.place.realm} />
           )}

@@ -26,6 +26,8 @@ export interface Scroll {
   /** The key of the message that a permalink led to. */
   readonly target: string | null;
   readonly toNewest: () => void;
+  /** Goes back to the end at once, where the reader is there: something below has grown. */
+  readonly keepEnd: () => void;
   /** Brings a row into view. */
   readonly show: (index: number) => void;
   /** What stands at the top keeps its place over the next change of heights, also at the end. */
@@ -69,6 +71,9 @@ export function useScroll(
     follows.current = true;
     toEnd();
   }, [follows, toEnd]);
+  const keepEnd = useCallback(() => {
+    if (follows.current && frame.current) frame.current.scrollTop = frame.current.scrollHeight;
+  }, [follows, frame]);
   const toIndex = useCallback(
     (index: number, align: "start" | "center" | "auto", top = 0) => {
       follows.current = false;
@@ -124,6 +129,7 @@ export function useScroll(
     isAtEnd: isEmpty || (isPlaced && isAtEnd),
     target,
     toNewest,
+    keepEnd,
     show,
     stay,
     element,
