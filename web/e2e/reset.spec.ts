@@ -25,11 +25,11 @@ test("the log is lost and made again: a room goes on with what it had, and what 
   const ask = async (what: string, body?: object) =>
     (await operator.request(`$JS.API.${what}`, JSON.stringify(body))).json<object>();
   await expect
-    .poll(() => ask("CONSUMER.INFO.CHAT_MESSAGES.persist"))
+    .poll(() => ask("CONSUMER.INFO.CHAT_MESSAGES.chat-persist"))
     .toMatchObject({ num_pending: 0, num_ack_pending: 0 });
   // What is not in the database yet goes with the log.
   const pause = { pause_until: new Date(Date.now() + HOUR_MS) };
-  await ask("CONSUMER.PAUSE.CHAT_MESSAGES.persist", pause);
+  await ask("CONSUMER.PAUSE.CHAT_MESSAGES.chat-persist", pause);
   await bob.write(LOST);
   for (const person of [alice, bob]) await person.sees([...OLD, LOST]);
 

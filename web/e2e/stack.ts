@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, watch } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
@@ -70,6 +70,16 @@ export class Stack {
     const pid = this.serverPid();
     process.kill(pid, "SIGSTOP");
     return () => process.kill(pid, "SIGCONT");
+  }
+
+  /** Changes the configuration of nats-server while it runs, as an operator does. */
+  async reconfigure(change: (text: string) => string): Promise<void> {
+    const file = join(this.directory, "nats.conf");
+    const before = readFileSync(file, "utf8");
+    const after = change(before);
+    if (after === before) throw new Error("the configuration of nats-server stays as it is");
+    writeFileSync(file, after);
+    process.kill(this.serverPid(), "SIGHUP");
   }
 
   /** Makes what is missing of streams and consumers, as an operator does. */

@@ -40,6 +40,7 @@ function viewOf(name: string, isBroken: boolean): ChatView {
     },
     rooms: [entry],
     room,
+    outlives: true,
     unsent: { queued: 0, failed: 0, elsewhere: null },
   };
 }
@@ -57,6 +58,7 @@ function show(first: ChatView): (next: ChatView) => void {
     draft: () => "",
     leaveAt: () => {},
     markRead: () => {},
+    stands: () => {},
   } as unknown as ChatActions;
   render(<App chat={chat} />);
   return (next) => {

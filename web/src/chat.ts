@@ -1,11 +1,12 @@
 import { type Config, loadConfig } from "./config";
 import { type Connection, type Credentials, connect } from "./connection";
 import { type NoConnection, sentence } from "./failure";
-import { Link } from "./link";
+import { Link, pause } from "./link";
 import { openStore, type Store } from "./outbox-store";
 import { Person } from "./person";
 import { type Address, type Place, type Position, readAddress, writeAddress } from "./place";
 import { type Remembered, Session } from "./session";
+import { forPerson, forTab, outlives } from "./storage";
 import { type Tracing, tracing, UNTRACED } from "./telemetry";
 import type {
   ChatActions,
@@ -32,7 +33,7 @@ class Chat implements ChatActions {
   private config: Config | null = null;
   private store: Store | null = null;
   private tracing: Tracing = UNTRACED;
-  private readonly stored = new Session(sessionStorage);
+  private readonly stored = new Session(forTab);
   private session: SessionView = { state: "starting" };
   private credentials: Credentials | null = null;
   private link: Link | null = null;
@@ -56,14 +57,23 @@ class Chat implements ChatActions {
     });
     this.store = await openStore();
     setInterval(() => this.person?.check("open"), CHECK_MS);
-    try {
-      this.config = await loadConfig();
-    } catch (error) {
-      return this.ended({ kind: "misconfigured", said: `${sentence(error)}.` });
-    }
-    this.tracing = await tracing(this.config);
+    const config = await this.configured();
+    this.tracing = await tracing(config);
+    this.config = config;
     if (remembered) this.resume(remembered);
     else this.ended(null);
+  }
+
+  /** What the page's server says, once it does. */
+  private async configured(): Promise<Config> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await loadConfig();
+      } catch (error) {
+        this.ended({ kind: "misconfigured", said: `${sentence(error)}. The page tries again.` });
+        await new Promise((resolve) => setTimeout(resolve, pause(failures)));
+      }
+    }
   }
 
   subscribe = (listener: () => void) => {
@@ -77,7 +87,7 @@ class Chat implements ChatActions {
   };
 
   logIn(user: string, password: string) {
-    if (this.session.state !== "logged-out") return;
+    if (this.session.state !== "logged-out" || !this.config) return;
     // Names have no capitals, which a phone puts at the beginning of whatever is typed.
     const credentials = { user: user.trim().toLowerCase(), password };
     this.session = { state: "logging-in", user: credentials.user };
@@ -126,6 +136,10 @@ class Chat implements ChatActions {
 
   markRead(place: Place) {
     this.person?.markRead(place);
+  }
+
+  stands(place: Place, isAtEnd: boolean) {
+    this.person?.stands(place, isAtEnd);
   }
 
   send(place: Place, text: string): boolean {
@@ -223,7 +237,8 @@ class Chat implements ChatActions {
     if (link.state === "online" && this.person?.isSlow) link = { state: "slow" };
     const nothing = { rooms: [], room: null, unsent: NOTHING_UNSENT };
     const shown = this.person?.view(link.state === "offline") ?? nothing;
-    return { session: this.session, link, ...shown };
+    const isKept = outlives(forPerson) && this.store?.outlives !== false;
+    return { session: this.session, link, outlives: isKept, ...shown };
   }
 
   /** Many changes at once are told once. */

@@ -6,13 +6,18 @@ export interface Config {
   readonly telemetry: { readonly endpoint: string; readonly ratio: number } | null;
 }
 
+/** How long the page's server may take to answer. */
+const CONFIG_MS = 8_000;
+
 /** Reads `/config.json`. Throws a sentence for the person where there is none. */
 export async function loadConfig(): Promise<Config> {
-  const response = await fetch("/config.json", { cache: "no-store" }).catch(() => {
-    throw new Error("The page's server does not answer. Load the page again in a moment");
-  });
+  const signal = AbortSignal.timeout(CONFIG_MS);
+  const away = () => {
+    throw new Error("The page's server does not answer");
+  };
+  const response = await fetch("/config.json", { cache: "no-store", signal }).catch(away);
   if (!response.ok) throw new Error(`The page's server answers ${response.status} to /config.json`);
-  const said = (await response.json()) as Partial<Config>;
+  const said: Partial<Config> = await response.json().catch(away);
   if (typeof said.websocket !== "string" || !/^wss?:\/\//.test(said.websocket)) {
     throw new Error("The page's configuration names no WebSocket address (page.websocket)");
   }

@@ -39,8 +39,9 @@ export interface Connection {
   /**
    * Hears a room's live messages. Resolves once the server has the subscription: every message
    * stored from then on is heard, so history that is asked for now leaves no gap before them.
+   * `ended`: the server has taken the subscription away, as it does with a right.
    */
-  join(place: Place, heard: (live: Live, traceparent: string | null) => void): Promise<Leave>;
+  join(place: Place, heard: Heard, ended: () => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
   send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
   /** Asks for a sign of life now. The connection ends where none comes. */
@@ -48,6 +49,7 @@ export interface Connection {
   close(): void;
 }
 
+export type Heard = (live: Live, traceparent: string | null) => void;
 export type Leave = () => void;
 
 /** Connects and logs in. Throws a `NoConnection`. */
@@ -187,7 +189,7 @@ class Joined implements Connection {
     nats.closed().then(this.end);
   }
 
-  async join(place: Place, heard: (live: Live, traceparent: string | null) => void) {
+  async join(place: Place, heard: Heard, ended: () => void) {
     const subscription = this.nats.subscribe(subject("live", place), {
       callback: (error, msg) => {
         if (error || this.isOver) return;
@@ -198,6 +200,8 @@ class Joined implements Connection {
     await this.unlessLost(this.nats.flush());
     // The server's refusal comes before its answer to the flush.
     if (subscription.isClosed()) throw forbidden();
+    // Without a reason it was closed by this page, or with the connection.
+    void subscription.closed.then((why) => why && ended());
     return () => {
       if (!this.isOver) subscription.unsubscribe();
     };

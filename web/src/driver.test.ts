@@ -14,13 +14,19 @@ const RANDOM: Place = { realm: "chat", room: "random" };
 class Slow {
   readonly asked: { place: Place; question: Question; answer: Answerer }[] = [];
   readonly heard = new Map<string, (live: Live, traceparent: string | null) => void>();
+  readonly ended = new Map<string, () => void>();
   left: string[] = [];
   isForbidden = false;
 
   readonly connection = {
-    join: async ({ room }: Place, heard: (live: Live) => void): Promise<Leave> => {
+    join: async (
+      { room }: Place,
+      heard: (live: Live) => void,
+      ended: () => void,
+    ): Promise<Leave> => {
       if (this.isForbidden) throw new Failure("forbidden", "No.");
       this.heard.set(room, heard);
+      this.ended.set(room, ended);
       return () => this.left.push(room);
     },
     history: (place: Place, question: Question) =>
@@ -78,6 +84,42 @@ describe("a room's driver", () => {
     expect(asked.map(({ question }) => question.type)).toEqual(["last"]);
   });
 
+  it("joins again, and asks what it missed, once it may hear again what it might not", async () => {
+    const slow = new Slow();
+    const general = driver(GENERAL);
+    await general.up(slow.connection);
+    slow.asked[0]?.answer.resolve(page(1));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(shown(general).phase).toBe("ready");
+
+    slow.isForbidden = true;
+    slow.ended.get("general")?.();
+    expect(shown(general).phase).toBe("forbidden");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([shown(general).phase, slow.asked.length]).toEqual(["forbidden", 1]);
+
+    slow.isForbidden = false;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect(slow.asked[1]?.question.type).toBe("after");
+    slow.asked[1]?.answer.resolve(page(1, 2));
+    await vi.advanceTimersByTimeAsync(0);
+    slow.heard.get("general")?.(live(3, 2), null);
+    expect([shown(general).phase, ids(general)]).toEqual(["ready", ["1", "2", "3"]]);
+  });
+
+  it("asks again whether it may read, where history says that it may not", async () => {
+    const slow = new Slow();
+    const general = driver(GENERAL);
+    await general.up(slow.connection);
+    slow.asked[0]?.answer.reject(new Failure("forbidden", "No."));
+    await vi.advanceTimersByTimeAsync(0);
+    expect([shown(general).phase, slow.left]).toEqual(["forbidden", ["general"]]);
+    await vi.advanceTimersByTimeAsync(1_000);
+    slow.asked[1]?.answer.resolve(page(1));
+    await vi.advanceTimersByTimeAsync(0);
+    expect([shown(general).phase, ids(general)]).toEqual(["ready", ["1"]]);
+  });
+
   it("never shows a late answer in another room, or one of a connection before", async () => {
     const [first, second] = [new Slow(), new Slow()];
     const [general, random] = [driver(GENERAL), driver(RANDOM)];
@@ -109,6 +151,32 @@ describe("a room's driver", () => {
     await vi.advanceTimersByTimeAsync(0);
     expect(shown(general)).toMatchObject({ phase: "ready", problem: null, gap: null });
     expect(ids(general)).toEqual(["5", "6", "7"]);
+  });
+
+  it("asks again when it is told to, and shows no failure meanwhile", async () => {
+    const slow = new Slow();
+    const general = driver(GENERAL);
+    await general.up(slow.connection);
+    slow.asked[0]?.answer.reject(new Failure("refused", "too many requests", 429, 300));
+    await vi.advanceTimersByTimeAsync(299);
+    expect(slow.asked).toHaveLength(1);
+    expect(shown(general)).toMatchObject({ phase: "loading", problem: null });
+    await vi.advanceTimersByTimeAsync(301);
+    expect(slow.asked.map(({ question }) => question.type)).toEqual(["last", "last"]);
+    slow.asked[1]?.answer.resolve(page(1));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(ids(general)).toEqual(["1"]);
+  });
+
+  it("asks no more for a connection that is gone", async () => {
+    const slow = new Slow();
+    const general = driver(GENERAL);
+    await general.up(slow.connection);
+    slow.asked[0]?.answer.reject(new Failure("refused", "too many requests", 429, 300));
+    await vi.advanceTimersByTimeAsync(0);
+    general.down();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(slow.asked).toHaveLength(1);
   });
 
   it("shows what comes live behind a gap while history takes its time", async () => {

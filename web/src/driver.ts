@@ -1,4 +1,4 @@
-import type { Connection, Leave } from "./connection";
+import type { Connection, Heard, Leave } from "./connection";
 import { Failure, sentence } from "./failure";
 import type { Live } from "./message";
 import type { Place } from "./place";
@@ -25,6 +25,11 @@ export class RoomDriver {
   private connection: Connection | null = null;
   private leave: Leave | null = null;
   private failures = 0;
+  /** How often in a row the server has said no to this room. */
+  private refusals = 0;
+  /** It once said yes. */
+  private wasIn = false;
+  private joinTimer: Timer;
   private retryTimer: Timer;
   private slowTimer: Timer;
   private owedTimer: Timer;
@@ -34,27 +39,50 @@ export class RoomDriver {
     private readonly around: Surroundings,
   ) {}
 
-  async up(connection: Connection) {
+  up(connection: Connection) {
     this.connection = connection;
+    return this.join(connection);
+  }
+
+  private async join(connection: Connection) {
+    const heard: Heard = (live, traceparent) => {
+      if (connection !== this.connection) return;
+      this.dispatch({ type: "live", live });
+      this.around.heard(this.place, live, traceparent);
+    };
     try {
-      const leave = await connection.join(this.place, (live, traceparent) => {
-        if (connection !== this.connection) return;
-        this.dispatch({ type: "live", live });
-        this.around.heard(this.place, live, traceparent);
-      });
+      const leave = await connection.join(this.place, heard, () => this.shutOut(connection));
       if (connection !== this.connection) return leave();
       this.leave = leave;
+      this.wasIn = true;
       this.dispatch({ type: "joined" });
     } catch (error) {
-      const isForbidden = error instanceof Failure && error.kind === "forbidden";
-      if (isForbidden && connection === this.connection) this.dispatch({ type: "forbidden" });
+      if (error instanceof Failure && error.kind === "forbidden") this.shutOut(connection);
     }
+  }
+
+  /** The server lets this person not hear or read here. It is asked again: it may give the right back. */
+  private shutOut(connection: Connection) {
+    if (connection !== this.connection) return;
+    this.leave?.();
+    this.leave = null;
+    this.dispatch({ type: "forbidden" });
+    const longest = this.wasIn ? 5_000 : 30_000;
+    const wait = Math.min(longest, 1_000 * 2 ** Math.min(this.refusals, 5));
+    this.refusals += 1;
+    clearTimeout(this.joinTimer);
+    const join = () => {
+      if (connection === this.connection) void this.join(connection);
+    };
+    this.joinTimer = setTimeout(join, wait * (0.5 + Math.random() / 2));
   }
 
   down() {
     this.connection = null;
     this.leave = null;
     this.failures = 0;
+    this.refusals = 0;
+    clearTimeout(this.joinTimer);
     this.dispatch({ type: "lost" });
   }
 
@@ -87,7 +115,7 @@ export class RoomDriver {
     this.dispatch({ type: "asked", question });
     if (question.type !== "before") this.watchSlow();
     try {
-      const answer = await this.around.ask(connection, this.place, question);
+      const answer = await this.answer(connection, question);
       if (connection !== this.connection) return;
       if (question.type !== "before") this.caughtUp();
       this.dispatch({ type: "answered", turn, answer });
@@ -96,10 +124,26 @@ export class RoomDriver {
     }
   }
 
+  /** Who asks too much is told when to ask again, and does: nothing is wrong with the room. */
+  private async answer(connection: Connection, question: Question) {
+    for (;;) {
+      try {
+        return await this.around.ask(connection, this.place, question);
+      } catch (error) {
+        const wait = error instanceof Failure && error.code === 429 ? error.retryAfter : null;
+        if (wait === null) throw error;
+        // Not all rooms at once again.
+        await new Promise((resume) => setTimeout(resume, wait * (1 + Math.random())));
+        if (connection !== this.connection) throw error;
+      }
+    }
+  }
+
   private failed(turn: number, error: unknown, question: Question) {
     if (question.type !== "before") this.quick();
-    if (error instanceof Failure && error.kind === "forbidden") {
-      return this.dispatch({ type: "forbidden" });
+    const { connection } = this;
+    if (connection && error instanceof Failure && error.kind === "forbidden") {
+      return this.shutOut(connection);
     }
     this.dispatch({ type: "failed", turn, problem: problem(error) });
     clearTimeout(this.retryTimer);
@@ -119,6 +163,7 @@ export class RoomDriver {
 
   private caughtUp() {
     this.failures = 0;
+    this.refusals = 0;
     clearTimeout(this.retryTimer);
     this.quick();
   }

@@ -1,3 +1,5 @@
+import type { Kept } from "./storage";
+
 /**
  * Something small that a browser keeps for a person, shared by its tabs. A browser that keeps
  * nothing still remembers it for this tab.
@@ -8,7 +10,7 @@ export class Keep<T extends object> {
   private readonly key: string;
 
   constructor(
-    private readonly storage: Storage,
+    private readonly storage: Kept,
     name: string,
     uid: string,
     private readonly empty: T,

@@ -16,6 +16,8 @@ export interface Item {
 
 /** Where items lie: one store for all tabs of a browser. */
 export interface Store {
+  /** Whether items outlive the page. */
+  readonly outlives: boolean;
   all(uid: string): Promise<Item[]>;
   put(item: Item): Promise<void>;
   /** Changes an item, unless another tab has taken it out meanwhile. */
@@ -48,6 +50,7 @@ interface Schema extends DBSchema {
 type Db = IDBPDatabase<Schema>;
 
 class Kept implements Store {
+  readonly outlives = true;
   /** What this tab knows to lie there: a browser may throw it away while the page is open. */
   private readonly known = new Map<string, Item>();
   private opening: Promise<Db> | null = null;
@@ -114,6 +117,7 @@ function range(uid: string): IDBKeyRange {
 }
 
 class Remembered implements Store {
+  readonly outlives = false;
   private readonly items = new Map<string, Item>();
 
   async all(uid: string) {

@@ -257,6 +257,7 @@ describe("an outbox", () => {
   it("tells of a refusal that it cannot write down, and does not try on without end", async () => {
     const store = await openStore();
     const full: Store = {
+      outlives: true,
       all: (uid) => store.all(uid),
       put: (item) => store.put(item),
       change: () => Promise.reject(new DOMException("full", "QuotaExceededError")),
@@ -337,6 +338,7 @@ describe("an outbox", () => {
       return read;
     };
     const slow: Store = {
+      outlives: true,
       all,
       put: (item) => store.put(item),
       change: (item) => store.change(item),
@@ -359,6 +361,32 @@ describe("an outbox", () => {
     box.seen(id);
     await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
   });
+
+  it("goes on by itself once a store can be read that could not be", async () => {
+    const uid = somebody();
+    const store = await openStore();
+    const before = { uid, id: "0", place: GENERAL, text: "before", created: 1, refused: null };
+    await store.put(before);
+    let failures = 6;
+    const flaky: Store = {
+      outlives: true,
+      all: (of) => {
+        failures -= 1;
+        return failures < 0
+          ? store.all(of)
+          : Promise.reject(new DOMException("Internal error", "UnknownError"));
+      },
+      put: (item) => store.put(item),
+      change: (item) => store.change(item),
+      remove: (of, id) => store.remove(of, id),
+    };
+    const log = new Log();
+    const box = new Outbox(uid, flaky, DEAF, new Browser().open);
+    box.online(log.take);
+    await vi.waitFor(() => expect(log.texts).toEqual(["before"]), { timeout: 20_000 });
+    expect(box.items).toEqual([]);
+    box.close();
+  }, 30_000);
 
   it("works in a browser that keeps nothing, as long as the page is there", async () => {
     vi.stubGlobal("indexedDB", undefined);

@@ -36,6 +36,7 @@ export class Outbox {
   private send: Send | null = null;
   private isSending = false;
   private hasMore = false;
+  private isClosed = false;
   private wake: () => void = () => {};
 
   constructor(
@@ -69,6 +70,7 @@ export class Outbox {
   }
 
   close() {
+    this.isClosed = true;
     this.offline();
     this.tabs.close();
   }
@@ -136,9 +138,17 @@ export class Outbox {
     this.hasMore = true;
     if (this.isSending) return;
     this.isSending = true;
-    while (this.hasMore && this.send) {
+    for (let failures = 0; this.hasMore && this.send; ) {
       this.hasMore = false;
-      await this.tabs.exclusively(() => this.sendAll()).catch(ignore);
+      try {
+        await this.tabs.exclusively(() => this.sendAll());
+        failures = 0;
+      } catch {
+        // The store could not be read: what lies there goes once it can be.
+        this.hasMore = true;
+        await this.pause(patience(failures));
+        failures += 1;
+      }
     }
     this.isSending = false;
   }
@@ -227,12 +237,24 @@ export class Outbox {
   }
 
   private async reload() {
-    const kept = await this.store.all(this.uid).catch(() => null);
+    const kept = await this.read();
     if (!kept) return;
     // Another tab took one back: perhaps that for which this one waits.
     if (this.unsent.read(kept)) this.wake();
     // The tab that wrote it may be gone.
     if (kept.some(({ refused }) => !refused)) void this.nudge();
+  }
+
+  /** All that the store has, once it can be read; null where nobody asks any more. */
+  private async read(): Promise<Item[] | null> {
+    for (let failures = 0; !this.isClosed; failures += 1) {
+      try {
+        return await this.store.all(this.uid);
+      } catch {
+        await new Promise((resolve) => setTimeout(resolve, patience(failures)));
+      }
+    }
+    return null;
   }
 
   private deliver({ id }: Item, delivery: Delivery) {
@@ -244,6 +266,11 @@ export class Outbox {
     this.tries.delete(id);
     this.unsent.hide(id);
   }
+}
+
+/** How long a store is left alone that could not be read. */
+function patience(failures: number): number {
+  return Math.min(5_000, 250 * 2 ** Math.min(failures, 10));
 }
 
 function ignore() {}

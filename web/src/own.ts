@@ -1,5 +1,6 @@
 import type { Sent } from "./connection";
 import type { RoomDriver } from "./driver";
+import { hasKey } from "./keys";
 import { messageKey, SENT } from "./message";
 import { Outbox } from "./outbox";
 import type { Item, Store } from "./outbox-store";
@@ -68,9 +69,8 @@ export class Own {
   /** A row that the outbox still has was accepted, and the answer to it lost. */
   settle({ room }: RoomDriver) {
     if (this.outbox.items.length === 0) return;
-    const keys = new Set(room.rows.map(({ key }) => key));
     for (const { uid, id } of this.outbox.items) {
-      if (keys.has(messageKey(uid, id))) this.outbox.seen(id);
+      if (hasKey(room.rows, messageKey(uid, id))) this.outbox.seen(id);
     }
   }
 

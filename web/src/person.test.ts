@@ -12,6 +12,7 @@ beforeEach(() => localStorage.clear());
 
 function alice(put: Store["put"], kept: Item[] = []): Person {
   const store: Store = {
+    outlives: true,
     put,
     all: async () => kept,
     change: async () => {},

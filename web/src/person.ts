@@ -13,6 +13,7 @@ import { firstAfter, type LastRead, Reading, unread } from "./reading";
 import { show } from "./room-view";
 import { Rooms } from "./rooms";
 import { Spots } from "./spots";
+import { forPerson } from "./storage";
 import type { Tracing } from "./telemetry";
 import { toText } from "./text";
 import type { ChatView, Me, RoomEntry, RoomView, Spot } from "./view";
@@ -43,10 +44,10 @@ export class Person {
   ) {
     const { uid } = me;
     this.kept = {
-      read: new Keep<LastRead>(localStorage, "read", uid, {}),
-      rooms: new Keep<readonly Place[]>(localStorage, "rooms", uid, []),
-      drafts: new Keep<Readonly<Record<string, string>>>(localStorage, "drafts", uid, {}),
-      last: new Keep<{ readonly place?: Place }>(localStorage, "last", uid, {}),
+      read: new Keep<LastRead>(forPerson, "read", uid, {}),
+      rooms: new Keep<readonly Place[]>(forPerson, "rooms", uid, []),
+      drafts: new Keep<Readonly<Record<string, string>>>(forPerson, "drafts", uid, {}),
+      last: new Keep<{ readonly place?: Place }>(forPerson, "last", uid, {}),
     };
     this.reading = new Reading(this.kept.read);
     this.drafts = new Drafts(this.kept.drafts);
@@ -127,6 +128,7 @@ export class Person {
     const at = address === "invalid" || isBack ? null : address.at;
     this.jumps += 1;
     this.jump = at && new Jump(at, this.jumps);
+    if (!isSame) this.openDriver()?.dispatch({ type: "held", isHeld: false });
     this.open = place ?? "invalid";
     if (!isSame) {
       this.divider.stop();
@@ -157,6 +159,20 @@ export class Person {
 
   retryHistory() {
     this.openDriver()?.dispatch({ type: "retry" });
+  }
+
+  stands(place: Place, isAtEnd: boolean) {
+    const driver = this.openDriver();
+    if (!driver || !samePlace(place, driver.place)) return;
+    const count = driver.room.rows.length;
+    if (!isAtEnd) {
+      if (count > MOST_OPEN) driver.dispatch({ type: "held", isHeld: true });
+      return;
+    }
+    driver.dispatch({ type: "held", isHeld: false });
+    // A link that is followed leads to what would be let go.
+    if (count <= 2 * KEPT_OPEN || this.jump?.target.state === "loading") return;
+    driver.dispatch({ type: "trimmed", keep: KEPT_OPEN });
   }
 
   markRead(place: Place) {
@@ -287,7 +303,8 @@ export class Person {
   }
 
   private unread({ place, room }: RoomDriver) {
-    return unread(room, this.reading.lastRead(place), this.me.uid);
+    const { count, more } = unread(room, this.reading.lastRead(place), this.me.uid);
+    return { count, more: more || (room.isHeld && room.doubt) };
   }
 
   private mayWrite({ realm }: Place): boolean {
@@ -306,6 +323,12 @@ export class Person {
 
 /** Rows that a room keeps while another one is open. */
 const KEPT = 200;
+
+/** Rows that the open room keeps at least while its reader is at the end; twice as many at most. */
+const KEPT_OPEN = 500;
+
+/** From so many rows on the open room takes in nothing at its end while its reader is further up. */
+const MOST_OPEN = 3_000;
 
 const INVALID: RoomView = {
   place: { realm: "chat", room: "" },

@@ -1,4 +1,5 @@
 import type { RoomDriver } from "./driver";
+import { hasKey } from "./keys";
 import type { Room } from "./room";
 import type { Entry, GapView, OlderView, RoomView } from "./view";
 
@@ -19,7 +20,7 @@ export function show({ room, isSlow }: RoomDriver, isOffline: boolean): Shown {
     room,
     heard.map((message) => ({ ...message, at: null })),
   );
-  const before = heard.find(({ key }) => !room.rows.some((row) => row.key === key))?.key ?? null;
+  const before = heard.find(({ key }) => !hasKey(room.rows, key))?.key ?? null;
   return {
     phase: phase(room, problem),
     entries,
@@ -53,10 +54,10 @@ function gap(problem: string | null, before: string | null): GapView | null {
 function entriesOf(room: Room, heard: readonly Entry[]): readonly Entry[] {
   const own = [...room.owed.map(({ entry }) => entry), ...room.unsent];
   if (heard.length === 0 && own.length === 0) return room.rows;
-  const keys = new Set(room.rows.map(({ key }) => key));
+  const seen = new Set<string>();
   const rest = [...heard, ...own].filter(({ key }) => {
-    const isNew = !keys.has(key);
-    keys.add(key);
+    const isNew = !hasKey(room.rows, key) && !seen.has(key);
+    seen.add(key);
     return isNew;
   });
   return rest.length === 0 ? room.rows : [...room.rows, ...rest];

@@ -155,6 +155,7 @@ class Page {
 
   /** The network is whole again. */
   calm() {
+    this.on({ type: "held", isHeld: false });
     this.join();
     // A message shows what was lost before it. Another life of the log that has outgrown the
     // former one unheard shows only when the page looks for the head, as it does every 30 s.
@@ -196,6 +197,8 @@ function act(page: Page, [name, a, b, c]: Step) {
       return page.lose();
     case "join":
       return page.join();
+    case "hold":
+      return page.on({ type: "held", isHeld: Boolean(a) });
     case "trim":
       return page.on({ type: "trimmed", keep: Number(a) + 1 });
     case "begin anew":
@@ -227,6 +230,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant<Step>(["check"]) },
   { weight: 2, arbitrary: fc.constant<Step>(["retry"]) },
   { weight: 2, arbitrary: fc.tuple(fc.constant("trim"), fc.nat(4)) },
+  { weight: 2, arbitrary: fc.tuple(fc.constant("hold"), fc.boolean()) },
   { weight: 1, arbitrary: fc.constant<Step>(["forget"]) },
   { weight: 1, arbitrary: fc.tuple(fc.constant("begin anew"), fc.nat(4)) },
 );
@@ -271,6 +275,21 @@ describe("a room", () => {
     page.publish("fresh", 0, false);
     page.join();
     expect(nextQuestion(page.room)).toEqual({ type: "after", after: { epoch: 1, seq: 0 } });
+  });
+
+  it("that hears more than it can hold while history is away ends as a fresh fetch", () => {
+    const page = new Page();
+    page.join();
+    page.ask(false);
+    page.hearAnswer(0, true, false);
+    for (let count = 0; count < 1_200; count += 1) {
+      page.publish("fresh", 0, true);
+      page.hear(false);
+    }
+    expect(page.room.waiting.length).toBeLessThanOrEqual(500);
+    page.calm();
+    expect(page.room.rows).toEqual(page.fresh());
+    expect(page.room.waiting).toEqual([]);
   });
 
   it("whose question failed asks again, and not before it is told to", () => {

@@ -1,3 +1,4 @@
+import { hasKey } from "./keys";
 import { type Live, SENT, type Stored } from "./message";
 import type { Position } from "./place";
 import { answered } from "./room-answer";
@@ -24,6 +25,8 @@ export interface Room {
   readonly doubt: boolean;
   /** The log did begin anew: forget the rows, ask for the last page. */
   readonly reload: boolean;
+  /** The reader is far from the end: what comes there is not taken in, and asked for later. */
+  readonly isHeld: boolean;
   readonly asking: { readonly turn: number; readonly question: TailQuestion } | null;
   readonly askingOlder: { readonly turn: number; readonly question: OlderQuestion } | null;
   /** Numbers questions. An answer to another turn is of the past, and ignored. */
@@ -72,7 +75,8 @@ export type RoomEvent =
   | { readonly type: "forbidden" }
   | { readonly type: "unsent"; readonly entries: readonly Entry[] }
   | { readonly type: "acked"; readonly entry: Entry; readonly timestamp: number }
-  | { readonly type: "trimmed"; readonly keep: number };
+  | { readonly type: "trimmed"; readonly keep: number }
+  | { readonly type: "held"; readonly isHeld: boolean };
 
 export const EMPTY: Room = {
   joined: false,
@@ -82,6 +86,7 @@ export const EMPTY: Room = {
   waiting: [],
   doubt: false,
   reload: false,
+  isHeld: false,
   asking: null,
   askingOlder: null,
   turn: 0,
@@ -96,6 +101,7 @@ export const EMPTY: Room = {
 export function nextQuestion(room: Room): TailQuestion | null {
   if (!room.joined || room.asking || room.problem !== null || room.forbidden) return null;
   if (!room.upto || room.reload) return { type: "last" };
+  if (room.isHeld) return null;
   return room.doubt || room.waiting.length > 0 ? { type: "after", after: room.upto } : null;
 }
 
@@ -133,6 +139,9 @@ export function reduce(room: Room, event: RoomEvent): Room {
       return settleOwn(acked(room, event.entry, event.timestamp));
     case "trimmed":
       return trimmed(room, event.keep);
+    case "held":
+      if (room.isHeld === event.isHeld) return room;
+      return { ...room, isHeld: event.isHeld, doubt: true };
   }
 }
 
@@ -176,7 +185,7 @@ function acked(room: Room, entry: Entry, timestamp: number): Room {
 /** One's own message is shown once: as its row where there is one, in the same place in the list. */
 function settleOwn(room: Room): Room {
   if (room.owed.length === 0) return room;
-  const owed = room.owed.filter(({ entry }) => !room.rows.some(({ key }) => key === entry.key));
+  const owed = room.owed.filter(({ entry }) => !hasKey(room.rows, entry.key));
   return owed.length === room.owed.length ? room : { ...room, owed };
 }
 

@@ -18,7 +18,7 @@ function entry(
 
 function rows(entries: Entry[], more: { dividerBefore?: string; heads?: string[] } = {}) {
   const room = { entries, dividerBefore: more.dividerBefore ?? null, gap: null };
-  return rowsOf(room, more.heads ? new Set(more.heads) : NO_HEADS);
+  return rowsOf(room, more.heads ? new Set(more.heads) : NO_HEADS, NOON);
 }
 
 const firsts = (entries: Entry[], heads: string[] = []) =>
@@ -50,6 +50,12 @@ test("a new day stands below the last message of the day before, and above the f
   expect(found[1]?.below).toEqual([]);
 });
 
+test("what was today is yesterday after midnight", () => {
+  const room = { entries: [entry("a", "ada", NOON)], dividerBefore: null, gap: null };
+  expect(rowsOf(room, NO_HEADS, NOON).above).toEqual([{ kind: "day", label: "Today" }]);
+  expect(rowsOf(room, NO_HEADS, NOON + DAY).above).toEqual([{ kind: "day", label: "Yesterday" }]);
+});
+
 test("the divider stands before the first unread message, whose author shows", () => {
   const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
   const found = rows(entries, { dividerBefore: "b" });
@@ -60,9 +66,11 @@ test("the divider stands before the first unread message, whose author shows", (
 test("a gap shows where it is, also after the last message", () => {
   const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
   const gapAt = (before: string | null) =>
-    rowsOf({ entries, dividerBefore: null, gap: { before, state: "failed" } }, NO_HEADS).rows.map(
-      ({ below }) => below.length,
-    );
+    rowsOf(
+      { entries, dividerBefore: null, gap: { before, state: "failed" } },
+      NO_HEADS,
+      NOON,
+    ).rows.map(({ below }) => below.length);
   expect(gapAt("b")).toEqual([1, 0]);
   expect(gapAt(null)).toEqual([0, 1]);
 });

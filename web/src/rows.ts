@@ -33,17 +33,18 @@ const NONE: readonly Mark[] = [];
 /**
  * Groups messages by author, and puts days, the "New messages" divider and gaps between them.
  * `heads` are messages that stood at the top before older ones came: they keep their author, or the
- * text under the reader's eyes would move.
+ * text under the reader's eyes would move. `today` is any moment of the day that is called so.
  */
 export function rowsOf(
   room: Pick<RoomView, "entries" | "dividerBefore" | "gap">,
   heads: ReadonlySet<string>,
+  today: number,
 ): Rows {
   const above: Mark[] = [];
   const rows: Row[] = [];
   let before: Entry | null = null;
   for (const entry of room.entries) {
-    const marks = marksBetween(room, before, entry);
+    const marks = marksBetween(room, before, entry, today);
     const last = rows[rows.length - 1];
     if (!last) above.push(...marks);
     else if (marks.length > 0 || (last.waiting > 0 && isWaiting(entry))) {
@@ -75,6 +76,7 @@ function marksBetween(
   room: Pick<RoomView, "dividerBefore" | "gap">,
   before: Entry | null,
   entry: Entry,
+  today: number,
 ): readonly Mark[] {
   const isNewDay = before === null || dayStart(before.timestamp) !== dayStart(entry.timestamp);
   const isGap = room.gap !== null && room.gap.before === entry.key;
@@ -82,7 +84,7 @@ function marksBetween(
   if (!isNewDay && !isGap && !isNew) return NONE;
   const marks: Mark[] = [];
   if (isGap && room.gap) marks.push({ kind: "gap", state: room.gap.state });
-  if (isNewDay) marks.push({ kind: "day", label: dayOf(entry.timestamp) });
+  if (isNewDay) marks.push({ kind: "day", label: dayOf(entry.timestamp, today) });
   if (isNew) marks.push({ kind: "new" });
   return marks;
 }

@@ -1,4 +1,5 @@
 import type { Credentials } from "./connection";
+import type { Kept } from "./storage";
 import type { Me } from "./view";
 
 /** A person that is logged in, as this tab remembers it. */
@@ -13,7 +14,7 @@ export interface Remembered {
  * keeps so that a reload asks for nothing. Short-lived tokens will take the password's place.
  */
 export class Session {
-  constructor(private readonly storage: Storage) {}
+  constructor(private readonly storage: Kept) {}
 
   remembered(): Remembered | null {
     try {

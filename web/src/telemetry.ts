@@ -18,13 +18,17 @@ export type Traced<T> = (traceparent?: string) => Promise<T>;
 export async function tracing({ telemetry, websocket }: Config): Promise<Tracing> {
   if (!telemetry) return UNTRACED;
   try {
-    const { Tracer } = await import("./tracer");
-    return new Tracer(telemetry, new URL(websocket));
+    const late = new Promise<null>((resolve) => setTimeout(resolve, LOAD_MS, null));
+    const loaded = await Promise.race([import("./tracer"), late]);
+    return loaded ? new loaded.Tracer(telemetry, new URL(websocket)) : UNTRACED;
   } catch {
     // Chatting goes on without traces.
     return UNTRACED;
   }
 }
+
+/** Nobody waits longer for it to log in. */
+const LOAD_MS = 5_000;
 
 export const UNTRACED: Tracing = {
   send: (_place, _id, _began, work) => work(),

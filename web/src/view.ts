@@ -9,6 +9,8 @@ export interface ChatView {
   /** The room that is open. Null before the first one is, and while nobody is logged in. */
   readonly room: RoomView | null;
   readonly unsent: UnsentView;
+  /** Drafts and messages that wait outlive the page. False in a browser that lets it keep nothing. */
+  readonly outlives: boolean;
 }
 
 /** This person's messages that are not accepted yet, in all rooms. */
@@ -190,6 +192,12 @@ export interface ChatActions {
    * room is named since another may be open already that is not shown yet.
    */
   markRead(place: Place): void;
+
+  /**
+   * Whether the reader is at the newest message of the room: then what lies far above may be let go, and
+   * else what comes far below need not be taken in yet.
+   */
+  stands(place: Place, isAtEnd: boolean): void;
 
   /** Sends into the room. False where the text is nothing to send; its draft is kept then. */
   send(place: Place, text: string): boolean;

@@ -1,4 +1,4 @@
-import { CircleAlert, Clock, CloudOff, SearchX, X } from "lucide-react";
+import { CircleAlert, Clock, CloudOff, HardDrive, SearchX, X } from "lucide-react";
 import { writeAddress } from "../place";
 import type { LinkView, UnsentView } from "../view";
 import { Countdown } from "./Countdown";
@@ -55,6 +55,22 @@ export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: 
       </p>
       <button type="button" className="link-button" onClick={onRetry}>
         Retry
+      </button>
+    </div>
+  );
+}
+
+/** The browser lets the page keep nothing, so nobody shall rely on it. */
+export function ForgetfulBanner({ onClose }: { onClose: () => void }) {
+  return (
+    <div className="banner">
+      <HardDrive size={18} aria-hidden="true" />
+      <p>
+        <strong>This browser keeps nothing for this page.</strong> Drafts and messages that are not
+        sent are gone when it is closed or reloaded. Allow it to keep cookies and site data.
+      </p>
+      <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+        <X size={16} aria-hidden="true" />
       </button>
     </div>
   );

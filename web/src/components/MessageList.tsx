@@ -12,6 +12,7 @@ import { useLeaving } from "./useLeaving";
 import { useMessageKeys } from "./useMessageKeys";
 import { useReading } from "./useReading";
 import { type Scroll, useScroll } from "./useScroll";
+import { useToday } from "./useToday";
 
 /** What others may do with the list. */
 export type MessageListHandle = Pick<Scroll, "toNewest" | "keepEnd">;
@@ -25,10 +26,11 @@ const AHEAD = 12;
 export function MessageList({ chat, room, onJump, ref }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const heads = useHeads(room.entries);
+  const today = useToday();
   const { entries, dividerBefore, gap, older } = room;
   const { above, rows } = useMemo(
-    () => rowsOf({ entries, dividerBefore, gap }, heads),
-    [entries, dividerBefore, gap, heads],
+    () => rowsOf({ entries, dividerBefore, gap }, heads, today),
+    [entries, dividerBefore, gap, heads, today],
   );
   const scroll = useScroll(frame, rows, room);
   useLeaving(chat, room.place, entries, frame, scroll.isPlaced);
@@ -38,6 +40,12 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   const { toNewest, keepEnd } = scroll;
   useImperativeHandle(ref, () => ({ toNewest, keepEnd }), [toNewest, keepEnd]);
   useReading(chat, room.place, entries.length, room.phase === "ready" && scroll.isAtEnd);
+
+  const { isPlaced, isAtEnd } = scroll;
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each further message may be one too many.
+  useEffect(() => {
+    if (isPlaced) chat.stands(room.place, isAtEnd);
+  }, [chat, room.place, entries.length, isPlaced, isAtEnd]);
 
   const retry = () => chat.retryHistory();
   const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";

@@ -1,7 +1,7 @@
 import { useCallback, useRef, useState } from "react";
 import { placeKey } from "../place";
 import type { ChatActions, ChatView } from "../view";
-import { HistoryBanner, LinkBanner, TargetBanner, UnsentBanner } from "./Banners";
+import { ForgetfulBanner, HistoryBanner, LinkBanner, TargetBanner, UnsentBanner } from "./Banners";
 import { Composer } from "./Composer";
 import { MessageList, type MessageListHandle } from "./MessageList";
 import { ReadOnly } from "./ReadOnly";
@@ -33,6 +33,8 @@ export function Room({ chat, view, onShowRooms }: Props) {
   const [closed, setClosed] = useState<number | null>(null);
   const missing = room?.target?.state === "missing" ? room.target : null;
 
+  const [isAcknowledged, setAcknowledged] = useState(false);
+
   const key = room ? placeKey(room.place) : "";
   const isOpen = room !== null && room.phase !== "forbidden" && room.phase !== "invalid";
   return (
@@ -44,8 +46,16 @@ export function Room({ chat, view, onShowRooms }: Props) {
         onShowRooms={onShowRooms}
       />
       <LinkBanner link={link} queued={view.unsent.queued} onReconnect={() => chat.reconnectNow()} />
+      {!view.outlives && !isAcknowledged && (
+        <ForgetfulBanner
+          onClose={() => {
+            setAcknowledged(true);
+            focusField();
+          }}
+        />
+      )}
       {elsewhere && link.state !== "offline" && <UnsentBanner {...elsewhere} />}
-      {room?.phase === "forbidden" && <Forbidden />}
+      {room?.phase === "forbidden" && <Forbidden realm={room.place.realm} />}
       {room?.phase === "invalid" && <Invalid />}
       {isOpen && room.entries.length > 0 && room.problem !== null && link.state !== "offline" && (
         <HistoryBanner problem={room.problem} onRetry={() => chat.retryHistory()} />

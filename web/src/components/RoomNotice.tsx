@@ -1,6 +1,6 @@
 import { CircleAlert, Lock, MessageCircle, SearchX } from "lucide-react";
 import type { ReactNode } from "react";
-import { ROOM_NAME_RULE, writeAddress } from "../place";
+import { type Place, ROOM_NAME_RULE, writeAddress } from "../place";
 
 const HOME = writeAddress({ realm: "chat", room: "general" });
 
@@ -44,10 +44,11 @@ export function Failed({ problem, onRetry }: { problem: string | null; onRetry: 
 }
 
 /** This person may not read here. */
-export function Forbidden() {
+export function Forbidden({ realm }: Pick<Place, "realm">) {
+  const title = realm === "admin" ? "This room is for admins" : "You may not read this room";
   return (
-    <Notice kind="forbidden" icon={<Lock size={36} />} title="This room is for admins">
-      <p>Your account may not read it. An admin can change that.</p>
+    <Notice kind="forbidden" icon={<Lock size={36} />} title={title}>
+      <p>An admin can give your account the right to it. The room then opens by itself.</p>
       <a className="button" href={HOME}>
         Go to general
       </a>

@@ -14,16 +14,18 @@ export function useArrivals(
   const [baseline, setBaseline] = useState<string | null>();
   if (baseline === undefined && phase === "ready") setBaseline(entries.at(-1)?.key ?? null);
 
-  const arrived = useMemo(() => {
+  const { arrived, isFound } = useMemo(() => {
     const keys = new Set<string>();
-    if (baseline === undefined) return keys;
+    if (baseline === undefined) return { arrived: keys, isFound: true };
     for (let index = entries.length - 1; index >= 0; index -= 1) {
       const key = entries[index]?.key;
-      if (key === undefined || key === baseline) break;
+      if (key === undefined || key === baseline) return { arrived: keys, isFound: true };
       keys.add(key);
     }
-    return keys;
+    return { arrived: keys, isFound: baseline === null || entries.length === 0 };
   }, [entries, baseline]);
+  // It was let go of: nothing that comes in above the rest has arrived.
+  if (!isFound) setBaseline(entries.at(-1)?.key ?? null);
 
   const [left] = useState(() => new Set<string>());
   const shown = useRef(new Set<string>());

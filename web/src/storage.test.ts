@@ -1,0 +1,35 @@
+import { expect, it } from "vitest";
+import { Keep } from "./keep";
+import { Session } from "./session";
+import { opened, outlives } from "./storage";
+
+/** What Chromium does where cookies are blocked. */
+const blocked = opened(() => {
+  throw new DOMException("Access is denied for this document.", "SecurityError");
+});
+
+it("a browser that lets the page keep nothing is told from one that does", () => {
+  expect(outlives(blocked)).toBe(false);
+  const items = new Map<string, string>();
+  const found = opened(() => ({
+    getItem: (key) => items.get(key) ?? null,
+    setItem: (key, value) => items.set(key, value),
+    removeItem: (key) => items.delete(key),
+  }));
+  expect(outlives(found)).toBe(true);
+});
+
+it("what is kept for a person is remembered by this tab all the same", () => {
+  const drafts = new Keep<Record<string, string>>(blocked, "drafts", "alice", {});
+  drafts.change(() => ({ room: "text" }));
+  expect(drafts.get()).toEqual({ room: "text" });
+});
+
+it("who is logged in is remembered by this tab, and forgotten", () => {
+  const session = new Session(blocked);
+  const me = { uid: "alice", name: "alice", mayWrite: true, isAdmin: false };
+  session.remember({ credentials: { user: "alice", password: "x" }, me });
+  expect(session.remembered()?.me).toEqual(me);
+  session.forget();
+  expect(session.remembered()).toBeNull();
+});
