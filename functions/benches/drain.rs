@@ -11,9 +11,9 @@ use async_nats::jetstream;
 use chat::app::App;
 use chat::chat_service;
 use chat::config::Config;
-use chat::entity::messages;
-use chat::epoch::epoch_of;
-use chat::logged::Logged;
+use chat::message::logged::Logged;
+use chat::store::entity::messages;
+use chat::store::epoch::life_of;
 use chat::subjects::{CONSUMER, LOG};
 use futures_util::{StreamExt, TryStreamExt};
 use natsfn::server::{Server, ServerConfig};
@@ -128,7 +128,7 @@ async fn one_by_one(
         .await
         .map_err(plain)?
         .created_ns();
-    let epoch = epoch_of(db, LOG, created).await?;
+    let life = life_of(db, LOG, created).await?;
     let consumer: jetstream::consumer::PullConsumer =
         context.get_consumer_from_stream(CONSUMER, LOG).await?;
     let mut deliveries = consumer
@@ -145,13 +145,13 @@ async fn one_by_one(
             unreadable: None,
             subject: &message.subject,
             message_id: None,
-            seq,
+            origin: (seq, 0),
             time_ns: i64::MAX / 2,
             payload: &message.payload,
         };
         let said = logged.message()?;
         messages::Entity::insert(messages::ActiveModel {
-            epoch: Set(epoch),
+            epoch: Set(life.newest().id),
             seq: Set(seq.cast_signed()),
             realm: Set(said.realm),
             room: Set(said.room),

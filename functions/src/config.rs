@@ -1,9 +1,11 @@
 //! What can be configured beside the connection and the database.
 
+pub mod page;
+
+use std::fmt::Display;
+
 use natsfn::config::checked;
 use serde::{Deserialize, Deserializer};
-
-use crate::page;
 
 /// A log smaller than this would be full after some dozens of messages.
 const LEAST_BYTES: i64 = 1 << 20;
@@ -14,6 +16,8 @@ const LEAST_BYTES: i64 = 1 << 20;
 pub struct Config {
     /// Limits of what a person may send.
     pub send: Send,
+    /// Limits of what a person may read.
+    pub history: History,
     /// The log.
     pub stream: Stream,
     /// The page over HTTP.
@@ -30,6 +34,21 @@ pub struct Send {
     /// Messages at once after a pause.
     #[serde(deserialize_with = "at_least_one")]
     pub burst: u32,
+}
+
+/// `history.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct History {
+    /// Pages of history a second for one person, over time.
+    #[serde(deserialize_with = "rate")]
+    pub rate: f64,
+    /// Pages at once after a pause: the page asks for one of each room when it connects.
+    #[serde(deserialize_with = "at_least_one")]
+    pub burst: u32,
+    /// Questions of one person that may be in flight at once.
+    #[serde(deserialize_with = "at_least_one")]
+    pub in_flight: usize,
 }
 
 /// `stream.*`
@@ -55,8 +74,12 @@ fn rate<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
     })
 }
 
-fn at_least_one<'de, D: Deserializer<'de>>(value: D) -> Result<u32, D::Error> {
-    checked(value, "at least 1", |value| *value >= 1)
+fn at_least_one<'de, D, T>(value: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Display + PartialOrd + From<u8> + 'static,
+{
+    checked(value, "at least 1", |value| *value >= T::from(1))
 }
 
 fn log_size<'de, D: Deserializer<'de>>(value: D) -> Result<i64, D::Error> {
@@ -73,6 +96,16 @@ impl Default for Send {
         Self {
             rate: 10.0,
             burst: 50,
+        }
+    }
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            rate: 50.0,
+            burst: 500,
+            in_flight: 64,
         }
     }
 }

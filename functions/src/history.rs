@@ -1,12 +1,19 @@
 //! Serves a room's messages.
 
+pub mod merge;
+pub mod question;
+pub mod readings;
+pub mod stretch;
+pub mod tail;
+pub mod window;
+
 use natsfn::{Client, Db, Error, Response, Result, State};
 
 use crate::app::App;
-use crate::merge::{Merged, merge, storable};
-use crate::question::Question;
-use crate::rows::{Page, Position, page, rows_of};
-use crate::tail::{Tail, tail};
+use crate::store::rows::{self, Page, Position, Row, rows_of};
+use merge::{Merged, merge, nearest, storable};
+use question::Question;
+use tail::{Tail, tail};
 
 /// Room in an answer for its headers, in bytes.
 const HEADERS: usize = 512;
@@ -23,30 +30,40 @@ pub async fn history(
     db: Db,
     question: Question,
 ) -> Result<Response> {
-    let Question {
-        place,
-        page: asked,
-        limit,
-    } = question;
-    let Tail {
-        rows: waiting,
-        upto,
-        floor,
-        held: _held,
-    } = tail(&app.floor, &client, &db, &place).await?;
-    let stored = page(&db, place.realm, &place.room, asked, upto, limit + 1).await?;
-    let known = rows_of(&db, waiting.iter().map(|row| &row.message)).await?;
+    let tail = tail(&app.tails, &client, &db, &question).await?;
+    let Question { place, page, limit } = question;
+    let Tail { upto, floor, .. } = *tail;
+    let stored = rows::page(&db, place.realm, &place.room, page, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let merged = merge(stored, storable(waiting, &known, upto), asked, limit);
+    let waiting = waiting(&db, &tail, page, limit + 1).await?;
+    let merged = merge(stored, waiting, page, limit);
     let merged = within(
         merged,
-        asked,
+        page,
         client.nats().max_payload().saturating_sub(HEADERS),
     )?;
-    let head = head(asked, &merged, upto, floor);
+    let head = head(page, &merged, upto, floor);
     Ok(Response::json(&merged.rows)?
         .with_header("History-More", merged.more)
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
+}
+
+/// What of the tail will be stored, nearest in the page's direction: at least `n`, where there are
+/// so many. Which is a repeat the database tells, and it is asked of no more than a page needs.
+async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>> {
+    let mut looked_at = n;
+    loop {
+        let near = nearest(&tail.rows, page, looked_at);
+        if near.is_empty() {
+            return Ok(Vec::new());
+        }
+        let known = rows_of(db, near.iter().map(|waiting| &waiting.row.message)).await?;
+        let storable = storable(near, &known, tail.upto);
+        if storable.len() >= n || near.len() < looked_at {
+            return Ok(storable);
+        }
+        looked_at *= 4;
+    }
 }
 
 /// Up to where everything of the room is in the database or in the answer.

@@ -6,25 +6,15 @@
 
 pub mod app;
 pub mod config;
-pub mod entity;
-pub mod epoch;
 pub mod history;
-pub mod identity;
-pub mod insert;
-pub mod logged;
-pub mod merge;
 pub mod message;
 pub mod page;
 pub mod persist;
 pub mod place;
-pub mod question;
-pub mod room;
-pub mod rows;
 pub mod send;
+pub mod store;
 pub mod subjects;
-pub mod tail;
 pub mod trim;
-pub mod visible;
 
 #[cfg(test)]
 #[path = "../tests/it/database.rs"]
@@ -38,10 +28,12 @@ use natsfn::{Consumer, Endpoint, RateLimit, RunError, Service};
 use app::App;
 use config::Config;
 use history::history;
-use identity::Identity;
+use message::identity::Identity;
 use page::page;
-use persist::{persist, stored_up_to};
+use persist::persist;
 use send::send;
+use store::entity::{epochs, messages};
+use store::stored::{Passed, stored_up_to};
 use trim::trim;
 
 /// chat, made from its configuration.
@@ -58,30 +50,35 @@ pub fn chat_service(app: App) -> Service<App> {
     // One limit for both: a person has one allowance, whatever the room.
     let limit = RateLimit::new(config.send.rate, config.send.burst).by(Identity::key);
     let send_to = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
+    let reads = &config.history;
+    let limit = RateLimit::new(reads.rate, reads.burst)
+        .in_flight(reads.in_flight)
+        .by(Identity::key);
+    let history_of = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
     let log = subjects::log(&config.stream);
-    let behind = app.clone();
 
+    let passed = Passed::default();
     Service::new("chat", env!("CARGO_PKG_VERSION"))
         .description("Rooms whose messages are stored once and found again")
         .min_server(2, 14, 0)
         .state(app)
         .database::<Migrator>()
+        .entity::<messages::Entity>()
+        .entity::<epochs::Entity>()
         .endpoint(send_to("send", "chat.send.{room}"), send)
         .endpoint(send_to("admin-send", "admin.send.{room}"), send)
-        .endpoint(Endpoint::new("history", "chat.history.{room}"), history)
-        .endpoint(
-            Endpoint::new("admin-history", "admin.history.{room}"),
-            history,
-        )
+        .endpoint(history_of("history", "chat.history.{room}"), history)
+        .endpoint(history_of("admin-history", "admin.history.{room}"), history)
         .consumer(
             Consumer::new("persist", log)
+                .durable(subjects::CONSUMER)
                 .max_batch(1_000)
                 // One waits for the disk while the other is written; the key makes order harmless.
                 .max_in_flight(2)
                 // How long the messages of a crashed process wait for another.
                 .ack_wait(Duration::from_secs(5))
                 .natural_key()
-                .floor(move |reach, stream| stored_up_to(behind.clone(), reach, stream)),
+                .floor(move |context, stream| stored_up_to(context, stream, passed.clone())),
             persist,
         )
         .task("persist", trim)

@@ -1,11 +1,14 @@
 //! What a message is, and the rules that its parts keep.
 
-use natsfn::{Error, FromEvent, Request};
-use serde::de::DeserializeOwned;
+pub mod identity;
+pub mod logged;
+pub mod room;
+pub mod visible;
+
 use serde::{Deserialize, Serialize};
 
-use crate::room::{BadRoom, Realm, Room, is_token};
-use crate::visible::is_visible;
+use room::{BadRoom, Realm, Room, is_token};
+use visible::is_visible;
 
 /// The longest text, in characters (Unicode scalar values).
 pub const MAX_TEXT: usize = 4_000;
@@ -55,29 +58,6 @@ pub struct Draft {
     pub id: String,
     /// What is to be said: 1 to 4,000 characters, one of them to be seen.
     pub text: String,
-}
-
-impl<S> FromEvent<Request, S> for Draft {
-    fn from_event(request: &mut Request, _: &S) -> natsfn::Result<Self> {
-        read_object(request.payload(), "{id, text}")
-    }
-}
-
-/// Reads a JSON object. serde would take an array of its fields in their order, too, and says what
-/// is wrong in the words of our own types.
-///
-/// # Errors
-/// 400 that says what is allowed.
-pub(crate) fn read_object<T: DeserializeOwned>(payload: &[u8], allowed: &str) -> natsfn::Result<T> {
-    let refuse = |why: String| {
-        Err(Error::bad_request(format!(
-            "the payload must be the JSON object {allowed}: {why}"
-        )))
-    };
-    if payload.trim_ascii().first() != Some(&b'{') {
-        return refuse("it is no object".to_owned());
-    }
-    serde_json::from_slice(payload).or_else(|error| refuse(error.to_string()))
 }
 
 impl Draft {

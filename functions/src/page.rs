@@ -4,7 +4,7 @@
 mod connection;
 mod encoding;
 mod headers;
-mod settings;
+mod places;
 mod site;
 
 use std::net::SocketAddr;
@@ -14,14 +14,14 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use natsfn::async_nats::connection::State;
 use natsfn::{Background, Error, Result};
 use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::app::App;
+
+pub use crate::config::page::{Settings, Telemetry};
 pub use connection::serve;
-pub use settings::{Settings, Telemetry};
 pub use site::{Asset, Site};
 
 /// Says how to build what is not there.
@@ -33,6 +33,7 @@ pub struct Page {
     site: Site,
     headers: HeaderMap,
     config: Bytes,
+    max_connections: usize,
     health: Box<dyn Fn() -> std::result::Result<(), String> + Send + Sync>,
 }
 
@@ -58,12 +59,8 @@ pub async fn page(mut background: Background, app: App) -> Result<()> {
         tracing::warn!("{}", NOT_BUILT.trim_end());
     }
     tracing::info!("the page is at http://{}", listener.local_addr()?);
-    let nats = background.client().nats().clone();
-    let health = move || match nats.connection_state() {
-        State::Connected => Ok(()),
-        State::Pending | State::Disconnected => Err("there is no connection to NATS".to_owned()),
-    };
-    let page = Arc::new(Page::new(site, &settings, health));
+    let own = background.clone();
+    let page = Arc::new(Page::new(site, &settings, move || own.health()));
     serve(listener, page, background.stopped()).await;
     Ok(())
 }
@@ -87,6 +84,7 @@ impl Page {
             site,
             headers: headers::of(settings),
             config: settings.for_browsers().to_string().into(),
+            max_connections: settings.max_connections,
             health: Box::new(health),
         }
     }

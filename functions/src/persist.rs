@@ -1,18 +1,16 @@
 //! Moves the log into the database.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::collections::HashSet;
 
 use natsfn::{
-    Background, Batch, Error, FromMessage, Kind, Message as LoggedMessage, Outcomes, Result,
-    StreamId, Tx,
+    Batch, Error, FromMessage, Item, Kind, Message as LoggedMessage, Outcomes, Result, Tx,
 };
 
-use crate::app::App;
-use crate::epoch::{epoch_of, find_epoch, save_floor};
-use crate::insert::{InsertError, Stored, insert_once};
-use crate::logged::Logged;
 use crate::message::Message;
-use crate::rows::{Position, Row, last_seq};
+use crate::message::logged::Logged;
+use crate::store::epoch::{Life, life_of};
+use crate::store::insert::{InsertError, Stored, insert_once};
+use crate::store::rows::{Position, Row};
 
 impl FromMessage for Message {
     fn from_message(message: &LoggedMessage) -> Result<Self> {
@@ -22,65 +20,73 @@ impl FromMessage for Message {
     }
 }
 
-/// Stores each message once. Redelivery is normal: a row already there is success.
+/// How often a batch is stored again after the log turned out to be rolled back. Each time an epoch
+/// has begun in which the place is free.
+const ATTEMPTS: usize = 4;
+
+/// Stores each message once. Redelivery is normal: a row already there is success. A message whose
+/// place belongs to another one begins a new epoch: the log was rolled back.
 ///
 /// # Errors
-/// [`Kind::Halt`] where a message's place belongs to another one; the database's own.
+/// The database's own.
 pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
     let mut outcomes = Outcomes::new();
     let Some(first) = messages.first() else {
         return Ok(outcomes);
     };
     let stream = first.message().stream();
-    let epoch = epoch_of(&tx, &stream.name, stream.created_ns()).await?;
-    let rows: Vec<Row> = messages
-        .iter()
-        .map(|item| Row {
-            message: Message::clone(item),
-            at: Position {
-                epoch,
-                seq: item.seq().cast_signed(),
-            },
-        })
-        .collect();
-    for (item, stored) in messages
-        .iter()
-        .zip(insert_once(&tx, &rows).await.map_err(failed)?)
-    {
+    let life = life_of(&tx, &stream.name, stream.created_ns()).await?;
+    let floor = stream.ack_floor.cast_signed();
+    let stored = store(&tx, life, &messages, floor).await?;
+    for (item, stored) in messages.iter().zip(stored) {
         match stored {
             Stored::Here => {}
             Stored::Again | Stored::Repeat(_) => outcomes.duplicate(item.message()),
             Stored::Taken(at) => outcomes.fail(item.message(), taken(at)),
         }
     }
-    save_floor(&tx, epoch, stream.ack_floor.cast_signed()).await?;
     Ok(outcomes)
 }
 
-/// Up to where the database has everything of a life of the log: what is compared with the
-/// consumer's ack floor by `setup`, and before `persist` takes its first message.
-///
-/// The floor is noted with each batch, as it was before it, so it lies behind after a crash. Where
-/// the newest row stands at the ack floor or above it, nothing is missing all the same.
-///
-/// # Errors
-/// The database's own.
-pub async fn stored_up_to(app: App, reach: Background, stream: StreamId) -> Result<u64> {
-    let db = reach.db()?;
-    let stored = match find_epoch(&db, &stream.name, stream.created_ns()).await? {
-        None => 0,
-        Some(epoch) => {
-            let newest = last_seq(&db, epoch.id).await?.cast_unsigned();
-            let floor = epoch.floor.cast_unsigned();
-            if newest >= stream.ack_floor {
-                stream.ack_floor
-            } else {
-                floor
+/// Stores the messages, and begins an epoch where one of their places is another's. The epoch
+/// begins behind the ack floor, so that instances which find out at the same moment agree.
+async fn store(
+    tx: &Tx,
+    mut life: Life,
+    messages: &[Item<Message>],
+    floor: i64,
+) -> Result<Vec<Stored>> {
+    let mut all = Vec::with_capacity(messages.len());
+    let mut attempts = 0;
+    while all.len() < messages.len() {
+        let rest = &messages[all.len()..];
+        let rows: Vec<Row> = rest[..distinct(rest)]
+            .iter()
+            .map(|item| Row {
+                message: Message::clone(item),
+                at: life.position(item.seq().cast_signed()),
+            })
+            .collect();
+        match insert_once(tx, &rows).await {
+            Ok(stored) => all.extend(stored),
+            Err(InsertError::Clash(at)) if attempts < ATTEMPTS => {
+                attempts += 1;
+                let first_seq = at.seq.min(floor + 1);
+                life = life.follow(tx, first_seq).await?;
             }
+            Err(InsertError::Db(error)) => return Err(error.into()),
+            Err(error) => return Err(Error::unavailable(error.to_string())),
         }
-    };
-    app.compared.store(stream.created_ns(), Relaxed);
-    Ok(stored)
+    }
+    Ok(all)
+}
+
+/// How many messages come before a sequence is used again: the log may have been rolled back while
+/// a batch was fetched.
+fn distinct(messages: &[Item<Message>]) -> usize {
+    let mut seen = HashSet::new();
+    let before = messages.iter().take_while(|item| seen.insert(item.seq()));
+    before.count()
 }
 
 fn taken(at: Position) -> Error {
@@ -91,12 +97,4 @@ fn taken(at: Position) -> Error {
             at.epoch, at.seq
         ),
     )
-}
-
-fn failed(error: InsertError) -> Error {
-    match error {
-        InsertError::Clash(_) => Error::new(Kind::Halt, error.to_string()),
-        InsertError::Contended => Error::unavailable(error.to_string()),
-        InsertError::Db(error) => error.into(),
-    }
 }

@@ -2,11 +2,11 @@
 
 use natsfn::{Error, FromEvent, Request, Result};
 
-use crate::room::{Realm, Room};
+use crate::message::room::{Realm, Room};
 use crate::subjects;
 
 /// A room of a realm, read from `<realm>.<verb>.<room>`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Place {
     /// Who may read it.
     pub realm: Realm,

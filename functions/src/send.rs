@@ -6,8 +6,8 @@ use natsfn::{Caller, Client, Error, HeaderMap, Json, Kind, Message as LoggedMess
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::identity::Identity;
-use crate::logged::Logged;
+use crate::message::identity::Identity;
+use crate::message::logged::Logged;
 use crate::message::{Draft, Message};
 use crate::place::Place;
 use crate::subjects::{LOG, MAX_MESSAGE};
@@ -33,7 +33,7 @@ pub async fn send(
     client: Client,
     caller: Caller,
     place: Place,
-    draft: Draft,
+    Json(draft): Json<Draft>,
 ) -> Result<Json<Sent>> {
     let (message, payload) = accept(&caller, place, draft)?;
     let subject = crate::subjects::logged(message.realm, &message.room);

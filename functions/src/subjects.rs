@@ -3,13 +3,13 @@
 use natsfn::Stream;
 
 use crate::config;
-use crate::room::{Realm, Room};
+use crate::message::room::{Realm, Room};
 
 /// The stream that is the write-ahead log.
 pub const LOG: &str = "CHAT_MESSAGES";
 
 /// The durable consumer that moves the log into the database: `persist`'s.
-pub const CONSUMER: &str = "persist";
+pub const CONSUMER: &str = "chat-persist";
 
 /// The largest message that `send` accepts, as it is stored, in bytes.
 pub const MAX_MESSAGE: usize = 15 * 1024;

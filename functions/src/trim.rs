@@ -1,14 +1,15 @@
 //! Trims the log behind the database.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use natsfn::{Background, Kind, Result};
+use natsfn::{Background, Result, dead_letter};
+use serde_json::json;
 
 use crate::app::App;
-use crate::epoch::{find_epoch, save_floor};
-use crate::rows::first_since;
-use crate::subjects::{CONSUMER, LOG};
+use crate::store::epoch::{Life, find_life};
+use crate::store::rows::first_since;
+use crate::subjects::LOG;
 
 /// How often it looks.
 const PAUSE: Duration = Duration::from_secs(5);
@@ -25,48 +26,59 @@ pub async fn trim(mut background: Background, app: App) -> Result<()> {
             .await
             .is_ok()
         {
-            // Notes what was stored since, or the next `setup` would find the database behind.
+            // Notes what was stored since, or the next start would look at all of it.
             return once(&background, &app).await;
         }
     }
 }
 
 async fn once(background: &Background, app: &App) -> Result<()> {
-    let client = background.client();
-    let (stream, consumer) =
-        match tokio::try_join!(client.stream_info(LOG), client.consumer_info(LOG, CONSUMER)) {
-            Ok(both) => both,
-            // Nothing is set up yet, or it is being made again.
-            Err(error) if error.kind() == Kind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-    // The floor of a former life says nothing of this one, nor does one that lies above what the
-    // database has: `persist` looks at that first.
-    let compared = app.compared.load(Relaxed) == stream.created_ns();
-    if !compared || consumer.created < stream.created || stream.state.messages == 0 {
+    // Compares the database with the log, and notes up to where it has everything.
+    let Some(settled) = background.settled("persist").await? else {
+        return Ok(());
+    };
+    let stream = &settled.stream;
+    let db = background.db()?;
+    let Some(life) = find_life(&db, LOG, stream.created_ns()).await? else {
+        return Ok(());
+    };
+    show(background, &life)?;
+    if stream.state.messages == 0 {
         return Ok(());
     }
-    let floor = consumer.ack_floor.stream_seq;
-    let Some(epoch) = find_epoch(&background.db()?, LOG, stream.created_ns()).await? else {
-        return Ok(());
-    };
-    // A batch notes the floor as it was before it; this notes where the last one left it.
-    save_floor(&background.db()?, epoch.id, floor.cast_signed()).await?;
     let first = stream.state.first_seq;
-    let stored_below = floor + 1;
+    let stored_below = settled.upto + 1;
     let below = match full(&stream.state, stream.config.max_bytes) {
         Some(below) => below,
-        // Where there is no younger row, all that is stored is old.
-        None => old(background, app, epoch.id, first)
-            .await?
-            .unwrap_or(stored_below),
+        None => old(background, app, &life, first..=settled.upto).await?,
     };
-    let below = below.min(stored_below);
-    if below > first {
-        client.purge_below(LOG, below).await?;
+    // What only a dead letter holds besides stays, unless it is as safe there as here.
+    let replicas = stream.config.num_replicas;
+    let letter = dead_letter::first_less_safe(background.client(), LOG, replicas).await?;
+    let below = below.min(stored_below).min(letter.unwrap_or(u64::MAX));
+    if below <= first {
+        return Ok(());
+    }
+    // Rows may have been deleted since the comparison: only what is there now may leave the log.
+    let again = background.settled("persist").await?;
+    if again.is_some_and(|again| again.stream.created == stream.created && again.upto + 1 >= below)
+    {
+        background.client().purge_below(LOG, below).await?;
         tracing::info!(from = first, below, "trimmed the log behind the database");
     }
     Ok(())
+}
+
+/// Shows in `persist`'s STATS which epoch is the newest, and whether it began because the log was
+/// rolled back: the log says it only when that happens.
+fn show(background: &Background, life: &Life) -> Result<()> {
+    let newest = life.newest();
+    let epoch = json!({
+        "id": newest.id,
+        "first_seq": newest.first_seq,
+        "rolled_back": newest.follows > 0,
+    });
+    background.show("persist", "epoch", epoch)
 }
 
 /// Below which sequence the log must go to be a quarter full, where it is more than half full.
@@ -80,14 +92,28 @@ fn full(state: &natsfn::jetstream::StreamState, max_bytes: i64) -> Option<u64> {
     Some(state.first_seq + (sequences as f64 * surplus).ceil() as u64)
 }
 
-/// The first sequence that was stored since the time before which the log need not go back.
-async fn old(background: &Background, app: &App, epoch: i64, first: u64) -> Result<Option<u64>> {
+/// The first sequence that was stored since the time before which the log need not go back. Where
+/// there is no row of that time, all of the sequences are old, if the log says so of the last one: a
+/// table without rows says nothing.
+async fn old(
+    background: &Background,
+    app: &App,
+    life: &Life,
+    seqs: RangeInclusive<u64>,
+) -> Result<u64> {
+    let (first, last) = seqs.into_inner();
     let keep = Duration::from_secs(u64::from(app.config.stream.keep_days) * 24 * 60 * 60);
     let since = SystemTime::now() - keep;
     let since = since.duration_since(UNIX_EPOCH).unwrap_or_default();
     let since = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
-    let seq = first_since(&background.db()?, epoch, first.cast_signed(), since).await?;
-    Ok(seq.map(i64::cast_unsigned))
+    let epochs = life.epochs().map(|epoch| epoch.id);
+    let young = first_since(&background.db()?, epochs, first.cast_signed(), since).await?;
+    if let Some(seq) = young {
+        return Ok(seq.cast_unsigned());
+    }
+    let newest = background.client().message(LOG, last.max(1)).await?;
+    let is_old = newest.is_some_and(|newest| newest.time_ns() / 1_000_000 < since);
+    Ok(if is_old { last + 1 } else { first })
 }
 
 #[cfg(test)]

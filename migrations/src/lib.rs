@@ -14,6 +14,7 @@ use sea_orm_migration::prelude::*;
 
 mod m0001_messages;
 mod m0002_epochs;
+mod m0003_rollbacks;
 
 /// The migrations in the order in which they are applied.
 pub struct Migrator;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
         vec![
             Box::new(m0001_messages::Migration),
             Box::new(m0002_epochs::Migration),
+            Box::new(m0003_rollbacks::Migration),
         ]
     }
 }

@@ -103,6 +103,7 @@ async fn shop(config: Config) -> Result<Service<Shop>, RunError> {
             prices: Arc::new(config.prices),
         })
         .database::<migrations::Migrator>()
+        .entity::<order::Entity>()
         .endpoint(price_of, price)
         .consumer(Consumer::new("store", orders).max_batch(500), store))
 }

@@ -2,31 +2,31 @@
 
 mod arguments;
 mod dead;
-mod deliver;
 mod dev;
 mod exit;
 mod host;
 mod invoke;
 mod make;
+mod output;
 mod serve;
 mod setup;
 mod stop;
 mod traced;
 
-use std::fmt::Display;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
+use crate::error::run_error::RunError;
+use crate::service::Definition;
+use arguments::{Arguments, Command};
+use output::{complain, say};
+use traced::Traced;
+
 pub use dev::{DevDirectory, PagePort, Plan};
 pub use exit::Exit;
 pub use make::{Make, MakeService};
-
-use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
-use crate::{Definition, RunError};
-use arguments::{Arguments, Command};
-use traced::Traced;
 
 /// Runs the command line for a service: a closure that makes one, or an `async fn` from a
 /// configuration to one.
@@ -96,6 +96,10 @@ impl<C: DeserializeOwned> App<C> {
 
     /// Does what the command line says.
     pub fn run(self) -> Exit {
+        output::checked(self.run_command())
+    }
+
+    fn run_command(self) -> Exit {
         let arguments = match arguments::parse(&self.name, &self.version, &self.data) {
             Ok(arguments) => arguments,
             Err(exit) => return exit,
@@ -123,18 +127,23 @@ impl<C: DeserializeOwned> App<C> {
 
     async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
         let file = configuration_file(&self.name, &self.data, &arguments);
+        let check = Purpose {
+            #[cfg(feature = "sea-orm")]
+            check_database: Some(crate::sql::check_address),
+            ..Purpose::default()
+        };
         let purpose = match &arguments.command {
             // Whether functions that are named need it is known once the service is made.
-            Command::Serve { functions } if !functions.is_empty() => Purpose::default(),
-            Command::Serve { .. } | Command::Setup => Purpose {
+            Command::Serve { functions } if !functions.is_empty() => check,
+            Command::Serve { .. } | Command::Setup(_) => Purpose {
                 needs_database: self.make.has_database,
-                ..Purpose::default()
+                ..check
             },
             Command::Dev(_) => Purpose {
                 database_variable: Some(dev::DATABASE_URL),
-                ..Purpose::default()
+                ..check
             },
-            Command::Dead(_) | Command::Invoke(_) => Purpose::default(),
+            Command::Dead(_) | Command::Invoke(_) => check,
         };
         let loaded = load_for(&self.name, file.as_deref(), purpose);
         let (loaded, wanted): (Loaded<C>, _) = RunError::both(loaded, traced::wanted())?;
@@ -147,7 +156,8 @@ impl<C: DeserializeOwned> App<C> {
     }
 
     async fn command(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
-        let definition = (self.make.make)(loaded.own).await?;
+        let mut definition = (self.make.make)(loaded.own).await?;
+        definition.pool_sizes = loaded.runtime.pool_sizes(definition.pool_sizes);
         let job = Job {
             definition,
             config: loaded.runtime,
@@ -157,7 +167,7 @@ impl<C: DeserializeOwned> App<C> {
         match arguments.command {
             Command::Dev(dev) => dev::dev(job, dev, &*self.plan, &loaded.own_values).await,
             Command::Serve { functions } => serve::serve(job, &functions).await,
-            Command::Setup => setup::setup(job).await,
+            Command::Setup(arguments) => setup::setup(job, arguments).await,
             Command::Dead(command) => dead::dead(job, command).await,
             Command::Invoke(invoke) => invoke::invoke(job, invoke).await,
         }
@@ -210,15 +220,4 @@ fn program_name() -> String {
         || "natsfn".to_owned(),
         |stem| stem.to_string_lossy().into_owned(),
     )
-}
-
-/// A line for the person, or for the program that reads the output. One who has stopped reading is
-/// no reason to fail.
-fn say(line: impl Display) {
-    let _ = writeln!(std::io::stdout(), "{line}");
-}
-
-/// A line about what went wrong.
-fn complain(line: impl Display) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }

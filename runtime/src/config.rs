@@ -1,14 +1,7 @@
 //! What a program is told from outside: a file and the environment. Nothing else in the crate reads
 //! the environment.
 
-#[cfg(any(feature = "server", feature = "otel"))]
-use std::ffi::OsString;
-use std::fmt;
-use std::path::PathBuf;
-
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
-
+pub(crate) mod address;
 mod checked;
 #[cfg(feature = "cli")]
 mod contradiction;
@@ -17,11 +10,23 @@ mod layer;
 #[cfg(feature = "cli")]
 mod load;
 #[cfg(feature = "cli")]
+mod mistake;
+#[cfg(feature = "cli")]
 mod read;
 #[cfg(feature = "cli")]
 mod repair;
 #[cfg(feature = "cli")]
 mod runtime;
+
+#[cfg(any(feature = "server", feature = "otel"))]
+use std::ffi::OsString;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::value::F64Deserializer;
+use serde::de::{Error, Visitor};
+use serde::{Deserialize, Deserializer};
 
 pub use checked::checked;
 #[cfg(feature = "cli")]
@@ -31,11 +36,26 @@ pub(crate) use load::{Purpose, load_for};
 #[cfg(feature = "cli")]
 pub use runtime::{Database, Invoke, Log, LogFormat, RuntimeConfig};
 
+/// How many connections a process may take; where nothing is said, the database decides.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(
+    not(feature = "sea-orm"),
+    allow(dead_code, reason = "nothing is connected to")
+)]
+pub(crate) struct PoolSizes {
+    /// For requests.
+    pub(crate) requests: Option<u32>,
+    /// For stream functions and background work.
+    pub(crate) streams: Option<u32>,
+}
+
 /// How to reach NATS, and as whom.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
-    /// One address or several with commas between them. `nats://localhost:4222` by default.
+    /// One address or several with commas between them. `nats://localhost:4222` by default. A login
+    /// may stand in it, percent-encoded, instead of in `user` and `password`:
+    /// `nats://user:p%23@host`, `nats://token@host`.
     #[serde(deserialize_with = "addresses")]
     pub url: String,
     /// A user name; `password` belongs to it.
@@ -50,6 +70,40 @@ pub struct NatsConfig {
     /// The server's monitoring address, such as `http://localhost:8222`: with it `setup` sees
     /// whether the server syncs what it acknowledges.
     pub monitor: Option<String>,
+    /// Seconds of silence after which the server is asked whether it is still there, 3 by default. A
+    /// connection that stays silent three times as long is given up for a new one.
+    #[serde(deserialize_with = "seconds")]
+    pub ping_interval: f64,
+    /// How many connections of a process share the requests, 3 by default: a request that no client
+    /// can read ends the one that it comes in on, and the others go on.
+    #[serde(deserialize_with = "connections")]
+    pub request_connections: usize,
+}
+
+impl fmt::Debug for NatsConfig {
+    /// Without the password that the address may hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            url,
+            user,
+            password,
+            creds,
+            inbox_prefix,
+            monitor,
+            ping_interval,
+            request_connections,
+        } = self;
+        f.debug_struct("NatsConfig")
+            .field("url", &address::without_password(url))
+            .field("user", user)
+            .field("password", password)
+            .field("creds", creds)
+            .field("inbox_prefix", inbox_prefix)
+            .field("monitor", monitor)
+            .field("ping_interval", ping_interval)
+            .field("request_connections", request_connections)
+            .finish()
+    }
 }
 
 impl Default for NatsConfig {
@@ -61,6 +115,8 @@ impl Default for NatsConfig {
             creds: None,
             inbox_prefix: None,
             monitor: None,
+            ping_interval: 3.0,
+            request_connections: 3,
         }
     }
 }
@@ -70,13 +126,25 @@ impl NatsConfig {
     #[must_use]
     pub fn login(&self, login: &Login) -> Self {
         Self {
-            url: self.url.clone(),
+            // A login that stands in the address is not this one.
+            url: address::without_password(&self.url),
             user: login.user.clone(),
             password: login.password.clone(),
             creds: login.creds.clone(),
             inbox_prefix: login.inbox_prefix.clone(),
             monitor: self.monitor.clone(),
+            ping_interval: self.ping_interval,
+            request_connections: self.request_connections,
         }
+    }
+
+    /// How long a connection may be silent before the server is asked.
+    pub(crate) fn ping_interval(&self) -> Duration {
+        // A value that is none, which a program may have put here, would panic; async-nats ticks in
+        // this interval, which may not be zero.
+        Duration::try_from_secs_f64(self.ping_interval)
+            .unwrap_or(Duration::from_secs(3))
+            .max(Duration::from_millis(10))
     }
 
     /// Who this logs in as.
@@ -158,10 +226,46 @@ impl<'de> Deserialize<'de> for Secret {
 
 fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     let url = String::deserialize(deserializer)?;
-    match crate::connect::addresses(&url) {
+    match address::Addresses::parse(&url) {
         Ok(_) => Ok(url),
         Err(wrong) => Err(D::Error::custom(wrong)),
     }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    let seconds: f64 = deserializer.deserialize_f64(Seconds)?;
+    checked(
+        F64Deserializer::new(seconds),
+        "from 0.1 to 3600 seconds",
+        |seconds| (0.1..=3600.0).contains(seconds),
+    )
+}
+
+/// Reads a number, and says its unit where there is something else.
+struct Seconds;
+
+impl Visitor<'_> for Seconds {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number of seconds, such as 3")
+    }
+
+    fn visit_f64<E>(self, seconds: f64) -> Result<f64, E> {
+        Ok(seconds)
+    }
+
+    fn visit_u64<E>(self, seconds: u64) -> Result<f64, E> {
+        Ok(seconds as f64)
+    }
+
+    fn visit_i64<E>(self, seconds: i64) -> Result<f64, E> {
+        Ok(seconds as f64)
+    }
+}
+
+fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {
+    checked(deserializer, "from 1 to 64", |n| (1..=64).contains(n))
 }
 
 /// A variable of the environment; an empty one counts as none.
@@ -201,5 +305,16 @@ mod tests {
         let other = nats.login(&Login::new("alice", "hush", "_INBOX.u.alice"));
         assert_eq!(other.creds, None);
         assert_eq!(other.url, nats.url);
+    }
+
+    #[test]
+    fn login_in_the_address_is_neither_shown_nor_another_users() {
+        let nats = NatsConfig {
+            url: "nats://shop:hush@one,nats://two".to_owned(),
+            ..NatsConfig::default()
+        };
+        assert!(!format!("{nats:?}").contains("hush"));
+        let other = nats.login(&Login::new("alice", "other", "_INBOX.u.alice"));
+        assert_eq!(other.url, "nats://one,nats://two");
     }
 }

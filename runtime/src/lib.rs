@@ -38,101 +38,55 @@
 //! by OpenTelemetry, once an `OTEL_*` variable names a collector. `sea-orm`: SQL. `testing`: a
 //! service called without a broker, a nats-server for each test. `server`: a nats-server child.
 
-mod attempt;
-#[cfg_attr(
-    not(feature = "sea-orm"),
-    expect(
-        dead_code,
-        reason = "the database is handed out by `db()`, which SQL brings"
-    )
-)]
-mod background;
-mod caller;
 #[cfg(feature = "cli")]
 pub mod cli;
-mod client;
 pub mod config;
-mod connect;
-mod consumer;
-pub mod dead_letter;
-mod dev_page;
-mod discovery;
-#[cfg_attr(
-    not(feature = "sea-orm"),
-    expect(dead_code, reason = "without SQL nobody implements or uses all of it")
-)]
-mod effect;
-mod endpoint;
 mod error;
-mod error_reply;
-mod event;
-mod extract;
-#[cfg(feature = "testing")]
-pub mod failpoint;
-mod feed;
-mod handler;
-mod in_progress;
-mod invoke;
-pub mod jetstream;
-mod listener;
-#[cfg(feature = "cli")]
-mod monitor;
-mod path;
-mod position;
-mod pull;
-mod rate_limit;
-mod read;
-mod ready;
-mod reply;
-mod run_error;
-mod running;
+mod function;
+mod nats;
+mod run;
 #[cfg(feature = "server")]
 pub mod server;
 mod service;
-mod settle;
-pub mod setup;
 #[cfg(feature = "sea-orm")]
 mod sql;
-mod start;
-mod stats;
-mod stream;
-mod suspect;
 pub mod telemetry;
-mod template;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod trace_context;
-mod unreadable;
-mod validate;
-mod watch;
 
 pub use async_nats;
 pub use async_nats::HeaderMap;
 pub use bytes::Bytes;
 
-pub use background::Background;
-pub use caller::Caller;
 #[cfg(feature = "cli")]
 pub use cli::{Exit, main};
-pub use client::{Appended, Client};
-pub use connect::{connect, connect_once};
-pub use consumer::Consumer;
-pub use dev_page::DevPage;
-pub use endpoint::Endpoint;
+pub use error::reply::check as check_reply;
+pub use error::run_error::RunError;
 pub use error::{Error, IntoError, Kind, Result};
-pub use error_reply::check as check_reply;
-pub use event::{Delivery, Entry, Event, Message, Request, StreamId};
-pub use extract::{
-    Batch, FromEvent, FromMessage, Headers, Item, Json, Needs, Path, State, Subject,
-};
-pub use handler::Handler;
-pub use rate_limit::RateLimit;
-pub use read::Range;
-pub use reply::{IntoReply, Outcomes, Response};
-pub use run_error::RunError;
-pub use running::Running;
+pub use function::batch::{Batch, Item};
+pub use function::caller::Caller;
+pub use function::event::{Delivery, Entry, Event, Message, Request, StreamId};
+pub use function::extract::{FromEvent, FromMessage, Headers, Json, Needs, Path, State, Subject};
+pub use function::handler::Handler;
+pub use function::json::from_json;
+pub use function::reply::{IntoReply, Outcomes, Response};
+pub use nats::client::Client;
+pub use nats::connect::{connect, connect_once};
+pub use nats::connections::Connections;
+pub use nats::jetstream;
+pub use nats::jetstream::Appended;
+pub use nats::range::Range;
+pub use run::running::Running;
+pub use run::start::start;
+pub use run::{dead_letter, setup};
+pub use service::background::{Background, Settled};
+pub use service::consumer::Consumer;
+pub use service::dev_page::DevPage;
+pub use service::endpoint::Endpoint;
+#[cfg(feature = "testing")]
+pub use service::failpoint;
+pub use service::rate_limit::RateLimit;
+pub use service::stream::Stream;
 pub use service::{Definition, Service};
 #[cfg(feature = "sea-orm")]
 pub use sql::{Db, Savepoint, Tx};
-pub use start::start;
-pub use stream::Stream;

@@ -1,10 +1,14 @@
-//! A nats-server child process for development and tests. It dies with this process, and comes
-//! back on the same ports when it dies alone.
+//! A nats-server child process for development and tests. It dies with this process, comes back on
+//! the same ports when it dies alone, and is started again when its disk was full, or nearly so at its start, and
+//! has room.
 
 mod binary;
 mod config;
+mod health;
 mod keeper;
 mod launch;
+mod limit;
+pub(crate) mod monitoring;
 mod stale;
 
 use std::path::{Path, PathBuf};
@@ -12,12 +16,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use tokio::task::AbortHandle;
+
+use crate::error::run_error::RunError;
+use keeper::{Keeper, Status, Wanted};
 
 pub use config::{Ports, ServerConfig};
 pub use launch::Addresses;
-
-use crate::RunError;
-use keeper::{Keeper, Status, Wanted};
 
 /// How long a server may take for a clean end before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
@@ -26,6 +31,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 pub struct Server {
     keeper: Keeper,
     thread: Option<JoinHandle<()>>,
+    health: AbortHandle,
     addresses: Addresses,
     data: PathBuf,
 }
@@ -47,12 +53,17 @@ impl Server {
             .reached(|status| matches!(status, Status::Ready(_) | Status::Failed(_)))
             .await
         {
-            Status::Ready(addresses) => Ok(Self {
-                keeper,
-                thread,
-                addresses,
-                data,
-            }),
+            Status::Ready(addresses) => {
+                let (watched, directory) = (keeper.clone(), data.clone());
+                let watch = async move { health::watch(watched, &directory).await };
+                Ok(Self {
+                    keeper,
+                    thread,
+                    health: tokio::spawn(watch).abort_handle(),
+                    addresses,
+                    data,
+                })
+            }
             Status::Failed(reason) => Err(RunError::new(reason)),
             _ => Err(RunError::new(
                 "nats-server was not started: its keeper ended",
@@ -117,6 +128,17 @@ impl Server {
         self.ready().await;
     }
 
+    /// Gives the process another configuration, as `nats-server --signal reload` does. The log says
+    /// when it has taken it.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn reload(&self, text: &str) -> Result<(), RunError> {
+        launch::write_configuration(&self.data, text)?;
+        self.keeper.signal(Signal::HUP);
+        Ok(())
+    }
+
     /// Lets the process stand still: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.keeper.pause();
@@ -141,6 +163,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
+        self.health.abort();
         self.keeper.want(Wanted::End, Signal::KILL);
         if let Some(thread) = self.thread.take() {
             // It only panics where there is nothing left to keep.

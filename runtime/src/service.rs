@@ -1,22 +1,42 @@
 //! A service: functions with one name and one version.
 
-use std::collections::BTreeMap;
+#[cfg_attr(
+    not(feature = "sea-orm"),
+    expect(
+        dead_code,
+        reason = "the database is handed out by `db()`, which SQL brings"
+    )
+)]
+pub(crate) mod background;
+pub(crate) mod consumer;
+pub(crate) mod definition;
+pub(crate) mod dev_page;
+pub(crate) mod difference;
+pub(crate) mod endpoint;
+pub(crate) mod queue_group;
+pub(crate) mod rate_limit;
+pub(crate) mod stream;
+pub(crate) mod validate;
+
+#[cfg(feature = "testing")]
+pub mod failpoint;
+
 use std::future::Future;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
-use crate::background::Background;
-use crate::consumer::Consumer;
-use crate::dev_page::DevPage;
-use crate::effect::DatabaseDefinition;
-use crate::endpoint::Endpoint;
 use crate::error::Result;
-use crate::event::{Delivery, Request};
-use crate::handler::{Call, Handler};
-use crate::stream::Stream;
-use crate::validate;
+use crate::function::event::{Delivery, Request};
+use crate::function::handler::{Call, Handler};
+use background::Background;
+use consumer::Consumer;
+use endpoint::Endpoint;
+use queue_group::QueueGroup;
+use stream::Stream;
+
+pub use definition::Definition;
+pub(crate) use definition::{Function, Task};
 
 /// A service under construction: a name, a version, a state that every function may extract, and
 /// functions. `S` is the state's type.
@@ -24,68 +44,6 @@ use crate::validate;
 pub struct Service<S = ()> {
     pub(crate) definition: Definition,
     state: S,
-}
-
-/// A service whose types are forgotten: what the runtime runs.
-#[derive(Clone, Default)]
-pub struct Definition {
-    pub(crate) name: String,
-    pub(crate) version: String,
-    pub(crate) description: String,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) queue_group: QueueGroup,
-    pub(crate) functions: Vec<Function>,
-    pub(crate) tasks: Vec<Task>,
-    pub(crate) streams: Vec<Stream>,
-    pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
-    pub(crate) dev_page: Option<Arc<DevPage>>,
-    pub(crate) min_server: Option<semver::Version>,
-    #[cfg(feature = "testing")]
-    pub(crate) failpoints: crate::failpoint::Failpoints,
-}
-
-/// A function: a name in discovery, and what calls it.
-#[derive(Clone)]
-pub(crate) enum Function {
-    Endpoint(Endpoint, Call<Request>),
-    Consumer(Box<Consumer>, Call<Delivery>),
-}
-
-impl Function {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Endpoint(endpoint, _) => &endpoint.name,
-            Self::Consumer(consumer, _) => &consumer.name,
-        }
-    }
-}
-
-/// Background work that runs and drains with a function.
-#[derive(Clone)]
-pub(crate) struct Task {
-    pub(crate) function: String,
-    pub(crate) run: Arc<dyn Fn(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,
-}
-
-/// The queue group of an endpoint: its own, else the service's, else `q`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum QueueGroup {
-    #[default]
-    Inherit,
-    Named(String),
-    Off,
-}
-
-impl QueueGroup {
-    /// What this level says, with what the level above it resolved to. `None` is a plain
-    /// subscription: every instance gets every request.
-    pub(crate) fn or<'a>(&'a self, above: Option<&'a str>) -> Option<&'a str> {
-        match self {
-            Self::Inherit => above,
-            Self::Named(name) => Some(name),
-            Self::Off => None,
-        }
-    }
 }
 
 impl Service<()> {
@@ -158,10 +116,11 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     }
 
     /// A function that a stream feeds.
-    pub fn consumer<A, H>(mut self, what: Consumer, handler: H) -> Self
+    pub fn consumer<A, H>(mut self, mut what: Consumer, handler: H) -> Self
     where
         H: Handler<Delivery, S, A>,
     {
+        what.belong_to(&self.definition.name);
         let call = Call::new(handler, self.state.clone());
         self.definition
             .functions
@@ -197,7 +156,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
 
     /// Switches failpoints on: faults at the steps of a consumer's path, for tests.
     #[cfg(feature = "testing")]
-    pub fn failpoints(mut self, failpoints: crate::failpoint::Failpoints) -> Self {
+    pub fn failpoints(mut self, failpoints: failpoint::Failpoints) -> Self {
         self.definition.failpoints = failpoints;
         self
     }
@@ -206,118 +165,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// # Errors
     /// Every mistake in it at once, each a sentence.
-    pub fn build(self) -> std::result::Result<Definition, crate::RunError> {
+    pub fn build(self) -> std::result::Result<Definition, crate::error::run_error::RunError> {
         let problems = validate::problems(&self.definition);
         if problems.is_empty() {
             Ok(self.definition)
         } else {
-            Err(crate::RunError::misuse(problems))
+            Err(crate::error::run_error::RunError::misuse(problems))
         }
-    }
-}
-
-impl Definition {
-    /// Keeps the named functions only.
-    ///
-    /// # Errors
-    /// The names that are none, with those that there are.
-    pub fn only(mut self, names: &[String]) -> std::result::Result<Self, crate::RunError> {
-        if names.is_empty() {
-            return Ok(self);
-        }
-        let unknown: Vec<String> = names
-            .iter()
-            .filter(|name| self.function_names().all(|known| known != *name))
-            .map(|name| {
-                let known: Vec<&str> = self.function_names().collect();
-                format!(
-                    "{} has no function {name:?}; it has: {}",
-                    self.name,
-                    known.join(", ")
-                )
-            })
-            .collect();
-        if !unknown.is_empty() {
-            return Err(crate::RunError::misuse(unknown));
-        }
-        self.retain(|name| names.iter().any(|kept| kept == name));
-        Ok(self)
-    }
-
-    /// Leaves the named functions out.
-    #[cfg(feature = "cli")]
-    pub(crate) fn without(&mut self, names: &[String]) {
-        self.retain(|name| names.iter().all(|left| left != name));
-    }
-
-    /// Keeps functions and background work by their names. The streams of the others stay known: what is kept may
-    /// publish to them, and its spans go by their subjects.
-    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        for function in std::mem::take(&mut self.functions) {
-            if keep(function.name()) {
-                self.functions.push(function);
-            } else if let Function::Consumer(consumer, _) = function {
-                self.streams.push(consumer.stream);
-            }
-        }
-        self.tasks.retain(|task| keep(&task.function));
-    }
-
-    /// The names of the functions, in the order of their registration; then those that are
-    /// background work only.
-    pub fn function_names(&self) -> impl Iterator<Item = &str> {
-        let mut names: Vec<&str> = self.functions.iter().map(Function::name).collect();
-        for task in &self.tasks {
-            if !names.contains(&task.function.as_str()) {
-                names.push(&task.function);
-            }
-        }
-        names.into_iter()
-    }
-
-    /// Whether one of the functions cannot do without the service's database. Background work by
-    /// itself does not say, and may do without.
-    pub(crate) fn needs_database(&self) -> bool {
-        let needs = |function: &Function| match function {
-            Function::Endpoint(endpoint, call) => {
-                let mut tasks = self.tasks.iter();
-                let has_task = tasks.any(|task| task.function == endpoint.name);
-                call.needs.database || call.needs.transaction || has_task
-            }
-            Function::Consumer(..) => true,
-        };
-        self.database.is_some() && self.functions.iter().any(needs)
-    }
-
-    /// The service's name.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The service's version.
-    pub fn version(&self) -> &str {
-        &self.version
-    }
-
-    /// Every stream that the service needs, those of its consumers included, each once.
-    pub(crate) fn all_streams(&self) -> Vec<&Stream> {
-        let mut streams: Vec<&Stream> = Vec::new();
-        let consumed = self.functions.iter().filter_map(|function| match function {
-            Function::Consumer(consumer, _) => Some(&consumer.stream),
-            Function::Endpoint(..) => None,
-        });
-        for stream in consumed.chain(&self.streams) {
-            if streams.iter().all(|known| known.name() != stream.name()) {
-                streams.push(stream);
-            }
-        }
-        streams
-    }
-
-    pub(crate) fn consumers(&self) -> impl Iterator<Item = &Consumer> {
-        self.functions.iter().filter_map(|function| match function {
-            Function::Consumer(consumer, _) => Some(&**consumer),
-            Function::Endpoint(..) => None,
-        })
     }
 }

@@ -1,14 +1,16 @@
 //! What a test of a service needs: the service without a broker, or a nats-server of its own.
 
 mod local;
+mod outcome;
 
 use std::ops::Deref;
 
 use tempfile::TempDir;
 
-pub use local::{ErrorReply, Local, Outcome, local};
-
 use crate::server::{Server, ServerConfig};
+
+pub use local::{Local, local};
+pub use outcome::{ErrorReply, Outcome};
 
 /// A nats-server for one test, with JetStream, on free ports, in a directory of its own. It ends
 /// and its directory goes when this is dropped.
@@ -34,7 +36,7 @@ pub async fn nats_with(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> 
     let start = async {
         let directory = tempfile::tempdir()?;
         let server = Server::start(configure(ServerConfig::new(directory.path()))).await?;
-        Ok::<_, crate::RunError>(TestServer {
+        Ok::<_, crate::error::run_error::RunError>(TestServer {
             server,
             _directory: directory,
         })

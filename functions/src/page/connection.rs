@@ -10,52 +10,50 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Page;
+use super::places::Places;
 
-/// More wait in the system's queue: each costs a file and some memory.
-const MOST: usize = 1_024;
 /// A request's line and headers, which need less than one KiB.
 const LONGEST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
 /// How long a client may take over a request's head, and how long a connection is kept without one.
-const PATIENCE: Duration = Duration::from_secs(15);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a connection lives, so that one who reads a byte a minute does not hold it for ever. The
 /// page compressed takes seconds; a browser connects again unseen.
 const LIFE: Duration = Duration::from_secs(120);
 /// What is being answered at the end may take this long.
 const GRACE: Duration = Duration::from_secs(3);
-/// The pause after an error of the system, such as too many open files.
-const PAUSE: Duration = Duration::from_millis(200);
+/// The pause after an error of the system, such as too many open files: one of them is closed meanwhile.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// Answers whoever connects, until `stop`; then ends what is being answered.
 pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Output = ()>) {
-    let places = Arc::new(Semaphore::new(MOST));
+    let places = Places::new(page.max_connections);
     let (clients, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
-        let accepted = async {
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let (accepted, place) = tokio::select! {
-            accepted = accepted => accepted,
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, from)) => {
+                let place = places.take(from.ip());
                 let (page, stopping) = (page.clone(), stopping.clone());
                 clients.spawn(async move {
-                    attend(stream, page, stopping).await;
-                    drop(place);
+                    tokio::select! {
+                        () = attend(stream, page, stopping) => {}
+                        () = place.lost() => {}
+                    }
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "the page takes no connection");
+                places.make_room();
+                tracing::warn!(%error, "the page cannot take a connection and ends another");
                 sleep(PAUSE).await;
             }
         }

@@ -8,9 +8,22 @@ use crate::world::World;
 
 /// The command with the configuration of that world and nothing else of our environment.
 pub(crate) fn command(world: &World, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+    let mut command = Command::new(CHAT);
+    command.args(arguments);
+    equip(world, command)
+}
+
+/// `chat serve persist` to which a limit of a file's size is an error and no signal.
+pub(crate) fn persist_that_sizes_do_not_end(world: &World) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" serve persist", CHAT]);
+    equip(world, command)
+}
+
+const CHAT: &str = env!("CARGO_BIN_EXE_chat");
+
+fn equip(world: &World, mut command: Command) -> Command {
     command
-        .args(arguments)
         .current_dir(world.server.data())
         .env_remove("NATS_URL")
         .env_remove("NATS_CREDS")

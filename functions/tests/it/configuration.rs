@@ -13,10 +13,13 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         .env("CHAT_SEND__BRUST", "50")
         .env("CHAT_SEND__RATE", "0")
         .env("CHAT_SEND__BURST", "0")
+        .env("CHAT_HISTORY__RATE", "-1")
+        .env("CHAT_HISTORY__IN_FLIGHT", "0")
         .env("CHAT_STREAM__REPLICAS", "2")
         .env("CHAT_STREAM__KEEP_DAYS", "0")
         .env("CHAT_PAGE__LISTEN", "localhost")
         .env("CHAT_PAGE__WEBSOCKET", "localhost:9222")
+        .env("CHAT_PAGE__MAX_CONNECTIONS", "many")
         .env("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://a; script-src *")
         .env("CHAT_PAGE__TELEMETRY__RATIO", "2")
         .env("CHAT_NATS__URL", "no address")
@@ -32,11 +35,14 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         "send.brust: is no configuration key",
         "send.rate: is 0, must be a number above 0 (variable CHAT_SEND__RATE)",
         "send.burst: is 0, must be at least 1",
+        "history.rate: is -1, must be a number above 0 (variable CHAT_HISTORY__RATE)",
+        "history.in_flight: is 0, must be at least 1",
         "stream.replicas: is 2, must be 1, 3 or 5",
         "stream.keep_days: is 0, must be at least 1",
-        "page.listen: is localhost, must be an address and a port, like 127.0.0.1:3000",
-        "page.websocket: is localhost:9222, must be like ws://localhost:9222",
-        "page.telemetry.endpoint: is http://a; script-src *, must be like http://localhost:4318",
+        "page.listen: is \"localhost\", must be an address and a port, like 127.0.0.1:3000",
+        "page.websocket: is \"localhost:9222\", must be like ws://localhost:9222",
+        "page.max_connections: is a text, must be a whole number",
+        "page.telemetry.endpoint: is \"http://a; script-src *\", must be like http://localhost:4318",
         "page.telemetry.ratio: is 2, must be from 0 to 1",
         "nats.url: \"no address\" is no address",
         "credentials.dead.user: is missing",

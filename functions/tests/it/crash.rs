@@ -112,6 +112,62 @@ async fn persist_that_is_killed_again_and_again_stores_everything_once() {
     .await;
 }
 
+#[tokio::test]
+async fn persist_that_stands_still_inside_a_transaction_and_wakes_stores_nothing_twice() {
+    on_each(async |world: World| {
+        world.notice_crashes_soon().await;
+        log(&world, 200).await;
+        // It takes long to commit, so there is time to stop it before it does.
+        let mut sleeper = child_with_failpoint(&world, "commit=6000");
+        until("it has taken messages", async || {
+            (world.consumer().await["num_ack_pending"].as_u64()? > 0).then_some(())
+        })
+        .await;
+        until("they are inside a transaction", async || {
+            let state = world.state_of_persist().await;
+            (state["in_flight"].as_u64()? > 0).then_some(())
+        })
+        .await;
+        signal(&sleeper, "STOP").await;
+
+        let second = world.serve_only(&["persist"]).await;
+        until("its messages are given to the second", async || {
+            (world.consumer().await["num_redelivered"].as_u64()? > 0).then_some(())
+        })
+        .await;
+        // Several times the ack wait, so that what the second may do without the first is done.
+        tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+        signal(&sleeper, "CONT").await;
+        world.settled().await;
+
+        let mut stored = world.texts().await;
+        stored.sort_by_key(|text| text.parse::<u64>().unwrap());
+        let expected: Vec<String> = (0..200).map(|id| id.to_string()).collect();
+        assert_eq!(stored, expected);
+        assert_eq!(world.dead_letters().await.len(), 0);
+        assert!(sleeper.try_wait().unwrap().is_none(), "it lives");
+        log_one(&world, 200).await;
+        world.settled().await;
+        assert_eq!(world.rows().await.len(), 201, "both go on");
+        within(second.stop(crate::wait::GUARD)).await;
+        sleeper.kill().await.unwrap();
+    })
+    .await;
+}
+
+async fn log_one(world: &World, id: usize) {
+    let message = json!({ "user": "b", "text": id.to_string(), "timestamp": 1 }).to_string();
+    let backend = world.backend().await;
+    append(&backend, "chat.general", Some(&id.to_string()), message).await;
+}
+
+async fn signal(child: &tokio::process::Child, signal: &str) {
+    let sent = tokio::process::Command::new("kill")
+        .args([&format!("-{signal}"), &child.id().unwrap().to_string()])
+        .status();
+    assert!(sent.await.unwrap().success());
+}
+
 /// persist in a process of its own, which is this very program: only tests have failpoints.
 fn child_with_failpoint(world: &World, failpoint: &str) -> tokio::process::Child {
     tokio::process::Command::new(std::env::current_exe().unwrap())

@@ -73,7 +73,8 @@ impl Database {
     #[allow(dead_code, reason = "the unit tests have no server of their own")]
     pub(crate) async fn of_url(url: &str) -> Self {
         Self {
-            pool: connect(ConnectOptions::new(url)).await,
+            // Where the server has few connections, a second one would be waited for in vain.
+            pool: connect_up_to(1, ConnectOptions::new(url)).await,
             url: url.to_owned(),
             home: Home::Elsewhere,
         }
@@ -94,6 +95,12 @@ impl Database {
             url,
             home: Home::Server { url: server, name },
         }
+    }
+
+    /// Runs statements on a connection of its own: SQLite's others may not know yet what was changed.
+    #[allow(dead_code, reason = "the unit tests change no schema")]
+    pub(crate) async fn execute(&self, sql: &str) {
+        execute(&self.url, sql).await;
     }
 }
 
@@ -119,8 +126,12 @@ impl Drop for Database {
     }
 }
 
-async fn connect(mut options: ConnectOptions) -> DatabaseConnection {
-    options.max_connections(8).sqlx_logging(false);
+async fn connect(options: ConnectOptions) -> DatabaseConnection {
+    connect_up_to(8, options).await
+}
+
+async fn connect_up_to(most: u32, mut options: ConnectOptions) -> DatabaseConnection {
+    options.max_connections(most).sqlx_logging(false);
     // Boxed, because its future is of 17 KB and every test would carry that.
     let connect = Box::pin(sea_orm::Database::connect(options));
     connect

@@ -133,12 +133,45 @@ async fn dev_keeps_messages_in_postgres_when_database_url_says_so() {
     assert_eq!(place.addresses()["database"], database.url);
     until("the row is there", async || {
         use sea_orm::{EntityTrait, PaginatorTrait};
-        let rows = chat::entity::messages::Entity::find()
+        let rows = chat::store::entity::messages::Entity::find()
             .count(&database.pool)
             .await;
         rows.ok().filter(|rows| *rows == 1)
     })
     .await;
+}
+
+#[tokio::test]
+async fn setup_beside_dev_plans_nothing_and_takes_over_only_what_there_is() {
+    let place = Place::new();
+    let _dev = place.dev(&[]).await;
+
+    let plan = place.run(&["setup", "--plan"]).await;
+    let typed = place.run(&["setup", "--take-over", "CHAT"]).await;
+
+    assert_eq!(plan.code, Some(0), "{plan:?}");
+    for line in [
+        "stream CHAT_MESSAGES: stays as it is",
+        "stream DEAD_LETTERS: stays as it is",
+        "consumer chat-persist of CHAT_MESSAGES: stays as it is",
+        "schema: stays as it is",
+    ] {
+        assert!(plan.stdout.contains(line), "{line:?} in {plan:?}");
+    }
+    assert_eq!(typed.code, Some(2), "{typed:?}");
+    assert!(typed.stderr.contains("CHAT_MESSAGES"), "{typed:?}");
+}
+
+#[tokio::test]
+async fn dev_takes_the_database_that_the_configuration_names() {
+    let database = Database::empty_sqlite().await;
+    let place = Place::new().variable("CHAT_DATABASE__URL", &database.url);
+    let _dev = place.dev(&[]).await;
+
+    send(&place, "alice", "one").await;
+
+    assert_eq!(place.addresses()["database"], database.url);
+    assert_eq!(ids(&place).await, ["one"]);
 }
 
 #[tokio::test]
@@ -159,6 +192,9 @@ async fn invoke_tells_a_dead_letter_and_dead_shows_replays_and_drops_it() {
     );
     let shown = place.run(&["dead", "show", "1"]).await.json();
     assert_eq!(shown["payload"], json!({ "user": "news" }));
+    let none = place.run(&["dead", "replay"]).await;
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.stderr.contains("--all"), "{none:?}");
     let replayed = place.run(&["dead", "replay", "1"]).await;
     assert_eq!(replayed.code, Some(0), "{replayed:?}");
     until("it is a dead letter again", async || {
@@ -185,6 +221,9 @@ async fn invoke_says_at_once_what_a_user_may_not_do() {
         refused.stderr.contains("Permissions Violation"),
         "{refused:?}"
     );
+    let work = place.run(&["invoke", "page"]).await;
+    assert_eq!(work.code, Some(2), "{work:?}");
+    assert!(work.stderr.contains("page is background work"), "{work:?}");
 }
 
 #[tokio::test]

@@ -74,7 +74,7 @@ async fn consumer_that_was_deleted_is_made_again_and_nothing_is_stored_twice() {
         world.settled().await;
 
         world
-            .api("CONSUMER.DELETE.CHAT_MESSAGES.persist", &Value::Null)
+            .api("CONSUMER.DELETE.CHAT_MESSAGES.chat-persist", &Value::Null)
             .await;
         log("2").await;
 

@@ -1,11 +1,11 @@
 //! What fails is loud, held or set apart, and heals by itself.
 
-use chat::entity::messages;
 use chat::message::Message;
 use chat::persist::persist;
+use chat::store::entity::{epochs, messages};
 use chat::subjects;
 use natsfn::{Batch, Consumer, Endpoint, Json, Outcomes, Path, Result, Running, Service, Tx};
-use sea_orm::{ActiveValue::Set, EntityTrait};
+use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, QueryOrder};
 use serde_json::{Value, json};
 
 use crate::person::read;
@@ -138,7 +138,7 @@ async fn panic_is_an_error_reply_or_a_dead_letter_and_the_process_lives() {
 }
 
 #[tokio::test]
-async fn place_that_belongs_to_another_message_halts_persist_loudly() {
+async fn place_that_belongs_to_another_message_begins_a_new_epoch() {
     on_each(async |world: World| {
         let running = world.serve().await;
         let (alice, backend) = (world.person("alice").await, world.backend().await);
@@ -165,34 +165,56 @@ async fn place_that_belongs_to_another_message_halts_persist_loudly() {
         for text in ["two", "three", "four"] {
             append(&backend, "chat.general", Some(text), message(text)).await;
         }
-        until("persist halts", async || {
-            (persists(&running)["state"] == "halted").then_some(())
+        world.settled().await;
+
+        assert_eq!(persists(&running)["state"], "running");
+        let (epochs, rows) = (epochs(&world).await, world.rows().await);
+        assert_eq!(epochs, [first.epoch, rows.last().unwrap().epoch]);
+        let mut stored = world.texts().await;
+        // "two" may have been stored before the clash, in the former epoch.
+        let three = stored.iter().position(|text| text == "three").unwrap();
+        assert_eq!(rows[three].epoch, epochs[1], "{rows:?}");
+        assert_eq!(alice.texts("chat.history.general").await, stored);
+        stored.sort_unstable();
+        let usurped = "from a log that was rolled back";
+        assert_eq!(stored, ["four", usurped, "one", "three", "two"]);
+        assert_eq!(world.dead_letters().await.len(), 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn place_ahead_of_a_quiet_log_keeps_history_away_for_a_moment_only() {
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let (alice, backend) = (world.person("alice").await, world.backend().await);
+        append(&backend, "chat.general", Some("1"), message("one")).await;
+        world.settled().await;
+        let mut usurper = world.rows().await.remove(0).into_active_model();
+        (usurper.seq, usurper.msg_id) = (Set(3), Set("x".to_owned()));
+        messages::Entity::insert(usurper)
+            .exec_without_returning(&world.database.pool)
+            .await
+            .unwrap();
+
+        // Nothing comes that could meet it; persist looks by itself.
+        until("a new epoch begins", async || {
+            (epochs(&world).await.len() == 2).then_some(())
         })
         .await;
 
-        let state = persists(&running);
-        let reason = state["reason"].as_str().unwrap();
-        assert!(
-            reason.contains("epoch 1 seq 3 is another message's place"),
-            "{state}"
-        );
-        assert!(
-            world.consumer().await["ack_floor"]["stream_seq"]
-                .as_u64()
-                .unwrap()
-                < 3
-        );
-        assert_eq!(world.dead_letters().await.len(), 0);
-        let texts = world.texts().await;
-        assert!(
-            !texts.contains(&"three".to_owned()),
-            "never swallowed, never overwritten"
-        );
-        assert!(texts.contains(&"from a log that was rolled back".to_owned()));
-        alice
-            .send("chat.send.general", "5", "the log goes on")
-            .await
-            .unwrap();
+        assert_eq!(alice.texts("chat.history.general").await, ["one", "one"]);
+        let sent = alice.send("chat.send.general", "2", "two").await.unwrap();
+        assert_eq!(sent.seq, 2);
+        let all = ["one", "one", "two"];
+        assert_eq!(alice.texts("chat.history.general").await, all);
     })
     .await;
+}
+
+/// The ids of every epoch.
+async fn epochs(world: &World) -> Vec<i64> {
+    let find = epochs::Entity::find().order_by_asc(epochs::Column::Id);
+    let all = find.all(&world.database.pool).await.unwrap();
+    all.iter().map(|epoch| epoch.id).collect()
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use chat::page::{Asset, Site};
+use chat::page::{Asset, Page, Settings, Site};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
-use crate::http::{Http, ask};
+use crate::http::{Http, ask, site};
 use crate::wait::within;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
@@ -119,4 +119,34 @@ async fn what_is_being_answered_is_finished_when_it_stops() {
 
     assert!(read > LARGE, "{read} bytes of {LARGE} and the headers");
     within(stopping).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_address_that_opens_connections_without_end_shuts_nobody_else_out() {
+    let settings = Settings {
+        max_connections: 20,
+        ..Settings::default()
+    };
+    let http = Http::serve(Page::new(site(), &settings, || Ok(()))).await;
+    let connect = async || {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(http.address).await.unwrap()
+    };
+    let mut idle = Vec::new();
+    for _ in 0..200 {
+        idle.push(connect().await);
+    }
+
+    for _ in 0..30 {
+        assert_eq!(within(http.get("/")).await.status, 200);
+    }
+
+    // Nor itself: it is its oldest that end.
+    within(rest(&mut idle[0])).await;
+    let mut last = connect().await;
+    last.write_all(REQUEST).await.unwrap();
+    let mut first = [0; 12];
+    within(last.read_exact(&mut first)).await.unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200");
 }

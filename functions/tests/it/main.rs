@@ -50,6 +50,7 @@ mod http_process;
 
 // What must not succeed, and what cannot be stored.
 mod hostile_header;
+mod memory;
 mod poison;
 mod reply_subject;
 mod security;
@@ -57,12 +58,20 @@ mod security;
 // Faults: what crashes, fills up, fails, is replaced.
 mod configuration;
 mod crash;
+mod disk;
 mod failure;
+mod few_connections;
 mod full;
 mod join;
+mod load;
+mod locked;
 mod outage;
+mod replica;
 mod restore;
+mod rights;
+mod rollback;
 mod schema;
+mod standstill;
 
 // The program: dev and the commands beside it.
 mod dev;

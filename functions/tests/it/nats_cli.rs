@@ -1,6 +1,7 @@
 //! What a person meets who pastes what `chat dev` prints. The suite `cargo xtask test cli` brings
 //! the real `nats` CLI.
 
+use std::iter::repeat_with;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
@@ -9,6 +10,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::wait::within;
+use crate::world::{World, append};
 
 /// `chat dev` in a directory of its own, and the commands that it printed.
 async fn dev(directory: &Path) -> (Child, Vec<String>) {
@@ -87,4 +89,49 @@ async fn the_operator_sees_every_function_with_its_metadata() {
     }
     assert!(text(&paste(&format!("{operator} micro stats chat")).await).contains("persist"));
     assert!(text(&paste(&format!("{operator} micro ping")).await).contains("chat"));
+}
+
+#[tokio::test]
+async fn the_operator_restores_the_log_from_a_backup() {
+    let world = World::new().await;
+    let backend = world.backend().await;
+    // More than the window: it goes on only where the chunks are acknowledged.
+    for _ in 0..400 {
+        let incompressible: Vec<u8> = repeat_with(|| fastrand::u8(..)).take(15_000).collect();
+        append(&backend, "chat.a", None, incompressible).await;
+    }
+    let nats = format!(
+        "nats --server {} --user operator --password operator --inbox-prefix _INBOX.o.operator",
+        world.server.url()
+    );
+    let operator = async |command: &str| {
+        let output = paste(&format!("{nats} {command}")).await;
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!told.contains("Permissions Violation"), "{command}: {told}");
+        text(&output)
+    };
+    let log = async || {
+        let mut messages = Vec::new();
+        for seq in [1, 400] {
+            messages.push(operator(&format!("stream get CHAT_MESSAGES {seq} --json")).await);
+        }
+        let info = operator("stream info CHAT_MESSAGES --json").await;
+        let info: Value = serde_json::from_str(&info).unwrap();
+        let state = &info["state"];
+        let counts =
+            [&state["messages"], &state["first_seq"], &state["last_seq"]].map(Value::clone);
+        (messages, info["config"].clone(), counts)
+    };
+    let before = log().await;
+    assert_eq!(before.2, [400, 1, 400]);
+
+    let directory = tempfile::tempdir().unwrap();
+    let backup = directory.path().join("backup");
+    let backup = backup.display();
+    let window = "--no-progress --window-size 1048576";
+    operator(&format!("stream backup CHAT_MESSAGES '{backup}' {window}")).await;
+    operator("stream rm CHAT_MESSAGES -f").await;
+    operator(&format!("stream restore '{backup}' --no-progress")).await;
+
+    assert_eq!(log().await, before);
 }

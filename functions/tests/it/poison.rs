@@ -4,6 +4,7 @@ use futures_util::future::join_all;
 use natsfn::dead_letter;
 use serde_json::json;
 
+use crate::server::{NATS_CONF, connect, server};
 use crate::wait::until;
 use crate::world::{World, append, on_each};
 
@@ -27,7 +28,7 @@ fn poison() -> Vec<(&'static str, Vec<u8>, &'static str)> {
             "the payload must be a JSON object",
         ),
         ("chat.a", with(r#"{"user":"b","text":"x""#), "EOF"),
-        ("chat.a", with(r#"["b","x",1]"#), "it is no object"),
+        ("chat.a", with(r#"["b","x",1]"#), "expected a JSON object"),
         (
             "chat.a",
             with(r#"{"user":7,"text":"x","timestamp":1}"#),
@@ -232,7 +233,7 @@ async fn dead_letter_is_replayed_once_its_cause_is_gone_or_dropped_for_good() {
 
         // The first one goes, and the second one takes its place.
         use sea_orm::EntityTrait;
-        chat::entity::messages::Entity::delete_many()
+        chat::store::entity::messages::Entity::delete_many()
             .exec(&world.database.pool)
             .await
             .unwrap();
@@ -254,4 +255,64 @@ async fn dead_letter_is_replayed_once_its_cause_is_gone_or_dropped_for_good() {
         assert_eq!(gone.kind(), natsfn::Kind::NotFound);
     })
     .await;
+}
+
+#[tokio::test]
+async fn letter_of_a_function_that_is_gone_is_replayed_only_to_all() {
+    // The function has had another name.
+    let former = NATS_CONF.replace("dead.chat.persist.>", "dead.chat.*.>");
+    let world = World::on(server(&former).await).await;
+    let running = world.serve().await;
+    let message = r#"{"user":"b","text":"x","timestamp":1}"#;
+    let mut headers = async_nats::HeaderMap::new();
+    for (name, value) in [
+        ("Subject", "chat.general"),
+        ("Stream", "CHAT_MESSAGES"),
+        ("Sequence", "1"),
+        ("Time", "2026-01-01T00:00:00Z"),
+        ("Service", "chat"),
+        ("Function", "store"),
+    ] {
+        headers.insert(format!("Dead-Letter-{name}").as_str(), value);
+    }
+    let chat = connect(&world.server, "chat", "_INBOX.s.chat").await;
+    let chat = natsfn::Client::new(chat);
+    let subject = "dead.chat.store.CHAT_MESSAGES.1-1";
+    let letter = chat.append(subject, None, headers, message.into());
+    letter.await.unwrap();
+    let dead = async |arguments: &[&str]| {
+        let mut command = crate::child::command(&world, &[&["dead"], arguments].concat());
+        for (name, value) in [
+            ("USER", "dead"),
+            ("PASSWORD", "dead"),
+            ("INBOX_PREFIX", "_INBOX.s.dead"),
+        ] {
+            command.env(format!("CHAT_NATS__{name}"), value);
+        }
+        crate::child::run(command).await
+    };
+
+    let refused = dead(&["replay", "1"]).await;
+
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    let said = String::from_utf8(refused.stderr).unwrap();
+    for part in ["\"store\"", "persist", "--to-all"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(world.dead_letters().await.len(), 1, "it stays");
+    let replayed = dead(&["replay", "--to-all", "1"]).await;
+    assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    world.settled().await;
+    assert_eq!(world.texts().await, ["x"]);
+
+    // What replays such a letter without asking loses nothing either.
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Dead-Letter-Replay-For", "chat.store");
+    headers.insert("Dead-Letter-Replay-Of", "CHAT_MESSAGES.1-1");
+    let backend = world.backend().await;
+    let replay = backend.append("chat.general", None, headers, message.into());
+    replay.await.unwrap();
+    world.settled().await;
+    assert_eq!(world.texts().await, ["x", "x"]);
+    running.stop(crate::wait::GUARD).await;
 }

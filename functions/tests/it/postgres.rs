@@ -13,12 +13,20 @@ pub(crate) struct Postgres {
     programs: PathBuf,
     directory: TempDir,
     port: u16,
+    /// Beyond those that every test has.
+    settings: Vec<String>,
     server: Child,
 }
 
 impl Postgres {
     /// Makes a cluster and starts a server on it.
     pub(crate) async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    /// As [`Postgres::start`], with settings such as `max_connections=10`.
+    pub(crate) async fn with(settings: &[&str]) -> Self {
+        let settings: Vec<String> = settings.iter().map(|&it| it.to_owned()).collect();
         let programs = programs();
         let directory = tempfile::Builder::new()
             .prefix("chat-postgres")
@@ -42,12 +50,13 @@ impl Postgres {
             .local_addr()
             .unwrap()
             .port();
-        let server = spawn(&programs, directory.path(), port);
+        let server = spawn(&programs, directory.path(), port, &settings);
         let postgres = Self {
             url: format!("postgres://postgres@127.0.0.1:{port}/postgres"),
             programs,
             directory,
             port,
+            settings,
             server,
         };
         postgres.ready().await;
@@ -62,8 +71,27 @@ impl Postgres {
 
     /// Starts it again after a crash, and waits until it takes connections.
     pub(crate) async fn up(&mut self) {
-        self.server = spawn(&self.programs, self.directory.path(), self.port);
+        self.server = spawn(
+            &self.programs,
+            self.directory.path(),
+            self.port,
+            &self.settings,
+        );
         self.ready().await;
+    }
+
+    /// A copy of its files, while it is down.
+    pub(crate) fn copy(&self) -> PathBuf {
+        let copy = self.directory.path().join("copy");
+        copy_tree(&self.directory.path().join("data"), &copy);
+        copy
+    }
+
+    /// Puts a copy in place of its files, while it is down.
+    pub(crate) fn put_back(&self, copy: &Path) {
+        let data = self.directory.path().join("data");
+        std::fs::remove_dir_all(&data).unwrap();
+        copy_tree(copy, &data);
     }
 
     /// Waits until it takes connections.
@@ -99,6 +127,12 @@ impl Drop for Postgres {
     }
 }
 
+/// With owners and rights.
+fn copy_tree(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.unwrap().success());
+}
+
 /// The directory that POSTGRES_BIN names, Debian's newest, or that of `postgres` on PATH.
 fn programs() -> PathBuf {
     if let Some(named) = std::env::var_os("POSTGRES_BIN") {
@@ -118,7 +152,7 @@ fn programs() -> PathBuf {
     )
 }
 
-fn spawn(programs: &Path, directory: &Path, port: u16) -> Child {
+fn spawn(programs: &Path, directory: &Path, port: u16, settings: &[String]) -> Child {
     let log = std::fs::File::create(directory.join("log")).unwrap();
     command(&programs.join("postgres"))
         .arg("-D")
@@ -126,6 +160,7 @@ fn spawn(programs: &Path, directory: &Path, port: u16) -> Child {
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
         // A crash of the server alone loses nothing that it has written.
         .args(["-c", "unix_socket_directories=", "-c", "fsync=off"])
+        .args(settings.iter().flat_map(|setting| ["-c", setting]))
         .current_dir(directory)
         .stdout(Stdio::null())
         .stderr(log)

@@ -61,7 +61,7 @@ async fn answer_is_never_a_command_to_jetstream() {
         (&json!(1), &json!(1)),
         "the log stands"
     );
-    assert_eq!(world.consumer().await["name"], "persist");
+    assert_eq!(world.consumer().await["name"], "chat-persist");
 }
 
 #[tokio::test]

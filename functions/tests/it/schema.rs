@@ -2,9 +2,10 @@
 
 use migrations::{Migrator, MigratorTrait};
 use sea_orm::ConnectionTrait;
+use serde_json::json;
 
-use crate::wait::GUARD;
-use crate::world::{World, on_each};
+use crate::wait::{GUARD, until};
+use crate::world::{World, append, on_each};
 
 /// Why chat does not start.
 async fn refusal(world: &World) -> String {
@@ -20,7 +21,7 @@ async fn schema_that_is_older_is_refused_until_setup() {
         let why = refusal(&world).await;
 
         assert!(why.contains("older") && why.contains("setup"), "{why}");
-        assert!(why.contains("m0002_epochs"), "{why}");
+        assert!(why.contains("m0003_rollbacks"), "{why}");
         world.set_up().await.unwrap();
         world.serve().await.stop(GUARD).await;
     })
@@ -65,6 +66,79 @@ async fn setups_at_the_same_moment_are_safe() {
         alice.send("chat.send.general", "1", "hello").await.unwrap();
         world.settled().await;
         assert_eq!(world.texts().await, ["hello"]);
+    })
+    .await;
+}
+
+/// What is done to the tables by hand, its cure, and what is said meanwhile.
+const CHANGES: [[&str; 3]; 4] = [
+    ["DROP INDEX messages_uid_msg_id", MESSAGES_KEY, MESSAGES_KEY],
+    [
+        "DROP INDEX epochs_stream_stream_created_follows",
+        EPOCHS_KEY,
+        EPOCHS_KEY,
+    ],
+    [
+        "ALTER TABLE messages RENAME COLUMN text TO body",
+        "ALTER TABLE messages RENAME COLUMN body TO text",
+        "the table messages has no column text",
+    ],
+    [
+        "ALTER TABLE epochs RENAME COLUMN floor TO level",
+        "ALTER TABLE epochs RENAME COLUMN level TO floor",
+        "the table epochs has no column floor",
+    ],
+];
+
+const MESSAGES_KEY: &str = "CREATE UNIQUE INDEX messages_uid_msg_id ON messages (uid, msg_id)";
+const EPOCHS_KEY: &str = "CREATE UNIQUE INDEX epochs_stream_stream_created_follows ON epochs (stream, stream_created, follows)";
+
+#[tokio::test]
+async fn schema_that_lacks_a_column_or_a_key_is_refused_by_setup_and_start() {
+    on_each(async |world: World| {
+        for [change, cure, said] in CHANGES {
+            world.database.execute(change).await;
+
+            let start = refusal(&world).await;
+            let setup = world.set_up().await.unwrap_err().to_string();
+
+            for why in [start, setup] {
+                assert!(why.contains(said), "{why}");
+            }
+            world.database.execute(cure).await;
+        }
+        world.set_up().await.unwrap();
+        world.serve().await.stop(GUARD).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn schema_that_is_changed_under_persist_holds_everything_until_it_is_mended() {
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let backend = world.backend().await;
+        let [by_key, _, by_column, _] = CHANGES;
+        let mut sent = 0;
+        for [change, cure, said] in [by_key, by_column] {
+            world.database.execute(change).await;
+            for _ in 0..20 {
+                let message = json!({ "user": "b", "text": "x", "timestamp": 1 });
+                let id = sent.to_string();
+                append(&backend, "chat.a", Some(&id), message.to_string()).await;
+                sent += 1;
+            }
+            until("persist holds and says why", async || {
+                let state = world.state_of_persist().await;
+                let reason = state["reason"].as_str()?;
+                (state["state"] == "holding" && reason.contains(said)).then_some(())
+            })
+            .await;
+            world.database.execute(cure).await;
+            world.settled().await;
+            assert_eq!(world.rows().await.len(), sent);
+        }
+        assert_eq!(world.dead_letters().await.len(), 0);
     })
     .await;
 }

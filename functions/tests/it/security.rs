@@ -21,7 +21,7 @@ async fn person_publishes_into_no_log_and_no_room() {
             "admin.general",
             "$JS.API.STREAM.DELETE.CHAT_MESSAGES",
             "$JS.API.INFO",
-            "$JS.ACK.CHAT_MESSAGES.persist.1.1.1.1.0",
+            "$JS.ACK.CHAT_MESSAGES.chat-persist.1.1.1.1.0",
             "$SRV.PING",
             "fn.chat.persist",
             "dead.chat.persist.x",
@@ -244,7 +244,7 @@ async fn each_function_works_as_a_user_with_its_own_rights_only() {
         world.api("STREAM.DELETE.CHAT_MESSAGES", &Value::Null).await;
         world.set_up().await.unwrap();
         world
-            .api("CONSUMER.DELETE.CHAT_MESSAGES.persist", &Value::Null)
+            .api("CONSUMER.DELETE.CHAT_MESSAGES.chat-persist", &Value::Null)
             .await;
         alice.send("chat.send.general", "3", "again").await.unwrap();
         until("the new life is stored", async || {

@@ -74,7 +74,7 @@ async fn a_message_is_one_trace_from_the_request_to_its_row() {
     let batch = spans.one("process_batch chat.{room}");
     assert!(batch.is_below(published));
     batch.has(&json!({
-        "messaging.consumer.group.name": "persist",
+        "messaging.consumer.group.name": "chat-persist",
         "messaging.message.id": "alice:m1",
         "nats.delivery_count": 1,
         "outcome": "stored",

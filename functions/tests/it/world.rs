@@ -25,11 +25,14 @@ pub(crate) struct World {
     pub(crate) setup: Client,
 }
 
-/// A configuration whose limit on sending no test meets by accident.
+/// A configuration whose limits on sending and reading no test meets by accident.
 pub(crate) fn unlimited() -> Config {
     let mut config = Config::default();
     config.send.rate = 1e6;
     config.send.burst = 1_000_000;
+    config.history.rate = 1e6;
+    config.history.burst = 1_000_000;
+    config.history.in_flight = 1_000_000;
     config.page.listen.set_port(0);
     config
 }

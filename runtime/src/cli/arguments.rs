@@ -1,10 +1,12 @@
 //! The words of the command line.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
+use super::output::printed;
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true)]
@@ -20,8 +22,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Everything on one machine: nats-server, database, every function
     ///
-    /// DATABASE_URL names a PostgreSQL to use instead of a file of SQLite, NATS_SERVER the
-    /// nats-server to start instead of the one on PATH.
+    /// DATABASE_URL, else database.url of the configuration, names a database to use instead of a
+    /// file of SQLite, NATS_SERVER the nats-server to start instead of the one on PATH.
     Dev(Dev),
     /// Serve the named functions, or all
     Serve {
@@ -30,12 +32,25 @@ pub(super) enum Command {
         functions: Vec<String>,
     },
     /// Make what this version needs: schema, streams, consumers
-    Setup,
+    Setup(Setup),
     /// The dead letters: messages that could not be handled
     #[command(subcommand)]
     Dead(Dead),
     /// One request, or one message for a stream's function
     Invoke(Invoke),
+}
+
+#[derive(Args)]
+pub(super) struct Setup {
+    /// Only say what would be done
+    #[arg(long)]
+    pub(super) plan: bool,
+    /// Make a stream or a consumer this service's own, whoever made it
+    #[arg(long, value_name = "NAME")]
+    pub(super) take_over: Vec<String>,
+    /// Let a stream lose subjects, limits become shorter and replicas fewer
+    #[arg(long, value_name = "STREAM")]
+    pub(super) shrink: Vec<String>,
 }
 
 #[derive(Args)]
@@ -61,18 +76,18 @@ pub(super) enum Dead {
         #[arg(value_name = "ID")]
         id: u64,
     },
-    /// Publish again under the original subject
+    /// Publish again under the original subject, for the function that failed
+    #[command(group(ArgGroup::new("which").args(["ids", "all"]).required(true)))]
     Replay {
         /// As `dead list` shows them
-        #[arg(
-            value_name = "ID",
-            required_unless_present = "all",
-            conflicts_with = "all"
-        )]
+        #[arg(value_name = "ID")]
         ids: Vec<u64>,
         /// Every dead letter of the service
         #[arg(long)]
         all: bool,
+        /// Call every function of the stream, also those that have handled it
+        #[arg(long)]
+        to_all: bool,
     },
     /// Delete for good
     Drop {
@@ -110,8 +125,7 @@ pub(super) fn parse(name: &str, version: &str, data: &Path) -> Result<Arguments,
         .try_get_matches()
         .and_then(|matches| Arguments::from_arg_matches(&matches));
     matches.map_err(|error| {
-        // Whoever has stopped reading needs no help text.
-        let _ = error.print();
+        printed(error.print().and_then(|()| io::stdout().flush()));
         Exit::new(u8::try_from(error.exit_code()).unwrap_or(2))
     })
 }

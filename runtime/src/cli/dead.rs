@@ -4,9 +4,11 @@ use serde_json::{Value, json};
 
 use super::arguments::Dead;
 use super::{Exit, Job, complain, say};
-use crate::connect::connect_as;
-use crate::dead_letter::{self, DeadLetter};
-use crate::{Kind, RunError};
+use crate::error::run_error::RunError;
+use crate::error::{Error, Kind};
+use crate::nats::connect::connect_as;
+use crate::run::dead_letter::{self, DeadLetter};
+use crate::service::definition::Definition;
 
 /// How many are read at a time.
 const PAGE: usize = 100;
@@ -31,14 +33,16 @@ pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
             let letter = dead_letter::show(&nats, service, id).await.map_err(wrong)?;
             say(format_args!("{:#}", whole(&letter)?));
         }
-        Dead::Replay { ids, all: false } => return replay(&nats, service, ids).await,
-        Dead::Replay { all: true, .. } => {
-            let ids = all(&nats, service)
-                .await?
-                .iter()
-                .map(|letter| letter.id)
-                .collect();
-            return replay(&nats, service, ids).await;
+        Dead::Replay {
+            mut ids,
+            all: every,
+            to_all,
+        } => {
+            if every {
+                let letters = all(&nats, service).await?;
+                ids = letters.iter().map(|letter| letter.id).collect();
+            }
+            return replay(&nats, &job.definition, ids, to_all).await;
         }
         Dead::Drop { ids } => {
             let mut exit = Exit::SUCCESS;
@@ -54,10 +58,21 @@ pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
     Ok(Exit::SUCCESS)
 }
 
-async fn replay(nats: &async_nats::Client, service: &str, ids: Vec<u64>) -> Result<Exit, RunError> {
+async fn replay(
+    nats: &async_nats::Client,
+    definition: &Definition,
+    ids: Vec<u64>,
+    to_all: bool,
+) -> Result<Exit, RunError> {
+    let service = definition.name();
     let mut exit = Exit::SUCCESS;
     for id in ids {
-        match dead_letter::replay(nats, service, id).await {
+        let replayed = if to_all {
+            dead_letter::replay_to_all(nats, service, id).await
+        } else {
+            replay_to_its_function(nats, definition, id).await
+        };
+        match replayed {
             Ok(seq) => say(format_args!("{id} published again, sequence {seq}")),
             // The others may work.
             Err(error) => exit = failed(id, &error),
@@ -66,15 +81,34 @@ async fn replay(nats: &async_nats::Client, service: &str, ids: Vec<u64>) -> Resu
     Ok(exit)
 }
 
+/// Refuses a letter whose function the service no longer has: nobody would take the message.
+async fn replay_to_its_function(
+    nats: &async_nats::Client,
+    definition: &Definition,
+    id: u64,
+) -> Result<u64, Error> {
+    let service = definition.name();
+    let function = dead_letter::show(nats, service, id).await?.function;
+    let names: Vec<&str> = definition.consumers().map(|it| it.name.as_str()).collect();
+    if names.contains(&function.as_str()) {
+        return dead_letter::replay(nats, service, id).await;
+    }
+    let names = names.join(", ");
+    Err(Error::new(
+        Kind::NotFound,
+        format!(
+            "it is for {function:?}, and {service} has no such function on a stream (it has {names}): `dead replay --to-all {id}` publishes it for each function of its stream"
+        ),
+    ))
+}
+
 async fn all(nats: &async_nats::Client, service: &str) -> Result<Vec<DeadLetter>, RunError> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     loop {
         let after = letters.last().map_or(0, |letter| letter.id);
-        let page = match dead_letter::list(nats, service, after, PAGE).await {
-            // Without the stream there never was a dead letter.
-            Err(error) if error.kind() == Kind::NotFound => Vec::new(),
-            page => page.map_err(wrong)?,
-        };
+        let page = dead_letter::list(nats, service, after, PAGE)
+            .await
+            .map_err(wrong)?;
         let is_last = page.len() < PAGE;
         letters.extend(page);
         if is_last {
@@ -103,11 +137,11 @@ fn whole(letter: &DeadLetter) -> Result<Value, RunError> {
     Ok(whole)
 }
 
-fn failed(id: u64, error: &crate::Error) -> Exit {
+fn failed(id: u64, error: &Error) -> Exit {
     complain(format_args!("{id}: {error}"));
     Exit::FAILURE
 }
 
-fn wrong(error: crate::Error) -> RunError {
+fn wrong(error: Error) -> RunError {
     RunError::new(error.to_string())
 }

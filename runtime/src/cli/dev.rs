@@ -5,26 +5,29 @@ mod directory;
 mod files;
 mod page;
 mod plan;
+mod private;
 mod toml;
 
 use std::sync::Arc;
 
 use figment::value::Dict;
 
-pub use directory::DevDirectory;
-pub use page::PagePort;
-pub(super) use plan::MakePlan;
-pub use plan::Plan;
-
 use super::arguments::Dev;
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job};
 use crate::config::{Database, Invoke, NatsConfig, RuntimeConfig, Secret, variable};
-use crate::connect::connect;
+use crate::error::run_error::RunError;
+use crate::nats::connect::connect;
+use crate::run::setup::{Options, setup_with};
 use crate::server::{Ports, Server};
-use crate::{Definition, RunError};
+use crate::service::Definition;
 use files::Files;
+
+pub use directory::DevDirectory;
+pub use page::PagePort;
+pub(super) use plan::MakePlan;
+pub use plan::Plan;
 
 pub(super) async fn dev(
     job: Job,
@@ -74,7 +77,8 @@ pub(super) async fn dev(
     served.map(|()| Exit::SUCCESS)
 }
 
-/// The variable that names the database to be used instead of a file of SQLite.
+/// The variable that names the database to be used, before what the configuration names; without
+/// either it is a file of SQLite.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 
 fn given_database() -> Option<String> {
@@ -93,15 +97,17 @@ fn configuration(
         monitor: server.addresses().monitor.clone(),
         ..NatsConfig::default()
     };
-    let database = job
-        .definition
-        .database
-        .as_ref()
-        .map(|_| given_database().unwrap_or_else(|| directory.sqlite(&job.name)));
+    let database = job.definition.database.as_ref().map(|_| {
+        let configured = || job.config.database_url().map(str::to_owned);
+        given_database()
+            .or_else(configured)
+            .unwrap_or_else(|| directory.sqlite(&job.name))
+    });
     RuntimeConfig {
         nats: nats.login(&plan.login),
         database: Database {
             url: database.map(Secret::from),
+            ..job.config.database.clone()
         },
         credentials: plan.credentials.clone(),
         log: job.config.log.clone(),
@@ -119,7 +125,9 @@ async fn set_up(job: Job, config: &RuntimeConfig, without: &[String]) -> Result<
         ..
     } = job;
     let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
-    crate::setup::setup(&definition, &nats, config.database_url()).await?;
+    // The server is there for this service alone, and its data may be an earlier version's.
+    let options = Options::default().adopt();
+    setup_with(&definition, &nats, config.database_url(), &options).await?;
     definition.without(without);
     Ok(Host {
         definition,

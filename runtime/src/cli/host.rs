@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use super::say;
 use crate::config::NatsConfig;
-use crate::connect::{Refusals, connect_patiently};
-use crate::{Definition, RunError, Running, start};
+use crate::error::run_error::RunError;
+use crate::nats::connect::{Trouble, pause};
+use crate::nats::connections::Connections;
+use crate::run::running::Running;
+use crate::run::start::start;
+use crate::service::Definition;
 
 /// How long what is in flight may take at stop. Docker kills after 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
 /// With a dead connection there is nobody to wait for.
 const GIVE_UP: Duration = Duration::from_secs(1);
-
-/// How long a refusal of the server may still be on its way within this process.
-const SETTLE: Duration = Duration::from_millis(100);
 
 /// A service, and what it needs to start.
 pub(super) struct Host {
@@ -28,24 +29,36 @@ impl Host {
     /// Connects and starts. A subscription that the server refuses is an error: NATS says so beside
     /// it, and the function would look as if it were served.
     pub(super) async fn start(&self) -> Result<Running, RunError> {
-        let (nats, refusals) = connect_patiently(&self.nats, &self.name, "nats").await?;
-        let started = start(self.definition.clone(), nats, self.database_url.as_deref()).await;
-        let unheard = unheard(refusals).await;
-        if unheard.is_empty() {
-            return started;
+        self.start_as(true, |error| !error.is_passing()).await
+    }
+
+    /// Starts what has run before: what stands against it passes, unless somebody must change it
+    /// here. What the server refuses now it may allow later, and the other functions are served.
+    async fn start_again(&self) -> Result<Running, RunError> {
+        self.start_as(false, |error| error.exit_code() == 2).await
+    }
+
+    /// Tries until it works, or there is an error that is final.
+    async fn start_as(
+        &self,
+        is_strict: bool,
+        is_final: impl Fn(&RunError) -> bool,
+    ) -> Result<Running, RunError> {
+        let trouble = Trouble::default();
+        let mut attempts = 0;
+        loop {
+            let mut connections = Connections::open(&self.nats, &self.name).await?;
+            connections.is_strict = is_strict;
+            let url = self.database_url.as_deref();
+            match start(self.definition.clone(), connections, url).await {
+                Err(error) if !is_final(&error) => {
+                    trouble.tell(|| format!("trying again: {error}"));
+                    attempts += 1;
+                    tokio::time::sleep(pause(attempts)).await;
+                }
+                done => return done,
+            }
         }
-        if let Ok(running) = started {
-            running.stop(GIVE_UP).await;
-        }
-        let user = self.nats.user.as_deref();
-        Err(RunError::new(format!(
-            "{} may not subscribe {}; let its permissions allow that, or serve the functions that it is for: serve FUNCTION",
-            user.map_or_else(
-                || "this login".to_owned(),
-                |user| format!("the user {user}")
-            ),
-            unheard.join(", ")
-        )))
     }
 
     /// Serves until the word to stop, then drains.
@@ -61,7 +74,7 @@ impl Host {
             }
             running.stop(GIVE_UP).await;
             running = tokio::select! {
-                again = self.start() => again?,
+                again = self.start_again() => again?,
                 () = &mut stop => return Ok(()),
             };
         }
@@ -71,23 +84,45 @@ impl Host {
     }
 }
 
-/// The subjects whose subscription the server refused.
-async fn unheard(refusals: Refusals) -> Vec<String> {
-    // They came in before the answer to the round trip with which `start` ends, but another task
-    // hands them on.
-    tokio::time::sleep(SETTLE).await;
-    let mut unheard = Vec::new();
-    for refusal in refusals.borrow().iter() {
-        match subject(refusal) {
-            Some(subject) => unheard.push(subject.to_owned()),
-            None => tracing::warn!(error = refusal, "NATS refuses something"),
-        }
-    }
-    unheard
-}
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::config::Login;
+    use crate::service::Service;
 
-/// The subject in the server's refusal of a subscription, if it is one.
-fn subject(refusal: &str) -> Option<&str> {
-    let (_, rest) = refusal.split_once("Permissions Violation for Subscription to \"")?;
-    rest.split('"').next()
+    const CONF: &str = r#"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+authorization { users: [
+  { user: a, password: a, permissions: { publish: ">", subscribe: ["good", "$SRV.>", "_INBOX.>"] } }
+] }
+"#;
+
+    #[tokio::test]
+    async fn service_that_starts_again_serves_what_the_server_lets_it() {
+        let server = crate::testing::nats_with(|config| config.text(CONF)).await;
+        let service = Service::new("a", "1.0.0")
+            .endpoint("good", async || {})
+            .endpoint("bad", async || {});
+        let nats = NatsConfig {
+            url: server.url().to_owned(),
+            ..NatsConfig::default()
+        };
+        let host = Host {
+            definition: service.build().unwrap(),
+            nats: nats.login(&Login::new("a", "a", "_INBOX.a")),
+            database_url: None,
+            name: "a".to_owned(),
+        };
+
+        let refused = host.start().await.err().unwrap().to_string();
+        assert!(refused.contains("may not subscribe bad;"), "{refused}");
+        let running = host.start_again().await.unwrap();
+
+        let why = running.health().unwrap_err();
+        assert!(why.starts_with("bad is not subscribed"), "{why}");
+        let answer = running.nats().request("good", "".into()).await.unwrap();
+        crate::error::reply::check(&answer).unwrap();
+        running.stop(GIVE_UP).await;
+    }
 }

@@ -1,17 +1,22 @@
 //! `invoke`: one request and its answer, or one message and what becomes of it.
 
+pub(crate) mod deliver;
+pub(crate) mod login;
+
 use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use super::arguments::Invoke;
-use super::deliver::{captures, deliver};
 use super::{Exit, Job, complain, say};
-use crate::config::NatsConfig;
-use crate::connect::{connect_as, unless_refused};
-use crate::error_reply::check;
-use crate::service::Function;
-use crate::template::Template;
-use crate::{Definition, Error, Kind, RunError};
+use crate::error::reply::check;
+use crate::error::run_error::RunError;
+use crate::error::{Error, Kind};
+use crate::function::template::Template;
+use crate::nats::connect::{connect_as, unless_refused};
+use crate::service::Definition;
+use crate::service::definition::Function;
+use deliver::{captures, deliver};
+use login::{Who, knows, login};
 
 pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError> {
     let subject = subject(&job.definition, &arguments.what)?;
@@ -39,7 +44,7 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
 async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<Exit, RunError> {
     let name = format!("{} invoke", job.name);
     let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
-    let client = crate::Client::new(client);
+    let client = crate::nats::client::Client::new(client);
     let asked = async {
         client
             .ask(subject, HeaderMap::new(), payload)
@@ -69,6 +74,12 @@ async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<
 
 /// The subject of a function, or the subject itself.
 fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
+    let is_function = |function: &Function| function.name() == what;
+    if !service.functions.iter().any(is_function) && service.function_names().any(|it| it == what) {
+        return Err(RunError::misuse([format!(
+            "{what} is background work: no request and no message reaches it"
+        )]));
+    }
     let named = service
         .functions
         .iter()
@@ -108,40 +119,4 @@ fn taken_for_a_subject(job: &Job, what: &str) -> Option<String> {
             names.join(", ")
         )
     })
-}
-
-fn knows(job: &Job, name: &str) -> bool {
-    job.config.credentials.contains_key(name)
-}
-
-/// Whose connection it is.
-pub(super) struct Who {
-    pub(super) nats: NatsConfig,
-    /// Where in the configuration the login stands.
-    pub(super) section: String,
-}
-
-/// A name of the credentials, or the service's own login.
-fn login(job: &Job, name: Option<&str>) -> Result<Who, RunError> {
-    match name {
-        None => Ok(Who {
-            nats: job.config.nats.clone(),
-            section: "nats".to_owned(),
-        }),
-        Some(name) if knows(job, name) => Ok(Who {
-            nats: job.config.nats_as(name),
-            section: job.config.section_of(name),
-        }),
-        Some(name) => {
-            let known: Vec<&str> = job.config.credentials.keys().map(String::as_str).collect();
-            let known = if known.is_empty() {
-                "none".to_owned()
-            } else {
-                known.join(", ")
-            };
-            Err(RunError::misuse([format!(
-                "there are no credentials.{name}; there are: {known}"
-            )]))
-        }
-    }
 }

@@ -5,7 +5,8 @@ use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Definition, RunError, Service};
+use crate::error::run_error::RunError;
+use crate::service::{Definition, Service};
 
 /// What can make a service: a closure `|| Service`, or an `async fn` that takes a configuration and
 /// returns `Result<Service<S>, RunError>`.

@@ -3,8 +3,8 @@
 use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job, say};
-use crate::RunError;
-use crate::connect::without_password;
+use crate::config::address::without_password;
+use crate::error::run_error::RunError;
 
 pub(super) async fn serve(mut job: Job, functions: &[String]) -> Result<Exit, RunError> {
     job.definition = job.definition.only(functions)?;

@@ -1,12 +1,26 @@
 //! `setup`: what this version needs of server and database.
 
+pub(crate) mod monitor;
+
+use super::arguments::Setup as Arguments;
 use super::stop::Stop;
 use super::{Exit, Job, say};
-use crate::RunError;
-use crate::connect::connect_patiently;
-use crate::monitor::risk_of_power_cut;
+use crate::error::run_error::RunError;
+use crate::nats::connect::connect_patiently;
+use crate::run::setup::{Options, setup_with};
+use monitor::risk_of_power_cut;
 
-pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
+pub(super) async fn setup(job: Job, arguments: Arguments) -> Result<Exit, RunError> {
+    let mut options = Options::default();
+    if arguments.plan {
+        options = options.only_plan();
+    }
+    for name in arguments.take_over {
+        options = options.take_over(name);
+    }
+    for stream in arguments.shrink {
+        options = options.shrink(stream);
+    }
     job.database_url()?;
     let Job {
         definition,
@@ -18,18 +32,25 @@ pub(super) async fn setup(job: Job) -> Result<Exit, RunError> {
         let login = config.nats_as("setup");
         let section = config.section_of("setup");
         let (nats, _) = connect_patiently(&login, &format!("{name} setup"), &section).await?;
-        crate::setup::setup(&definition, &nats, config.database_url()).await?;
+        let told = setup_with(&definition, &nats, config.database_url(), &options).await?;
         // Only where somebody says where the monitoring is: NATS itself does not tell.
         if let Some(monitor) = &config.nats.monitor
             && let Some(risk) = risk_of_power_cut(monitor).await?
         {
             tracing::warn!("{risk}");
         }
-        Ok::<_, RunError>(())
+        Ok::<_, RunError>(told)
     };
-    tokio::select! {
+    let told = tokio::select! {
         set_up = set_up => set_up?,
         () = Stop::listen()?.requested() => return Ok(Exit::FAILURE),
+    };
+    if arguments.plan {
+        say("setup would do this, and has changed nothing:");
+        for line in told {
+            say(line);
+        }
+        return Ok(Exit::SUCCESS);
     }
     let streams: Vec<&str> = definition
         .all_streams()

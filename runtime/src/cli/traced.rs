@@ -1,7 +1,8 @@
 //! The log, and with OpenTelemetry traces and metrics, of a program.
 
 use crate::config::LogFormat;
-use crate::{RunError, telemetry};
+use crate::error::run_error::RunError;
+use crate::telemetry;
 
 /// What is started before the service and stopped after it.
 pub(super) struct Traced {

@@ -1,5 +1,6 @@
 //! A value of a configuration that must be more than of its type.
 
+use std::any::Any;
 use std::fmt::Display;
 
 use serde::de::Error;
@@ -24,20 +25,22 @@ use serde::{Deserialize, Deserializer};
 /// ```
 ///
 /// # Errors
-/// `is VALUE, must be MUST_BE`. Secrets are not for this, since the sentence repeats the value.
+/// `is VALUE, must be MUST_BE`, a text in quotes. Secrets are not for this, since the sentence repeats the value.
 pub fn checked<'de, T, D>(
     deserializer: D,
     must_be: &str,
     is_right: impl FnOnce(&T) -> bool,
 ) -> Result<T, D::Error>
 where
-    T: Deserialize<'de> + Display,
+    T: Deserialize<'de> + Display + 'static,
     D: Deserializer<'de>,
 {
     let value = T::deserialize(deserializer)?;
     if is_right(&value) {
         Ok(value)
     } else {
-        Err(D::Error::custom(format!("is {value}, must be {must_be}")))
+        let text = (&value as &dyn Any).downcast_ref::<String>();
+        let shown = text.map_or_else(|| value.to_string(), |text| format!("{text:?}"));
+        Err(D::Error::custom(format!("is {shown}, must be {must_be}")))
     }
 }

@@ -2,12 +2,22 @@
 
 use figment::value::{Dict, Value};
 
+use super::address::{Addresses, TWO_LOGINS};
+
 /// Sentences about the runtime's keys. They look only at which keys there are, so a value that is
 /// wrong by itself does not hide them, and is not taken for one that is missing.
 pub(super) fn contradictions(values: &Dict) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(nats) = values.get("nats").and_then(Value::as_dict) {
         found.extend(of_login("nats", nats));
+        let is_in_address = nats
+            .get("url")
+            .and_then(Value::as_str)
+            .and_then(|url| Addresses::parse(url).ok())
+            .is_some_and(|addresses| addresses.login.is_some());
+        if is_in_address && (nats.contains_key("user") || nats.contains_key("creds")) {
+            found.push(TWO_LOGINS.to_owned());
+        }
     }
     let credentials = values.get("credentials").and_then(Value::as_dict);
     for (name, login) in credentials.into_iter().flatten() {

@@ -7,9 +7,10 @@ use serde::de::DeserializeOwned;
 
 use super::contradiction::{contradictions, find};
 use super::layer::{self, Layers, Origin, variable_name};
-use super::read::{Mistake, read};
+use super::mistake::Mistake;
+use super::read::read;
 use super::{RuntimeConfig, variable, variables};
-use crate::RunError;
+use crate::error::run_error::RunError;
 
 /// A configuration, read and right.
 #[derive(Debug)]
@@ -32,6 +33,9 @@ pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Load
     load_for(name, file, Purpose::default())
 }
 
+/// Says what is wrong with a database's address.
+type CheckAddress = fn(&str) -> Result<(), String>;
+
 /// What a configuration is loaded for.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Purpose {
@@ -39,6 +43,8 @@ pub(crate) struct Purpose {
     pub(crate) needs_database: bool,
     /// A variable that stands for `database.url`, above all others.
     pub(crate) database_variable: Option<&'static str>,
+    /// Says what is wrong with the database's address.
+    pub(crate) check_database: Option<CheckAddress>,
 }
 
 /// As [`load`], for what a command does with it.
@@ -84,16 +90,25 @@ pub(crate) fn load_for<C: DeserializeOwned>(
         format!("{key}: {} ({origin})", mistake.what)
     };
     mistakes.extend(contradictions(&runtime_values));
-    if purpose.needs_database && find(&runtime_values, "database", "url").is_none() {
-        let missing = ["database", "url"].map(str::to_owned).to_vec();
-        mistakes.push(describe(Mistake::missing(missing)));
+    let database = find(&runtime_values, "database", "url");
+    if purpose.needs_database && database.is_none() {
+        mistakes.push(describe(Mistake::missing(path_of_database())));
+    }
+    if let (Some(check), Some(url)) = (purpose.check_database, database)
+        && let Some(Err(what)) = url.as_str().map(check)
+    {
+        mistakes.push(describe(Mistake {
+            what,
+            tag: Some(url.tag()),
+            ..Mistake::missing(path_of_database())
+        }));
     }
     let runtime = read::<RuntimeConfig>(runtime_values, &is_text, &[]);
     let own = read::<C>(own_values, &is_text, &RuntimeConfig::KEYS);
     match (runtime, own) {
         (Ok((mut runtime, _)), Ok((own, own_values))) if mistakes.is_empty() => {
             let nats = &mut runtime.nats;
-            if nats.user.is_none() && nats.creds.is_none() {
+            if nats.user.is_none() && nats.creds.is_none() && !nats.url.contains('@') {
                 nats.creds = variable("NATS_CREDS").map(PathBuf::from);
             }
             Ok(Loaded {
@@ -108,4 +123,8 @@ pub(crate) fn load_for<C: DeserializeOwned>(
             Err(RunError::misuse(mistakes))
         }
     }
+}
+
+fn path_of_database() -> Vec<String> {
+    ["database", "url"].map(str::to_owned).to_vec()
 }

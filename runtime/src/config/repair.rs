@@ -3,7 +3,7 @@
 use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
-use super::read::{Mistake, attempt, path_of};
+use super::mistake::{Mistake, attempt, path_of};
 
 /// Makes a wrong or missing value acceptable, so that the other mistakes come to light: without it,
 /// or with the first substitute that serde takes.

@@ -2,11 +2,9 @@
 
 use std::collections::BTreeMap;
 
-#[cfg(feature = "sea-orm")]
-use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::{Login, NatsConfig, Secret};
+use super::{Login, NatsConfig, PoolSizes, Secret, checked};
 
 /// The runtime's own part of a configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -30,8 +28,13 @@ pub struct RuntimeConfig {
 #[serde(deny_unknown_fields, default)]
 pub struct Database {
     /// `postgres://user:password@host/name` or `sqlite://file?mode=rwc`. It may hold a password.
-    #[serde(deserialize_with = "address")]
     pub url: Option<Secret>,
+    /// The most connections that the requests of a process share: 10, on SQLite 5.
+    #[serde(deserialize_with = "pool_size")]
+    pub request_connections: Option<u32>,
+    /// The most connections of a process's stream functions and background work: 10, on SQLite 5.
+    #[serde(deserialize_with = "pool_size")]
+    pub stream_connections: Option<u32>,
 }
 
 /// How the log is written.
@@ -81,18 +84,25 @@ impl RuntimeConfig {
         }
     }
 
+    /// How many connections to the database a process may take: what is configured comes first.
+    pub(crate) fn pool_sizes(&self, service: PoolSizes) -> PoolSizes {
+        let Database {
+            request_connections: requests,
+            stream_connections: streams,
+            ..
+        } = self.database;
+        PoolSizes {
+            requests: requests.or(service.requests),
+            streams: streams.or(service.streams),
+        }
+    }
+
     /// The database's address.
     pub fn database_url(&self) -> Option<&str> {
         self.database.url.as_ref().map(Secret::expose)
     }
 }
 
-/// Reads the database's address; the sentence about a wrong one does not repeat it.
-fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    let url = Option::<Secret>::deserialize(deserializer)?;
-    #[cfg(feature = "sea-orm")]
-    if let Some(url) = &url {
-        crate::sql::check_address(url.expose()).map_err(D::Error::custom)?;
-    }
-    Ok(url)
+fn pool_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    checked(deserializer, "from 1 to 1000", |n| (1..=1000).contains(n)).map(Some)
 }

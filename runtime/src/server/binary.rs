@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use semver::Version;
 
-use crate::RunError;
 use crate::config::variable;
+use crate::error::run_error::RunError;
 
 /// Older ones have known holes.
 const OLDEST: Version = Version::new(2, 14, 0);

@@ -8,6 +8,7 @@ const MINIMAL: &str = "\
 host: $NATS_CONF_HOST
 port: $NATS_CONF_PORT
 http_port: $NATS_CONF_MONITOR_PORT
+ping_interval: \"3s\"
 websocket { host: $NATS_CONF_HOST, port: $NATS_CONF_WEBSOCKET_PORT, no_tls: true }
 jetstream { store_dir: $NATS_CONF_STORE_DIR, sync_interval: always }
 ";

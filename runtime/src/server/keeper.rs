@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::sync::watch;
 
 use super::launch::{Addresses, Launch, Launcher};
-use crate::RunError;
+use crate::error::run_error::RunError;
 
 /// How often the ports file is looked for while the process starts.
 const LOOK: Duration = Duration::from_millis(5);
@@ -88,6 +88,10 @@ impl Keeper {
             Ok(status) => status.clone(),
             Err(_) => Status::Ended,
         }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status.borrow().clone()
     }
 
     pub(super) fn pid(&self) -> Option<u32> {

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::config::{Ports, ServerConfig, quoted};
 use super::{binary, stale};
-use crate::RunError;
+use crate::error::run_error::RunError;
 
 /// Where a server listens, as URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -148,6 +148,11 @@ impl Launcher {
         );
         variables
     }
+}
+
+/// Puts another configuration in the place of the one that the process was started with.
+pub(super) fn write_configuration(data: &Path, text: &str) -> io::Result<()> {
+    fs::write(conf_file(data), text)
 }
 
 fn conf_file(data: &Path) -> PathBuf {

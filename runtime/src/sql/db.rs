@@ -5,16 +5,18 @@ use std::sync::Arc;
 
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
+    Statement, TransactionOptions, TransactionTrait,
 };
 
 use super::delegate::{connection, transactions};
-use super::patience::bounded;
-use super::statement_span::Place;
-use crate::background::Background;
+use super::statement_span::{Asked, Place, traced};
 use crate::error::{Error, Result};
-use crate::event::{Delivery, Reach, Request};
-use crate::extract::{FromEvent, Needs};
+use crate::function::context::Context;
+use crate::function::event::{Delivery, Request};
+use crate::function::extract::{FromEvent, Needs};
+use crate::service::background::Background;
+use crate::sql::patience::bounded;
+use crate::sql::reuse::Reuse;
 
 /// The service's database: a pool, cheap to clone, for reading mostly. What is written through it
 /// is not part of the message's own transaction; [`Tx`](crate::Tx) is.
@@ -26,14 +28,12 @@ use crate::extract::{FromEvent, Needs};
 pub struct Db {
     connection: DatabaseConnection,
     place: Arc<Place>,
+    reuse: Reuse,
 }
 
 impl From<DatabaseConnection> for Db {
     fn from(connection: DatabaseConnection) -> Self {
-        Self {
-            place: Place::of(&connection),
-            connection,
-        }
+        Self::pooled(connection, Reuse::default())
     }
 }
 
@@ -46,6 +46,20 @@ impl Deref for Db {
 }
 
 impl Db {
+    /// A pool whose connections may be lent again as this says.
+    pub(super) fn pooled(connection: DatabaseConnection, reuse: Reuse) -> Self {
+        Self {
+            place: Place::of(&connection),
+            connection,
+            reuse,
+        }
+    }
+
+    /// Which of the pool's connections may be lent again.
+    pub(super) fn reuse(&self) -> &Reuse {
+        &self.reuse
+    }
+
     /// What spans say of the database.
     pub(super) fn place(&self) -> &Arc<Place> {
         &self.place
@@ -63,12 +77,19 @@ impl Db {
         Ok(&self.connection)
     }
 
-    #[expect(
-        clippy::unused_self,
-        reason = "the same shape as a transaction's, which takes note"
-    )]
-    fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+    async fn run<T>(
+        &self,
+        _: &DatabaseConnection,
+        asked: Asked,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        let outcome = traced(asked, work).await;
+        self.reuse.seen_of_statement(&outcome);
         outcome
+    }
+
+    fn spare(&self, statement: &Statement) -> Option<Statement> {
+        (self.backend() == DbBackend::Postgres).then(|| statement.clone())
     }
 
     /// On SQLite a transaction takes the writer's place at once, unless it is read-only: one that
@@ -79,7 +100,8 @@ impl Db {
                 .sqlite_transaction_mode
                 .get_or_insert(SqliteTransactionMode::Immediate);
         }
-        bounded(self.connection.begin_with_options(options)).await
+        let begun = bounded(self.connection.begin_with_options(options)).await;
+        self.reuse.seen(begun)
     }
 }
 
@@ -88,7 +110,7 @@ transactions!(Db => DatabaseTransaction);
 
 impl<S> FromEvent<Request, S> for Db {
     fn from_event(request: &mut Request, _: &S) -> Result<Self> {
-        reached(&request.reach)
+        reached(&request.context)
     }
 
     fn needs(needs: &mut Needs) {
@@ -98,7 +120,7 @@ impl<S> FromEvent<Request, S> for Db {
 
 impl<S> FromEvent<Delivery, S> for Db {
     fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        reached(&delivery.reach)
+        reached(&delivery.context)
     }
 
     fn needs(needs: &mut Needs) {
@@ -106,12 +128,10 @@ impl<S> FromEvent<Delivery, S> for Db {
     }
 }
 
-fn reached(reach: &Reach) -> Result<Db> {
-    let db = reach
-        .database
-        .as_ref()
-        .and_then(|database| database.downcast_ref::<Db>());
-    db.cloned()
+fn reached(context: &Context) -> Result<Db> {
+    context
+        .get::<Db>()
+        .cloned()
         .ok_or_else(|| Error::internal("this function needs a Db, and there is no database here"))
 }
 

@@ -1,8 +1,9 @@
 //! sea-orm's connection traits for the runtime's own types, each statement with a limit.
 
 /// `ConnectionTrait` by a type that has `backend()`, `place()` (what spans say of the database),
-/// `held()` (the connection below, or why it is gone) and `seen()` (which takes note of what a
-/// statement came to).
+/// `held()` (the connection below, or why it is gone) and `run()` (which runs a statement on it in a
+/// span and takes note of what it came to) and `spare()` (the statement, where it may run again at
+/// once on another connection).
 macro_rules! connection {
     ($type:ty) => {
         #[sea_orm::prelude::async_trait::async_trait]
@@ -16,11 +17,20 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
                 let held = self.held().await?;
-                let parameters = statement.values.is_some();
-                let span = self.place().statement(&statement.sql, parameters);
-                self.seen(
-                    crate::sql::statement_span::traced(span, held.execute_raw(statement)).await,
-                )
+                let span = |statement: &sea_orm::Statement| {
+                    let parameters = statement.values.is_some();
+                    self.place().statement(&statement.sql, parameters)
+                };
+                let spare = self.spare(&statement);
+                let first = span(&statement);
+                let done = self.run(&held, first, held.execute_raw(statement)).await;
+                match (done, spare) {
+                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
+                        let again = span(&statement);
+                        self.run(&held, again, held.execute_raw(statement)).await
+                    }
+                    (done, _) => done,
+                }
             }
 
             async fn execute_unprepared(
@@ -29,9 +39,7 @@ macro_rules! connection {
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
                 let held = self.held().await?;
                 let span = self.place().statement(sql, false);
-                self.seen(
-                    crate::sql::statement_span::traced(span, held.execute_unprepared(sql)).await,
-                )
+                self.run(&held, span, held.execute_unprepared(sql)).await
             }
 
             async fn query_one_raw(
@@ -39,11 +47,20 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<Option<sea_orm::QueryResult>, sea_orm::DbErr> {
                 let held = self.held().await?;
-                let parameters = statement.values.is_some();
-                let span = self.place().statement(&statement.sql, parameters);
-                self.seen(
-                    crate::sql::statement_span::traced(span, held.query_one_raw(statement)).await,
-                )
+                let span = |statement: &sea_orm::Statement| {
+                    let parameters = statement.values.is_some();
+                    self.place().statement(&statement.sql, parameters)
+                };
+                let spare = self.spare(&statement);
+                let first = span(&statement);
+                let done = self.run(&held, first, held.query_one_raw(statement)).await;
+                match (done, spare) {
+                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
+                        let again = span(&statement);
+                        self.run(&held, again, held.query_one_raw(statement)).await
+                    }
+                    (done, _) => done,
+                }
             }
 
             async fn query_all_raw(
@@ -51,11 +68,20 @@ macro_rules! connection {
                 statement: sea_orm::Statement,
             ) -> Result<Vec<sea_orm::QueryResult>, sea_orm::DbErr> {
                 let held = self.held().await?;
-                let parameters = statement.values.is_some();
-                let span = self.place().statement(&statement.sql, parameters);
-                self.seen(
-                    crate::sql::statement_span::traced(span, held.query_all_raw(statement)).await,
-                )
+                let span = |statement: &sea_orm::Statement| {
+                    let parameters = statement.values.is_some();
+                    self.place().statement(&statement.sql, parameters)
+                };
+                let spare = self.spare(&statement);
+                let first = span(&statement);
+                let done = self.run(&held, first, held.query_all_raw(statement)).await;
+                match (done, spare) {
+                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
+                        let again = span(&statement);
+                        self.run(&held, again, held.query_all_raw(statement)).await
+                    }
+                    (done, _) => done,
+                }
             }
         }
     };

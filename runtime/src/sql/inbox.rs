@@ -1,95 +1,36 @@
 //! The inbox: which messages a function has done. A row is written in the transaction of the
 //! function's own effect, so both are there or neither is.
 //!
-//! A row is two numbers: the sequence, and a life, which stands for service, function, stream and
+//! A row is three numbers: the sequence, the time at which the stream stored the message (a log that
+//! was rolled back uses sequences again), and a life, which stands for service, function, stream and
 //! the time when the stream was made. With those in each row the inbox would cost twice as much.
+//!
+//! Rows below the ack floor are deleted, and the life keeps up to where: a message from there that
+//! comes once more is done. It does where an instance stood still with it while another one did it,
+//! where the durable consumer was deleted, and where nats-server lost the consumer's state.
+//!
+//! That holds only of what the consumer's filter let through: with it the life keeps each filter that
+//! the ack floor has moved under.
+//!
+//! A replayed dead letter is known by its first place too. That row has the negated sequence, so it
+//! is never deleted: nobody knows when somebody replays the letter again.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
-use std::time::UNIX_EPOCH;
+mod claim;
+mod known;
+mod life;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlErr, Statement, Value};
+use std::collections::HashSet;
 
-use crate::effect::Inbox;
-use crate::error::{Error, Result};
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlErr, Value};
 
-/// How far the ack floor moves before the rows below it are deleted.
-const PRUNE_EVERY: u64 = 1_000;
+use crate::error::Result;
+use claim::Row;
+use life::{THIS_LIFE, begin_life};
 
-/// The rows of one batch.
-pub(super) struct Claim {
-    life: Life,
-    seqs: Vec<i64>,
-    /// Every message up to here is settled, and none of this batch is.
-    floor: u64,
-    /// None of it was ever delivered before.
-    pub(super) first: bool,
-}
+pub(super) use claim::Claim;
+pub(super) use known::{Known, Pruned};
 
-/// One function on one life of a stream. A stream that is made again counts from 1 again, so its
-/// name alone would hide new messages behind old rows.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Life {
-    service: String,
-    function: String,
-    stream: String,
-    created_ns: i64,
-}
-
-impl Claim {
-    /// Whether the ack floor has moved far enough since.
-    pub(super) fn is_due(&self, pruned: Option<u64>) -> bool {
-        pruned.is_none_or(|at| self.floor >= at + PRUNE_EVERY)
-    }
-
-    /// None for an empty batch.
-    pub(super) fn of(inbox: &Inbox<'_>) -> Result<Option<Self>> {
-        let [first, ..] = inbox.entries else {
-            return Ok(None);
-        };
-        let stream = first.stream();
-        let same = |other: &crate::event::StreamId| {
-            other.name == stream.name && other.created == stream.created
-        };
-        if !inbox.entries.iter().all(|entry| same(entry.stream())) {
-            // Sequences would mean two things; alone, each message means one.
-            return Err(Error::internal("a batch from two lives of a stream"));
-        }
-        let mut seqs: Vec<i64> = inbox
-            .entries
-            .iter()
-            .map(|entry| entry.seq().cast_signed())
-            .collect();
-        // Two processes with the same messages wait for each other in the same order.
-        seqs.sort_unstable();
-        if seqs.windows(2).any(|pair| pair[0] == pair[1]) {
-            // Delivered again before it was begun: alone, the second one is done already.
-            return Err(Error::internal("a batch that has a message twice"));
-        }
-        let floors = inbox.entries.iter().map(|entry| entry.stream().ack_floor);
-        let first_seq = seqs.first().map_or(0, |seq| seq.cast_unsigned());
-        let floor = floors.max().unwrap_or(0).min(first_seq.saturating_sub(1));
-        let created = stream
-            .created
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let life = Life {
-            service: inbox.service.to_owned(),
-            function: inbox.function.to_owned(),
-            stream: stream.name.clone(),
-            created_ns: i64::try_from(created.as_nanos()).unwrap_or(i64::MAX),
-        };
-        let first = inbox.entries.iter().all(|entry| entry.delivered() <= 1);
-        Ok(Some(Self {
-            life,
-            seqs,
-            floor,
-            first,
-        }))
-    }
-}
-
-/// Writes the rows of a batch that was never delivered before. False where some were there all the
+/// Writes the rows of a batch that was never delivered before. False where some were done all the
 /// same: then the transaction is spoilt, and the next one does it by [`enter`].
 ///
 /// It exists for its speed: PostgreSQL takes half the time for rows that it need not be ready to
@@ -97,18 +38,21 @@ impl Claim {
 pub(super) async fn enter_first(
     transaction: &DatabaseTransaction,
     claim: &Claim,
+    known: &Known,
 ) -> Result<bool, DbErr> {
     let insert = async || {
-        let (sql, list) = insert(transaction, claim);
-        let statement = claim.life.statement(transaction, sql, Some(list));
-        transaction.execute_raw(statement).await
+        let (sql, list) = insert(transaction, &claim.rows, &claim.not_settled(known));
+        let statement = claim.life.statement(transaction, sql, list);
+        let done = transaction.execute_raw(statement).await?;
+        Ok::<_, DbErr>(done.rows_affected())
     };
     let entered = async {
-        if insert().await?.rows_affected() == 0 {
+        let mut entered = insert().await?;
+        if entered == 0 {
             begin_life(transaction, &claim.life).await?;
-            insert().await?;
+            entered = insert().await?;
         }
-        Ok(true)
+        Ok(entered == claim.rows.len() as u64)
     };
     match entered.await {
         Err(error) if is_unique_violation(&error) => Ok(false),
@@ -117,35 +61,69 @@ pub(super) async fn enter_first(
 }
 
 /// Writes the batch's rows. The answer is the sequences that had one already: those are done.
+/// The key is named, so that without it this fails instead of doing everything again.
 /// Where another process is at the same messages, this waits until it has committed or not.
 pub(super) async fn enter(
     transaction: &DatabaseTransaction,
     claim: &Claim,
+    known: &Known,
 ) -> Result<HashSet<u64>, DbErr> {
+    let rows = claim.all_rows();
     let insert = async || {
-        let (sql, list) = insert(transaction, claim);
-        let sql = format!("{sql} ON CONFLICT DO NOTHING RETURNING seq");
-        let statement = claim.life.statement(transaction, sql, Some(list));
+        let (mut sql, mut list) = match claim.replayed {
+            None => insert(transaction, &rows, &claim.not_settled(known)),
+            Some(_) => insert(transaction, &rows, "TRUE"),
+        };
+        // A row from before the inbox knew times stands for any. It stays a list of its own for
+        // PostgreSQL, which knows nothing of a table that has just been filled, and would walk over
+        // all of it for each message.
+        sql += &format!(
+            " AND list.seq NOT IN (SELECT seq FROM natsfn_inbox WHERE time_ns = 0 \
+             AND life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}))"
+        );
+        if let Some(first) = claim.replayed {
+            list.extend([first.seq.into(), first.time_ns.into()]);
+            let (seq, time_ns) = (list.len() + 3, list.len() + 4);
+            sql += &format!(
+                " AND NOT EXISTS (SELECT 1 FROM natsfn_inbox AS done WHERE done.life = life.id \
+                 AND done.seq = ${seq} AND done.time_ns IN (0, ${time_ns}))"
+            );
+        }
+        sql += " ON CONFLICT (life, seq, time_ns) DO NOTHING RETURNING seq";
+        let statement = claim.life.statement(transaction, sql, list);
         transaction.query_all_raw(statement).await
     };
-    let mut fresh = insert().await?;
+    let mut entered = insert().await?;
     // Either all were done, or the statement did not see the life yet: only a second look tells.
-    if fresh.is_empty() {
+    if entered.is_empty() {
         begin_life(transaction, &claim.life).await?;
-        fresh = insert().await?;
+        entered = insert().await?;
     }
-    let mut done: HashSet<u64> = claim.seqs.iter().map(|seq| seq.cast_unsigned()).collect();
-    for row in fresh {
-        done.remove(&row.try_get_by_index::<i64>(0)?.cast_unsigned());
-    }
-    Ok(done)
+    let fresh = entered
+        .iter()
+        .map(|row| row.try_get_by_index(0))
+        .collect::<Result<HashSet<i64>, _>>()?;
+    let known_by = |row: &Row| {
+        claim
+            .replayed
+            .map_or(row.seq, |first| first.of_replay().seq)
+    };
+    let done = claim
+        .rows
+        .iter()
+        .filter(|row| !fresh.contains(&known_by(row)));
+    Ok(done.map(|row| row.seq.cast_unsigned()).collect())
 }
 
-fn insert(transaction: &DatabaseTransaction, claim: &Claim) -> (String, Value) {
-    let (rows, list) = list(transaction, &claim.seqs);
+fn insert(
+    transaction: &DatabaseTransaction,
+    rows: &[Row],
+    condition: &str,
+) -> (String, Vec<Value>) {
+    let (rows, list) = list(transaction, rows);
     let sql = format!(
-        "INSERT INTO natsfn_inbox (life, seq) SELECT life.id, seq FROM natsfn_life AS life, {rows} \
-         WHERE {THIS_LIFE}"
+        "INSERT INTO natsfn_inbox (life, seq, time_ns) SELECT life.id, list.seq, list.time_ns \
+         FROM natsfn_life AS life, {rows} WHERE {THIS_LIFE} AND {condition}"
     );
     (sql, list)
 }
@@ -154,52 +132,64 @@ fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// Makes sure of the life: after this the next statement sees it, whoever began it. Asking first
-/// whether it is there would not do: another may have begun it since the statement before, and
-/// that one wrote no rows.
-async fn begin_life(transaction: &DatabaseTransaction, life: &Life) -> Result<(), DbErr> {
-    let begin = "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
-                 VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING";
-    transaction
-        .execute_raw(life.statement(transaction, begin, None))
-        .await
-        .map(drop)
-}
-
 /// Deletes the rows of messages that failed after all.
 pub(super) async fn leave(
     transaction: &DatabaseTransaction,
     claim: &Claim,
     failed: &[u64],
 ) -> Result<(), DbErr> {
-    let failed: Vec<i64> = failed.iter().map(|seq| seq.cast_signed()).collect();
-    let (rows, list) = list(transaction, &failed);
+    let failed: HashSet<u64> = failed.iter().copied().collect();
+    let mut rows = claim.all_rows();
+    if claim.replayed.is_none() {
+        rows.retain(|row| failed.contains(&row.seq.cast_unsigned()));
+    }
+    let (rows, list) = list(transaction, &rows);
     let sql = format!(
         "DELETE FROM natsfn_inbox WHERE life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}) \
-         AND seq IN (SELECT seq FROM {rows})"
+         AND (seq, time_ns) IN (SELECT seq, time_ns FROM {rows})"
     );
     transaction
-        .execute_raw(claim.life.statement(transaction, sql, Some(list)))
+        .execute_raw(claim.life.statement(transaction, sql, list))
         .await?;
     Ok(())
 }
 
-/// Deletes the rows that no delivery will ask for again: those of settled messages, from where it
-/// was done before, and the first time those of earlier lives of the stream.
+/// Notes up to where messages are settled, and deletes their rows from where it was done before; the
+/// first time those of earlier lives of the stream too.
 pub(super) async fn prune(
     transaction: &DatabaseTransaction,
     claim: &Claim,
     from: Option<u64>,
 ) -> Result<(), DbErr> {
-    // Without the lower bound the database walks over all that it deleted and has not yet vacuumed.
-    let settled = format!(
-        "DELETE FROM natsfn_inbox WHERE life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}) \
-         AND seq > $5 AND seq <= $6"
+    let floor = claim.floor.cast_signed();
+    // Later than all that is settled, and earlier than what a log that is rolled back stores next.
+    let time_ns = claim.rows.iter().map(|row| row.time_ns).max().unwrap_or(0);
+    // Where another instance was further, or the log was rolled back, the rows are all that tells.
+    // Each filter that the floor has moved under, in a line of its own.
+    let note = format!(
+        "UPDATE natsfn_life AS life SET settled_seq = $5, \
+         settled_ns = CASE WHEN settled_ns < $6 THEN $6 ELSE settled_ns END, \
+         settled_filters = CASE WHEN settled_filters = '' THEN $7 \
+         WHEN replace('\n' || settled_filters || '\n', '\n' || $7 || '\n', '') \
+         = '\n' || settled_filters || '\n' THEN settled_filters || '\n' || $7 \
+         ELSE settled_filters END \
+         WHERE {THIS_LIFE} AND settled_seq <= $5"
     );
-    let range = [from.unwrap_or(0), claim.floor].map(|seq| Value::from(seq.cast_signed()));
-    transaction
-        .execute_raw(claim.life.statement(transaction, settled, range))
+    let values = [floor.into(), time_ns.into(), claim.filter.as_str().into()];
+    let noted = transaction
+        .execute_raw(claim.life.statement(transaction, note, values))
         .await?;
+    if noted.rows_affected() > 0 {
+        // Without the lower bound the database walks over all that it deleted and has not yet vacuumed.
+        let settled = format!(
+            "DELETE FROM natsfn_inbox WHERE life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}) \
+             AND seq > $5 AND seq <= $6"
+        );
+        let range = [from.unwrap_or(0).cast_signed().into(), floor.into()];
+        transaction
+            .execute_raw(claim.life.statement(transaction, settled, range))
+            .await?;
+    }
     if from.is_none() {
         // Only earlier ones: an instance that still works on an earlier life must not forget a later.
         let ended = "DELETE FROM natsfn_inbox WHERE life IN (SELECT id FROM natsfn_life WHERE service = $1 \
@@ -211,74 +201,28 @@ pub(super) async fn prune(
     Ok(())
 }
 
-const THIS_LIFE: &str =
-    "life.service = $1 AND life.function = $2 AND life.stream = $3 AND life.stream_created_ns = $4";
-
-impl Life {
-    fn statement(
-        &self,
-        transaction: &DatabaseTransaction,
-        sql: impl Into<String>,
-        more: impl IntoIterator<Item = Value>,
-    ) -> Statement {
-        let Self {
-            service,
-            function,
-            stream,
-            created_ns,
-        } = self;
-        let key = [
-            service.as_str().into(),
-            function.as_str().into(),
-            stream.as_str().into(),
-            (*created_ns).into(),
-        ];
-        Statement::from_sql_and_values(
-            transaction.get_database_backend(),
-            sql,
-            key.into_iter().chain(more),
-        )
-    }
-}
-
-/// Sequences as rows of one column `seq`, made of the parameter `$5`: one statement for every size
-/// of a batch, which the database parses once, and within the number of parameters it takes.
-fn list(transaction: &DatabaseTransaction, seqs: &[i64]) -> (&'static str, Value) {
+/// The rows as a table `list (seq, time_ns)`, made of the parameters from `$5` on: one statement for
+/// every size of a batch, which the database parses once, and within the number of parameters it takes.
+fn list(transaction: &DatabaseTransaction, rows: &[Row]) -> (&'static str, Vec<Value>) {
     match transaction.get_database_backend() {
-        DbBackend::Postgres => ("unnest($5) AS list (seq)", seqs.to_vec().into()),
-        _ => {
-            let seqs: Vec<String> = seqs.iter().map(i64::to_string).collect();
+        DbBackend::Postgres => {
+            let (seqs, times): (Vec<i64>, Vec<i64>) =
+                rows.iter().map(|row| (row.seq, row.time_ns)).unzip();
             (
-                "(SELECT value AS seq FROM json_each($5)) AS list",
-                format!("[{}]", seqs.join(",")).into(),
+                "unnest($5, $6) AS list (seq, time_ns)",
+                vec![seqs.into(), times.into()],
             )
         }
-    }
-}
-
-/// Up to where this process has pruned.
-#[derive(Default)]
-pub(super) struct Pruned(Mutex<HashMap<Life, u64>>);
-
-impl Pruned {
-    /// Up to where it was done: None before the first batch of a process.
-    pub(super) fn up_to(&self, claim: &Claim) -> Option<u64> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&claim.life)
-            .copied()
-    }
-
-    pub(super) fn note(&self, claim: &Claim) {
-        let mut pruned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Earlier lives of the stream are over; their entries would only pile up.
-        let life = &claim.life;
-        pruned.retain(|other, _| {
-            (&other.service, &other.function, &other.stream)
-                != (&life.service, &life.function, &life.stream)
-        });
-        pruned.insert(claim.life.clone(), claim.floor);
+        _ => {
+            let rows: Vec<String> = rows
+                .iter()
+                .map(|row| format!("[{},{}]", row.seq, row.time_ns))
+                .collect();
+            (
+                "(SELECT value->>0 AS seq, value->>1 AS time_ns FROM json_each($5)) AS list",
+                vec![format!("[{}]", rows.join(",")).into()],
+            )
+        }
     }
 }
 

@@ -5,17 +5,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sea_orm::{DbErr, RuntimeErr, sqlx};
+use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use crate::error::Error;
 
 /// Longer than the database's own limits (`pool.rs`), which know better what is wrong: this one is
 /// for a database that stands still, or a network that swallows packets. The kernel would need
 /// minutes to notice the latter, and never notices the former.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Waits for the database, but not for ever.
-pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     match tokio::time::timeout(PATIENCE, work).await {
         Ok(done) => done,
         Err(_) => Err(io_error(
@@ -27,19 +27,34 @@ pub(super) async fn bounded<T>(work: impl Future<Output = Result<T, DbErr>>) -> 
 
 /// An error of the connection. It is one of sqlx's, so that it is still known for what it is
 /// inside an error type that hides its `DbErr` (thiserror's `transparent` does).
-pub(super) fn io_error(kind: io::ErrorKind, text: &'static str) -> DbErr {
+pub(crate) fn io_error(kind: io::ErrorKind, text: &'static str) -> DbErr {
     DbErr::Conn(RuntimeErr::SqlxError(Arc::new(sqlx::Error::Io(
         io::Error::new(kind, text),
     ))))
 }
 
+/// sqlx's error as sea-orm has it.
+pub(crate) fn connection_error(error: sqlx::Error) -> DbErr {
+    match error {
+        sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
+    }
+}
+
 /// The runtime's own error for a statement of its own that failed. sqlx tries to connect until the
 /// time is over, and then knows no better reason than that.
-pub(super) fn down(error: DbErr) -> Error {
+pub(crate) fn down(error: DbErr) -> Error {
     match error {
-        DbErr::ConnectionAcquire(_) => Error::unavailable(
-            "the database gave no connection within 3 s: is it up, and has it connections left?",
-        ),
+        error @ DbErr::ConnectionAcquire(_) => Error::unavailable(
+            "the database gave no connection in time: is it up, and has it connections left?",
+        )
+        .with_source(error),
         error => error.into(),
     }
+}
+
+/// Whether the pool gave no connection.
+pub(crate) fn is_without_connection(error: &Error) -> bool {
+    let source = error.source().and_then(|source| source.downcast_ref());
+    matches!(source, Some(DbErr::ConnectionAcquire(_)))
 }

@@ -1,21 +1,38 @@
 //! A pool of connections to the database that `database.url` names.
 
+pub(crate) mod crowd;
+pub(crate) mod file;
+
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use sea_orm::sqlx::pool::PoolOptions;
 use sea_orm::sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous};
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
-use sea_orm::{DatabaseConnection, SqlxPostgresConnector, SqlxSqliteConnector};
+use sea_orm::{SqlxPostgresConnector, SqlxSqliteConnector};
+
+use super::db::Db;
+use super::reuse::{Reuse, is_outside};
+use crate::config::PoolSizes;
+use file::File;
 
 const FORMS: &str = "postgres://user:password@host:5432/database or sqlite:///path/to/file.db";
 
-/// How long a request or a batch waits for a connection.
+/// How long a batch waits for a connection.
 const ACQUIRE: Duration = Duration::from_secs(3);
+
+/// How long a request waits for one, each time that it needs one: a few such waits end within its
+/// deadline, so that it is told what it waited for.
+const REQUEST_ACQUIRE: Duration = Duration::from_millis(1_500);
 
 /// How long SQLite waits for a lock.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// After so long a connection that no request needs is closed: others may want it.
+const IDLE: Duration = Duration::from_secs(10);
 
 /// A connection that is used all the time shows by itself that it lives; one that rested longer is
 /// asked before it is lent, so that a dead one costs no statement.
@@ -23,6 +40,32 @@ const RESTED: Duration = Duration::from_secs(5);
 
 /// How long a connection may take to show that it lives.
 const PING: Duration = Duration::from_secs(1);
+
+/// Who a pool is for.
+#[derive(Clone, Copy)]
+pub(super) enum User {
+    /// Functions that answer requests.
+    Requests,
+    /// Functions that streams feed, and background work. What they have connected they keep: where
+    /// the server has few connections, requests would take it meanwhile.
+    Consumers,
+}
+
+impl User {
+    fn waits(self) -> Duration {
+        match self {
+            Self::Requests => REQUEST_ACQUIRE,
+            Self::Consumers => ACQUIRE,
+        }
+    }
+
+    fn keeps<D: sqlx::Database>(self, options: PoolOptions<D>) -> PoolOptions<D> {
+        match self {
+            Self::Requests => options.idle_timeout(IDLE),
+            Self::Consumers => options.idle_timeout(None).max_lifetime(None),
+        }
+    }
+}
 
 /// What `database.url` names. Statement logging is off: statements carry people's data.
 #[derive(Clone)]
@@ -64,41 +107,79 @@ impl Address {
         }
     }
 
+    /// The most connections of each [`User`].
+    pub(super) fn sizes(&self, sizes: PoolSizes) -> [u32; 2] {
+        let usual = match self {
+            Self::Postgres(_) => 10,
+            Self::Sqlite(_) => 5,
+        };
+        [sizes.requests, sizes.streams].map(|size| size.unwrap_or(usual))
+    }
+
     /// A pool that connects when it is first used. It needs a tokio runtime around it.
-    pub(super) fn open(self, service: &str) -> DatabaseConnection {
-        match self {
+    pub(super) fn open(self, service: &str, user: User, sizes: PoolSizes) -> Db {
+        let most = self.sizes(sizes)[user as usize];
+        let reuse = Reuse::default();
+        let (lent, returned) = (reuse.clone(), reuse.clone());
+        let connection = match self {
             Self::Postgres(options) => {
-                let pool = PgPoolOptions::new()
-                    .max_connections(10)
-                    .acquire_timeout(ACQUIRE)
+                let pool = user
+                    .keeps(PgPoolOptions::new())
+                    .max_connections(most)
+                    .acquire_timeout(user.waits())
                     .test_before_acquire(false)
-                    .before_acquire(|connection, rested| {
+                    .before_acquire(move |connection, its| {
+                        let allowed = lent.allows(its.age);
                         Box::pin(async move {
-                            Ok(rested.idle_for < RESTED || lives(connection, PING).await.is_ok())
+                            let rested = its.idle_for >= RESTED;
+                            Ok(allowed && (!rested || lives(connection, PING).await.is_ok()))
                         })
                     })
-                    // sqlx asks too, but without a limit: where the database's machine vanished, the
-                    // pool would be empty until the kernel gives up, a quarter of an hour later.
-                    .after_release(|connection, _| {
-                        Box::pin(async move { lives(connection, 5 * PING).await.map(|()| true) })
+                    // sqlx asks whether it lives too, but without a limit: where the database's
+                    // machine vanished, the pool would be empty until the kernel gives up, a
+                    // quarter of an hour later.
+                    .after_release(move |connection, its| {
+                        let allowed = returned.allows(its.age);
+                        Box::pin(async move { Ok(allowed && is_outside(connection).await?) })
                     })
                     .connect_lazy_with(postgres_limits(options, service));
                 SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
             }
             Self::Sqlite(options) => {
+                let file = Arc::new(File::at(options.get_filename()));
+                let (opened, known) = (file.clone(), reuse.clone());
                 let options = options
                     .create_if_missing(false) // `setup` makes the file; a wrong path must not.
                     .foreign_keys(true)
                     .synchronous(SqliteSynchronous::Full)
                     .busy_timeout(BUSY);
-                let pool = SqlitePoolOptions::new()
-                    .max_connections(5)
-                    .acquire_timeout(ACQUIRE)
+                let pool = user
+                    .keeps(SqlitePoolOptions::new())
+                    .max_connections(most)
+                    .acquire_timeout(user.waits())
                     .test_before_acquire(false)
+                    .after_connect(move |_, _| {
+                        if opened.is_gone() {
+                            known.end_open_ones();
+                        }
+                        Box::pin(async { Ok(()) })
+                    })
+                    .before_acquire(move |_, its| {
+                        if file.is_gone() {
+                            lent.end_open_ones();
+                        }
+                        let allowed = lent.allows(its.age);
+                        Box::pin(async move { Ok(allowed) })
+                    })
+                    .after_release(move |connection, its| {
+                        let allowed = returned.allows(its.age);
+                        Box::pin(async move { Ok(allowed && is_outside(connection).await?) })
+                    })
                     .connect_lazy_with(options);
                 SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)
             }
-        }
+        };
+        Db::pooled(connection, reuse)
     }
 }
 
@@ -112,6 +193,8 @@ fn postgres_limits(options: PgConnectOptions, service: &str) -> PgConnectOptions
     };
     let said = options.get_options().unwrap_or_default().to_owned();
     let limits = [
+        // What is acknowledged must outlive a crash of the database; `off` may be its default.
+        ("synchronous_commit", "on"),
         ("statement_timeout", "8s"),
         ("lock_timeout", "5s"),
         // A process that was stopped in a transaction lets go of its locks.
@@ -132,10 +215,11 @@ async fn lives<C: Connection>(connection: &mut C, limit: Duration) -> Result<(),
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::ConnectionTrait;
+    use sea_orm::{AccessMode, ConnectionTrait, TransactionTrait};
 
     use super::Address;
-    use crate::sql::scratch::{Scratch, number};
+    use crate::function::database::{Database, Inbox};
+    use crate::sql::scratch::{Scratch, entries, number};
 
     #[test]
     fn wrong_url_is_told_with_what_is_allowed_and_without_its_password() {
@@ -164,6 +248,50 @@ mod tests {
         assert_eq!(number(&database.db, "PRAGMA synchronous").await, 2);
         assert_eq!(number(&database.db, "PRAGMA foreign_keys").await, 1);
         assert_eq!(number(&database.db, "PRAGMA busy_timeout").await, 5_000);
+    }
+
+    #[tokio::test]
+    async fn connections_of_postgres_are_durable_whatever_the_database_begins_with() {
+        let [_, postgres] = Scratch::each().await;
+        let look = postgres.connect().await;
+        let relaxed = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', \
+                       current_database()); END $$";
+        look.execute_unprepared(relaxed).await.unwrap();
+        let durable = "SELECT count(*) WHERE current_setting('synchronous_commit') = 'on'";
+        assert_eq!(number(&postgres.connect().await, durable).await, 0);
+        assert_eq!(number(&postgres.open().db, durable).await, 1);
+    }
+
+    #[tokio::test]
+    async fn requests_that_hold_every_connection_leave_the_consumers_theirs() {
+        for scratch in Scratch::each().await {
+            let database = scratch.open();
+            let pool = if scratch.is_postgres() { 10 } else { 5 };
+            let mut held = Vec::new();
+            for _ in 0..pool {
+                let reading = Some(AccessMode::ReadOnly);
+                held.push(database.db.begin_with_config(None, reading).await.unwrap());
+            }
+            let started = tokio::time::Instant::now();
+            let consumers = database.for_consumers();
+            consumers.check().await.unwrap();
+            for seq in 1..=20 {
+                let entries = entries(1, 0, [seq]);
+                let inbox = Inbox {
+                    service: "shop",
+                    function: "store",
+                    entries: &entries,
+                    filter: &[],
+                };
+                let transaction = consumers.begin(Some(inbox)).await.unwrap();
+                transaction.commit(&[]).await.unwrap();
+            }
+            assert!(
+                started.elapsed() < super::ACQUIRE,
+                "they waited for requests"
+            );
+            drop(held);
+        }
     }
 
     #[tokio::test]

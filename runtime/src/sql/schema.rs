@@ -1,5 +1,9 @@
 //! The schema that this program knows: the runtime's own tables and the service's.
 
+pub(crate) mod fitness;
+pub(crate) mod identity;
+pub(crate) mod migrate;
+
 use std::collections::HashSet;
 
 use sea_orm::sea_query::Query;
@@ -7,14 +11,20 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, DynIden};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 
 use super::db::Db;
-use super::kind::{CANNOT_OPEN, is_missing_table, is_sqlite};
+use crate::error::database::{CANNOT_OPEN, is_missing_table, is_sqlite};
+use identity::CreateIdentity;
 
 /// The runtime's own migrations.
 pub(super) struct Own;
 
 impl MigratorTrait for Own {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateInbox)]
+        vec![
+            Box::new(CreateInbox),
+            Box::new(CreateIdentity),
+            Box::new(AddTimes),
+            Box::new(AddFilters),
+        ]
     }
 
     fn migration_table_name() -> DynIden {
@@ -70,7 +80,72 @@ impl MigrationTrait for CreateInbox {
     }
 }
 
+/// A sequence alone names no message for good: a log that was rolled back uses it again.
+struct AddTimes;
+
+impl MigrationName for AddTimes {
+    fn name(&self) -> &str {
+        "m0003_inbox_times"
+    }
+}
+
+#[sea_orm::prelude::async_trait::async_trait]
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait elides them, and async_trait takes only what is written alike"
+)]
+impl MigrationTrait for AddTimes {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let without_rowid = match manager.get_database_backend() {
+            DbBackend::Postgres => "",
+            _ => "WITHOUT ROWID",
+        };
+        let inbox = format!(
+            "CREATE TABLE natsfn_inbox (life integer NOT NULL, seq bigint NOT NULL, \
+             time_ns bigint NOT NULL, PRIMARY KEY (life, seq, time_ns)) {without_rowid}"
+        );
+        for statement in [
+            "ALTER TABLE natsfn_life ADD COLUMN settled_seq bigint NOT NULL DEFAULT 0",
+            "ALTER TABLE natsfn_life ADD COLUMN settled_ns bigint NOT NULL DEFAULT 0",
+            "ALTER TABLE natsfn_inbox RENAME TO natsfn_inbox_1",
+            &inbox,
+            // Their times are not known: 0 stands for any.
+            "INSERT INTO natsfn_inbox (life, seq, time_ns) SELECT life, seq, 0 FROM natsfn_inbox_1",
+            "DROP TABLE natsfn_inbox_1",
+        ] {
+            manager
+                .get_connection()
+                .execute_unprepared(statement)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+/// An ack floor passes over what a consumer's filter does not let through.
+struct AddFilters;
+
+impl MigrationName for AddFilters {
+    fn name(&self) -> &str {
+        "m0004_settled_filters"
+    }
+}
+
+#[sea_orm::prelude::async_trait::async_trait]
+#[expect(
+    elided_lifetimes_in_paths,
+    reason = "the trait elides them, and async_trait takes only what is written alike"
+)]
+impl MigrationTrait for AddFilters {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        let add = "ALTER TABLE natsfn_life ADD COLUMN settled_filters text NOT NULL DEFAULT ''";
+        manager.get_connection().execute_unprepared(add).await?;
+        Ok(())
+    }
+}
+
 /// Names of migrations, by the tables in which a database keeps those that it has.
+#[derive(Clone)]
 pub(super) struct Known(Vec<(DynIden, Vec<String>)>);
 
 impl Known {
@@ -83,7 +158,7 @@ impl Known {
         let difference = match self.difference(&**db).await {
             Err(error) if is_sqlite(&error, CANNOT_OPEN) => {
                 return Ok(Some(format!(
-                    "the database's file cannot be opened; run `{service} setup`, which makes it"
+                    "the database's file cannot be opened; where there is none, `{service} setup` makes it"
                 )));
             }
             difference => difference?,
@@ -168,10 +243,10 @@ mod tests {
     use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
     use super::Known;
-    use crate::effect::{Database, Schema};
     use crate::error::Kind;
+    use crate::function::database::{Database, Schema};
     use crate::sql::SqlDatabase;
-    use crate::sql::migrate::migrate;
+    use crate::sql::schema::migrate::migrate;
     use crate::sql::scratch::{Effects, Network, Scratch, Sql, open};
 
     /// The program after [`Effects`]'s.
@@ -207,7 +282,8 @@ mod tests {
     #[tokio::test]
     async fn older_schema_is_told_with_its_cure_and_found_good_after_it() {
         for scratch in Scratch::each().await {
-            let database = SqlDatabase::open("shop", &scratch.url, Known::of::<Next>()).unwrap();
+            let database =
+                SqlDatabase::open("shop", &scratch.url, Known::of::<Next>(), &[]).unwrap();
             let why = "the database's schema is older than this program: 1 migration is missing (m0002_more); run `shop setup`";
             assert_eq!(
                 database.schema().await.unwrap(),
@@ -215,7 +291,7 @@ mod tests {
             );
             let error = database.check().await.unwrap_err();
             assert_eq!((error.kind(), error.message()), (Kind::Unavailable, why));
-            migrate::<Next>(&scratch.url).await.unwrap();
+            migrate::<Next>(&scratch.url, &[]).await.unwrap();
             database.check().await.unwrap();
         }
     }
@@ -223,13 +299,13 @@ mod tests {
     #[tokio::test]
     async fn newer_schema_is_told_and_left_alone() {
         for scratch in Scratch::each().await {
-            migrate::<Next>(&scratch.url).await.unwrap();
+            migrate::<Next>(&scratch.url, &[]).await.unwrap();
             let why = "the database's schema is newer than this program: it has m0002_more which this program does not know; start the newer program";
             assert_eq!(
                 scratch.open().schema().await.unwrap(),
                 Schema::Other(why.to_owned())
             );
-            let error = migrate::<Effects>(&scratch.url)
+            let error = migrate::<Effects>(&scratch.url, &[])
                 .await
                 .unwrap_err()
                 .to_string();
@@ -243,10 +319,12 @@ mod tests {
             let Schema::Other(why) = scratch.open().schema().await.unwrap() else {
                 panic!("it is empty")
             };
-            assert!(why.contains("run `shop setup`"), "{why}");
+            assert!(why.contains("`shop setup`"), "{why}");
             if scratch.is_postgres() {
                 assert!(
-                    why.contains("2 migrations are missing (m0001_inbox, m0001_effects)"),
+                    why.contains(
+                        "5 migrations are missing (m0001_inbox, m0002_identity, m0003_inbox_times, m0004_settled_filters, m0001_effects)"
+                    ),
                     "{why}"
                 );
             }

@@ -14,9 +14,10 @@ use tokio::sync::watch;
 
 use super::SqlDatabase;
 use super::schema::Known;
-use crate::effect::{Database, Inbox, Transaction};
 use crate::error::Result;
-use crate::event::{Entry, Message, StreamId};
+use crate::function::database::{Database, Inbox, Transaction};
+use crate::function::event::{Entry, Message, StreamId};
+use crate::function::template::Template;
 
 /// One database. Dropping it deletes it, also when the test panics.
 pub(super) struct Scratch {
@@ -34,7 +35,7 @@ impl Scratch {
     pub(super) async fn each() -> [Self; 2] {
         let each = Self::each_empty().await;
         for scratch in &each {
-            super::migrate::migrate::<Effects>(&scratch.url)
+            crate::sql::schema::migrate::migrate::<Effects>(&scratch.url, &[])
                 .await
                 .expect("the migrations apply");
         }
@@ -59,6 +60,11 @@ impl Scratch {
     }
 
     async fn postgres() -> Self {
+        Self::postgres_made("").await
+    }
+
+    /// A PostgreSQL database that CREATE DATABASE makes with these options.
+    pub(super) async fn postgres_made(options: &str) -> Self {
         let server = std::env::var("TEST_DATABASE_URL")
             .expect("TEST_DATABASE_URL must name a running PostgreSQL: `cargo xtask test` starts one and sets it");
         let name = format!(
@@ -70,7 +76,7 @@ impl Scratch {
             .rsplit_once('/')
             .expect("TEST_DATABASE_URL ends with /<database>");
         let url = format!("{host}/{name}?{query}");
-        on(&server, &format!("CREATE DATABASE {name}")).await;
+        on(&server, &format!("CREATE DATABASE {name} {options}")).await;
         Self {
             url,
             home: Home::Server { url: server, name },
@@ -122,7 +128,7 @@ impl Drop for Scratch {
 }
 
 pub(super) fn open(url: &str) -> SqlDatabase {
-    SqlDatabase::open("shop", url, Known::of::<Effects>()).expect("a good URL")
+    SqlDatabase::open("shop", url, Known::of::<Effects>(), &[]).expect("a good URL")
 }
 
 async fn connect(url: &str) -> DatabaseConnection {
@@ -232,11 +238,21 @@ pub(super) async fn begin(
     database: &SqlDatabase,
     entries: &[Arc<Entry>],
 ) -> Result<Box<dyn Transaction>> {
+    begin_of("orders.>", database, entries).await
+}
+
+/// The same, of a consumer with this filter.
+pub(super) async fn begin_of(
+    filter: &str,
+    database: &SqlDatabase,
+    entries: &[Arc<Entry>],
+) -> Result<Box<dyn Transaction>> {
     database
         .begin(Some(Inbox {
             service: "shop",
             function: "store",
             entries,
+            filter: &[Template::parse(filter).unwrap()],
         }))
         .await
 }
@@ -324,14 +340,14 @@ async fn carry(
     }
 }
 
-struct Parts {
-    before: String,
-    host: String,
-    port: u16,
-    after: String,
+pub(super) struct Parts {
+    pub(super) before: String,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) after: String,
 }
 
-fn url_of(url: &str) -> Parts {
+pub(super) fn url_of(url: &str) -> Parts {
     let start = url
         .find('@')
         .map_or_else(|| url.find("//").expect("a URL") + 2, |at| at + 1);

@@ -6,8 +6,8 @@ use sea_orm::{DatabaseConnection, DatabaseConnectionType, DbBackend, DbErr};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::kind::{kind_of, state_of};
-use super::patience::bounded;
+use crate::error::database::{kind_of, state_of};
+use crate::sql::patience::bounded;
 use crate::telemetry::{self, Attribute, Details, Parent, Role, measure};
 
 /// A statement is told up to here: one that writes a batch on SQLite repeats itself.
@@ -159,7 +159,11 @@ pub(super) async fn traced<T>(
 
 /// The database's own code, or what kind of failure it is.
 fn type_of(error: &DbErr) -> String {
-    let kind = || kind_of(error).map_or("other", crate::Kind::name).to_owned();
+    let kind = || {
+        kind_of(error)
+            .map_or("other", crate::error::Kind::name)
+            .to_owned()
+    };
     state_of(error).unwrap_or_else(kind)
 }
 

@@ -10,19 +10,21 @@ use sea_orm::{DbErr, TransactionTrait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::db::Db;
-use super::inbox::{self, Claim, Pruned};
-use super::patience::down;
+use super::inbox::{self, Claim, Known, Pruned};
 use super::statement_span::traced;
 use super::tx::Tx;
-use crate::effect::{Inbox, Transaction};
 use crate::error::Result;
+use crate::function::database::{Inbox, Transaction};
+use crate::sql::patience::down;
+use crate::sql::reuse::Reuse;
 
 /// A transaction that is lent to a function.
 pub(super) struct SqlTransaction {
     tx: Tx,
-    claim: Option<Claim>,
+    claim: Option<(Claim, Known)>,
     done: HashSet<u64>,
     pruned: Arc<Pruned>,
+    reuse: Reuse,
     /// Declared last, so that it is given back last: the next writer begins when this one ended.
     _writer: Option<OwnedSemaphorePermit>,
 }
@@ -45,25 +47,39 @@ impl SqlTransaction {
             };
             let mut transaction = db.begin().await?;
             let mut done = HashSet::new();
-            if let Some(claim) = &claim
-                && !(claim.first && inbox::enter_first(&transaction, claim).await?)
-            {
-                if claim.first {
-                    transaction.rollback().await?;
-                    transaction = db.begin().await?;
+            let mut entered = None;
+            if let Some(claim) = claim {
+                let known = match pruned.known(&claim.life) {
+                    Some(known) => known,
+                    None => Known::read(&transaction, &claim.life).await?,
+                };
+                let is_first = claim.may_be_first(&known);
+                if !(is_first && inbox::enter_first(&transaction, &claim, &known).await?) {
+                    if is_first {
+                        transaction.rollback().await?;
+                        transaction = db.begin().await?;
+                    }
+                    done = inbox::enter(&transaction, &claim, &known).await?;
                 }
-                done = inbox::enter(&transaction, claim).await?;
+                entered = Some((claim, known));
             }
-            Ok::<_, DbErr>((Tx::at(transaction, db.place().clone()), done, writer))
+            Ok::<_, DbErr>((
+                Tx::at(transaction, db.place().clone(), db.reuse().clone()),
+                entered,
+                done,
+                writer,
+            ))
         };
-        let (tx, done, writer) = traced(db.place().transaction("BEGIN"), begin)
+        let (tx, claim, done, writer) = traced(db.place().transaction("BEGIN"), begin)
             .await
+            .inspect_err(|error| db.reuse().seen_of_error(error))
             .map_err(down)?;
         Ok(Self {
             tx,
             claim,
             done,
             pruned: pruned.clone(),
+            reuse: db.reuse().clone(),
             _writer: writer,
         })
     }
@@ -84,20 +100,24 @@ impl Transaction for SqlTransaction {
             let pruned = self
                 .claim
                 .as_ref()
-                .and_then(|claim| self.pruned.up_to(claim));
-            let due = self.claim.as_ref().filter(|claim| claim.is_due(pruned));
+                .and_then(|(claim, _)| self.pruned.known(&claim.life)?.floor);
+            let due = self
+                .claim
+                .as_ref()
+                .filter(|(claim, _)| claim.is_due(pruned));
             let commit = async {
-                if let Some(claim) = self.claim.as_ref().filter(|_| !failed.is_empty()) {
+                if let Some((claim, _)) = self.claim.as_ref().filter(|_| !failed.is_empty()) {
                     inbox::leave(&transaction, claim, failed).await?;
                 }
-                if let Some(claim) = due {
+                if let Some((claim, _)) = due {
                     inbox::prune(&transaction, claim, pruned).await?;
                 }
                 transaction.commit().await
             };
-            traced(self.tx.place().transaction("COMMIT"), commit).await?;
-            if let Some(claim) = due {
-                self.pruned.note(claim);
+            let committed = traced(self.tx.place().transaction("COMMIT"), commit).await;
+            self.reuse.seen(committed)?;
+            if let Some((claim, known)) = due {
+                self.pruned.note(&claim.life, claim.floor, known);
             }
             Ok(())
         }
@@ -106,7 +126,7 @@ impl Transaction for SqlTransaction {
 
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
-            if let Err(error) = self.tx.roll_back().await {
+            if let Err(error) = self.reuse.seen(self.tx.roll_back().await) {
                 tracing::debug!(%error, "not rolled back by command; the connection's end does it");
             }
         }

@@ -1,22 +1,29 @@
 //! The extractor `Tx`: the transaction that the runtime commits before it acknowledges.
 
-use std::io::ErrorKind;
+mod condition;
+mod savepoint;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, TransactionOptions, TransactionSession,
-    TransactionTrait,
+    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions,
+    TransactionSession, TransactionTrait,
 };
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::delegate::{connection, transactions};
-use super::kind::kind_of;
-use super::patience::{bounded, io_error};
-use super::statement_span::Place;
+use super::statement_span::{Asked, Place, traced};
+use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
-use crate::event::{Delivery, Reach, Request};
-use crate::extract::{FromEvent, Needs};
+use crate::function::context::Context;
+use crate::function::event::{Delivery, Request};
+use crate::function::extract::{FromEvent, Needs};
+use crate::sql::patience::bounded;
+use crate::sql::reuse::Reuse;
+use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over};
+
+pub use savepoint::Savepoint;
 
 /// A transaction that the runtime begins for the function, and commits when the function returns
 /// `Ok`, before it acknowledges the messages or answers the request. On any error it is rolled back.
@@ -30,35 +37,52 @@ pub struct Tx(Arc<Lent>);
 struct Lent {
     backend: DbBackend,
     place: Arc<Place>,
+    reuse: Reuse,
     transaction: RwLock<Option<DatabaseTransaction>>,
     condition: AtomicU8,
+    /// A statement's future was dropped: nobody knows what it came to.
+    unfinished: AtomicBool,
 }
 
-/// Every statement was a success.
-const CLEAN: u8 = 0;
-/// A statement failed or a savepoint was made: PostgreSQL may have given the transaction up, and
-/// would then answer COMMIT with a rollback that looks like a success.
-const DOUBTFUL: u8 = 1;
-/// A statement was not finished, or SQLite may have rolled back: what came after it would be
-/// committed alone.
-const BROKEN: u8 = 2;
-/// The runtime has taken it back.
-const OVER: u8 = 3;
+/// Takes note where the future of a statement is dropped before its end.
+struct Unfinished<'a>(Option<&'a Tx>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(tx) = self.0 {
+            tx.now(DOUBTFUL);
+            tx.0.unfinished.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// The transaction is broken, unless this is disarmed.
+struct Gone<'a>(Option<&'a Tx>);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        if let Some(tx) = self.0 {
+            tx.now(BROKEN);
+        }
+    }
+}
 
 impl From<DatabaseTransaction> for Tx {
     fn from(transaction: DatabaseTransaction) -> Self {
         let place = Place::backend(transaction.get_database_backend());
-        Self::at(transaction, Arc::new(place))
+        Self::at(transaction, Arc::new(place), Reuse::default())
     }
 }
 
 impl Tx {
-    pub(super) fn at(transaction: DatabaseTransaction, place: Arc<Place>) -> Self {
+    pub(super) fn at(transaction: DatabaseTransaction, place: Arc<Place>, reuse: Reuse) -> Self {
         Self(Arc::new(Lent {
             backend: transaction.get_database_backend(),
             place,
+            reuse,
             transaction: RwLock::new(Some(transaction)),
             condition: AtomicU8::new(CLEAN),
+            unfinished: AtomicBool::new(false),
         }))
     }
 }
@@ -130,7 +154,7 @@ impl Tx {
     }
 
     /// Whether a statement may still run.
-    fn usable(&self) -> Result<(), DbErr> {
+    pub(super) fn usable(&self) -> Result<(), DbErr> {
         match self.0.condition.load(Ordering::Acquire) {
             BROKEN => Err(broken()),
             OVER => Err(over()),
@@ -138,7 +162,7 @@ impl Tx {
         }
     }
 
-    fn backend(&self) -> DbBackend {
+    pub(super) fn backend(&self) -> DbBackend {
         self.0.backend
     }
 
@@ -153,14 +177,72 @@ impl Tx {
         RwLockReadGuard::try_map(held, Option::as_ref).map_err(|_| over())
     }
 
-    fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
+    /// Runs a statement, and takes note of what it came to.
+    pub(super) async fn run<T>(
+        &self,
+        held: &DatabaseTransaction,
+        asked: Asked,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        if self.0.unfinished.load(Ordering::Acquire) {
+            self.ask(held).await;
+            self.0.unfinished.store(false, Ordering::Release);
+            self.usable()?;
+        }
+        let mut unfinished = Unfinished(Some(self));
+        let outcome = traced(asked, work).await;
+        self.0.reuse.seen_of_statement(&outcome);
+        let outcome = self.seen(held, outcome).await;
+        unfinished.0 = None;
+        outcome
+    }
+
+    /// Within a transaction nothing runs on another connection.
+    #[expect(clippy::unused_self, reason = "the same shape as a pool's")]
+    pub(super) fn spare(&self, _: &Statement) -> Option<Statement> {
+        None
+    }
+
+    pub(super) async fn seen<T>(
+        &self,
+        held: &DatabaseTransaction,
+        outcome: Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
         if let Err(error) = &outcome {
-            let unfinished = kind_of(error) == Some(Kind::Unavailable);
-            let gone = self.0.backend == DbBackend::Sqlite
-                || !matches!(error, DbErr::Exec(_) | DbErr::Query(_));
-            self.now(if unfinished && gone { BROKEN } else { DOUBTFUL });
+            self.failed(error);
+            self.ask(held).await;
         }
         outcome
+    }
+
+    fn failed(&self, error: &DbErr) {
+        let of_statement = matches!(error, DbErr::Exec(_) | DbErr::Query(_));
+        let unfinished = !of_statement && kind_of(error) == Some(Kind::Unavailable);
+        self.now(if unfinished { BROKEN } else { DOUBTFUL });
+    }
+
+    /// Takes note of what the end of a savepoint came to. Where it failed, SQLite may have no
+    /// transaction any more, and sqlx one too many: the next COMMIT would be none.
+    pub(super) fn ended(&self, outcome: Result<(), DbErr>) -> Result<(), DbErr> {
+        match &outcome {
+            Err(_) if self.0.backend == DbBackend::Sqlite => self.now(BROKEN),
+            Err(error) => self.failed(error),
+            Ok(()) => {}
+        }
+        outcome
+    }
+
+    /// Asks SQLite whether the transaction is still open: on some errors it rolls all of it back by
+    /// itself, and what came after that would be committed alone.
+    async fn ask(&self, held: &DatabaseTransaction) {
+        if self.0.backend != DbBackend::Sqlite || self.usable().is_err() {
+            return;
+        }
+        // Dropped meanwhile, the question itself may have begun a transaction.
+        let mut gone = Gone(Some(self));
+        if is_open(held).await {
+            gone.0 = None;
+        }
     }
 
     fn now(&self, condition: u8) {
@@ -170,7 +252,8 @@ impl Tx {
     async fn start(&self, options: TransactionOptions) -> Result<Savepoint, DbErr> {
         let held = self.held().await?;
         self.now(DOUBTFUL);
-        let inner = self.seen(bounded(held.begin_with_options(options)).await)?;
+        let begun = bounded(held.begin_with_options(options)).await;
+        let inner = self.seen(&held, begun).await?;
         Ok(Savepoint {
             inner,
             tx: self.clone(),
@@ -178,98 +261,12 @@ impl Tx {
     }
 }
 
-async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Result<()> {
-    if condition == CLEAN {
-        return Ok(());
-    }
-    let Err(error) = bounded(transaction.execute_unprepared("SELECT 1")).await else {
-        return Ok(());
-    };
-    // Where the database went away meanwhile, its own error says so.
-    Err(match kind_of(&error) {
-        Some(_) => error.into(),
-        None => Error::internal(PASSED_OVER).with_source(error),
-    })
-}
-
-const KEPT: &str = "the function returned and something that it started still holds its Tx; nothing of it is stored. \
-                    Await what you spawn, or give it a Db";
-
-const PASSED_OVER: &str = "a statement failed and the function went on, but its transaction cannot; nothing of it is \
-                           stored. Return the error, or run the statement in a savepoint (tx.begin())";
-
-fn over() -> DbErr {
-    DbErr::Custom("this transaction is over: its function has returned".to_owned())
-}
-
-fn broken() -> DbErr {
-    io_error(
-        ErrorKind::BrokenPipe,
-        "an earlier statement of this transaction was not finished",
-    )
-}
-
 connection!(Tx);
 transactions!(Tx => Savepoint);
 
-/// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
-pub struct Savepoint {
-    inner: DatabaseTransaction,
-    tx: Tx,
-}
-
-impl Savepoint {
-    fn backend(&self) -> DbBackend {
-        self.tx.backend()
-    }
-
-    fn place(&self) -> &Arc<Place> {
-        self.tx.place()
-    }
-
-    #[expect(
-        clippy::unused_async,
-        reason = "the same shape as a transaction's, which can be gone"
-    )]
-    async fn held(&self) -> Result<&DatabaseTransaction, DbErr> {
-        self.tx.usable().map(|()| &self.inner)
-    }
-
-    fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
-        self.tx.seen(outcome)
-    }
-
-    async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
-        self.tx.usable()?;
-        let inner = self.seen(bounded(self.inner.begin_with_options(options)).await)?;
-        Ok(Self {
-            inner,
-            tx: self.tx.clone(),
-        })
-    }
-}
-
-connection!(Savepoint);
-transactions!(Savepoint => Savepoint);
-
-#[sea_orm::prelude::async_trait::async_trait]
-impl TransactionSession for Savepoint {
-    async fn commit(self) -> Result<(), DbErr> {
-        let Self { inner, tx } = self;
-        // Below a transaction that is over, this would commit what the runtime took back.
-        tx.usable()?;
-        tx.seen(bounded(inner.commit()).await)
-    }
-
-    async fn rollback(self) -> Result<(), DbErr> {
-        let Self { inner, tx } = self;
-        tx.seen(bounded(inner.rollback()).await)
-    }
-}
-
 impl<S> FromEvent<Request, S> for Tx {
     fn from_event(request: &mut Request, _: &S) -> Result<Self> {
-        lent(&request.reach)
+        lent(&request.context)
     }
 
     fn needs(needs: &mut Needs) {
@@ -279,7 +276,7 @@ impl<S> FromEvent<Request, S> for Tx {
 
 impl<S> FromEvent<Delivery, S> for Tx {
     fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        lent(&delivery.reach)
+        lent(&delivery.context)
     }
 
     fn needs(needs: &mut Needs) {
@@ -287,12 +284,8 @@ impl<S> FromEvent<Delivery, S> for Tx {
     }
 }
 
-fn lent(reach: &Reach) -> Result<Tx> {
-    let tx = reach
-        .transaction
-        .as_ref()
-        .and_then(|transaction| transaction.downcast_ref::<Tx>());
-    tx.cloned().ok_or_else(|| {
+fn lent(context: &Context) -> Result<Tx> {
+    context.get::<Tx>().cloned().ok_or_else(|| {
         Error::internal("this function needs a Tx, and there is no transaction here")
     })
 }

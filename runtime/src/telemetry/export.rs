@@ -1,5 +1,14 @@
 //! Exporters: OTLP over gRPC or HTTP.
 
+#[cfg(feature = "otel")]
+pub(crate) mod providers;
+#[cfg(feature = "otel")]
+pub(crate) mod settings;
+#[cfg(feature = "otel")]
+pub(crate) mod told;
+#[cfg(feature = "otel")]
+pub(crate) mod variables;
+
 use std::time::Duration;
 
 use opentelemetry_http::hyper::HyperClient;
@@ -9,9 +18,9 @@ use opentelemetry_otlp::{
 };
 use tokio::runtime::Handle;
 
-use super::settings::{Exporter, Protocol};
-use super::told::Told;
-use crate::RunError;
+use crate::error::run_error::RunError;
+use settings::{Exporter, Protocol};
+use told::Told;
 
 /// Sends spans. It has to be made where a runtime of tokio runs.
 pub(super) fn spans(to: &Exporter) -> Result<Told<SpanExporter>, RunError> {

@@ -8,8 +8,8 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry};
 
-use crate::RunError;
 use crate::config::{LogFormat, variable};
+use crate::error::run_error::RunError;
 
 /// Ours at `info`; of the libraries only what is wrong. async-nats tells of every attempt to connect
 /// that fails; `connect.rs` says the same, once a minute. OpenTelemetry's exporters tell of each

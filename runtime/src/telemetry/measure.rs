@@ -1,16 +1,18 @@
 //! What is measured, by OpenTelemetry's names. No room and no user is ever a label: a label has few
 //! values, whatever the traffic.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+#[cfg(feature = "otel")]
+pub(crate) mod observe;
+
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{KeyValue, StringValue};
 
-use super::observe;
+use super::stats::{Means, Stats};
 use crate::error::Kind;
-use crate::stats::Stats;
+use observe::Functions;
 
 /// The instruments; none while nobody asks for metrics.
 static METERS: OnceLock<Meters> = OnceLock::new();
@@ -31,17 +33,6 @@ struct Meters {
     received: Counter<u64>,
     outcomes: Counter<u64>,
     functions: Functions,
-}
-
-/// What is counted for each function of this process, by service and function.
-pub(super) type Functions = Arc<Mutex<BTreeMap<(String, String), (Means, Arc<Stats>)>>>;
-
-/// By what a function is reached. A count that only the other kind has is not told of it: a zero that is
-/// always there would hide that nobody consumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Means {
-    Request,
-    Stream,
 }
 
 /// Begins to measure.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::stats::{Means, Stats};
 use crate::error::Kind;
-use crate::stats::Stats;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Labels;
@@ -29,11 +29,5 @@ pub(crate) fn queried(_: &'static str, _: &str, _: Option<&str>, _: Duration, _:
 pub(crate) fn received(_: &Labels, _: usize) {}
 
 pub(crate) fn outcome(_: &Labels, _: &'static str) {}
-
-#[derive(Clone, Copy)]
-pub(crate) enum Means {
-    Request,
-    Stream,
-}
 
 pub(crate) fn watch(_: &str, _: &str, _: Means, _: &Arc<Stats>) {}

@@ -4,111 +4,46 @@
 //! from it, and only where somebody records it: so the log stays readable, and a trace that is not
 //! sampled costs next to nothing.
 
-use std::borrow::Cow;
+pub(crate) mod broker;
+pub(crate) mod details;
+#[cfg(feature = "otel")]
+pub(crate) mod here;
+pub(crate) mod message_spans;
+#[cfg(feature = "otel")]
+pub(crate) mod otel_span;
+#[cfg(feature = "otel")]
+pub(crate) mod sampling;
+#[cfg(not(feature = "otel"))]
+pub(crate) mod silent_span;
+pub(crate) mod source;
+#[cfg(feature = "otel")]
+pub(crate) mod traced;
+#[cfg(feature = "otel")]
+pub(crate) mod tracer;
+
 use std::pin::Pin;
 
 use tracing::Span;
 
-#[cfg(feature = "otel")]
-use super::otel_span as listener;
-#[cfg(not(feature = "otel"))]
-use super::silent_span as listener;
+use super::trace_context::TraceContext;
 use crate::error::{Error, Kind};
-use crate::trace_context::TraceContext;
-
-/// The target of the runtime's own spans.
-pub(crate) const SPAN: &str = "natsfn::span";
-
-/// The target of those that only the log shows, since their trace is not sampled. OpenTelemetry does
-/// not see them, which is what makes a small share cheap.
-pub(crate) const QUIET: &str = "natsfn::quiet";
+use details::{Attribute, Details, Link, Parent, Role};
+#[cfg(feature = "otel")]
+use otel_span as listener;
+#[cfg(not(feature = "otel"))]
+use silent_span as listener;
 
 /// A span of the runtime's own that the log shows too; `$quiet` where its trace is not sampled.
 macro_rules! process_span {
     ($quiet:expr, $($fields:tt)*) => {
         if $quiet {
-            tracing::info_span!(target: crate::telemetry::QUIET, "process", $($fields)*)
+            tracing::info_span!(target: $crate::telemetry::QUIET, "process", $($fields)*)
         } else {
-            tracing::info_span!(target: crate::telemetry::SPAN, "process", $($fields)*)
+            tracing::info_span!(target: $crate::telemetry::SPAN, "process", $($fields)*)
         }
     };
 }
 pub(crate) use process_span;
-
-/// The part that somebody plays in a span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Server,
-    Client,
-    Producer,
-    Consumer,
-}
-
-/// What a span hangs below.
-pub(crate) enum Parent<'a> {
-    /// The span that is being worked in.
-    Current,
-    /// A span of another process, or of this one at another time.
-    Remote(&'a TraceContext),
-    /// A span of this process.
-    Span(&'a Span),
-    /// Nothing: a trace of its own, with this id.
-    Root(Option<&'a str>),
-}
-
-/// A span that belongs to another trace.
-pub(crate) enum Link<'a> {
-    Remote(&'a TraceContext),
-    Span(&'a Span),
-}
-
-/// An attribute, by its name in the semantic conventions.
-pub(crate) type Attribute = (&'static str, Value);
-
-/// An attribute's value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Text(Cow<'static, str>),
-    Number(i64),
-    Flag(bool),
-}
-
-impl From<&'static str> for Value {
-    fn from(text: &'static str) -> Self {
-        Self::Text(text.into())
-    }
-}
-
-impl From<String> for Value {
-    fn from(text: String) -> Self {
-        Self::Text(text.into())
-    }
-}
-
-impl From<u64> for Value {
-    fn from(number: u64) -> Self {
-        Self::Number(i64::try_from(number).unwrap_or(i64::MAX))
-    }
-}
-
-impl From<usize> for Value {
-    fn from(number: usize) -> Self {
-        Self::from(number as u64)
-    }
-}
-
-impl From<bool> for Value {
-    fn from(flag: bool) -> Self {
-        Self::Flag(flag)
-    }
-}
-
-/// What a span says beside how long it took.
-pub(crate) struct Details {
-    /// `{operation} {subject template}`: few names, whatever the traffic.
-    pub(crate) name: String,
-    pub(crate) attributes: Vec<Attribute>,
-}
 
 /// Makes `span` a span of a trace. `details` is asked only where it is recorded.
 pub(crate) fn open(

@@ -9,47 +9,21 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::attempt::Attempt;
-use crate::effect::Database;
-use crate::endpoint::EndpointRuntime;
+use super::outcome::{ErrorReply, Outcome, outcome, reply};
+use crate::error::run_error::RunError;
 use crate::error::{Error, Policy};
-use crate::event::{Entry, Message, Reach, Request, StreamId};
-use crate::invoke;
-use crate::reply::Response;
-use crate::run_error::RunError;
+use crate::function::context::Context;
+use crate::function::database::Database;
+use crate::function::event::{Entry, Message, Request, StreamId};
+use crate::function::invoke;
+use crate::function::reply::Response;
+use crate::function::template::overlap;
+use crate::run::consumer::attempt::Attempt;
+use crate::run::request::EndpointRuntime;
 use crate::service::{Definition, Function, Service};
 use crate::telemetry::Source;
-use crate::template::overlap;
-
-/// What became of a delivered message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// Handled.
-    Acked,
-    /// Failed, and will be tried again.
-    Retried,
-    /// Failed for good, or not decodable.
-    DeadLetter,
-    /// A dependency is down: kept until it is back.
-    Held,
-    /// The consumer stopped; nothing is acknowledged.
-    Halted,
-}
-
-/// An error reply, as a caller sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ErrorReply {
-    /// The number.
-    pub code: u16,
-    /// The sentence.
-    pub message: String,
-    /// What a program can read.
-    pub details: Option<Value>,
-}
 
 /// A service without a broker. `Client` cannot be extracted here; `Caller` can, see [`Local::user`].
 pub struct Local {
@@ -81,8 +55,11 @@ impl Local {
     pub async fn database(mut self, url: &str) -> Result<Self, RunError> {
         let database = self.definition.database.as_ref();
         let database = database.ok_or_else(|| RunError::new("this service has no database"))?;
-        database.migrate(url).await?;
-        self.database = Some(database.open(url)?);
+        let Definition {
+            tables, pool_sizes, ..
+        } = &self.definition;
+        database.migrate(url, tables).await?;
+        self.database = Some(database.open(url, tables, *pool_sizes)?);
         Ok(self)
     }
 
@@ -147,7 +124,7 @@ impl Local {
                 headers,
                 payload,
                 template: runtime.template.clone(),
-                reach: Reach::default(),
+                context: Context::default(),
             };
             let span = tracing::Span::none();
             let answer = runtime.answer(request, Instant::now(), &span).await;
@@ -198,7 +175,6 @@ impl Local {
             database: self.database.clone(),
             stats: Arc::default(),
             settler: None,
-            wake: Arc::new(Notify::new()),
             failpoints: self.definition.failpoints.clone(),
         };
         let stream = Arc::new(StreamId {
@@ -283,21 +259,4 @@ fn run<'a>(
         }
     }
     .boxed()
-}
-
-fn outcome(error: &Error) -> Outcome {
-    match error.kind().policy() {
-        Policy::DeadLetter => Outcome::DeadLetter,
-        Policy::Retry | Policy::RetryAlone | Policy::Attempt => Outcome::Retried,
-        Policy::Hold => Outcome::Held,
-        Policy::Halt => Outcome::Halted,
-    }
-}
-
-fn reply(error: &Error) -> ErrorReply {
-    ErrorReply {
-        code: error.kind().code(),
-        message: error.public_message().to_owned(),
-        details: error.public_details().cloned(),
-    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every source file below a folder of the repository, with its text up to its tests.
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut found = Vec::new();
     let mut folders = vec![root.join(folder)];
@@ -28,7 +28,7 @@ fn sources(folder: &str) -> Vec<(PathBuf, String)> {
 }
 
 /// The files that contain one of the words, other than those allowed.
-fn offenders(folder: &str, words: &[&str], allowed: &[&str]) -> Vec<PathBuf> {
+pub(crate) fn offenders(folder: &str, words: &[&str], allowed: &[&str]) -> Vec<PathBuf> {
     sources(folder)
         .into_iter()
         .filter(|(path, code)| {
@@ -39,7 +39,7 @@ fn offenders(folder: &str, words: &[&str], allowed: &[&str]) -> Vec<PathBuf> {
         .collect()
 }
 
-fn assert_none(found: &[PathBuf]) {
+pub(crate) fn assert_none(found: &[PathBuf]) {
     assert!(found.is_empty(), "{found:?}");
 }
 
@@ -52,8 +52,8 @@ fn the_runtime_knows_nothing_of_chat() {
 #[test]
 fn user_code_runs_only_in_invoke() {
     let words = [".start(event)", "catch_unwind", "(task.run)("];
-    // start.rs hands a task to `invoke::background`.
-    let allowed = ["invoke.rs", "start.rs"];
+    // work.rs hands a task to `invoke::background`.
+    let allowed = ["invoke.rs", "work.rs"];
     assert_none(&offenders("runtime/src", &words, &allowed));
 }
 
@@ -80,6 +80,21 @@ fn subjects_of_the_application_are_spelled_in_two_files() {
     let words = ["\"chat.", "\"admin.", "\"live.", "CHAT_MESSAGES"];
     let allowed = ["subjects.rs", "lib.rs"];
     assert_none(&offenders("functions/src", &words, &allowed));
+}
+
+#[test]
+fn every_file_that_the_code_maps_name_exists() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let files: Vec<PathBuf> = ["runtime/src", "functions/src"]
+        .into_iter()
+        .flat_map(sources)
+        .map(|(path, _)| path)
+        .collect();
+    for name in text.split('`').filter(|word| word.ends_with(".rs")) {
+        let exists = root.join(name).is_file() || files.iter().any(|file| file.ends_with(name));
+        assert!(exists, "ARCHITECTURE.md names {name}");
+    }
 }
 
 /// Without what a formatter decides.

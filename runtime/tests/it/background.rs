@@ -2,10 +2,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use natsfn::{Definition, Error, Service};
+use natsfn::{Batch, Definition, Error, Service};
+use serde_json::json;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::world::{World, next, within};
+use crate::captured::Captured;
+use crate::log::consumer;
+use crate::world::{World, function, next, until, within};
 
 async fn nothing() {}
 
@@ -69,6 +72,58 @@ async fn work_by_itself_begins_again_after_an_error_and_stops_with_the_process()
     assert_eq!(next(&mut heard).await, "works");
     within(running.stop(std::time::Duration::from_secs(10))).await;
     assert_eq!(next(&mut heard).await, "stopped");
+}
+
+#[tokio::test]
+async fn work_that_fails_again_and_again_is_told_once() {
+    let captured = Captured::begin();
+    let world = World::new().await;
+    let (failed, mut failures) = unbounded_channel();
+    let service = Service::new("shop", "1.0.0").task("sweep", move |_, ()| {
+        failed.send(()).unwrap();
+        async { Err(Error::unavailable("the server stands still")) }
+    });
+    let definition = service.build().unwrap();
+
+    let running = natsfn::start(definition, world.connect().await, None)
+        .await
+        .unwrap();
+    for _ in 0..3 {
+        next(&mut failures).await;
+    }
+    within(running.stop(std::time::Duration::from_secs(10))).await;
+
+    let told = captured.lines("background work failed");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].contains("the server stands still"), "{}", told[0]);
+}
+
+#[tokio::test]
+async fn fact_that_background_work_shows_stands_in_its_functions_stats() {
+    let world = World::new().await;
+    let service = || {
+        let store = |_: Batch<u64>| async {};
+        Service::new("a", "1.0.0").consumer(consumer(), store).task(
+            "store",
+            |mut background, ()| async move {
+                background.show("store", "epoch", json!({ "id": 3 }))?;
+                background.show("store", "state", json!("forged"))?;
+                assert!(background.show("other", "epoch", json!(1)).is_err());
+                background.stopped().await;
+                Ok(())
+            },
+        )
+    };
+    world.set_up(service()).await;
+    let running = world.serve(service()).await;
+
+    let data = until("it is shown", async || {
+        let data = function(&running, 0)["data"].clone();
+        (data["state"] == "running" && data.get("epoch").is_some()).then_some(data)
+    })
+    .await;
+
+    assert_eq!(data["epoch"], json!({ "id": 3 }));
 }
 
 #[tokio::test]

@@ -2,29 +2,38 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message};
-use futures_util::StreamExt;
-use natsfn::{Caller, Endpoint, Json, RateLimit, Running, Service};
+use futures_util::future::join;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use natsfn::{Caller, Endpoint, Json, RateLimit, Running, Service, State};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use crate::world::{GUARD, code, json, within};
 
-/// The functions live in SHOP; people reach `who` and `often` through an import that stamps them.
+/// The functions live in SHOP; people reach them through an import that stamps them.
 const CONF: &str = r#"
 host: $NATS_CONF_HOST
 port: $NATS_CONF_PORT
 accounts {
   SHOP {
     users: [{ user: shop, password: shop }]
-    exports: [{ service: "who", accounts: [PEOPLE] }, { service: "often", accounts: [PEOPLE] }]
+    exports: [
+      { service: "who", accounts: [PEOPLE] }
+      { service: "often", accounts: [PEOPLE] }
+      { service: "slow.*", accounts: [PEOPLE] }
+    ]
   }
   PEOPLE {
     users: [{ user: alice, password: alice }, { user: bob, password: bob }]
     imports: [
       { service: { account: SHOP, subject: "who" }, share: true }
       { service: { account: SHOP, subject: "often" }, share: true }
+      { service: { account: SHOP, subject: "slow.*" }, share: true }
     ]
   }
 }
@@ -32,6 +41,8 @@ accounts {
 
 struct Shop {
     _running: Running,
+    /// What `slow` waits for: as many of its requests end as permits are added.
+    ends: Arc<Semaphore>,
     server: natsfn::testing::TestServer,
 }
 
@@ -41,16 +52,29 @@ impl Shop {
             Json((caller.user, caller.account))
         }
         async fn often() {}
+        async fn slow(State(ends): State<Arc<Semaphore>>) {
+            ends.acquire().await.unwrap().forget();
+        }
         let server = natsfn::testing::nats_with(|config| config.text(CONF)).await;
         let limited = Endpoint::new("often", "often").rate_limit(RateLimit::new(0.1, 3));
+        let two_at_once = RateLimit::new(1e6, 1_000_000).in_flight(2);
+        let slowly = |name, subject| Endpoint::new(name, subject).rate_limit(two_at_once.clone());
+        let ends = Arc::new(Semaphore::new(0));
         let service = Service::new("shop", "1.0.0")
+            .state(ends.clone())
             .endpoint("who", who)
-            .endpoint(limited, often);
+            .endpoint(limited, often)
+            .endpoint(slowly("slow-a", "slow.a"), slow)
+            .endpoint(slowly("slow-b", "slow.b"), slow);
         let nats = Self::login(&server, "shop").await;
         let _running = natsfn::start(service.build().unwrap(), nats, None)
             .await
             .unwrap();
-        Self { _running, server }
+        Self {
+            _running,
+            ends,
+            server,
+        }
     }
 
     async fn login(server: &natsfn::testing::TestServer, user: &str) -> Client {
@@ -211,4 +235,35 @@ async fn who_asks_too_often_is_answered_429_and_others_are_not() {
         "{wait:?}"
     );
     assert_eq!(code(&bob.request("often", "".into()).await.unwrap()), None);
+}
+
+#[tokio::test]
+async fn who_has_too_much_in_flight_is_answered_429_and_others_are_not() {
+    let shop = Shop::open().await;
+    let (alice, bob) = (shop.user("alice").await, shop.user("bob").await);
+    let ask = async |who: &Client, subject: &'static str| {
+        let answer = who.request(subject, "".into()).await.unwrap();
+        (code(&answer), answer)
+    };
+    let mut asked = FuturesUnordered::new();
+    for at in 0..200 {
+        // Two endpoints, one allowance.
+        asked.push(ask(&alice, ["slow.a", "slow.b"][at % 2]));
+    }
+
+    for _ in 0..198 {
+        let (code, answer) = within(asked.next()).await.unwrap();
+        assert_eq!(code, Some(429));
+        let details = &json(&answer)["details"];
+        assert!(details["retry_after_ms"].as_u64().unwrap() > 0, "{details}");
+    }
+    assert!(asked.next().now_or_never().is_none());
+    // Bob's is let in, and whichever ends first makes room for another of hers.
+    let bobs = ask(&bob, "slow.a");
+    shop.ends.add_permits(3);
+    let (bobs, alices) = within(join(bobs, asked.collect::<Vec<_>>())).await;
+    assert_eq!(bobs.0, None);
+    assert!(alices.iter().all(|(code, _)| code.is_none()));
+    shop.ends.add_permits(1);
+    assert_eq!(within(ask(&alice, "slow.b")).await.0, None);
 }

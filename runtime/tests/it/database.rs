@@ -48,6 +48,11 @@ impl Database {
         Self { url, home }
     }
 
+    /// Runs statements on a connection of its own.
+    pub(crate) async fn execute(&self, sql: &str) {
+        execute(&self.url, sql).await;
+    }
+
     /// The number that a query answers.
     pub(crate) async fn number(&self, sql: &str) -> i64 {
         let db = connect(&self.url).await;

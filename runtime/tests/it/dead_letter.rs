@@ -1,11 +1,12 @@
 //! Dead letters: listed, shown, replayed and dropped, and written once.
 
+use futures_util::StreamExt;
 use natsfn::dead_letter::{self, STREAM};
-use natsfn::{Batch, Client, Consumer, HeaderMap, Kind, Running, Service, Stream};
+use natsfn::{Batch, Client, Consumer, Error, HeaderMap, Kind, Running, Service, Stream};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
-use crate::world::{World, next};
+use crate::world::{World, next, within};
 
 /// Messages are numbers; the function says which it got.
 fn service(name: &str, seen: &mpsc::UnboundedSender<u64>) -> Service {
@@ -124,9 +125,56 @@ async fn one_that_is_replayed_reaches_the_function_under_its_own_subject_and_a_n
     let block = base64(&stored["message"]["hdrs"]);
     assert!(block.contains("X: y") || block.contains("X:y"), "{block}");
     assert!(
-        block.contains("Nats-Msg-Id") && !block.contains("the-id"),
+        block.contains("Nats-Msg-Id: replay-") && block.contains("Dead-Letter-Replay-Id: the-id"),
         "{block}"
     );
+}
+
+#[tokio::test]
+async fn one_that_is_replayed_is_for_the_function_that_failed_unless_all_are_meant() {
+    let (world, running, mut mended) = with_letters(0).await;
+    let (seen, mut others) = mpsc::unbounded_channel();
+    world.set_up(service("b", &seen)).await;
+    let _other = world.serve(service("b", &seen)).await;
+    running.stop(std::time::Duration::from_secs(10)).await;
+    let broken = || {
+        let refuse = |_: Batch<bool>| async {};
+        let stream = Stream::new("LOG", ["log.>"]);
+        Service::new("a", "1.0.0").consumer(Consumer::new("a-store", stream), refuse)
+    };
+    world.store("log.a", ["7".to_owned(), "8".to_owned()]).await;
+    let running = world.serve(broken()).await;
+    world.settled("LOG", "a-store", 2).await;
+    running.stop(std::time::Duration::from_secs(10)).await;
+    assert_eq!((next(&mut others).await, next(&mut others).await), (7, 8));
+
+    dead_letter::replay(&world.nats, "a", 1).await.unwrap();
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    let _mended = world.serve(service("a", &seen)).await;
+    assert_eq!(next(&mut sightings).await, 7);
+    world.settled("LOG", "b-store", 3).await;
+    dead_letter::replay_to_all(&world.nats, "a", 2)
+        .await
+        .unwrap();
+    assert_eq!(next(&mut sightings).await, 8);
+    assert_eq!(next(&mut others).await, 8, "and not 7 before it");
+    assert!(mended.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn one_that_fails_again_keeps_its_first_place() {
+    let (world, _running, _) = with_letters(1).await;
+    let first = dead_letter::show(&world.nats, "a", 1).await.unwrap();
+    for id in [1, 2] {
+        dead_letter::replay(&world.nats, "a", id).await.unwrap();
+        world.settled("LOG", "a-store", id + 1).await;
+    }
+    let third = dead_letter::show(&world.nats, "a", 3).await.unwrap();
+    let stored = world.api("STREAM.MSG.GET.LOG", &json!({"seq": 1})).await;
+    let place = format!("LOG.1-{}", nanoseconds(&stored["message"]["time"]));
+    assert_eq!(third.headers["Dead-Letter-Replay-Of"], [place]);
+    assert_eq!(third.headers["Dead-Letter-Replay-For"], ["a.a-store"]);
+    assert_eq!((first.sequence, third.sequence), (1, 3));
 }
 
 #[tokio::test]
@@ -214,13 +262,105 @@ async fn message_as_large_as_the_stream_takes_is_kept_with_all_its_bytes() {
     assert!(again.payload == largest && !again.headers.contains_key("Dead-Letter-Headers"));
 }
 
-#[tokio::test]
-async fn without_a_dead_letter_stream_the_list_says_so() {
+/// Answers dead letters as their stream would, once so many of them wait for it. What they are
+/// letters of is not ended before.
+async fn written_side_by_side(bad: impl Fn(u64) -> String, together: usize) {
     let world = World::new().await;
-    let error = dead_letter::list(&world.nats, "a", 0, 10)
-        .await
-        .unwrap_err();
-    assert_eq!(error.kind(), Kind::NotFound);
+    let service = || {
+        let refuse = |batch: Batch<u64>| async move {
+            match batch.len() {
+                0 => Ok(()),
+                _ => Err(Error::bad_request("none is good")),
+            }
+        };
+        let stream = Stream::new("LOG", ["log.>"]);
+        Service::new("a", "1.0.0").consumer(Consumer::new("a-store", stream), refuse)
+    };
+    world.set_up(service()).await;
+    let n = together as u64;
+    world.store("log.a", (0..n).map(bad)).await;
+    world.api("STREAM.DELETE.DEAD_LETTERS", &Value::Null).await;
+    let letters = world.nats.subscribe("dead.>").await.unwrap();
+    let _running = world.serve(service()).await;
+
+    let waiting: Vec<_> = within(letters.take(together).collect()).await;
+    let consumer = world.consumer("LOG", "a-store").await;
+    assert_eq!(consumer["num_ack_pending"], n);
+    assert_eq!(consumer["ack_floor"]["stream_seq"], 0);
+    let mut subjects = Vec::new();
+    for (seq, letter) in waiting.into_iter().enumerate() {
+        subjects.push(letter.subject.to_string());
+        let ack = json!({"stream": "DEAD_LETTERS", "seq": seq + 1}).to_string();
+        let reply = letter.reply.unwrap();
+        world.nats.publish(reply, ack.into()).await.unwrap();
+    }
+    world.settled("LOG", "a-store", n).await;
+    subjects.sort_unstable();
+    subjects.dedup();
+    assert_eq!(subjects.len(), together, "none was written twice");
+}
+
+#[tokio::test]
+async fn what_cannot_be_decoded_is_written_side_by_side_and_ended_once_it_is() {
+    written_side_by_side(|n| format!("bad {n}"), 50).await;
+}
+
+#[tokio::test]
+async fn what_the_function_refuses_is_written_side_by_side_and_ended_once_it_is() {
+    written_side_by_side(|n| n.to_string(), 50).await;
+}
+
+#[tokio::test]
+async fn message_of_a_foreign_stream_that_leaves_no_room_for_the_reason_is_kept_in_parts() {
+    let world = World::new().await;
+    // As somebody else has made it: with no limit but the server's.
+    let foreign = json!({ "name": "LOG", "subjects": ["log.>"] });
+    let made = world.api("STREAM.CREATE.LOG", &foreign).await;
+    assert!(made.get("error").is_none(), "{made}");
+    let service = || {
+        let store = |_: Batch<u64>| async {};
+        let log = Stream::existing("LOG").template("log.{x}");
+        Service::new("a", "1.0.0").consumer(Consumer::new("a-store", log), store)
+    };
+    world.set_up(service()).await;
+    let largest = "{".repeat(world.nats.max_payload());
+    world
+        .store("log.a", [largest.clone(), "1".to_owned()])
+        .await;
+    let _running = world.serve(service()).await;
+    world.settled("LOG", "a-store", 2).await;
+
+    let letters = dead_letter::list(&world.nats, "a", 0, 10).await.unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    let id = letters[0].id;
+    let letter = dead_letter::show(&world.nats, "a", id).await.unwrap();
+    assert!(letter.payload == largest, "{}", letter.payload.len());
+    // The replay says for which function it is, which does not fit either.
+    let replayed = dead_letter::replay(&world.nats, "a", id).await;
+    assert_eq!(replayed.unwrap_err().kind(), Kind::TooLarge);
+
+    dead_letter::drop(&world.nats, "a", id).await.unwrap();
+
+    let info = format!("STREAM.INFO.{STREAM}");
+    let info = world.api(&info, &Value::Null).await;
+    assert_eq!(info["state"]["messages"], 0);
+}
+
+#[tokio::test]
+async fn without_a_dead_letter_stream_each_question_says_so() {
+    let world = World::new().await;
+    let errors = [
+        dead_letter::list(&world.nats, "a", 0, 10).await.err(),
+        dead_letter::show(&world.nats, "a", 1).await.err(),
+        dead_letter::replay(&world.nats, "a", 1).await.err(),
+        dead_letter::drop(&world.nats, "a", 1).await.err(),
+    ];
+    for error in errors {
+        let error = error.unwrap();
+        assert_eq!(error.kind(), Kind::NotFound);
+        let said = "there is no stream DEAD_LETTERS: run `setup`";
+        assert_eq!(error.to_string(), said);
+    }
 }
 
 fn base64(text: &Value) -> String {

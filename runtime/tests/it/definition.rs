@@ -129,7 +129,40 @@ fn two_stream_functions_may_not_share_a_consumer() {
     let service = Service::new("a", "1.0.0")
         .consumer(consumer(), batch)
         .consumer(consumer(), batch);
-    assert_eq!(mistakes(service).len(), 2);
+    assert_eq!(mistakes(service).len(), 1, "it is told once");
+
+    let service = Service::new("a", "1.0.0")
+        .consumer(consumer(), batch)
+        .consumer(
+            Consumer::new("bill", Stream::new("S", ["s"])).durable("a-store"),
+            batch,
+        );
+    let mistakes = mistakes(service);
+    assert!(
+        mistakes.len() == 1 && mistakes[0].contains("a-store") && mistakes[0].contains("bill"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn an_endpoint_and_a_stream_function_may_not_share_a_name() {
+    let service = Service::new("a", "1.0.0")
+        .endpoint(Endpoint::new("store", "s.store"), nothing)
+        .consumer(Consumer::new("store", Stream::new("S", ["s"])), batch);
+    let mistakes = mistakes(service);
+    assert!(
+        mistakes.len() == 1 && mistakes[0].contains("an endpoint and a stream function"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
+fn a_durable_name_is_one_that_the_server_takes() {
+    for name in ["", "a.b", "a b", "a*", ">", "a/b", "a\\b"] {
+        let consumer = Consumer::new("store", Stream::new("S", ["s"])).durable(name);
+        let mistakes = mistakes(Service::new("a", "1.0.0").consumer(consumer, batch));
+        assert!(mistakes[0].contains(&format!("{name:?}")), "{mistakes:?}");
+    }
 }
 
 #[test]
@@ -156,4 +189,58 @@ fn only_functions_that_exist_can_be_named() {
         .err()
         .unwrap();
     assert!(error.lines()[0].contains("b, c"), "{error}");
+}
+
+#[test]
+fn a_path_takes_as_many_values_as_the_subject_has_names() {
+    async fn two(_: Path<(String, u8)>) {}
+    let endpoint =
+        |subject: &str| Service::new("a", "1.0.0").endpoint(Endpoint::new("e", subject), two);
+    let consumer = |consumer| Service::new("a", "1.0.0").consumer(consumer, two);
+    let stream = || Stream::new("S", ["s.{a}.{b}"]);
+    assert!(mistakes(endpoint("s.{a}.{b}")).is_empty());
+    assert!(mistakes(consumer(Consumer::new("c", stream()))).is_empty());
+    for wrong in [
+        mistakes(endpoint("s.{a}")),
+        mistakes(endpoint("s.{a}.{b}.{c}")),
+        mistakes(consumer(Consumer::new("c", stream()).filter(["s.{a}.x"]))),
+        mistakes(consumer(Consumer::new("c", Stream::new("S", ["s.>"])))),
+        mistakes(consumer(Consumer::new(
+            "c",
+            Stream::new("S", ["s.{a}.{b}", "t.{a}"]),
+        ))),
+    ] {
+        assert!(
+            wrong.len() == 1 && wrong[0].contains("takes 2 values"),
+            "{wrong:?}"
+        );
+    }
+    let nameless = mistakes(consumer(Consumer::new("c", Stream::existing("S"))));
+    assert!(nameless[0].contains(".template("), "{nameless:?}");
+}
+
+#[test]
+fn a_stream_is_described_in_one_way() {
+    let two = |one, other| {
+        Service::new("a", "1.0.0")
+            .stream(other)
+            .consumer(Consumer::new("c", one), batch)
+    };
+    let stream = |subject: &str| Stream::new("S", [subject]);
+    assert!(mistakes(two(stream("s.{a}"), stream("s.*"))).is_empty());
+    for other in [
+        stream("t"),
+        stream("s.{a}").max_bytes(1),
+        Stream::existing("S"),
+    ] {
+        let mistakes = mistakes(two(stream("s.{a}"), other));
+        assert!(mistakes[0].contains("described twice"), "{mistakes:?}");
+    }
+}
+
+#[test]
+fn nothing_in_flight_at_all_is_a_mistake_for_endpoints_too() {
+    let endpoint = Endpoint::new("e", "s").max_in_flight(0);
+    let mistakes = mistakes(Service::new("a", "1.0.0").endpoint(endpoint, nothing));
+    assert!(mistakes[0].contains("max_in_flight"), "{mistakes:?}");
 }

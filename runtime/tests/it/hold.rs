@@ -125,6 +125,34 @@ async fn a_halt_of_one_message_acknowledges_the_others_and_not_that_one() {
 }
 
 #[tokio::test]
+async fn stream_that_would_lose_messages_is_not_used_until_it_is_mended() {
+    let world = World::new().await;
+    let service = || Service::new("a", "1.0.0").consumer(consumer(), |_: Batch<u64>| async {});
+    world.set_up(service()).await;
+    let running = world.serve(service()).await;
+    let change = async |max_age: u64| {
+        let info = world.api("STREAM.INFO.LOG", &Value::Null).await;
+        let mut config = info["config"].clone();
+        config["max_age"] = max_age.into();
+        let changed = world.api("STREAM.UPDATE.LOG", &config).await;
+        assert!(changed["error"].is_null(), "{changed}");
+    };
+    change(3_600_000_000_000).await;
+    // It is looked for again, and made again, only where the stream can be used.
+    world.api("CONSUMER.DELETE.LOG.a-store", &Value::Null).await;
+    until("it says what is wrong", async || {
+        let reason = function(&running, 0)["data"]["reason"].clone();
+        let reason = reason.as_str().unwrap_or_default();
+        reason.contains("max_age").then_some(())
+    })
+    .await;
+
+    change(0).await;
+    world.store("log.a", numbers(5)).await;
+    world.settled("LOG", "store", 5).await;
+}
+
+#[tokio::test]
 async fn a_message_is_kept_while_dead_letters_cannot_be_written() {
     let world = World::new().await;
     let service = || {

@@ -160,7 +160,7 @@ async fn a_stream_function_tells_its_stream_and_state() {
     assert_eq!(endpoint["subject"], "fn.shop.store");
     assert_eq!(
         endpoint["metadata"],
-        json!({"stream": "ORDERS", "consumer": "store", "filter": "orders.>", "x": "y"})
+        json!({"stream": "ORDERS", "consumer": "shop-store", "filter": "orders.>", "x": "y"})
     );
     let stats = world.ask_json("$SRV.STATS.shop", "").await;
     assert_eq!(stats["endpoints"][0]["num_requests"], 10);
@@ -168,7 +168,7 @@ async fn a_stream_function_tells_its_stream_and_state() {
     assert_eq!(*data, world.ask_json("fn.shop.store", "").await);
     for (key, value) in [
         ("stream", json!("ORDERS")),
-        ("consumer", json!("store")),
+        ("consumer", json!("shop-store")),
         ("pending", json!(0)),
         ("ack_pending", json!(0)),
         ("redelivered", json!(0)),

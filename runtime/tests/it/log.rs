@@ -50,18 +50,29 @@ impl Calls {
 
 /// Takes message 1 from the server `n` times and gives it back, as crashing instances would.
 pub(crate) async fn deliver_in_vain(world: &World, n: u64) {
-    let mut messages = world.nats.subscribe("vain").await.unwrap();
+    deliver_all_in_vain(world, 1, n).await;
+}
+
+/// Takes the first `count` messages from the server `n` times and gives them back.
+pub(crate) async fn deliver_all_in_vain(world: &World, count: usize, n: u64) {
+    let messages = world.nats.subscribe("vain").await.unwrap();
+    let mut messages = messages.ready_chunks(count);
     for _ in 0..n {
-        let subject = "$JS.API.CONSUMER.MSG.NEXT.LOG.store";
+        let subject = "$JS.API.CONSUMER.MSG.NEXT.LOG.a-store";
         world
             .nats
-            .publish_with_reply(subject, "vain", "1".into())
+            .publish_with_reply(subject, "vain", count.to_string().into())
             .await
             .unwrap();
-        let message = within(messages.next()).await.unwrap();
-        let ack = message.reply.unwrap();
-        assert!(ack.starts_with("$JS.ACK.LOG.store."), "{ack}");
-        world.nats.publish(ack, "-NAK".into()).await.unwrap();
+        let mut taken = Vec::new();
+        while taken.len() < count {
+            taken.extend(within(messages.next()).await.unwrap());
+        }
+        for message in taken {
+            let ack = message.reply.unwrap();
+            assert!(ack.starts_with("$JS.ACK.LOG.a-store."), "{ack}");
+            world.nats.publish(ack, "-NAK".into()).await.unwrap();
+        }
     }
     world.settle().await;
 }

@@ -5,11 +5,13 @@
 )]
 
 // What the tests stand on.
+mod captured;
 #[cfg(feature = "otel")]
 mod collector;
 #[cfg(feature = "sea-orm")]
 mod database;
 mod log;
+mod network;
 #[cfg(feature = "otel")]
 mod traced;
 mod world;
@@ -22,30 +24,54 @@ mod definition;
 mod discovery;
 mod endpoint;
 mod info;
+mod json;
 mod queue_group;
 mod stats;
 mod trace;
 
 // Streams: setting up, the path of a message, what becomes of a failure.
 mod attempt;
+mod cluster;
 mod consumer;
+mod crash;
 mod dead_letter;
+mod edited;
+mod evidence;
 mod hold;
+mod holding;
+mod owner;
+mod ownership;
 mod poison;
+mod range;
 mod setup;
+mod slow;
 mod stream;
+mod sweep;
 mod unreadable;
+mod unwritten;
 
 // A function's effect on PostgreSQL and SQLite.
+#[cfg(feature = "sea-orm")]
+mod schema;
 #[cfg(feature = "sea-orm")]
 mod shop;
 #[cfg(feature = "sea-orm")]
 mod sql;
+#[cfg(feature = "sea-orm")]
+mod sqlite_fault;
+#[cfg(feature = "sea-orm")]
+mod two_databases;
 
-// Life: background work, drain, and a connection that dies.
+// Life: background work, drain, a full disk, connections that die or only seem to live, panics, rights.
 mod background;
 mod drain;
+mod floor;
+mod full_disk;
+mod half_open;
+mod hostile_request;
 mod lost;
+mod panicked;
+mod rights;
 
 // The real `nats` CLI is the judge of discovery; a suite of its own.
 mod nats_cli;
@@ -60,11 +86,14 @@ mod span;
 #[cfg(feature = "cli")]
 mod config;
 #[cfg(feature = "cli")]
+mod output;
+#[cfg(feature = "cli")]
 mod process;
 mod server;
 
 // What is absent on purpose.
 mod architecture;
+mod layers;
 
 // Compiler errors are part of the API.
 mod compile_fail;

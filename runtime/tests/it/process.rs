@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::{Client, Message, Request};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, Command};
 
 use crate::caller::Raw;
+use crate::network::Network;
 use crate::world::{World, until, within};
 
 /// The program, in a directory of its own and with nothing of our environment that it might read.
@@ -40,13 +43,20 @@ pub(crate) fn hello(directory: &Path, arguments: &[&str]) -> Command {
 /// A program that goes on until it is told to stop.
 pub(crate) struct Lasting {
     pub(crate) child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
+    lines: Lines<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
 }
 
 impl Lasting {
     pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let stdout = child.stdout.take().unwrap();
+        Self::of(stdout, child)
+    }
+
+    /// A program that runs, and what it says.
+    pub(crate) fn of(said: impl AsyncRead + Send + Unpin + 'static, child: Child) -> Self {
+        let said: Box<dyn AsyncRead + Send + Unpin> = Box::new(said);
+        let lines = BufReader::new(said).lines();
         Self { child, lines }
     }
 
@@ -80,7 +90,7 @@ impl Lasting {
     }
 }
 
-async fn dev(directory: &Path) -> Lasting {
+pub(crate) async fn dev(directory: &Path) -> Lasting {
     let mut dev = Lasting::spawn(hello(directory, &["dev", "--port", "0"]));
     dev.says("is ready").await;
     dev
@@ -113,7 +123,7 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(
         directory.path().join("hello.toml"),
-        "nats.url = 4222\ngreeting = 'hi'",
+        "nats.url = 4222\nnats.ping_interval = '3s'\ngreeting = 'hi'",
     )
     .unwrap();
     let mut command = hello(directory.path(), &["dev"]);
@@ -127,6 +137,7 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
     let (_, stderr) = text(&output);
     let wrong = [
         "nats.url: is a whole number, must be a text (in hello.toml)",
+        "nats.ping_interval: is a text, must be a number of seconds, such as 3 (in hello.toml)",
         "greeting: is no configuration key; there are: nats, database, credentials, invoke, log (in hello.toml)",
         "log.format: must be one of: text, json (variable HELLO_LOG__FORMAT)",
         "foo.bar: is no configuration key; there are: nats, database, credentials, invoke, log (variable HELLO_FOO__BAR)",
@@ -359,9 +370,9 @@ async fn invoke_exits_1_with_the_error_reply() {
 }
 
 #[tokio::test]
-async fn dev_starts_again_when_a_client_kills_its_connection() {
+async fn dev_outlives_a_storm_of_requests_that_no_client_can_read() {
     let directory = tempfile::tempdir().unwrap();
-    let _dev = dev(directory.path()).await;
+    let mut dev = dev(directory.path()).await;
     let url = addresses(directory.path())["nats"]
         .as_str()
         .unwrap()
@@ -376,10 +387,220 @@ async fn dev_starts_again_when_a_client_kills_its_connection() {
     let mut raw = Raw::connect(&url, "anybody");
 
     // async-nats panics on a bare carriage return in a header's value.
-    raw.publish("hello", "nowhere", b"NATS/1.0\r\nX: a\rb\r\n\r\n");
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    for n in 0..200 {
+        pace.tick().await;
+        let subject = ["hello", "$SRV.PING"][n % 2];
+        raw.publish(subject, "nowhere", b"NATS/1.0\r\nX: a\rb\r\n\r\n");
+    }
 
-    until("another instance answers", async || {
-        instance().await.filter(|id| *id != first)
+    let after = until("it answers", async || instance().await).await;
+    assert_eq!(after, first, "it has not even started again");
+    let answer = until("it answers", async || {
+        ask(&client, "hello", "\"World\"").await
     })
     .await;
+    assert_eq!(answer.payload, "\"Hello, World!\"");
+    dev.signal("-TERM").await;
+    assert_eq!(dev.exit_code().await, Some(0));
+}
+
+/// `dev` as a terminal starts it, also where these tests run under `nohup`: a program that finds the
+/// signal ignored leaves it so.
+fn dev_of_a_terminal(directory: &Path) -> Command {
+    let dev = hello(directory, &["dev", "--port", "0"]);
+    let mut command = Command::new("env");
+    command
+        .arg("--default-signal=HUP,QUIT")
+        .arg(dev.as_std().get_program())
+        .args(dev.as_std().get_args())
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .kill_on_drop(true);
+    for (name, value) in dev.as_std().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
+#[tokio::test]
+async fn hangup_and_quit_stop_as_a_termination_does() {
+    let run = async |signal: &str| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut dev = Lasting::spawn(dev_of_a_terminal(directory.path()));
+        dev.says("is ready").await;
+        let url = addresses(directory.path())["nats"]
+            .as_str()
+            .unwrap()
+            .to_owned();
+
+        dev.signal(signal).await;
+
+        dev.says("stopping").await;
+        assert_eq!(dev.exit_code().await, Some(0), "{signal}");
+        assert!(
+            async_nats::connect(url).await.is_err(),
+            "{signal}: nats-server is still there"
+        );
+    };
+    futures_util::join!(run("-HUP"), run("-QUIT"));
+}
+
+#[tokio::test]
+async fn closed_terminal_takes_its_output_along_and_dev_stops_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = dev_of_a_terminal(directory.path());
+    command.env("RUST_LOG", "debug").stderr(Stdio::piped());
+    let mut dev = Lasting::spawn(command);
+    dev.says("is ready").await;
+    let url = addresses(directory.path())["nats"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+
+    let Lasting { mut child, lines } = dev;
+    drop((lines, child.stderr.take()));
+    // A shell that ends and the kernel may both say it.
+    let pid = child.id().unwrap().to_string();
+    for _ in 0..2 {
+        let killed = Command::new("kill").args(["-HUP", &pid]).status().await;
+        assert!(killed.unwrap().success());
+    }
+
+    assert_eq!(within(child.wait()).await.unwrap().code(), Some(0));
+    assert!(async_nats::connect(url).await.is_err());
+}
+
+#[tokio::test]
+async fn program_that_is_to_outlive_its_terminal_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let hello = hello(directory.path(), &["serve"]);
+    let mut nohup = Command::new("sh");
+    nohup
+        .args(["-c", "trap '' HUP; exec \"$0\" serve"])
+        .arg(hello.as_std().get_program())
+        .env("HELLO_NATS__URL", world.server.url())
+        .current_dir(directory.path())
+        .kill_on_drop(true);
+    let mut serve = Lasting::spawn(nohup);
+    serve.says("serves hello").await;
+
+    serve.signal("-HUP").await;
+
+    let answer = ask(&world.nats, "hello", "\"World\"").await.unwrap();
+    assert_eq!(answer.payload, "\"Hello, World!\"");
+    serve.signal("-TERM").await;
+    assert_eq!(serve.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn command_ends_with_an_error_where_the_network_is_dead() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let network = Network::before(world.server.url()).await;
+    network.silence_all();
+    let dying = Network::before(world.server.url()).await;
+    dying.silence_soon();
+    let run = async |network: &Network, arguments: &[&str], complaint: &str| {
+        let mut command = hello(directory.path(), arguments);
+        command.env("HELLO_NATS__URL", network.url());
+        let output = output(command).await;
+        let (_, stderr) = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains(complaint), "{stderr}");
+    };
+
+    let started = tokio::time::Instant::now();
+    futures_util::join!(
+        run(&network, &["dead", "list"], "cannot be reached"),
+        run(&network, &["invoke", "hello", "1"], "cannot be reached"),
+        run(&dying, &["dead", "list"], "does not answer"),
+        run(&dying, &["invoke", "hello", "1"], "timed out"),
+    );
+    // The longest is a request's own patience, 10 s.
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn login_in_the_address_is_taken() {
+    let server = natsfn::testing::nats_with(|config| config.text(USERS)).await;
+    let server = server.url().trim_start_matches("nats://");
+    let invoke = async |url: String, user: Option<&str>| {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = hello(directory.path(), &["invoke", "nobody"]);
+        command.env("HELLO_NATS__URL", &url);
+        if let Some(user) = user {
+            command
+                .env("HELLO_NATS__USER", user)
+                .env("HELLO_NATS__PASSWORD", user);
+        }
+        let output = output(command).await;
+        let (_, stderr) = text(&output);
+        assert!(!stderr.contains("p#"), "{stderr}");
+        (output.status.code(), stderr)
+    };
+
+    // Who is in is told that nobody answers there.
+    let (_, said) = invoke(format!("nats://user:p%23@{server}"), None).await;
+    assert!(said.contains("does somebody serve it?"), "{said}");
+    let several = format!("nats://user:p%23@127.0.0.1:1,{server}");
+    let (_, said) = invoke(several, None).await;
+    assert!(said.contains("does somebody serve it?"), "{said}");
+
+    let (code, said) = invoke(format!("nats://user:no@{server}"), None).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains("refuses the login in nats.url"), "{said}");
+    let (code, said) = invoke(format!("nats://user:p%23@{server}"), Some("user")).await;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("nats.url: holds a login, and"), "{said}");
+    let (code, said) = invoke(format!("nats://user:p#@{server}"), None).await;
+    assert_eq!(code, Some(2));
+    assert!(said.contains("%23"), "{said}");
+}
+
+const USERS: &str = r##"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+authorization { users: [{ user: user, password: "p#" }] }
+"##;
+
+#[tokio::test]
+async fn serve_starts_amid_a_storm_of_requests_that_no_client_can_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let url = world.server.url().to_owned();
+    let over = Arc::new(AtomicBool::new(false));
+    let storm = tokio::task::spawn_blocking({
+        let (url, over) = (url.clone(), over.clone());
+        move || {
+            let mut raw = Raw::connect(&url, "anybody");
+            for n in 0.. {
+                if over.load(Relaxed) {
+                    return;
+                }
+                let subject = ["hello", "$SRV.PING"][n % 2];
+                raw.publish(subject, "nowhere", b"NATS/1.0\r\nX: a\rb\r\n\r\n");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    });
+    let mut command = hello(directory.path(), &["serve"]);
+    command.env("HELLO_NATS__URL", &url);
+
+    let mut serve = Lasting::spawn(command);
+    serve.says("serves hello").await;
+    let answer = until("it answers", async || {
+        ask(&world.nats, "hello", "\"World\"").await
+    })
+    .await;
+    over.store(true, Relaxed);
+    storm.await.unwrap();
+
+    assert_eq!(answer.payload, "\"Hello, World!\"");
+    serve.signal("-TERM").await;
+    assert_eq!(serve.exit_code().await, Some(0));
 }

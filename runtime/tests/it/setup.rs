@@ -44,7 +44,7 @@ async fn streams_and_consumers_are_made_so_that_nothing_acknowledged_is_lost() {
     }
     let consumer = world.consumer("ORDERS", "store").await;
     let config = &consumer["config"];
-    assert_eq!(config["durable_name"], "store");
+    assert_eq!(config["durable_name"], "shop-store");
     assert_eq!(config["ack_policy"], "explicit");
     assert_eq!(config["max_deliver"], -1);
     assert_eq!(config["deliver_policy"], "all");
@@ -70,7 +70,8 @@ async fn it_brings_what_is_there_to_this_version_and_keeps_the_messages() {
         .store("orders.a", ["1".to_owned(), "2".to_owned()])
         .await;
     let newer = || {
-        let stream = Stream::new("ORDERS", ["orders.{kind}", "returns.{kind}"]).max_bytes(1 << 20);
+        let stream = Stream::new("ORDERS", ["orders.{kind}", "returns.{kind}"]);
+        let stream = stream.max_bytes(1 << 20).republish(">", "live.>");
         let consumer = Consumer::new("store", stream).ack_wait(Duration::from_secs(7));
         Service::new("shop", "2.0.0").consumer(consumer.filter(["orders.{kind}"]), store)
     };
@@ -82,7 +83,11 @@ async fn it_brings_what_is_there_to_this_version_and_keeps_the_messages() {
         stream["config"]["subjects"],
         json!(["orders.*", "returns.*"])
     );
-    assert_eq!(stream["config"]["max_bytes"], 1 << 20);
+    assert_eq!(stream["config"]["republish"]["dest"], "live.>");
+    assert_eq!(
+        stream["config"]["max_bytes"], -1,
+        "no limit becomes shorter"
+    );
     assert_eq!(stream["state"]["messages"], 2);
     let consumer = world.consumer("ORDERS", "store").await;
     assert_eq!(consumer["config"]["ack_wait"], 7_000_000_000_u64);
@@ -116,8 +121,9 @@ async fn a_stream_of_somebody_else_that_captures_a_function_is_an_error() {
 
 /// The ways in which a stream discards what nobody has consumed, each as a change of its
 /// configuration.
-fn discarding() -> [Value; 4] {
+fn discarding() -> [Value; 5] {
     [
+        json!({"allow_rollup_hdrs": true}),
         json!({"discard": "old", "max_msgs": 10}),
         json!({"discard": "old", "max_bytes": 1_000_000}),
         json!({"max_age": 600_000_000_000_u64}),
@@ -154,6 +160,101 @@ async fn a_stream_whose_limits_discard_what_is_unread_is_refused_at_the_start() 
         set_up(&world, service()).await.unwrap();
         let running = world.serve(service()).await;
         running.stop(Duration::from_secs(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_whose_messages_may_say_when_they_end_is_refused() {
+    let world = World::new().await;
+    set_up(&world, service()).await.unwrap();
+    change(&world, &json!({"allow_msg_ttl": true})).await;
+    let nats = world.connect().await;
+    let started = natsfn::start(service().build().unwrap(), nats, None).await;
+    let error = started.err().unwrap().to_string();
+    assert!(error.contains("Nats-TTL"), "{error}");
+}
+
+/// What `setup` and `setup --plan` answer.
+async fn both(world: &World, service: impl Fn() -> Service) -> [Result<(), String>; 2] {
+    let only_plan = setup::Options::default().only_plan();
+    let planned =
+        setup::setup_with(&service().build().unwrap(), &world.nats, None, &only_plan).await;
+    let planned = planned.map(drop).map_err(|error| error.to_string());
+    [set_up(world, service()).await, planned]
+}
+
+#[tokio::test]
+async fn a_stream_that_a_crash_of_the_server_empties_is_refused_with_the_cure() {
+    for (key, value) in [("storage", "memory"), ("persist_mode", "async")] {
+        let world = World::new().await;
+        set_up(&world, service()).await.unwrap();
+        let mut stream = world.api("STREAM.INFO.ORDERS", &Value::Null).await["config"].clone();
+        world.api("STREAM.DELETE.ORDERS", &Value::Null).await;
+        stream[key] = json!(value);
+        let made = world.api("STREAM.CREATE.ORDERS", &stream).await;
+        assert_eq!(made["config"][key], value, "{made}");
+        for answer in both(&world, service).await {
+            let error = answer.expect_err(key);
+            assert!(
+                error.contains("ORDERS")
+                    && error.contains(value)
+                    && error.contains("nats stream rm ORDERS")
+                    && error.contains("may_discard"),
+                "{error}"
+            );
+        }
+        let started = natsfn::start(service().build().unwrap(), world.connect().await, None).await;
+        let error = started.err().expect(key).to_string();
+        assert!(error.contains(value), "{error}");
+        let meant = || {
+            let stream = Stream::new("ORDERS", ["orders.{kind}"]).may_discard();
+            Service::new("shop", "1.0.0").consumer(Consumer::new("store", stream), store)
+        };
+        assert_eq!(both(&world, meant).await, [Ok(()), Ok(())]);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_stores_messages_under_other_subjects_is_refused_until_it_does_not() {
+    let world = World::new().await;
+    set_up(&world, service()).await.unwrap();
+    for (source, destination) in [
+        ("", "other.>"),
+        ("orders.*", "other.{{wildcard(1)}}"),
+        ("orders.a", "other"),
+    ] {
+        let transform = json!({"src": source, "dest": destination});
+        change(&world, &json!({ "subject_transform": transform })).await;
+        for answer in both(&world, service).await {
+            let error = answer.unwrap_err();
+            assert!(
+                error.contains("subject_transform") && error.contains("--no-transform"),
+                "{error}"
+            );
+        }
+        let meant = || {
+            let stream = Stream::new("ORDERS", ["orders.{kind}"]).configure(|config| {
+                config.subject_transform = serde_json::from_value(transform.clone()).unwrap();
+            });
+            Service::new("shop", "1.0.0").consumer(Consumer::new("store", stream), store)
+        };
+        assert_eq!(both(&world, meant).await, [Ok(()), Ok(())]);
+    }
+    change(&world, &json!({ "subject_transform": null })).await;
+    assert_eq!(both(&world, service).await, [Ok(()), Ok(())]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_sealed_is_refused_with_the_cure() {
+    let world = World::new().await;
+    set_up(&world, service()).await.unwrap();
+    change(&world, &json!({"sealed": true})).await;
+    for answer in both(&world, service).await {
+        let error = answer.unwrap_err();
+        assert!(
+            error.contains("sealed") && error.contains("nats stream rm ORDERS"),
+            "{error}"
+        );
     }
 }
 

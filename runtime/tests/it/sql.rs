@@ -1,18 +1,21 @@
 //! A function's effect on a database: once, with its answer or its ack, or not at all.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use natsfn::failpoint::{Failpoints, Fault};
 use natsfn::testing::{Outcome, local};
 use natsfn::{
     Batch, Consumer, Db, Endpoint, Error, Json, Kind, Outcomes, Result, Service, Stream, Tx,
 };
-use sea_orm::{ConnectionTrait, DbErr, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, TransactionTrait};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 use tokio::sync::mpsc;
 
 use crate::database::Database;
 use crate::world::{World, function, next, until, within};
 
-struct Migrator;
+pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
@@ -37,6 +40,8 @@ impl MigrationTrait for CreateNumbers {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         let create = "CREATE TABLE numbers (number bigint NOT NULL)";
         manager.get_connection().execute_unprepared(create).await?;
+        let ballast = "CREATE TABLE ballast (bytes text)";
+        manager.get_connection().execute_unprepared(ballast).await?;
         Ok(())
     }
 }
@@ -65,14 +70,14 @@ async fn store(tx: Tx, numbers: Batch<i64>) -> Result<Outcomes> {
     Ok(outcomes)
 }
 
-fn service() -> Service {
+pub(crate) fn service() -> Service {
     let stream = Stream::new("NUMBERS", ["numbers.{kind}"]);
     Service::new("numbers", "1.0.0")
         .database::<Migrator>()
         .consumer(Consumer::new("store", stream), store)
 }
 
-const ROWS: &str = "SELECT count(*) FROM numbers";
+pub(crate) const ROWS: &str = "SELECT count(*) FROM numbers";
 
 #[tokio::test]
 async fn request_is_committed_with_its_answer_and_rolled_back_with_its_error() {
@@ -94,6 +99,32 @@ async fn request_is_committed_with_its_answer_and_rolled_back_with_its_error() {
 
         assert_eq!(local.request::<i64>("count", &()).await.unwrap(), 1);
         assert_eq!(database.number(ROWS).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn request_whose_plan_is_of_an_earlier_schema_runs_again_at_once() {
+    let [_, database] = Database::each().await;
+    let all = |tx: Tx| async move {
+        // A parameter makes it a prepared statement, and the star a plan that a new column spoils.
+        let all = Statement::from_sql_and_values(
+            tx.get_database_backend(),
+            "SELECT * FROM numbers WHERE number > $1",
+            [0_i64.into()],
+        );
+        let rows = tx.query_all_raw(all).await?;
+        Ok::<_, Error>(Json(rows.len()))
+    };
+    let service = service().endpoint("all", all);
+    let local = local(service).database(&database.url).await.unwrap();
+    for column in ["a", "b", "c"] {
+        local.request::<usize>("all", &()).await.unwrap();
+        let change = format!("ALTER TABLE numbers ADD COLUMN {column} text");
+        database.execute(&change).await;
+
+        let answer = local.request::<usize>("all", &()).await;
+
+        assert_eq!(answer, Ok(0));
     }
 }
 
@@ -183,13 +214,77 @@ async fn batch_whose_ack_fails_after_the_commit_is_stored_once() {
 }
 
 #[tokio::test]
+async fn numbers_acknowledged_around_a_full_disk_are_stored_once() {
+    let [database, _] = Database::each().await;
+    let world = World::new().await;
+    let full = Arc::new(AtomicBool::new(false));
+    let disk = full.clone();
+    let store = move |tx: Tx, numbers: Batch<i64>| {
+        // SQLite's own limit makes the same error as a file system without space.
+        let pages = if disk.load(Ordering::Relaxed) {
+            1
+        } else {
+            u32::MAX - 1
+        };
+        async move {
+            tx.execute_unprepared(&format!("PRAGMA max_page_count = {pages}"))
+                .await?;
+            let part = tx.begin().await?;
+            let rows: Vec<_> = numbers.iter().map(|n| format!("({})", **n)).collect();
+            let insert = format!("INSERT INTO numbers (number) VALUES {}", rows.join(","));
+            part.execute_unprepared(&insert).await?;
+            let ballast = "INSERT INTO ballast (bytes) VALUES (zeroblob(9000))";
+            part.execute_unprepared(ballast).await?;
+            part.commit().await?;
+            Ok::<_, Error>(())
+        }
+    };
+    let definition = || {
+        let stream = Stream::new("NUMBERS", ["numbers.{kind}"]);
+        Service::new("numbers", "1.0.0")
+            .database::<Migrator>()
+            .consumer(Consumer::new("store", stream), store.clone())
+            .build()
+            .unwrap()
+    };
+    natsfn::setup::setup(&definition(), &world.nats, Some(&database.url))
+        .await
+        .unwrap();
+    let running = natsfn::start(definition(), world.connect().await, Some(&database.url))
+        .await
+        .unwrap();
+    let mut sent = 0;
+    for round in 0..5 {
+        full.store(round < 4, Ordering::Relaxed);
+        world
+            .store("numbers.a", (1..=10).map(|n| (sent + n).to_string()))
+            .await;
+        sent += 10;
+        if round < 4 {
+            until("it holds", async || {
+                (function(&running, 0)["data"]["state"] == "holding").then_some(())
+            })
+            .await;
+            full.store(false, Ordering::Relaxed);
+        }
+        until("another connection reads all of them", async || {
+            (database.number(ROWS).await >= sent).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(database.number(ROWS).await, sent);
+    let distinct = "SELECT count(DISTINCT number) FROM numbers";
+    assert_eq!(database.number(distinct).await, sent);
+}
+
+#[tokio::test]
 async fn service_on_another_schema_does_not_start_and_says_why() {
     for database in Database::each().await {
         let world = World::new().await;
         let definition = service().build().unwrap();
         let start = natsfn::start(definition, world.connect().await, Some(&database.url)).await;
         let why = start.err().unwrap().to_string();
-        assert!(why.contains("run `numbers setup`"), "{why}");
+        assert!(why.contains("`numbers setup`"), "{why}");
     }
 }
 

@@ -57,7 +57,7 @@ async fn a_consumer_that_is_deleted_is_made_again() {
     let _running = world.serve(service()).await;
     assert_eq!(next(&mut sightings).await, 1);
 
-    world.api("CONSUMER.DELETE.LOG.store", &Value::Null).await;
+    world.api("CONSUMER.DELETE.LOG.a-store", &Value::Null).await;
     world.store("log.a", numbers(1)).await;
 
     // It reads from the beginning again: what was done is the inbox's or the key's to know.

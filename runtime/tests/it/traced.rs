@@ -11,10 +11,14 @@ pub(crate) struct Traced {
     collector: Collector,
     telemetry: Telemetry,
     _here: DefaultGuard,
+    _second: tracing::Dispatch,
 }
 
 impl Traced {
     pub(crate) async fn begin() -> Self {
+        // With one subscriber alone, a span that another test's thread meets first, where there is
+        // none, would be off for good.
+        let second = tracing::Dispatch::new(tracing_subscriber::registry());
         let collector = Collector::start().await;
         let telemetry = telemetry(&[(
             "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
@@ -25,6 +29,7 @@ impl Traced {
             collector,
             telemetry,
             _here: tracing::subscriber::set_default(subscriber),
+            _second: second,
         }
     }
 

@@ -1,9 +1,11 @@
 //! Messages in a stream that the client cannot read off the wire: nats-server takes them from any
 //! client, and async-nats loses its connection over each.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use natsfn::{Batch, Client, Service};
+use natsfn::config::NatsConfig;
+use natsfn::{Batch, Client, Connections, Error, Json, Service};
 use tokio::sync::mpsc;
 
 use crate::caller::Raw;
@@ -67,6 +69,50 @@ async fn a_message_that_cannot_be_read_off_the_wire_is_a_dead_letter() {
     for _ in UNREADABLE {
         assert_eq!(next(&mut sightings).await, 7);
     }
+}
+
+#[tokio::test]
+async fn an_unreadable_message_ends_a_connection_of_its_own_and_the_service_goes_on() {
+    let world = World::new().await;
+    let service = || {
+        let consumer = consumer().ack_wait(Duration::from_millis(500));
+        let count = async |client: Client| {
+            let range = client.range("LOG", "log.>", 1, 100, 1 << 20).await?;
+            Ok::<_, Error>(Json(range.messages.len()))
+        };
+        Service::new("a", "1.0.0")
+            .endpoint("count", count)
+            .consumer(consumer, |_: Batch<u64>| async {})
+    };
+    world.set_up(service()).await;
+    let config = NatsConfig {
+        url: world.server.url().to_owned(),
+        ..NatsConfig::default()
+    };
+    let connections = Connections::open(&config, "a").await.unwrap();
+    let running = natsfn::start(service().build().unwrap(), connections, None)
+        .await
+        .unwrap();
+    let mut raw = Raw::connect(world.server.url(), "anybody");
+    for (subject, block, _) in UNREADABLE {
+        raw.append(subject, block, b"4");
+        raw.append(b"log.good", b"NATS/1.0\r\nX: good\r\n\r\n", b"7");
+    }
+
+    let work = async {
+        world.settled("LOG", "store", 10).await;
+        // What is read of the stream comes in on another one, which ends in the same way.
+        let counted = world.ask_json("count", "").await;
+        assert_eq!(counted, 10);
+    };
+    tokio::select! {
+        error = running.lost() => panic!("{error}"),
+        () = work => {}
+    }
+
+    assert_eq!(letters(&world).await.len(), UNREADABLE.len());
+    let connects = running.nats().statistics().connects.load(Relaxed);
+    assert_eq!(connects, 1, "the main connection");
 }
 
 #[tokio::test]

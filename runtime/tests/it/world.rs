@@ -103,17 +103,17 @@ impl World {
     /// Stores messages on a subject and waits until the stream has them.
     pub(crate) async fn store(&self, subject: &str, payloads: impl IntoIterator<Item = String>) {
         let stream = async_nats::jetstream::new(self.nats.clone());
-        let mut acks = Vec::new();
-        for payload in payloads {
-            acks.push(
-                stream
-                    .publish(subject.to_owned(), payload.into())
-                    .await
-                    .unwrap(),
-            );
-        }
-        for ack in join_all(acks.into_iter().map(IntoFuture::into_future)).await {
-            ack.unwrap();
+        let payloads: Vec<String> = payloads.into_iter().collect();
+        // async-nats waits where 5,000 are not acknowledged.
+        for some in payloads.chunks(1000) {
+            let mut acks = Vec::new();
+            for payload in some {
+                let stored = stream.publish(subject.to_owned(), payload.clone().into());
+                acks.push(stored.await.unwrap());
+            }
+            for ack in join_all(acks.into_iter().map(IntoFuture::into_future)).await {
+                ack.unwrap();
+            }
         }
     }
 
@@ -127,10 +127,16 @@ impl World {
         self.ask_json(&format!("$JS.API.{call}"), payload).await
     }
 
-    /// What the server says of a durable consumer.
-    pub(crate) async fn consumer(&self, stream: &str, consumer: &str) -> Value {
-        self.api(&format!("CONSUMER.INFO.{stream}.{consumer}"), &Value::Null)
-            .await
+    /// What the server says of a function's durable consumer; null where there is none.
+    pub(crate) async fn consumer(&self, stream: &str, function: &str) -> Value {
+        let list = self
+            .api(&format!("CONSUMER.LIST.{stream}"), &Value::Null)
+            .await;
+        let mut consumers = list["consumers"].as_array().into_iter().flatten();
+        consumers
+            .find(|info| info["config"]["metadata"]["natsfn.function"] == function)
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Waits until a consumer has settled everything up to a sequence.

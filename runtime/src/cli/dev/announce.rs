@@ -1,13 +1,13 @@
 //! What `dev` tells the person who has started it.
 
-use super::super::say;
 use super::Plan;
 use super::files::Files;
 use super::page::Page;
-use crate::Definition;
+use crate::cli::say;
 use crate::config::RuntimeConfig;
-use crate::connect::without_password;
+use crate::config::address::without_password;
 use crate::server::Server;
+use crate::service::Definition;
 
 /// Says what runs, where it is, and what to paste.
 pub(super) fn announce(

@@ -6,10 +6,10 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::files::write_private;
 use super::page::PagePort;
-use crate::RunError;
+use super::private::write_private;
 use crate::config::Secret;
+use crate::error::run_error::RunError;
 use crate::server::{Ports, ServerConfig};
 
 const SECRETS: &str = "secrets.json";

@@ -1,18 +1,17 @@
 //! What `dev` writes for other programs: `dev.json` with the addresses, and the configuration with
 //! which another process joins.
 
-use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::PathBuf;
 
 use figment::value::Dict;
 
 use super::page::Page;
+use super::private::write_private;
 use super::toml::configuration;
 use super::{DevDirectory, Plan};
-use crate::RunError;
 use crate::config::RuntimeConfig;
+use crate::error::run_error::RunError;
 use crate::server::Server;
 
 /// The files of one data directory.
@@ -78,22 +77,4 @@ impl Files {
         // Usually it is not there; and a run does not fail for one that stays.
         let _ = fs::remove_file(self.addresses());
     }
-}
-
-/// Writes a file that only its owner can read, whole or not at all.
-pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut aside = file.as_os_str().to_owned();
-    aside.push(".new");
-    let mut options = File::options();
-    let mut written = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)?;
-    // The mode above counts for a file that is made now, not for one that was left behind.
-    written.set_permissions(Permissions::from_mode(0o600))?;
-    written.write_all(bytes)?;
-    written.sync_all()?;
-    fs::rename(aside, file)
 }

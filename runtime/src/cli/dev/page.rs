@@ -5,8 +5,9 @@ use std::net::TcpListener;
 
 use figment::value::{Dict, Value};
 
+use crate::error::run_error::RunError;
 use crate::server::Addresses;
-use crate::{DevPage, RunError};
+use crate::service::dev_page::DevPage;
 
 const HOST: &str = "127.0.0.1";
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::DevDirectory;
 use super::page::{Page, PagePort};
-use crate::RunError;
 use crate::config::{Login, Secret};
+use crate::error::run_error::RunError;
 use crate::server::ServerConfig;
 
 /// Makes a plan for a data directory.

@@ -20,7 +20,14 @@ pub(super) fn configuration(name: &str, config: &RuntimeConfig, own_values: &Dic
     lines.extend(line("nats.url", Some(&nats.url)));
     lines.extend(line("nats.monitor", nats.monitor.as_deref()));
     lines.extend(login("nats", &nats.own_login()));
+    let database = &config.database;
     lines.extend(line("database.url", config.database_url()));
+    for (key, size) in [
+        ("request_connections", database.request_connections),
+        ("stream_connections", database.stream_connections),
+    ] {
+        lines.extend(size.map(|size| format!("database.{key} = {size}")));
+    }
     for (name, one) in &config.credentials {
         lines.extend(login(&format!("credentials.{}", quoted(name)), one));
     }

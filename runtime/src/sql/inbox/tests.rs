@@ -3,9 +3,11 @@ use std::sync::Arc;
 
 use sea_orm::ConnectionTrait;
 
-use crate::effect::{Database, Inbox};
 use crate::error::Kind;
-use crate::sql::scratch::{Scratch, begin, entries, entries_nth, number};
+use crate::function::database::{Database, Inbox};
+use crate::function::event::{Entry, Message};
+use crate::nats::replay;
+use crate::sql::scratch::{Scratch, begin, begin_of, entries, entries_nth, number};
 use crate::sql::{SqlDatabase, Tx};
 
 /// A function's effect for each message.
@@ -213,6 +215,7 @@ async fn functions_do_not_hide_messages_from_each_other() {
                 service,
                 function,
                 entries: &entries(1, 0, [1]),
+                filter: &[],
             };
             let transaction = database.begin(Some(inbox)).await.unwrap();
             assert!(!transaction.is_done(1));
@@ -310,5 +313,220 @@ async fn empty_batch_is_nothing() {
             .commit(&[])
             .await
             .unwrap();
+    }
+}
+
+/// One message of the stream that was stored at this time, in ns.
+fn stored_at(seq: u64, time_ns: i64, floor: u64) -> Vec<Arc<Entry>> {
+    changed(entries(1, floor, [seq]), |message| {
+        message.time_ns = time_ns;
+    })
+}
+
+fn changed(batch: Vec<Arc<Entry>>, change: impl Fn(&mut Message)) -> Vec<Arc<Entry>> {
+    let entries = batch.into_iter().map(|entry| {
+        let mut entry = Arc::into_inner(entry).unwrap();
+        change(&mut entry.message);
+        Arc::new(entry)
+    });
+    entries.collect()
+}
+
+/// Whether the function would not see the only message; then the transaction is committed.
+async fn is_done(database: &SqlDatabase, batch: &[Arc<Entry>]) -> bool {
+    is_done_of("orders.>", database, batch).await
+}
+
+/// The same, where the consumer has this filter.
+async fn is_done_of(filter: &str, database: &SqlDatabase, batch: &[Arc<Entry>]) -> bool {
+    let transaction = begin_of(filter, database, batch).await.unwrap();
+    let done = transaction.is_done(batch[0].seq());
+    transaction.commit(&[]).await.unwrap();
+    done
+}
+
+#[tokio::test]
+async fn sequence_that_a_log_uses_again_is_another_message() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        assert!(!is_done(&database, &stored_at(7, 100, 0)).await);
+        assert!(
+            !is_done(&database, &stored_at(7, 200, 0)).await,
+            "rolled back"
+        );
+        for time_ns in [100, 200] {
+            assert!(is_done(&database, &stored_at(7, time_ns, 0)).await);
+        }
+    }
+}
+
+#[tokio::test]
+async fn message_that_was_settled_long_ago_is_done_though_its_row_is_gone() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        for (seq, floor) in [(1, 0), (2, 1), (5_001, 5_000)] {
+            assert!(!is_done(&database, &stored_at(seq, seq.cast_signed(), floor)).await);
+        }
+        let look = scratch.connect().await;
+        assert_eq!(number(&look, "SELECT count(*) FROM natsfn_inbox").await, 1);
+        // An instance that stood still with it, a consumer that was made again, a new process.
+        for database in [database, scratch.open()] {
+            assert!(is_done(&database, &stored_at(2, 2, 1)).await);
+            let again = entries_nth(3, 1, 0, [1, 2, 5_001, 5_002]);
+            let again = changed(again, |message| message.time_ns = message.seq.cast_signed());
+            let transaction = begin(&database, &again).await.unwrap();
+            let fresh: Vec<u64> = [1, 2, 5_001, 5_002]
+                .into_iter()
+                .filter(|seq| !transaction.is_done(*seq))
+                .collect();
+            assert_eq!(fresh, [5_002]);
+            transaction.rollback().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_of_a_log_that_was_rolled_back_far_are_not_hidden_by_what_was_settled_before() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        assert!(!is_done(&database, &stored_at(5_001, 100, 5_000)).await);
+        // The log begins anew at 3,000, and soon its floor is due for pruning once more.
+        for (seq, floor) in [(3_001, 3_000), (3_002, 3_000), (4_200, 3_001)] {
+            assert!(
+                !is_done(&database, &stored_at(seq, 200, floor)).await,
+                "{seq}"
+            );
+        }
+        assert!(
+            !is_done(&database, &stored_at(3_500, 200, 3_001)).await,
+            "it failed until now"
+        );
+        assert!(is_done(&database, &stored_at(3_500, 200, 3_001)).await);
+        assert!(!is_done(&scratch.open(), &stored_at(6_001, 300, 6_000)).await);
+        assert!(is_done(&database, &stored_at(3_001, 200, 3_000)).await);
+    }
+}
+
+/// Message 9 as the replay of a dead letter that was message 4.
+fn replay_of_4(nth: u64, seq: u64) -> Vec<Arc<Entry>> {
+    changed(entries_nth(nth, 1, 0, [seq]), |message| {
+        message.headers.insert(replay::FOR, "shop.store");
+        message.headers.insert(replay::OF, "ORDERS.4-0");
+    })
+}
+
+#[tokio::test]
+async fn replayed_message_is_done_once_however_often_it_is_replayed_or_comes_again() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        deliver(&database, &[4, 5], &[4]).await;
+        assert!(!is_done(&database, &replay_of_4(1, 9)).await);
+        assert!(is_done(&database, &replay_of_4(2, 9)).await, "redelivered");
+        assert!(
+            is_done(&database, &replay_of_4(1, 10)).await,
+            "replayed again"
+        );
+        // Pruning forgets neither.
+        assert!(!is_done(&database, &stored_at(5_001, 1, 5_000)).await);
+        assert!(!is_done(&scratch.open(), &stored_at(7_001, 1, 7_000)).await);
+        assert!(is_done(&database, &replay_of_4(1, 7_002)).await);
+    }
+}
+
+#[tokio::test]
+async fn replay_of_a_message_that_was_stored_after_all_changes_nothing() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        deliver(&database, &[4], &[]).await;
+        assert!(is_done(&database, &replay_of_4(1, 9)).await);
+    }
+}
+
+#[tokio::test]
+async fn replayed_message_that_fails_is_not_done() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        // Below what is settled, as every dead letter is before long.
+        assert!(!is_done(&database, &stored_at(5_001, 1, 5_000)).await);
+        let transaction = begin(&database, &replay_of_4(1, 5_002)).await.unwrap();
+        assert!(!transaction.is_done(5_002));
+        transaction.commit(&[5_002]).await.unwrap();
+        assert!(!is_done(&database, &replay_of_4(1, 5_003)).await);
+    }
+}
+
+#[tokio::test]
+async fn rows_from_before_the_inbox_knew_times_still_hide_what_comes_again() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let look = scratch.connect().await;
+        for sql in [
+            "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
+             VALUES ('shop', 'store', 'ORDERS', 1000000000)",
+            "INSERT INTO natsfn_inbox (life, seq, time_ns) VALUES (1, 7, 0)",
+        ] {
+            look.execute_unprepared(sql).await.unwrap();
+        }
+        let again = changed(entries_nth(2, 1, 0, [7]), |message| message.time_ns = 5);
+        assert!(is_done(&database, &again).await);
+    }
+}
+
+#[tokio::test]
+async fn rows_from_before_the_inbox_knew_times_hide_what_comes_to_a_new_consumer() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let look = scratch.connect().await;
+        for sql in [
+            "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
+             VALUES ('shop', 'store', 'ORDERS', 1000000000)",
+            "INSERT INTO natsfn_inbox (life, seq, time_ns) VALUES (1, 7, 0), (1, 9, 0)",
+        ] {
+            look.execute_unprepared(sql).await.unwrap();
+        }
+        // A consumer that was made again counts its deliveries from 1.
+        for (seq, done) in [(7, true), (8, false), (9, true), (10, false)] {
+            assert_eq!(
+                is_done(&database, &stored_at(seq, 5, 0)).await,
+                done,
+                "{seq}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn messages_that_a_wider_filter_brings_are_not_hidden_by_what_was_settled_before() {
+    let of = |subject: &'static str, seq: u64, floor| {
+        changed(stored_at(seq, seq.cast_signed(), floor), |message| {
+            message.subject = subject.into();
+        })
+    };
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let (narrow, wide) = ("orders.eu", "orders.>");
+        for (seq, floor) in [(1, 0), (3, 1), (5_001, 5_000)] {
+            assert!(!is_done_of(narrow, &database, &of("orders.eu", seq, floor)).await);
+        }
+        // The filter is widened and the consumer made again; in one process and another.
+        for seq in [2, 4] {
+            let database = scratch.open();
+            assert!(
+                !is_done_of(wide, &database, &of("orders.us", seq, 1)).await,
+                "{seq}"
+            );
+            assert!(
+                is_done_of(wide, &database, &of("orders.us", seq, 1)).await,
+                "{seq}"
+            );
+            assert!(is_done_of(wide, &database, &of("orders.eu", 3, 1)).await);
+        }
+        // It is settled further, and narrowed: what it passes over then is not settled.
+        let database = scratch.open();
+        assert!(!is_done_of(wide, &database, &of("orders.us", 6_001, 6_000)).await);
+        let database = scratch.open();
+        assert!(!is_done_of("orders.us", &database, &of("orders.us", 8_001, 8_000)).await);
+        let database = scratch.open();
+        assert!(!is_done_of(wide, &database, &of("orders.eu", 7_000, 0)).await);
     }
 }

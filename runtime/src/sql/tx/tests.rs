@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::effect::{Database, Transaction};
+use crate::function::database::{Database, Transaction};
 use crate::sql::scratch::{Network, Scratch, begin, entries, number, open};
 
 fn of(transaction: &dyn Transaction) -> Tx {
@@ -285,4 +285,45 @@ async fn server_that_is_gone_is_unavailable_and_found_again() {
         .commit(&[])
         .await
         .unwrap();
+}
+
+const ROLLS_BACK: &str = "INSERT OR ROLLBACK INTO effects (id) VALUES (1)";
+
+#[tokio::test]
+async fn statement_with_which_sqlite_rolls_back_ends_the_transaction() {
+    let [sqlite, _] = Scratch::each().await;
+    let transaction = begin(&sqlite.open(), &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    tx.execute_unprepared(ROLLS_BACK).await.unwrap_err();
+    // It would be committed alone, and stored again when the message comes again.
+    insert(&tx, 2).await.unwrap_err();
+    drop(tx);
+    let error = transaction.commit(&[]).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(stored(&sqlite).await, 0);
+}
+
+#[tokio::test]
+async fn dropped_statement_with_which_sqlite_rolls_back_ends_the_transaction() {
+    for times in 0..8 {
+        let [sqlite, _] = Scratch::each().await;
+        let transaction = begin(&sqlite.open(), &entries(1, 0, [1])).await.unwrap();
+        let tx = of(&*transaction);
+        insert(&tx, 1).await.unwrap();
+        let mut statement = Box::pin(tx.execute_unprepared(ROLLS_BACK));
+        for _ in 0..times {
+            if futures_util::poll!(statement.as_mut()).is_ready() {
+                break;
+            }
+        }
+        drop(statement);
+        // Whether it was begun or not: all of the transaction or nothing.
+        let second = insert(&tx, 2).await;
+        drop(tx);
+        let committed = transaction.commit(&[]).await;
+        assert_eq!(second.is_ok(), committed.is_ok());
+        let rows = if committed.is_ok() { 2 } else { 0 };
+        assert_eq!(stored(&sqlite).await, rows, "{times} polls");
+    }
 }

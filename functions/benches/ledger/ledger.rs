@@ -1,0 +1,224 @@
+//! What the senders know, on disk and outside the system, and its balance against the table.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::{Client, Request};
+use sea_orm::{ConnectionTrait, Database, DatabaseConnection, Statement};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::Failure;
+
+/// Senders that write at the same time.
+pub(crate) const WRITERS: usize = 8;
+
+/// How long after the last fault everything acknowledged must be in the table.
+const SETTLES: Duration = Duration::from_secs(30);
+
+/// What was sent, acknowledged, and answered by something else.
+#[derive(Clone)]
+pub(crate) struct Ledger(Arc<Books>);
+
+struct Books {
+    acked: Mutex<HashSet<String>>,
+    sent: Mutex<HashSet<String>>,
+    /// How long each acknowledged send took, its retries included.
+    took: Mutex<Vec<Duration>>,
+    retries: AtomicUsize,
+    enough: AtomicBool,
+    file: Mutex<File>,
+}
+
+impl Ledger {
+    pub(crate) fn open(file: &Path) -> Result<Self, Failure> {
+        Ok(Self(Arc::new(Books {
+            acked: Mutex::default(),
+            sent: Mutex::default(),
+            took: Mutex::default(),
+            retries: AtomicUsize::new(0),
+            enough: AtomicBool::new(false),
+            file: Mutex::new(File::create(file)?),
+        })))
+    }
+
+    /// Starts the senders, `each` messages apiece, or until it is [enough](Self::stop).
+    pub(crate) fn write(&self, nats: &Client, each: usize) -> Writers {
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            writers.spawn(write(writer, each, nats.clone(), self.clone()));
+        }
+        Writers(writers)
+    }
+
+    pub(crate) fn acked(&self) -> usize {
+        lock(&self.0.acked).len()
+    }
+
+    /// A message that the log has acknowledged to somebody else than the senders.
+    pub(crate) fn note_acked(&self, id: String) {
+        lock(&self.0.sent).insert(id.clone());
+        lock(&self.0.acked).insert(id);
+    }
+
+    /// The 99th percentile of the sends that were acknowledged since this was asked last.
+    pub(crate) fn p99_since_last(&self) -> Duration {
+        let mut took = std::mem::take(&mut *lock(&self.0.took));
+        took.sort_unstable();
+        let at = (took.len() * 99 / 100).min(took.len().saturating_sub(1));
+        took.get(at).copied().unwrap_or_default()
+    }
+
+    fn note(&self, line: &Value) -> Result<(), Failure> {
+        Ok(writeln!(lock(&self.0.file), "{line}")?)
+    }
+
+    /// What of it the table has.
+    pub(crate) async fn balance(&self, database: &str) -> Result<Balance, Failure> {
+        let db = Database::connect(database).await?;
+        let acked = lock(&self.0.acked).clone();
+        let sent = lock(&self.0.sent).clone();
+        let (stored, ids) = settled(&db, acked.len()).await?;
+        Ok(Balance {
+            sent: sent.len(),
+            acked: acked.len(),
+            retries: self.0.retries.load(Relaxed),
+            stored,
+            duplicates: stored - ids.len(),
+            lost: acked.iter().filter(|id| !ids.contains(*id)).count(),
+            phantoms: ids.iter().filter(|id| !sent.contains(*id)).count(),
+        })
+    }
+}
+
+/// Senders at work.
+pub(crate) struct Writers(JoinSet<Result<(), Failure>>);
+
+impl Writers {
+    pub(crate) fn are_done(&mut self) -> Result<bool, Failure> {
+        while let Some(ended) = self.0.try_join_next() {
+            ended??;
+        }
+        Ok(self.0.is_empty())
+    }
+
+    /// Lets each finish the message that it has begun.
+    pub(crate) async fn stop(mut self, ledger: &Ledger) -> Result<(), Failure> {
+        ledger.0.enough.store(true, Relaxed);
+        while let Some(ended) = self.0.join_next().await {
+            ended??;
+        }
+        Ok(())
+    }
+}
+
+/// One writer: the next message only when the last is acknowledged, a repeat under the same id.
+async fn write(writer: usize, n: usize, nats: Client, ledger: Ledger) -> Result<(), Failure> {
+    for i in 0..n {
+        if ledger.0.enough.load(Relaxed) {
+            break;
+        }
+        let id = format!("w{writer}-{i}");
+        let room = ["general", "random", "help"][i % 3];
+        let draft =
+            json!({ "id": id, "text": format!("message {i} of writer {writer}") }).to_string();
+        ledger.note(&json!({ "sent": id, "room": room }))?;
+        lock(&ledger.0.sent).insert(id.clone());
+        let started = Instant::now();
+        loop {
+            let request = Request::new()
+                .payload(draft.clone().into())
+                .timeout(Some(Duration::from_secs(2)));
+            let answer = nats
+                .send_request(format!("chat.send.{room}"), request)
+                .await;
+            let body: Option<Value> = answer
+                .ok()
+                .and_then(|answer| serde_json::from_slice(&answer.payload).ok());
+            if let Some(seq) = body
+                .as_ref()
+                .and_then(|body| body["seq"].as_u64().filter(|_| body["code"].is_null()))
+            {
+                ledger.note(&json!({ "acked": id, "seq": seq }))?;
+                lock(&ledger.0.acked).insert(id);
+                lock(&ledger.0.took).push(started.elapsed());
+                break;
+            }
+            ledger.note(&json!({ "unknown": id, "answer": body }))?;
+            ledger.0.retries.fetch_add(1, Relaxed);
+            // Nobody answers at once while a server is away; a person would not hammer either.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
+/// The ledger against the table.
+pub(crate) struct Balance {
+    sent: usize,
+    acked: usize,
+    retries: usize,
+    stored: usize,
+    duplicates: usize,
+    lost: usize,
+    phantoms: usize,
+}
+
+impl Balance {
+    pub(crate) fn is_broken(&self) -> bool {
+        self.lost + self.phantoms + self.duplicates > 0
+    }
+}
+
+impl fmt::Display for Balance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>8} {:>8} {:>8} {:>8} {:>10} {:>5} {:>8}",
+            self.sent,
+            self.acked,
+            self.retries,
+            self.stored,
+            self.duplicates,
+            self.lost,
+            self.phantoms
+        )
+    }
+}
+
+/// The number of rows and their ids, once there are as many as were acknowledged, or when the time
+/// for that is over.
+async fn settled(
+    db: &DatabaseConnection,
+    acked: usize,
+) -> Result<(usize, BTreeSet<String>), Failure> {
+    let until = Instant::now() + SETTLES;
+    let mut tick = tokio::time::interval(Duration::from_millis(100));
+    while rows(db).await? < acked && Instant::now() < until {
+        tick.tick().await;
+    }
+    let all = Statement::from_string(db.get_database_backend(), "SELECT msg_id FROM messages");
+    let rows = db.query_all_raw(all).await?;
+    let ids = rows
+        .iter()
+        .map(|row| row.try_get("", "msg_id"))
+        .collect::<Result<_, _>>()?;
+    Ok((rows.len(), ids))
+}
+
+/// The number of rows.
+pub(crate) async fn rows(db: &DatabaseConnection) -> Result<usize, Failure> {
+    let count = Statement::from_string(db.get_database_backend(), "SELECT count(*) FROM messages");
+    let count = db.query_one_raw(count).await?.ok_or("no count")?;
+    Ok(usize::try_from(count.try_get_by_index::<i64>(0)?)?)
+}
+
+fn lock<T>(books: &Mutex<T>) -> MutexGuard<'_, T> {
+    books.lock().unwrap_or_else(PoisonError::into_inner)
+}

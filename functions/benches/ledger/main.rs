@@ -1,0 +1,117 @@
+//! What is left of acknowledged messages when everything around them fails: the ledger of the senders
+//! against the table, on SQLite and on PostgreSQL.
+//!
+//! `cargo xtask bench ledger|stalls|backlog|storm|disk`. `LEDGER_MESSAGES` sets how many are sent or wait,
+//! `LEDGER_SECONDS` how long the storm lasts, `LEDGER_SEED` its faults.
+
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+use std::time::Instant;
+
+use sea_orm::{ConnectionTrait, Database};
+
+mod backlog;
+mod disk;
+mod kills;
+mod ledger;
+mod stalls;
+mod storm;
+mod world;
+
+use ledger::Ledger;
+use world::World;
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const SCENARIOS: [&str; 5] = ["ledger", "stalls", "backlog", "storm", "disk"];
+
+#[tokio::main]
+async fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // `cargo test --benches` only asks whether it compiles.
+    if arguments.iter().any(|argument| argument == "--test") {
+        return Ok(());
+    }
+    let named: Vec<&str> = SCENARIOS
+        .into_iter()
+        .filter(|name| arguments.iter().any(|argument| argument == name))
+        .collect();
+    let scenarios = if named.is_empty() {
+        vec!["ledger"]
+    } else {
+        named
+    };
+    let postgres = std::env::var("BENCH_DATABASE_URL")
+        .map_err(|_| "BENCH_DATABASE_URL must name a database of a PostgreSQL")?;
+    for scenario in scenarios {
+        println!(
+            "{scenario:<11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>5} {:>8} {:>8} {:>8}",
+            "sent",
+            "acked",
+            "retries",
+            "stored",
+            "duplicates",
+            "lost",
+            "phantoms",
+            "faults",
+            "seconds"
+        );
+        if scenario == "disk" {
+            let file = disk::directory()?.join("chat.db");
+            let url = format!("sqlite://{}?mode=rwc", file.display());
+            run(scenario, "SQLite", Some(&url)).await?;
+            continue;
+        }
+        run(scenario, "SQLite", None).await?;
+        let url = fresh(&postgres, scenario).await?;
+        run(scenario, "PostgreSQL", Some(&url)).await?;
+    }
+    Ok(())
+}
+
+async fn run(scenario: &str, name: &str, database: Option<&str>) -> Result<(), Failure> {
+    let mut world = World::start(database).await?;
+    let ledger = Ledger::open(&world.path().join("ledger"))?;
+    let started = Instant::now();
+    let faults = match scenario {
+        "stalls" => stalls::run(&mut world, &ledger).await?,
+        "backlog" => backlog::run(&mut world, &ledger).await?,
+        "disk" => disk::run(&mut world, &ledger).await?,
+        "storm" => storm::run(&mut world, &ledger).await?,
+        _ => kills::run(&mut world, &ledger).await?,
+    };
+    let balance = ledger.balance(world.database()?).await?;
+    println!(
+        "{name:<11} {balance} {faults:>8} {:>8.1}",
+        started.elapsed().as_secs_f64()
+    );
+    if balance.is_broken() {
+        return Err(format!(
+            "the promise is broken; the ledger and the logs are in {}",
+            world.keep().display()
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// An empty database of its own on the PostgreSQL that `url` leads to.
+async fn fresh(url: &str, scenario: &str) -> Result<String, Failure> {
+    let name = format!("ledger_{scenario}_{}", std::process::id());
+    let server = Database::connect(url).await?;
+    server
+        .execute_unprepared(&format!("CREATE DATABASE {name}"))
+        .await?;
+    let (server, _) = url
+        .rsplit_once('/')
+        .ok_or("BENCH_DATABASE_URL names no database")?;
+    Ok(format!("{server}/{name}"))
+}
+
+/// A number that the environment may set.
+fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
+    std::env::var(name)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
+}

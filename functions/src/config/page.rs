@@ -1,0 +1,168 @@
+//! `page.*`: where the page is, and what it tells a browser.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use hyper::Uri;
+use natsfn::config::checked;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
+
+/// `page.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// The address and port that the page listens on.
+    #[serde(deserialize_with = "listen")]
+    pub listen: SocketAddr,
+    /// Where browsers reach NATS, `ws://...` or `wss://...`. nats-server must list the page's origin
+    /// in `websocket.allowed_origins`.
+    #[serde(deserialize_with = "websocket")]
+    pub websocket: String,
+    /// Connections that are open at once. Where there are more, the address that has most of them loses
+    /// its oldest one. Each costs a file and some memory.
+    #[serde(deserialize_with = "at_least_one")]
+    pub max_connections: usize,
+    /// The traces of browsers.
+    pub telemetry: Telemetry,
+}
+
+/// `page.telemetry.*`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Telemetry {
+    /// Where browsers send traces by OTLP over HTTP, such as `http://localhost:4318`; the collector
+    /// must allow the page's origin (CORS). Without it they record none.
+    #[serde(deserialize_with = "endpoint")]
+    pub endpoint: Option<String>,
+    /// The part of the traces that is kept, from 0 to 1: the functions' own.
+    #[serde(deserialize_with = "ratio")]
+    pub ratio: f64,
+}
+
+const WEBSOCKET: [&str; 2] = ["ws", "wss"];
+const HTTP: [&str; 2] = ["http", "https"];
+
+fn listen<'de, D: Deserializer<'de>>(value: D) -> Result<SocketAddr, D::Error> {
+    let is_right = |listen: &String| listen.parse::<SocketAddr>().is_ok();
+    let must_be = "an address and a port, like 127.0.0.1:3000";
+    let listen = checked(value, must_be, is_right)?;
+    listen.parse().map_err(D::Error::custom)
+}
+
+fn websocket<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {
+    checked(value, "like ws://localhost:9222", |url: &String| {
+        origin(url, &WEBSOCKET).is_some()
+    })
+}
+
+fn at_least_one<'de, D: Deserializer<'de>>(value: D) -> Result<usize, D::Error> {
+    checked(value, "at least 1", |value| *value >= 1)
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(value: D) -> Result<Option<String>, D::Error> {
+    let is_right = |url: &String| origin(url, &HTTP).is_some();
+    checked(value, "like http://localhost:4318", is_right).map(Some)
+}
+
+fn ratio<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
+    checked(value, "from 0 to 1", |ratio| (0.0..=1.0).contains(ratio))
+}
+
+impl Settings {
+    /// Whom the page talks to beside its own server. A browser does not say why a WebSocket did not
+    /// open, so the page asks the same port over HTTP whether there is anybody.
+    pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
+        let websocket = origin(&self.websocket, &WEBSOCKET).map(str::to_owned);
+        let asked = websocket.as_ref().map(|url| url.replacen("ws", "http", 1));
+        let telemetry = self.telemetry.endpoint.as_deref();
+        let telemetry = telemetry.and_then(|url| origin(url, &HTTP));
+        [websocket, asked, telemetry.map(str::to_owned)]
+            .into_iter()
+            .flatten()
+    }
+
+    /// `/config.json`.
+    pub(crate) fn for_browsers(&self) -> Value {
+        let Telemetry { endpoint, ratio } = &self.telemetry;
+        let telemetry = endpoint
+            .as_ref()
+            .map(|endpoint| json!({ "endpoint": endpoint, "ratio": ratio }));
+        json!({ "websocket": self.websocket, "telemetry": telemetry })
+    }
+}
+
+/// Scheme, host and port of an address without a login. What would be more than one word of a policy
+/// is none.
+fn origin<'a>(url: &'a str, schemes: &[&str]) -> Option<&'a str> {
+    let uri: Uri = url.parse().ok()?;
+    let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    if !schemes.contains(&scheme) || uri.host()?.is_empty() || !authority.chars().all(is_plain) {
+        return None;
+    }
+    url.get(..scheme.len() + "://".len() + authority.len())
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::LOCALHOST, 3000).into(),
+            websocket: "ws://localhost:9222".to_owned(),
+            max_connections: 1_024,
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            ratio: 1.0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origin_is_an_address_up_to_its_path() {
+        for (url, expected) in [
+            ("ws://localhost:9222", "ws://localhost:9222"),
+            ("wss://chat.example/nats?x=1", "wss://chat.example"),
+            ("ws://[::1]:9222/", "ws://[::1]:9222"),
+        ] {
+            assert_eq!(origin(url, &WEBSOCKET), Some(expected), "{url}");
+        }
+        for url in [
+            "",
+            "localhost:9222",
+            "http://localhost",
+            "ws://",
+            "ws:///x",
+            "ws://a:b@localhost",
+            "ws://localhost; script-src *",
+            "ws://a,b",
+            "ws://*",
+            "ws://a'b",
+        ] {
+            assert_eq!(origin(url, &WEBSOCKET), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn browsers_are_told_of_telemetry_only_where_there_is_some() {
+        let mut settings = Settings::default();
+        let without = json!({ "websocket": "ws://localhost:9222", "telemetry": null });
+        assert_eq!(settings.for_browsers(), without);
+
+        settings.telemetry.endpoint = Some("http://localhost:4318".to_owned());
+        settings.telemetry.ratio = 0.5;
+
+        let with = json!({ "endpoint": "http://localhost:4318", "ratio": 0.5 });
+        assert_eq!(settings.for_browsers()["telemetry"], with);
+    }
+}

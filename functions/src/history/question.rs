@@ -1,0 +1,115 @@
+//! What a request for history asks.
+
+use natsfn::{Caller, Error, FromEvent, Request, Result, from_json};
+use serde::Deserialize;
+
+use crate::place::Place;
+use crate::store::rows::{Page, Position};
+
+/// Messages in an answer where nothing is said.
+const DEFAULT_LIMIT: u64 = 50;
+
+/// Messages in an answer at most.
+const MAX_LIMIT: u64 = 200;
+
+/// What a payload is.
+const ALLOWED: &str = "the JSON object {limit, before, after}, with positions {epoch, seq}";
+
+/// A room, and which of its messages. The payload is empty or `{limit, before, after}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// The room.
+    pub place: Place,
+    /// Which messages.
+    pub page: Page,
+    /// How many at most.
+    pub limit: u64,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Payload {
+    limit: Option<u64>,
+    before: Option<Position>,
+    after: Option<Position>,
+}
+
+impl Question {
+    /// Reads a request's subject and payload.
+    ///
+    /// # Errors
+    /// 400 that says what is allowed.
+    pub fn read(subject: &str, payload: &[u8]) -> Result<Self> {
+        let place = Place::of(subject)?;
+        let payload: Payload = if payload.trim_ascii().is_empty() {
+            Payload::default()
+        } else {
+            from_json(payload).map_err(|error| {
+                Error::bad_request(format!("the payload must be empty or {ALLOWED}: {error}"))
+            })?
+        };
+        let limit = payload.limit.unwrap_or(DEFAULT_LIMIT);
+        if !(1..=MAX_LIMIT).contains(&limit) {
+            return Err(Error::bad_request(format!(
+                "a limit is 1 to {MAX_LIMIT}, this one is {limit}"
+            )));
+        }
+        let page = match (payload.before, payload.after) {
+            (None, None) => Page::Last,
+            (Some(before), None) => Page::Before(before),
+            (None, Some(after)) => Page::After(after),
+            (Some(_), Some(_)) => {
+                return Err(Error::bad_request("before and after exclude each other"));
+            }
+        };
+        Ok(Self { place, page, limit })
+    }
+}
+
+impl<S> FromEvent<Request, S> for Question {
+    fn from_event(request: &mut Request, state: &S) -> Result<Self> {
+        // Whoever may read is told by the server's permissions, which hold for people: a request
+        // from inside chat's own account comes from nobody.
+        Caller::from_event(request, state)?;
+        Self::read(request.subject(), request.payload())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_means_the_last_fifty() {
+        for payload in ["", " ", "{}"] {
+            let question = Question::read("chat.history.general", payload.as_bytes()).unwrap();
+            assert_eq!((question.page, question.limit), (Page::Last, 50));
+        }
+    }
+
+    #[test]
+    fn a_position_may_be_a_whole_message() {
+        let payload = br#"{"before":{"epoch":1,"seq":7,"text":"x"},"limit":200}"#;
+        let question = Question::read("chat.history.general", payload).unwrap();
+        assert_eq!(question.page, Page::Before(Position { epoch: 1, seq: 7 }));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for payload in [
+            "[",
+            "[50]",
+            r#"{"before":[1,7]}"#,
+            "7",
+            r#"{"limit":0}"#,
+            r#"{"limit":201}"#,
+            r#"{"limit":-1}"#,
+            r#"{"limit":"x"}"#,
+            r#"{"before":7}"#,
+            r#"{"before":{"epoch":1,"seq":1},"after":{"epoch":1,"seq":1}}"#,
+        ] {
+            let error = Question::read("chat.history.general", payload.as_bytes()).unwrap_err();
+            assert_eq!(error.kind().code(), 400, "{payload}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A room's messages in the log, as far as a page needs them.
+
+use natsfn::{Client, Message, Range, Result};
+
+use super::window::Window;
+use crate::subjects::LOG;
+
+/// How many messages are read before it is looked whether they are enough.
+const CHUNK: usize = 1_000;
+
+/// How much is read at most.
+#[derive(Clone, Copy, Debug)]
+pub struct Bound {
+    /// Messages.
+    pub messages: usize,
+    /// What they take on the wire, in bytes.
+    pub bytes: usize,
+}
+
+/// What was read.
+pub struct Stretch {
+    /// The sequence of the room's last message when the reading began, 0 for none.
+    pub head: u64,
+    /// The room's messages in the window, in the log's order.
+    pub messages: Vec<Message>,
+    /// What they take on the wire.
+    pub bytes: usize,
+    /// How the reading ended.
+    pub end: End,
+}
+
+/// How a reading ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// It has everything of the window that was in the log when it began, and perhaps more.
+    Whole,
+    /// There is more than it may read.
+    Long,
+    /// What answers does not have the head: it is a replica that lags behind the leader, or the
+    /// log was trimmed meanwhile.
+    Behind,
+}
+
+/// Reads a room's messages in a window. In a busy room the head and the messages are of different
+/// moments: reading goes on from where it ended until it has the head that was asked for at the
+/// beginning. What was acknowledged before is then in it; what came after need not be.
+///
+/// # Errors
+/// [`natsfn::Kind::Unavailable`] where JetStream does not answer.
+pub async fn stretch(
+    client: &Client,
+    subject: &str,
+    window: Window,
+    bound: Bound,
+) -> Result<Stretch> {
+    let part = async |from: u64, messages: usize, bytes: usize| {
+        let messages = CHUNK.min(bound.messages + 1 - messages);
+        let bytes = bound.bytes - bytes;
+        client.range(LOG, subject, from, messages, bytes).await
+    };
+    let first = async {
+        if window.is_empty() {
+            return Ok(Range {
+                messages: Vec::new(),
+                bytes: 0,
+                more: false,
+            });
+        }
+        part(window.above + 1, 0, 0).await
+    };
+    let (head, mut range) = tokio::try_join!(client.last(LOG, subject), first)?;
+    let head = head.map_or(0, |message| message.seq());
+    let needed = head.min(window.upto);
+    let end = loop {
+        let reached = range.messages.last().map_or(window.above, Message::seq);
+        if reached >= needed {
+            break End::Whole;
+        }
+        if range.messages.len() > bound.messages || range.bytes >= bound.bytes {
+            break End::Long;
+        }
+        let next = part(reached + 1, range.messages.len(), range.bytes).await?;
+        if next.messages.is_empty() {
+            break End::Behind;
+        }
+        range.bytes += next.bytes;
+        range.messages.extend(next.messages);
+    };
+    let inside = |message: &Message| message.seq() <= window.upto;
+    range
+        .messages
+        .truncate(range.messages.partition_point(inside));
+    Ok(Stretch {
+        head,
+        messages: range.messages,
+        bytes: range.bytes,
+        end,
+    })
+}

@@ -1,0 +1,374 @@
+//! The tail of the log: what a room holds that is not in the database yet.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use natsfn::jetstream::ConsumerInfo;
+use natsfn::{Client, Db, Error, Kind, Message, Result};
+
+use super::merge::{Waiting, waiting};
+use super::question::Question;
+use super::readings::{Held, READING_MIB, Readings};
+use super::stretch::{Bound, End, Stretch, stretch};
+use super::window::Window;
+use crate::message::logged::Logged;
+use crate::store::epoch::{Life, life_of};
+use crate::store::rollback::{self, unsettled};
+use crate::store::rows::{Position, Row, furthest, rows_at};
+use crate::subjects::{CONSUMER, LOG};
+
+/// The most messages of a room that may wait to be stored; behind more the answer is a 503.
+const LONG: Bound = Bound {
+    messages: 10_000,
+    bytes: (READING_MIB as usize) << 20,
+};
+
+/// What each question may read for itself, without waiting for memory: mostly it is enough.
+const SHORT: Bound = Bound {
+    messages: 300,
+    bytes: 128 << 10,
+};
+
+/// For how long the floor that was read is good enough. An older one is safe: it only makes the
+/// tail longer.
+const FRESH: Duration = Duration::from_millis(250);
+
+/// How often a reading begins anew when the log is not what it was a moment ago.
+const TRIES: u32 = 5;
+
+/// The first pause before it does; each is twice as long.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How far the database is, as it was read last, and the readings that go on.
+#[derive(Clone, Default)]
+pub struct Tails {
+    floor: Arc<Mutex<Option<Known>>>,
+    readings: Readings<Tail>,
+}
+
+#[derive(Clone)]
+struct Known {
+    created_ns: i64,
+    life: Arc<Life>,
+    floor: u64,
+    read: Instant,
+}
+
+/// A room's messages that the database may not have, and up to where they and the database are
+/// everything of the page.
+#[derive(Debug)]
+pub struct Tail {
+    /// What can be stored by itself, in the log's order.
+    pub rows: Vec<Waiting>,
+    /// Everything of the page up to here is in the database or in the log's tail.
+    pub upto: Position,
+    /// Everything up to here is in the database.
+    pub floor: Position,
+    /// What they took on the wire.
+    bytes: usize,
+    /// The epoch of the log's newest messages when it was read.
+    epoch: i64,
+    /// On which of the connections that followed one another it was read.
+    connects: u64,
+    /// The memory that a long one takes, until this is dropped: others wait for it.
+    held: Option<Held<Tail>>,
+}
+
+/// Reads the part of a room's tail that a page needs. The caller reads the rows of the database
+/// after this returns: in the other order a message that moves in between would be missed.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where the log or the database is away, or the tail is too long.
+pub async fn tail(
+    tails: &Tails,
+    client: &Client,
+    db: &Db,
+    question: &Question,
+) -> Result<Arc<Tail>> {
+    let Question { place, page, limit } = question;
+    let reader = Reader {
+        tails,
+        client,
+        db,
+        subject: place.subject(),
+    };
+    let needed = |known: &Known| Window::of(*page, &known.life, known.floor);
+    // A few find out how long it is. Where others read much of it, it is long.
+    let peek = tails.readings.peek(place).await?;
+    if !tails.readings.are_going_on(place)
+        && let Some(tail) = reader.read(needed, SHORT, None).await?
+    {
+        return Ok(Arc::new(tail));
+    }
+    // One message that cannot be settled holds the floor, and everything above it may be stored.
+    let furthest = furthest(db, place.realm, &place.room, *page, *limit).await?;
+    let filled = |known: &Known| match furthest {
+        Some(row) => needed(known).filled_up_to(*page, &known.life, row),
+        None => needed(known),
+    };
+    let known = reader.known().await?;
+    if filled(&known) != needed(&known)
+        && let Some(tail) = reader.read(filled, SHORT, None).await?
+    {
+        return Ok(Arc::new(tail));
+    }
+    let window = filled(&known);
+    drop(peek);
+    if window.is_open() {
+        let above = known.position(window.above);
+        let read = async |above: Position, held, former: Option<Arc<Tail>>| {
+            let open = |known: &Known| Window {
+                above: known.floor.max(known.life.seqs_upto(above)),
+                upto: u64::MAX,
+            };
+            reader.long(open, held, former.as_deref()).await
+        };
+        return tails.readings.share(place, above, read).await;
+    }
+    let held = tails.readings.alone(place).await?;
+    reader.long(filled, held, None).await.map(Arc::new)
+}
+
+/// What a question reads with.
+struct Reader<'a> {
+    tails: &'a Tails,
+    client: &'a Client,
+    db: &'a Db,
+    subject: String,
+}
+
+impl Known {
+    fn position(&self, seq: u64) -> Position {
+        self.life.position(seq.cast_signed())
+    }
+}
+
+impl Reader<'_> {
+    /// A tail as long as one may be. It goes on from a former one where there is one.
+    async fn long(
+        &self,
+        window: impl Fn(&Known) -> Window,
+        held: Held<Tail>,
+        former: Option<&Tail>,
+    ) -> Result<Tail> {
+        let read = self.read(window, LONG, former).await?;
+        let mut tail = read.ok_or_else(|| self.too_long())?;
+        tail.held = Some(held.shrunk_to(tail.bytes));
+        Ok(tail)
+    }
+
+    /// A tail within bounds, none where it is longer.
+    async fn read(
+        &self,
+        window: impl Fn(&Known) -> Window,
+        bound: Bound,
+        mut former: Option<&Tail>,
+    ) -> Result<Option<Tail>> {
+        let mut asked_again = false;
+        for tried in 0..TRIES {
+            if tried > 0 {
+                self.forget();
+                tokio::time::sleep(PAUSE * (1 << tried)).await;
+            }
+            let known = self.known().await?;
+            let connects = self.client.nats().statistics().connects.load(Relaxed);
+            let mut window = window(&known);
+            // What is wrong with it does not come again without it.
+            let former = former.take();
+            let former = former.and_then(|tail| tail.kept(window, &known, connects));
+            let went_on = former.is_some();
+            let kept = former.unwrap_or_default();
+            window.above = window.above.max(kept.upto);
+            let left = Bound {
+                messages: bound.messages.saturating_sub(kept.rows.len()),
+                bytes: bound.bytes.saturating_sub(kept.bytes),
+            };
+            let read = stretch(self.client, &self.subject, window, left).await?;
+            match read.end {
+                End::Whole if kept.last() > read.head => continue,
+                End::Whole => {}
+                End::Long if went_on => continue,
+                End::Long => return Ok(None),
+                End::Behind => continue,
+            }
+            match self.look(&known, read.head).await? {
+                Look::Same => {}
+                Look::OtherLife => continue,
+                Look::Doubtful if asked_again => {}
+                Look::Doubtful => {
+                    asked_again = true;
+                    continue;
+                }
+            }
+            return Ok(Some(Tail::of(&known, connects, kept, &read)));
+        }
+        Err(Error::unavailable(format!(
+            "reading {} in {LOG} ends at another place each time: is it being made again, or does a replica lag behind?",
+            self.subject
+        )))
+    }
+
+    /// Looks at stream and database after the messages were read: only if the stream is still the
+    /// same are they of its epoch.
+    async fn look(&self, known: &Known, head: u64) -> Result<Look> {
+        let stored = async {
+            if head == 0 || head > known.floor {
+                return Ok(true);
+            }
+            let rows = rows_at(self.db, [known.position(head)]).await?;
+            Ok::<_, Error>(!rows.is_empty())
+        };
+        let (info, stored) = tokio::try_join!(self.client.stream_info(LOG), stored)?;
+        if info.created_ns() != known.created_ns {
+            return Ok(Look::OtherLife);
+        }
+        let noted = known.life.newest().floor.cast_unsigned();
+        if info.state.last_seq < known.floor.max(noted) {
+            return Err(unsettled());
+        }
+        // A head without a row is a dead letter or a repeat; or the floor is that of another
+        // database or another life of the log, which one look tells. And what was stored and
+        // trimmed since the floor was read lies above it, in the database alone.
+        let trimmed = head == 0 && info.state.first_seq > known.floor + 1;
+        Ok(if !stored || trimmed {
+            Look::Doubtful
+        } else {
+            Look::Same
+        })
+    }
+
+    fn too_long(&self) -> Error {
+        Error::unavailable(format!(
+            "more than {} messages or {READING_MIB} MiB of {} wait to be stored; is `persist` running?",
+            LONG.messages, self.subject
+        ))
+    }
+
+    async fn known(&self) -> Result<Known> {
+        let known = self.floor().clone();
+        if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
+            return Ok(known);
+        }
+        let read = Instant::now();
+        let stream = self.client.stream_info(LOG).await.map_err(absent)?;
+        let floor = match self.client.consumer_info(LOG, CONSUMER).await {
+            // A consumer older than its stream is that of a former life.
+            Ok(consumer) if consumer.created >= stream.created => {
+                self.check_database(&consumer).await?;
+                consumer.ack_floor.stream_seq
+            }
+            Ok(_) => 0,
+            Err(error) if error.kind() == Kind::NotFound => 0,
+            Err(error) => return Err(error),
+        };
+        let life = life_of(self.db, LOG, stream.created_ns()).await?;
+        if !rollback::agrees(self.client, self.db, &life).await? {
+            return Err(unsettled());
+        }
+        let known = Known {
+            created_ns: stream.created_ns(),
+            life: Arc::new(life),
+            floor,
+            read,
+        };
+        *self.floor() = Some(known.clone());
+        Ok(known)
+    }
+
+    /// What another database has is missing here, and would be a gap that nobody sees.
+    async fn check_database(&self, consumer: &ConsumerInfo) -> Result<()> {
+        let (fed, read) = (consumer.database(), self.db.identity().await?);
+        match (fed, read.as_deref()) {
+            (Some(fed), Some(read)) if fed != read => Err(Error::unavailable(format!(
+                "`persist` fills another database (id {fed}) than the one that history reads (id {read}): let database.url name that one"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn forget(&self) {
+        *self.floor() = None;
+    }
+
+    fn floor(&self) -> MutexGuard<'_, Option<Known>> {
+        let floor = self.tails.floor.lock();
+        floor.unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a look after a reading says of it.
+enum Look {
+    Same,
+    OtherLife,
+    Doubtful,
+}
+
+/// What a tail has of a window, for a reading that goes on from there.
+#[derive(Default)]
+struct Kept {
+    rows: Vec<Row>,
+    /// What they took on the wire, about.
+    bytes: usize,
+    /// Everything of the room up to this sequence is among them, or below the window.
+    upto: u64,
+}
+
+impl Kept {
+    fn last(&self) -> u64 {
+        let last = self.rows.last();
+        last.map_or(0, |row| row.at.seq.cast_unsigned())
+    }
+}
+
+impl Tail {
+    fn of(known: &Known, connects: u64, kept: Kept, read: &Stretch) -> Self {
+        let last = read.messages.last().map_or(kept.upto, Message::seq);
+        let mut rows = kept.rows;
+        rows.extend(read.messages.iter().filter_map(|message| {
+            let at = known.position(message.seq());
+            let message = Logged::from(message).message().ok()?;
+            Some(Row { message, at })
+        }));
+        let rows = waiting(rows);
+        Self {
+            rows,
+            // Everything of the epochs before the newest one is below this.
+            upto: Position {
+                epoch: known.life.newest().id,
+                seq: known.floor.max(read.head).max(last).cast_signed(),
+            },
+            floor: known.life.end(known.floor.cast_signed()),
+            bytes: kept.bytes + read.bytes,
+            epoch: known.life.newest().id,
+            connects,
+            held: None,
+        }
+    }
+
+    /// What it has of a window that begins no lower than it does. None where the log may be another
+    /// one by now: no server is given an older copy of it while we are connected.
+    fn kept(&self, window: Window, known: &Known, connects: u64) -> Option<Kept> {
+        if (self.epoch, self.connects) != (known.life.newest().id, connects) {
+            return None;
+        }
+        // Where the consumer was made again, what lies between the two floors may have no row any more.
+        if known.life.end(known.floor.cast_signed()) < self.floor {
+            return None;
+        }
+        let is_below = |it: &Waiting| it.row.at.seq.cast_unsigned() <= window.above;
+        let rows = &self.rows[self.rows.partition_point(is_below)..];
+        Some(Kept {
+            bytes: (self.bytes * rows.len()).div_ceil(self.rows.len().max(1)),
+            rows: rows.iter().map(|waiting| waiting.row.clone()).collect(),
+            upto: self.upto.seq.cast_unsigned(),
+        })
+    }
+}
+
+fn absent(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotFound => Error::unavailable(format!("there is no stream {LOG}; run `chat setup`")),
+        _ => error,
+    }
+}

@@ -1,0 +1,135 @@
+//! Which part of the log's tail a page needs. Pure.
+
+use crate::store::epoch::Life;
+use crate::store::rows::{Page, Position};
+
+/// Sequences of the log as it is now: those above one, up to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// The page needs nothing up to here.
+    pub above: u64,
+    /// The page needs nothing above this.
+    pub upto: u64,
+}
+
+impl Window {
+    /// What of the log may stand on a page and not in the database: `floor` is up to where
+    /// everything of this life of the log is stored.
+    pub fn of(page: Page, life: &Life, floor: u64) -> Self {
+        let all = Self {
+            above: floor,
+            upto: u64::MAX,
+        };
+        match page {
+            Page::Last => all,
+            Page::Before(at) => all.below(life, at),
+            Page::After(at) => all.beyond(life, at),
+        }
+    }
+
+    /// The same, knowing that the database alone fills the page up to the row `furthest` from
+    /// where it begins. Rows are never taken away, so nothing beyond that one can be on the page,
+    /// however far the floor lies behind what is stored.
+    #[must_use]
+    pub fn filled_up_to(self, page: Page, life: &Life, furthest: Position) -> Self {
+        match page {
+            Page::After(_) => self.below(life, furthest),
+            Page::Last | Page::Before(_) => self.beyond(life, furthest),
+        }
+    }
+
+    /// Nothing of the log is in it.
+    pub fn is_empty(self) -> bool {
+        self.upto <= self.above
+    }
+
+    /// Whether it reaches to the log's end, wherever that is.
+    pub fn is_open(self) -> bool {
+        self.upto == u64::MAX
+    }
+
+    fn below(self, life: &Life, at: Position) -> Self {
+        Self {
+            upto: self.upto.min(life.seqs_below(at)),
+            ..self
+        }
+    }
+
+    fn beyond(self, life: &Life, at: Position) -> Self {
+        Self {
+            above: self.above.max(life.seqs_upto(at)),
+            ..self
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(epoch: i64, seq: i64) -> Position {
+        Position { epoch, seq }
+    }
+
+    /// Epoch 2 alone.
+    fn life() -> Life {
+        Life::of_epochs(&[(2, 0)])
+    }
+
+    fn window(above: u64, upto: u64) -> Window {
+        Window { above, upto }
+    }
+
+    #[test]
+    fn page_needs_of_the_log_what_lies_on_its_side_and_above_the_floor() {
+        let of = |page| Window::of(page, &life(), 100);
+        let all = window(100, u64::MAX);
+        assert_eq!(of(Page::Last), all);
+        assert_eq!(of(Page::After(at(1, 999))), all);
+        assert_eq!(of(Page::After(at(2, 50))), all);
+        assert_eq!(of(Page::After(at(2, 150))), window(150, u64::MAX));
+        assert_eq!(of(Page::Before(at(2, 150))), window(100, 149));
+        assert_eq!(of(Page::Before(at(3, 1))), all);
+        for empty in [
+            Page::Before(at(2, 101)),
+            Page::Before(at(2, -7)),
+            Page::Before(at(1, 999)),
+            Page::After(at(3, 1)),
+        ] {
+            assert!(of(empty).is_empty(), "{empty:?}");
+        }
+    }
+
+    #[test]
+    fn page_that_the_database_fills_needs_no_more_of_the_log_than_that() {
+        let filled =
+            |page, furthest| Window::of(page, &life(), 100).filled_up_to(page, &life(), furthest);
+        let before = Page::Before(at(2, 500));
+        assert_eq!(filled(Page::Last, at(2, 400)), window(400, u64::MAX));
+        assert_eq!(filled(Page::Last, at(1, 400)), window(100, u64::MAX));
+        assert_eq!(filled(before, at(2, 400)), window(400, 499));
+        assert_eq!(filled(before, at(2, 7)), window(100, 499));
+        assert_eq!(
+            filled(Page::After(at(2, 150)), at(2, 200)),
+            window(150, 199)
+        );
+        assert!(filled(Page::After(at(1, 1)), at(1, 400)).is_empty());
+    }
+
+    #[test]
+    fn page_across_a_rollback_needs_what_lies_on_its_side_of_it() {
+        // Rolled back to 10, when it had come to 50.
+        let life = Life::of_epochs(&[(2, 0), (3, 11)]);
+        let of = |page, floor| Window::of(page, &life, floor);
+        assert_eq!(of(Page::Last, 8), window(8, u64::MAX));
+        assert_eq!(of(Page::After(at(2, 50)), 8), window(10, u64::MAX));
+        assert_eq!(of(Page::After(at(2, 9)), 8), window(9, u64::MAX));
+        assert_eq!(of(Page::After(at(3, 15)), 8), window(15, u64::MAX));
+        assert_eq!(of(Page::Before(at(2, 50)), 8), window(8, 10));
+        assert_eq!(of(Page::Before(at(3, 11)), 8), window(8, 10));
+        assert_eq!(of(Page::Before(at(3, 15)), 8), window(8, 14));
+        assert_eq!(of(Page::Before(at(4, 1)), 8), window(8, u64::MAX));
+        let filled = of(Page::Last, 8).filled_up_to(Page::Last, &life, at(2, 40));
+        assert_eq!(filled, window(10, u64::MAX));
+    }
+}

@@ -1,0 +1,93 @@
+//! Who sends: a uid and a name for people, made of the caller that the server stamped.
+
+use natsfn::{Caller, Error, Kind, Result};
+use percent_encoding::percent_decode_str;
+
+use super::room::is_token;
+use super::visible::is_visible;
+
+/// The longest name that is shown, in characters.
+const MAX_NAME: usize = 128;
+
+/// A person. The user name of their connection is `<uid>~<name>`, the name percent-encoded, or the
+/// uid alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Who it is, for good.
+    pub uid: String,
+    /// What people call them.
+    pub name: String,
+}
+
+impl Identity {
+    /// Reads the caller.
+    ///
+    /// # Errors
+    /// [`Kind::Forbidden`] for a user name that names nobody: only whoever makes users could do
+    /// that.
+    pub fn of(caller: &Caller) -> Result<Self> {
+        let nobody = || Error::new(Kind::Forbidden, "this user is no person and cannot send");
+        let (uid, name) = caller.user.split_once('~').unwrap_or((&caller.user, ""));
+        if !is_token(uid) {
+            return Err(nobody());
+        }
+        let name = percent_decode_str(name)
+            .decode_utf8()
+            .map_err(|_| nobody())?;
+        let name: String = name
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_NAME)
+            .collect();
+        Ok(Self {
+            uid: uid.to_owned(),
+            name: if is_visible(&name) {
+                name
+            } else {
+                uid.to_owned()
+            },
+        })
+    }
+
+    /// What a limit counts by: a person may have several connections, with names that differ.
+    pub fn key(caller: &Caller) -> String {
+        let uid = caller.user.split('~').next();
+        uid.unwrap_or_default().to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(user: &str) -> Caller {
+        Caller {
+            user: user.into(),
+            account: "PEOPLE".into(),
+        }
+    }
+
+    #[test]
+    fn name_is_decoded_and_falls_back_to_the_uid() {
+        let both = |user| {
+            let identity = Identity::of(&caller(user)).unwrap();
+            (identity.uid, identity.name)
+        };
+        assert_eq!(both("alice"), ("alice".into(), "alice".into()));
+        assert_eq!(both("o-1~J%C3%BCrg%20X"), ("o-1".into(), "Jürg X".into()));
+        assert_eq!(both("bob~%00%0A"), ("bob".into(), "bob".into()));
+        assert_eq!(both("bob~%E2%80%8B%20"), ("bob".into(), "bob".into()));
+        assert_eq!(both("bob~a~b"), ("bob".into(), "a~b".into()));
+    }
+
+    #[test]
+    fn a_user_name_that_is_no_token_is_nobody() {
+        for user in ["", "~alice", "a.b~x", "*", ">", "a b", "bob~%FF"] {
+            assert_eq!(
+                Identity::of(&caller(user)).unwrap_err().kind(),
+                Kind::Forbidden,
+                "{user}"
+            );
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Who holds the places for connections: nobody shuts others out.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+
+/// Places for a number of connections. Where all are taken, the address that has most of them gives up its
+/// oldest one: so one that takes all there are makes room for others, and for itself.
+pub(super) struct Places {
+    most: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    /// By address, the oldest first.
+    places: BTreeMap<IpAddr, VecDeque<Taken>>,
+    count: usize,
+    next: u64,
+}
+
+struct Taken {
+    number: u64,
+    given_up: CancellationToken,
+}
+
+/// A connection's place, until this is dropped.
+pub(super) struct Place {
+    places: Arc<Places>,
+    address: IpAddr,
+    number: u64,
+    given_up: CancellationToken,
+}
+
+impl Places {
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self {
+            most,
+            held: Mutex::default(),
+        })
+    }
+
+    /// A place for somebody from this address.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
+        let address = holder(address);
+        let given_up = CancellationToken::new();
+        let mut held = self.lock();
+        let number = held.next;
+        held.next += 1;
+        held.count += 1;
+        held.places.entry(address).or_default().push_back(Taken {
+            number,
+            given_up: given_up.clone(),
+        });
+        if held.count > self.most {
+            held.give_up();
+        }
+        Place {
+            places: self.clone(),
+            address,
+            number,
+            given_up,
+        }
+    }
+
+    /// Ends a connection, where the system has no room for another.
+    pub(super) fn make_room(&self) {
+        self.lock().give_up();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    /// Of those that have most, whose oldest is oldest.
+    fn give_up(&mut self) {
+        let most = self.places.iter().max_by_key(|(_, places)| {
+            let oldest = places.front().map_or(u64::MAX, |oldest| oldest.number);
+            (places.len(), u64::MAX - oldest)
+        });
+        if let Some(address) = most.map(|(address, _)| *address)
+            && let Some(taken) = self.remove(address, None)
+        {
+            taken.given_up.cancel();
+        }
+    }
+
+    /// Takes out a place, or the address's oldest.
+    fn remove(&mut self, address: IpAddr, number: Option<u64>) -> Option<Taken> {
+        let places = self.places.get_mut(&address)?;
+        let at = match number {
+            Some(number) => places.iter().position(|taken| taken.number == number)?,
+            None => 0,
+        };
+        let taken = places.remove(at)?;
+        if places.is_empty() {
+            self.places.remove(&address);
+        }
+        self.count -= 1;
+        Some(taken)
+    }
+}
+
+impl Place {
+    /// Waits until the place is somebody else's.
+    pub(super) fn lost(&self) -> WaitForCancellationFuture<'_> {
+        self.given_up.cancelled()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.lock().remove(self.address, Some(self.number));
+    }
+}
+
+/// Whom an address belongs to: with IPv6 everybody has a network of their own.
+fn holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(places: &Arc<Places>, address: &str, n: usize) -> Vec<Place> {
+        let address = address.parse().unwrap();
+        (0..n).map(|_| places.take(address)).collect()
+    }
+
+    fn kept(taken: &[Place]) -> Vec<usize> {
+        let kept = taken.iter().enumerate();
+        kept.filter(|(_, place)| !place.given_up.is_cancelled())
+            .map(|(at, _)| at)
+            .collect()
+    }
+
+    #[test]
+    fn whoever_has_most_places_makes_room_for_others_and_for_itself() {
+        let places = Places::new(4);
+        let greedy = take(&places, "10.0.0.1", 6);
+        assert_eq!(kept(&greedy), [2, 3, 4, 5]);
+
+        let other = take(&places, "10.0.0.2", 2);
+        assert_eq!((kept(&greedy), kept(&other)), (vec![4, 5], vec![0, 1]));
+
+        let third = take(&places, "10.0.0.3", 1);
+        assert_eq!(kept(&greedy), [5], "the oldest of those that have as many");
+        drop(other);
+        let more = take(&places, "10.0.0.1", 2);
+        assert_eq!((kept(&greedy), kept(&more)), (vec![5], vec![0, 1]));
+        assert_eq!(kept(&third), [0]);
+    }
+
+    #[test]
+    fn network_of_ipv6_is_one_holder() {
+        let places = Places::new(2);
+        let greedy = take(&places, "2001:db8::1", 1);
+        let again = take(&places, "2001:db8::2", 1);
+        let other = take(&places, "2001:db8:0:1::1", 1);
+        assert_eq!((kept(&greedy).len(), kept(&again).len()), (0, 1));
+        assert_eq!(kept(&other).len(), 1);
+        let same = ["::ffff:10.0.0.1", "10.0.0.1"].map(|address| holder(address.parse().unwrap()));
+        assert_eq!(same[0], same[1]);
+    }
+}

@@ -1,0 +1,272 @@
+//! Up to where the database has everything of the log, as the database itself shows.
+
+use std::collections::{BTreeSet, HashSet};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::try_join_all;
+use natsfn::{Background, Client, Db, Error, Result, StreamId, dead_letter};
+use sea_orm::{ConnectionTrait, DbErr, TransactionTrait};
+
+use super::epoch::{Life, find_life, life_of, lower_floor, save_floor};
+use super::rollback;
+use super::rows::{count, rows_of, seqs_among};
+use crate::message::logged::Logged;
+use crate::subjects::LOG;
+
+/// How many sequences are looked at in one statement.
+const PART: i64 = 10_000;
+
+/// How many messages of the log are read at once.
+const READS: usize = 64;
+
+/// The sequences that need no row, as far as this process has seen: their messages are not read
+/// again at each comparison.
+#[derive(Clone, Debug, Default)]
+pub struct Passed(Arc<Mutex<Seen>>);
+
+#[derive(Debug, Default)]
+struct Seen {
+    epoch: i64,
+    /// The noted floor when they were seen.
+    floor: i64,
+    seqs: BTreeSet<i64>,
+}
+
+/// Sequences that have no row, and of which the log has no message any more.
+#[derive(Default)]
+struct Lost {
+    count: usize,
+    from: i64,
+    to: i64,
+}
+
+impl Lost {
+    /// They come in their order.
+    fn add(&mut self, seqs: &[i64]) {
+        if let (Some(from), Some(to)) = (seqs.first(), seqs.last()) {
+            self.from = if self.count == 0 { *from } else { self.from };
+            self.to = *to;
+            self.count += seqs.len();
+        }
+    }
+}
+
+/// What the log says of sequences that have no row.
+#[derive(Default)]
+struct Look {
+    /// The first one at which it has a message that the database needs.
+    needed: Option<i64>,
+    /// Those below it that it does not hold any more.
+    vanished: Vec<i64>,
+}
+
+/// Up to where the database has everything of a life of the log, without a gap. It is noted as the
+/// life's floor, and compared with the consumer's ack floor: by `setup`, by `persist` on each
+/// connection, and before the log is trimmed.
+///
+/// The ack floor alone shows nothing: the database may have been put back to an older state since,
+/// also while `persist` runs (a backup, or a standby that took over without the last commits). Nor
+/// does the noted floor: rows below it may have been deleted. So each sequence that the log still
+/// holds, and each above the noted floor, must have its row, or be one that needs none.
+///
+/// It looks first whether the log was rolled back. Then all that the log holds behind the common
+/// part is new, also what the consumer has acknowledged.
+///
+/// # Errors
+/// The database's own; the log is away, or one of the two changed meanwhile.
+pub async fn stored_up_to(context: Background, stream: StreamId, passed: Passed) -> Result<u64> {
+    let (db, client) = (context.db()?, context.client());
+    let life = life_of(&db, &stream.name, stream.created_ns()).await?;
+    let life = rollback::check(client, &db, life).await?;
+    let log = client.stream_info(&stream.name).await?;
+    if log.created_ns() != stream.created_ns() {
+        return Err(Error::unavailable("the log was made again just now"));
+    }
+    // A log that never held anything begins at 0.
+    let first = log.state.first_seq.cast_signed().max(1);
+    let floor = life.newest().floor;
+    // The consumer stands above the log's end where an older log was put back under it.
+    let upto = stream.ack_floor.min(log.state.last_seq).cast_signed();
+    let upto = upto.max(floor);
+    let mut stored = floor.min(first - 1);
+    if passed
+        .and_rows_are_all(&db, &life, stored + 1..=floor)
+        .await?
+    {
+        stored = floor;
+    }
+    let (mut without_row, mut lost, mut seen) = (0, Lost::default(), Vec::new());
+    while stored < upto {
+        let part = stored + 1..=upto.min(stored + PART);
+        let mut missing = missing(&db, &life, part.clone()).await?;
+        let held = missing.split_off(missing.partition_point(|seq| *seq < first));
+        lost.add(&missing);
+        let mut look = look(client, &db, &passed.unknown(&life, &held)).await?;
+        look.vanished.retain(|seq| *seq > floor);
+        lost.add(&look.vanished);
+        let held = held.into_iter();
+        let held = held.take_while(|seq| look.needed.is_none_or(|needed| *seq < needed));
+        missing.extend(held);
+        without_row += missing.iter().filter(|seq| **seq > floor).count();
+        seen.extend(missing.into_iter().filter(|seq| *seq >= first));
+        stored = look.needed.map_or(*part.end(), |seq| seq - 1);
+        if look.needed.is_some() {
+            break;
+        }
+    }
+    if stored > floor {
+        let with_row = (stored - floor).cast_unsigned() - without_row as u64;
+        note(&db, &life, stored, with_row).await?;
+    }
+    if stored < floor && lower_floor(&db, life.newest(), stored).await? {
+        tracing::error!(
+            first_missing = stored + 1,
+            floor,
+            "the database has lost rows below its floor, up to which everything had been stored: what the log still holds is stored again. Were rows deleted?"
+        );
+    }
+    passed.add(&life, first, seen);
+    if lost.count > 0 {
+        tracing::error!(
+            lost = lost.count,
+            from = lost.from,
+            to = lost.to,
+            floor,
+            first,
+            "the database has no row for these sequences above its floor, and the log does not hold them any more: except for dead letters and repeats they are lost. Is there a newer backup?"
+        );
+    }
+    Ok(stored.cast_unsigned())
+}
+
+impl Passed {
+    /// Whether these sequences and those that have a row are all of them. Where they are not, what was
+    /// seen may not be so any more: it is looked at again.
+    async fn and_rows_are_all(
+        &self,
+        db: &Db,
+        life: &Life,
+        seqs: RangeInclusive<i64>,
+    ) -> Result<bool, DbErr> {
+        if seqs.is_empty() {
+            return Ok(true);
+        }
+        let all = (seqs.end() - seqs.start() + 1).cast_unsigned();
+        let passed = self.of(life).seqs.range(seqs.clone()).count() as u64;
+        let are_all = passed + rows(db, life, seqs).await? == all;
+        if !are_all {
+            self.of(life).seqs.clear();
+        }
+        Ok(are_all)
+    }
+
+    /// Those of the sequences that were not seen yet.
+    fn unknown(&self, life: &Life, seqs: &[i64]) -> Vec<i64> {
+        let passed = self.of(life);
+        let unknown = seqs.iter().filter(|seq| !passed.seqs.contains(seq));
+        unknown.copied().collect()
+    }
+
+    fn add(&self, life: &Life, first: i64, seqs: Vec<i64>) {
+        let mut passed = self.of(life);
+        passed.seqs.extend(seqs);
+        passed.seqs = passed.seqs.split_off(&first);
+    }
+
+    /// Nothing of another epoch counts, nor what was seen in a database that is older now.
+    fn of(&self, life: &Life) -> MutexGuard<'_, Seen> {
+        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = life.newest();
+        if passed.epoch != newest.id || passed.floor > newest.floor {
+            passed.seqs.clear();
+        }
+        (passed.epoch, passed.floor) = (newest.id, newest.floor);
+        passed
+    }
+}
+
+/// How many of the sequences have a row at their position.
+async fn rows(
+    db: &impl ConnectionTrait,
+    life: &Life,
+    seqs: RangeInclusive<i64>,
+) -> Result<u64, DbErr> {
+    let mut rows = 0;
+    for (epoch, part) in life.parts(seqs) {
+        rows += count(db, epoch, part).await?;
+    }
+    Ok(rows)
+}
+
+/// Those of the sequences that have no row at their position, in their order.
+async fn missing(
+    db: &impl ConnectionTrait,
+    life: &Life,
+    seqs: RangeInclusive<i64>,
+) -> Result<Vec<i64>, DbErr> {
+    let mut missing = Vec::new();
+    for (epoch, part) in life.parts(seqs) {
+        let all = (part.end() - part.start() + 1).cast_unsigned();
+        if count(db, epoch, part.clone()).await? < all {
+            let there: HashSet<i64> = seqs_among(db, epoch, part.clone()).await?;
+            missing.extend(part.filter(|seq| !there.contains(seq)));
+        }
+    }
+    Ok(missing)
+}
+
+/// Looks where the log has a message that the database still needs. It does not need a repeat, which
+/// has its row elsewhere, nor what is, or can only be, a dead letter.
+async fn look(client: &Client, db: &Db, seqs: &[i64]) -> Result<Look> {
+    let mut look = Look::default();
+    for seqs in seqs.chunks(READS) {
+        let read = seqs
+            .iter()
+            .map(|seq| client.message(LOG, seq.cast_unsigned()));
+        let logged = try_join_all(read).await?;
+        let storable: Vec<_> = logged
+            .iter()
+            .flatten()
+            .filter_map(|logged| Some((logged, Logged::from(logged).message().ok()?)))
+            .collect();
+        let known = rows_of(db, storable.iter().map(|(_, message)| message)).await?;
+        for (logged, message) in storable {
+            if !known.contains_key(&(message.uid, message.id))
+                && !dead_letter::is_kept(client, "chat", "persist", LOG, logged).await?
+            {
+                look.needed = Some(logged.seq().cast_signed());
+                break;
+            }
+        }
+        let vanished = seqs.iter().zip(&logged).filter(|(_, is)| is.is_none());
+        let below = look.needed.unwrap_or(i64::MAX);
+        let vanished = vanished.map(|(seq, _)| *seq).filter(|seq| *seq < below);
+        look.vanished.extend(vanished);
+        if look.needed.is_some() {
+            break;
+        }
+    }
+    Ok(look)
+}
+
+/// Notes the floor, where the database still has as many rows as were seen: it may have been put back
+/// in between.
+async fn note(db: &Db, life: &Life, stored: i64, seen: u64) -> Result<()> {
+    let newest = life.newest();
+    let transaction = db.begin().await?;
+    let now = find_life(&transaction, &newest.stream, newest.stream_created).await?;
+    let mut is_same =
+        now.is_some_and(|now| now.newest().id == newest.id && now.newest().floor >= newest.floor);
+    if is_same {
+        is_same = rows(&transaction, life, newest.floor + 1..=stored).await? == seen;
+    }
+    if !is_same {
+        return Err(Error::unavailable(
+            "the database was changed while it was compared with the log",
+        ));
+    }
+    save_floor(&transaction, newest.id, stored).await?;
+    transaction.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! History under load: a room in which much is written, a floor that stands still, a long tail that
+//! many read, a person who asks for too much.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use chat::store::entity::messages;
+use futures_util::future::join_all;
+use futures_util::{StreamExt, stream};
+use sea_orm::{EntityTrait, PaginatorTrait};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::person::{Page, Person};
+use crate::server::{NATS_CONF, connect, server};
+use crate::wait::until;
+use crate::world::{World, append, on_each, unlimited};
+
+const GENERAL: &str = "chat.history.general";
+
+/// A world whose log does not wait for the disk: these tests fill it, and none cuts the power. There
+/// the operator may listen to everything.
+async fn quick() -> World {
+    let text = NATS_CONF.replace("sync_interval: always", "sync_interval: 1m");
+    assert_ne!(text, NATS_CONF);
+    let own = r#"subscribe: ["_INBOX.o.operator.>"]"#;
+    let open = text.replace(own, r#"subscribe: [">"]"#);
+    assert_ne!(open, text);
+    World::on(server(&open).await).await
+}
+
+/// Counts the messages of the log that are asked for from now on.
+async fn count_asked_for(world: &World) -> Arc<AtomicU64> {
+    let operator = connect(&world.server, "operator", "_INBOX.o.operator").await;
+    let asked_for = Arc::new(AtomicU64::new(0));
+    let mut requests = operator
+        .subscribe("$JS.API.DIRECT.GET.CHAT_MESSAGES")
+        .await
+        .unwrap();
+    operator.flush().await.unwrap();
+    tokio::spawn({
+        let asked_for = asked_for.clone();
+        async move {
+            // The connection lives as long as this.
+            let _operator = operator;
+            while let Some(request) = requests.next().await {
+                let request: Value = serde_json::from_slice(&request.payload).unwrap();
+                asked_for.fetch_add(request["batch"].as_u64().unwrap(), Relaxed);
+            }
+        }
+    });
+    asked_for
+}
+
+/// Logs `n` messages in a room.
+async fn fill(world: &World, room: &str, n: usize) {
+    let (backend, subject) = (world.backend().await, format!("chat.{room}"));
+    let log = async |number: usize| {
+        let message = json!({ "user": "b", "text": number.to_string(), "timestamp": 1 });
+        append(&backend, &subject, None, message.to_string()).await;
+    };
+    stream::iter(0..n).for_each_concurrent(256, log).await;
+}
+
+fn seqs(page: &Page) -> Vec<u64> {
+    let seqs = page.messages.iter().map(|message| message["seq"].as_u64());
+    seqs.map(Option::unwrap).collect()
+}
+
+/// The page's sequences, which must follow one another: the log has no other room's.
+fn contiguous(page: &Page) -> (u64, u64) {
+    let seqs = seqs(page);
+    assert!(
+        seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "a gap: {seqs:?}"
+    );
+    (seqs[0], seqs[seqs.len() - 1])
+}
+
+#[tokio::test]
+async fn readers_of_a_room_with_a_thousand_messages_a_second_get_whole_answers_only() {
+    let seconds: u64 = match std::env::var("BUSY_ROOM_SECONDS") {
+        Ok(seconds) => seconds.parse().unwrap(),
+        Err(_) => 2,
+    };
+    on_each(async |world: World| {
+        let _serving = world.serve().await;
+        let (backend, alice) = (world.backend().await, world.person("alice").await);
+        let (acked, is_over, asked) = (Cell::new(0), Cell::new(false), Cell::new(0));
+        append(&backend, "chat.general", None, message()).await;
+        let writing = async {
+            let mut ticks = tokio::time::interval(Duration::from_millis(10));
+            let ticks = stream::poll_fn(move |context| ticks.poll_tick(context).map(Some));
+            let ends = Instant::now() + Duration::from_secs(seconds);
+            let due = ticks.take_while(|now| std::future::ready(*now < ends));
+            let due = due.flat_map(|_| stream::iter(0..10));
+            let log = async |_| {
+                let seq = append(&backend, "chat.general", None, message()).await;
+                acked.set(seq.max(acked.get()));
+            };
+            due.for_each_concurrent(256, log).await;
+            is_over.set(true);
+        };
+        // What others ask of JetStream at the same time lets the head be told later than the
+        // messages are.
+        let bustle = async |_| {
+            while !is_over.get() {
+                world.api("STREAM.INFO.CHAT_MESSAGES", &Value::Null).await;
+            }
+        };
+        let reading = async |_| {
+            while !is_over.get() {
+                let acked = acked.get();
+                let page = alice.page(GENERAL, Value::Null).await.unwrap();
+                let (_, last) = contiguous(&page);
+                assert!(last >= acked, "{acked} is acknowledged, {last} the last");
+                assert!(page.head.1 >= last);
+                asked.set(asked.get() + 1);
+            }
+        };
+
+        let (readers, others) = (join_all((0..8).map(reading)), join_all((0..4).map(bustle)));
+        futures_util::join!(writing, readers, others);
+
+        assert!(asked.get() >= 8 && acked.get() > 100, "{asked:?} {acked:?}");
+    })
+    .await;
+}
+
+fn message() -> String {
+    json!({ "user": "b", "text": "x", "timestamp": 1 }).to_string()
+}
+
+#[tokio::test]
+async fn room_is_read_from_the_database_however_far_the_floor_lies_behind() {
+    const STORED: usize = 10_050;
+    let world = quick().await;
+    // A message that cannot be settled: it is poison, and there is no place for dead letters.
+    world.api("STREAM.DELETE.DEAD_LETTERS", &Value::Null).await;
+    let backend = world.backend().await;
+    let poison = append(&backend, "chat.other", None, "poison").await;
+    let persist = world.serve_only(&["persist"]).await;
+    fill(&world, "general", STORED).await;
+    until("all but one are stored", async || {
+        let stored = messages::Entity::find().count(&world.database.pool).await;
+        (stored.unwrap() == STORED as u64).then_some(())
+    })
+    .await;
+    persist.stop(crate::wait::GUARD).await;
+    assert_eq!(
+        world.consumer().await["ack_floor"]["stream_seq"],
+        poison - 1
+    );
+    // These wait, at the end of what is stored.
+    fill(&world, "general", 70).await;
+    let _history = world.serve_only(&["history"]).await;
+    let alice = world.person("alice").await;
+
+    let end = poison + STORED as u64 + 70;
+    let at = |seq: u64| json!({ "epoch": 1, "seq": seq });
+    for (question, first, last) in [
+        (Value::Null, end - 49, end),
+        (json!({ "limit": 200 }), end - 199, end),
+        (
+            json!({ "limit": 200, "before": at(end - 10) }),
+            end - 210,
+            end - 11,
+        ),
+        (json!({ "before": at(5_000) }), 4_950, 4_999),
+        (json!({ "after": at(5_000) }), 5_001, 5_050),
+        (
+            json!({ "after": at(end - 100), "limit": 200 }),
+            end - 99,
+            end,
+        ),
+        (json!({ "after": at(1) }), poison + 1, poison + 50),
+    ] {
+        let page = alice.page(GENERAL, question.clone()).await;
+        let page = page.unwrap_or_else(|error| panic!("{question}: {error:?}"));
+        assert_eq!(contiguous(&page), (first, last), "{question}");
+        if last == end && question.get("before").is_none() {
+            assert_eq!(page.head.1, end, "{question}");
+        }
+    }
+}
+
+/// Asks `n` times in a row and returns the codes of the errors and the longest wait.
+async fn ask(person: &Person, of: &str, n: usize) -> (Vec<u16>, Duration) {
+    let (mut codes, mut longest) = (Vec::new(), Duration::ZERO);
+    for _ in 0..n {
+        let asked = Instant::now();
+        match person.page(of, Value::Null).await {
+            Ok(page) => assert!(!page.messages.is_empty()),
+            Err(error) => codes.push(error.code),
+        }
+        longest = longest.max(asked.elapsed());
+    }
+    (codes, longest)
+}
+
+#[tokio::test]
+async fn readers_of_a_long_tail_share_its_readings_and_other_rooms_do_not_wait_for_them() {
+    // More than may run at once.
+    const READERS: usize = 300;
+    const WAITING: usize = 9_900;
+    let world = quick().await;
+    fill(&world, "general", WAITING).await;
+    fill(&world, "other", 10).await;
+    let _history = world.serve_only(&["history"]).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    let asked_for = count_asked_for(&world).await;
+
+    let many = join_all((0..READERS).map(|_| ask(&alice, GENERAL, 2)));
+    let other = ask(&bob, "chat.history.other", 20);
+    let (many, other) = futures_util::join!(many, other);
+
+    // What was read tells that it was shared, also where a busy machine reaches the deadline.
+    let asked_for = asked_for.load(Relaxed);
+    assert!(asked_for < 10 * WAITING as u64, "{asked_for} asked for");
+    let longest = many.iter().map(|(_, longest)| *longest).max().unwrap();
+    let failed: Vec<u16> = many.into_iter().flat_map(|(codes, _)| codes).collect();
+    assert!(failed.iter().all(|code| *code == 504), "{failed:?}");
+    assert!(
+        failed.len() < READERS,
+        "{} failed, {longest:?}",
+        failed.len()
+    );
+    assert!(other.0.is_empty(), "{other:?}");
+    let page = alice.page(GENERAL, json!({ "limit": 200 })).await.unwrap();
+    assert_eq!(contiguous(&page), (WAITING as u64 - 199, WAITING as u64));
+}
+
+#[tokio::test]
+async fn who_asks_for_too_much_history_is_told_when_to_ask_again_and_others_are_served() {
+    let mut config = unlimited();
+    (config.history.rate, config.history.burst) = (0.1, 4);
+    let world = World::with(config).await;
+    let _serving = world.serve_only(&["history", "admin-history"]).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+
+    // Whatever the room and the realm, a person has one allowance.
+    for of in [
+        GENERAL,
+        "admin.history.general",
+        "chat.history.other",
+        GENERAL,
+    ] {
+        alice.page(of, Value::Null).await.unwrap();
+    }
+    let refused = alice.page("admin.history.other", Value::Null).await;
+
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code, 429);
+    let wait = refused.details.unwrap()["retry_after_ms"].as_u64();
+    assert!(wait.is_some_and(|wait| wait > 0), "{wait:?}");
+    bob.page(GENERAL, Value::Null).await.unwrap();
+}
+
+#[tokio::test]
+async fn person_with_thousands_of_questions_in_flight_leaves_the_others_their_turn() {
+    const ASKED: usize = 2_000;
+    let mut config = unlimited();
+    config.history.in_flight = chat::config::History::default().in_flight;
+    let world = World::with(config).await;
+    fill(&world, "general", 200).await;
+    let _history = world.serve_only(&["history"]).await;
+    let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+    ask(&bob, GENERAL, 1).await;
+
+    let alices = join_all((0..ASKED).map(|_| ask(&alice, GENERAL, 1)));
+    let bobs = ask(&bob, GENERAL, 10);
+    let (alices, bobs) = futures_util::join!(alices, bobs);
+
+    let refused: Vec<u16> = alices.into_iter().flat_map(|(codes, _)| codes).collect();
+    assert!(refused.iter().all(|code| *code == 429), "{refused:?}");
+    assert!(refused.len() > ASKED / 2, "{}", refused.len());
+    assert!(bobs.0.is_empty(), "{:?}", bobs.0);
+}

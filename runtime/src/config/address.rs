@@ -1,0 +1,157 @@
+//! The servers that `nats.url` lists, and the login that may stand in it.
+
+use async_nats::ServerAddr;
+use percent_encoding::percent_decode_str;
+
+use super::Secret;
+
+/// What is wrong where the address and the keys both say who logs in.
+pub(crate) const TWO_LOGINS: &str =
+    "nats.url: holds a login, and nats.user or nats.creds is given too; keep one of them";
+
+/// The addresses of `nats.url`, without the login that it may hold.
+#[derive(Debug)]
+pub(crate) struct Addresses {
+    pub(crate) servers: Vec<ServerAddr>,
+    pub(crate) login: Option<UrlLogin>,
+}
+
+/// A login as it stands before the `@`, percent-decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum UrlLogin {
+    /// `user:password@`
+    User(String, Secret),
+    /// `token@`
+    Token(Secret),
+}
+
+impl Addresses {
+    /// Reads one address, or several with commas between them.
+    ///
+    /// async-nats takes no login from an address, so it is taken out here. The servers of a cluster
+    /// know the same users: it may stand in one address or in all of them.
+    ///
+    /// # Errors
+    /// The invalid address, or logins that differ; never with a password.
+    pub(crate) fn parse(url: &str) -> Result<Self, String> {
+        let mut servers = Vec::new();
+        let mut login = None;
+        for each in url.split(',').map(str::trim) {
+            let invalid = || invalid(url);
+            let server: ServerAddr = each.parse().map_err(|_| invalid())?;
+            let found = login_of(&server);
+            let mut server = server.into_inner();
+            if let Some(own) = found.map_err(|()| invalid())? {
+                if login.as_ref().is_some_and(|login| *login != own) {
+                    return Err(format!(
+                        "{:?} holds several logins that differ, and only one can be used; name it in nats.user and nats.password",
+                        without_password(url)
+                    ));
+                }
+                login = Some(own);
+            }
+            server.set_username("").map_err(|()| invalid())?;
+            server.set_password(None).map_err(|()| invalid())?;
+            let server = ServerAddr::from_url(server).map_err(|_| invalid())?;
+            if server.host().is_empty() {
+                return Err(invalid());
+            }
+            servers.push(server);
+        }
+        Ok(Self { servers, login })
+    }
+}
+
+fn login_of(server: &ServerAddr) -> Result<Option<UrlLogin>, ()> {
+    let decode = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8().map_err(|_| ())?;
+        Ok(decoded.into_owned())
+    };
+    match (server.username(), server.password()) {
+        (None, None) => Ok(None),
+        (Some(token), None) => Ok(Some(UrlLogin::Token(decode(token)?.into()))),
+        (user, Some(password)) => Ok(Some(UrlLogin::User(
+            decode(user.unwrap_or_default())?,
+            decode(password)?.into(),
+        ))),
+    }
+}
+
+fn invalid(url: &str) -> String {
+    // Where it cannot be read, a comma may belong to a password: only what follows the last login
+    // is shown.
+    let (shown, hint) = match url.rsplit_once('@') {
+        Some((_, host)) => (
+            format!("...@{host}"),
+            "; in a user or a password each of # % / ? @ : , [ ] is percent-encoded, # as %23",
+        ),
+        None => (url.to_owned(), ""),
+    };
+    format!("{shown:?} is no address such as nats://localhost:4222{hint}")
+}
+
+/// Addresses without the logins that they may hold; of a database too.
+pub(crate) fn without_password(url: &str) -> String {
+    let parts = url.split(',').map(|url| {
+        let (scheme, rest) = match url.split_once("://") {
+            Some((scheme, rest)) => (format!("{scheme}://"), rest),
+            None => (String::new(), url),
+        };
+        let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+        format!("{scheme}{host}")
+    });
+    parts.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(name: &str, password: &str) -> Option<UrlLogin> {
+        Some(UrlLogin::User(name.to_owned(), password.into()))
+    }
+
+    #[test]
+    fn password_in_an_address_is_not_shown() {
+        assert_eq!(
+            without_password("nats://a:b@c@host:1,d:e@host:2,nats://host"),
+            "nats://host:1,host:2,nats://host"
+        );
+    }
+
+    #[test]
+    fn login_is_taken_out_of_an_address_and_decoded() {
+        for (url, login) in [
+            ("nats://host", None),
+            ("host", None),
+            ("nats://user:p%23@host", user("user", "p#")),
+            ("user:p%2C%25@host:1", user("user", "p,%")),
+            ("nats://gr%C3%BCn:%40%2F@host", user("grün", "@/")),
+            ("nats://t%3Ak@host", Some(UrlLogin::Token("t:k".into()))),
+            ("nats://a:b@one,nats://two", user("a", "b")),
+            ("nats://a:b@one, nats://a:b@two", user("a", "b")),
+        ] {
+            let read = Addresses::parse(url).unwrap();
+            assert_eq!(read.login, login, "{url}");
+            for server in &read.servers {
+                assert!(!server.as_url_str().contains('@'), "{server:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn address_that_is_none_is_refused_without_its_password() {
+        for url in [
+            "nats://user:hush#1@host",
+            "nats://user:hush/1@host",
+            "nats://user:hush,1@host",
+            "nats://user:hush%ff@host",
+            "nats://user:hush@",
+            "nats://user:hush@one,http://two",
+            "nats://a:hush@one,nats://b:hush@two",
+        ] {
+            let refused = Addresses::parse(url).unwrap_err();
+            assert!(!refused.contains("hush"), "{url}: {refused}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! What kind of failure an error is, and what follows from it.
+
+/// What kind of failure this is: it decides the code that a caller sees and what becomes of a
+/// message from a stream.
+///
+/// | kind | code | the caller sees | on a stream |
+/// |---|---|---|---|
+/// | `BadRequest` .. `TooLarge` | 400 401 403 404 409 413 | message and details | dead letter |
+/// | `TooManyRequests` | 429 | message and details | delayed retry, as `retry_after_ms` in the details says; dead letter after `give_up_after` |
+/// | `Unavailable` | 503 | "try again" | held until the dependency is back, no attempt burned |
+/// | `Timeout` | 504 | "try again" | delayed retry, alone; after three of those as `Internal` |
+/// | `Halt` | 500 | "internal error" | the consumer stops; nothing is acknowledged |
+/// | `Internal` | 500 | "internal error" | delayed retry; dead letter after `max_attempts` between which other messages succeeded |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The request or message is wrong; repeating it cannot help.
+    BadRequest,
+    /// Nobody is logged in, or nobody says who asks.
+    Unauthorized,
+    /// The caller may not do this.
+    Forbidden,
+    /// There is no such thing.
+    NotFound,
+    /// It contradicts what is there already.
+    Conflict,
+    /// The request or message is larger than allowed.
+    TooLarge,
+    /// The caller asks too often.
+    TooManyRequests,
+    /// Something that the function depends on is down: the network, a database, a stream.
+    Unavailable,
+    /// The function did not finish before its deadline.
+    Timeout,
+    /// The world is not as the function knows it; going on would do harm.
+    Halt,
+    /// Everything else, panics included.
+    Internal,
+}
+
+/// What the runtime does with a message whose function failed with a [`Kind`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Policy {
+    DeadLetter,
+    Retry,
+    RetryAlone,
+    Hold,
+    Halt,
+    Attempt,
+}
+
+impl Kind {
+    /// Its name in traces and metrics.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::Conflict => "conflict",
+            Self::TooLarge => "too_large",
+            Self::TooManyRequests => "too_many_requests",
+            Self::Unavailable => "unavailable",
+            Self::Timeout => "timeout",
+            Self::Halt => "halt",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// The number in `Nats-Service-Error-Code`.
+    pub const fn code(self) -> u16 {
+        match self {
+            Self::BadRequest => 400,
+            Self::Unauthorized => 401,
+            Self::Forbidden => 403,
+            Self::NotFound => 404,
+            Self::Conflict => 409,
+            Self::TooLarge => 413,
+            Self::TooManyRequests => 429,
+            Self::Unavailable => 503,
+            Self::Timeout => 504,
+            Self::Halt | Self::Internal => 500,
+        }
+    }
+
+    pub(crate) const fn policy(self) -> Policy {
+        match self {
+            Self::BadRequest
+            | Self::Unauthorized
+            | Self::Forbidden
+            | Self::NotFound
+            | Self::Conflict
+            | Self::TooLarge => Policy::DeadLetter,
+            Self::TooManyRequests => Policy::Retry,
+            Self::Timeout => Policy::RetryAlone,
+            Self::Unavailable => Policy::Hold,
+            Self::Halt => Policy::Halt,
+            Self::Internal => Policy::Attempt,
+        }
+    }
+
+    /// The sentence that stands in place of a message which might tell too much.
+    pub(super) const fn safe_sentence(self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable | Self::Timeout => Some("try again"),
+            Self::Halt | Self::Internal => Some("internal error"),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The messages of a delivery, decoded.
+
+use std::any::Any;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+
+use super::event::{Delivery, Entry};
+use super::extract::{FromEvent, FromMessage, Needs};
+use crate::error::{Error, Result};
+
+/// The messages of a delivery, decoded. One that cannot be decoded never gets here: it is a dead
+/// letter. It derefs to a slice of [`Item`].
+pub struct Batch<T>(pub Vec<Item<T>>);
+
+impl<T> Deref for Batch<T> {
+    type Target = [Item<T>];
+
+    fn deref(&self) -> &[Item<T>] {
+        &self.0
+    }
+}
+
+impl<T> IntoIterator for Batch<T> {
+    type Item = Item<T>;
+    type IntoIter = std::vec::IntoIter<Item<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl<'a, T> IntoIterator for &'a Batch<T> {
+    type Item = &'a Item<T>;
+    type IntoIter = std::slice::Iter<'a, Item<T>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+impl<T: FromMessage, S> FromEvent<Delivery, S> for Batch<T> {
+    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
+        delivery
+            .entries
+            .iter()
+            .map(|entry| {
+                let value = entry
+                    .decoded
+                    .clone()
+                    .and_then(|value| value.downcast::<T>().ok())
+                    .ok_or_else(|| {
+                        Error::internal("two batches of different types in one function")
+                    })?;
+                Ok(Item {
+                    value,
+                    entry: entry.clone(),
+                })
+            })
+            .collect::<Result<_>>()
+            .map(Batch)
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.decode = Some(|entry| {
+            let value: Arc<dyn Any + Send + Sync> = Arc::new(T::from_message(entry)?);
+            Ok(value)
+        });
+    }
+}
+
+/// A message of a batch. It derefs to the decoded payload.
+pub struct Item<T> {
+    value: Arc<T>,
+    entry: Arc<Entry>,
+}
+
+impl<T> Deref for Item<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T> Item<T> {
+    /// The stored message: sequence, subject, headers, times, stream.
+    pub fn message(&self) -> &Entry {
+        &self.entry
+    }
+
+    /// The sequence in the stream, from 1.
+    pub fn seq(&self) -> u64 {
+        self.entry.seq()
+    }
+
+    /// The subject under which the message is stored.
+    pub fn subject(&self) -> &str {
+        self.entry.subject()
+    }
+
+    /// The headers, empty where there are none.
+    pub fn headers(&self) -> &HeaderMap {
+        self.entry.headers()
+    }
+
+    /// When the stream stored the message.
+    pub fn time(&self) -> std::time::SystemTime {
+        self.entry.time()
+    }
+
+    /// When the stream itself was made.
+    pub fn stream_created(&self) -> std::time::SystemTime {
+        self.entry.stream_created()
+    }
+}

@@ -1,0 +1,23 @@
+//! What an event reaches beside its message.
+
+use std::any::Any;
+use std::sync::Arc;
+
+/// Values that the runtime hands to extractors, each known by its type: the connection, the
+/// database, the transaction. Cloning is cheap.
+#[derive(Clone, Default)]
+pub(crate) struct Context(Vec<Arc<dyn Any + Send + Sync>>);
+
+impl Context {
+    /// The same values and one more.
+    #[must_use]
+    pub(crate) fn with(mut self, value: Arc<dyn Any + Send + Sync>) -> Self {
+        self.0.push(value);
+        self
+    }
+
+    /// The value of this type.
+    pub(crate) fn get<T: Any>(&self) -> Option<&T> {
+        self.0.iter().find_map(|value| value.downcast_ref())
+    }
+}

@@ -1,0 +1,212 @@
+//! What a function is called with: a request, or a delivery of messages from a stream.
+
+use std::any::Any;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::{HeaderMap, Subject};
+use bytes::Bytes;
+
+use super::context::Context;
+use super::template::Template;
+use crate::error::Error;
+
+/// An event: [`Request`] or [`Delivery`]. Sealed; a function is called with one of the two.
+pub trait Event: sealed::Sealed + Send + 'static {
+    /// What a function answers to it.
+    type Answer: Send + 'static;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for super::Request {}
+    impl Sealed for super::Delivery {}
+}
+
+/// One request, as an extractor sees it.
+pub struct Request {
+    pub(crate) subject: Subject,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) template: Arc<Template>,
+    pub(crate) context: Context,
+}
+
+impl Request {
+    /// The same request once more: extractors take parts of the first one away.
+    pub(crate) fn again(&self) -> Self {
+        Self {
+            subject: self.subject.clone(),
+            headers: self.headers.clone(),
+            payload: self.payload.clone(),
+            template: self.template.clone(),
+            context: self.context.clone(),
+        }
+    }
+
+    /// The concrete subject.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The headers, empty where there are none.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The payload's bytes.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+}
+
+/// What a stream delivered: one message, or a batch.
+pub struct Delivery {
+    pub(crate) entries: Vec<Arc<Entry>>,
+    pub(crate) templates: Arc<[Template]>,
+    pub(crate) context: Context,
+}
+
+impl Delivery {
+    /// The messages, in the stream's order.
+    pub fn messages(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(|entry| &**entry)
+    }
+
+    /// The only message of a function that takes single items.
+    pub(crate) fn single(&self) -> Result<&Arc<Entry>, Error> {
+        match self.entries.as_slice() {
+            [entry] => Ok(entry),
+            _ => Err(Error::internal(
+                "this extractor needs a delivery of a single message",
+            )),
+        }
+    }
+}
+
+/// A message that a stream holds.
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub(crate) subject: Subject,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Bytes,
+    pub(crate) seq: u64,
+    pub(crate) time_ns: i64,
+    pub(crate) unreadable: Option<Arc<Unreadable>>,
+}
+
+impl Message {
+    /// The subject under which it is stored.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The headers, empty where there are none.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The payload's bytes.
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
+    /// The sequence in the stream, from 1.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// When the stream stored it.
+    pub fn time(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_nanos(self.time_ns.max(0).cast_unsigned())
+    }
+
+    /// The same in nanoseconds since 1970, as it stands in the ids of dead letters.
+    pub fn time_ns(&self) -> i64 {
+        self.time_ns
+    }
+
+    /// Why no client can read this message off the wire, if it is such a one: a consumer makes a dead
+    /// letter of it and no function is called with it, so a reader leaves it out.
+    pub fn unreadable(&self) -> Option<&str> {
+        self.unreadable.as_ref().map(|found| found.why.as_str())
+    }
+}
+
+/// Why a client could not have read a message off the wire, and what it would have had to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Unreadable {
+    pub(crate) why: String,
+    /// The headers as they are stored; their well-formed lines are among the message's headers.
+    pub(crate) block: Bytes,
+}
+
+impl Unreadable {
+    /// What becomes of such a message.
+    pub(crate) fn error(&self) -> Error {
+        Error::bad_request(format!("no client can read the message: {}", self.why))
+    }
+}
+
+/// A message for good: a stream that is made again uses sequences again, never with the same time.
+pub(crate) type Key = (u64, i64);
+
+/// A message as a stream delivered it; it derefs to the [`Message`].
+pub struct Entry {
+    pub(crate) message: Message,
+    pub(crate) stream: Arc<StreamId>,
+    pub(crate) delivered: u64,
+    pub(crate) decoded: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl Deref for Entry {
+    type Target = Message;
+
+    fn deref(&self) -> &Message {
+        &self.message
+    }
+}
+
+impl Entry {
+    /// When the stream itself was made. With the sequence it names a message for good: a stream
+    /// that is made again uses sequences again.
+    pub fn stream_created(&self) -> SystemTime {
+        self.stream.created
+    }
+
+    /// The stream's name, life and ack floor.
+    pub fn stream(&self) -> &StreamId {
+        &self.stream
+    }
+
+    /// How often the stream has delivered this message, this time included.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
+    }
+}
+
+/// One life of a stream: a stream that is deleted and made again counts from 1 again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamId {
+    /// The stream's name.
+    pub name: String,
+    /// When this life of the stream began.
+    pub created: SystemTime,
+    /// The consumer's ack floor when the delivery was read: every message up to here is settled,
+    /// so a later start may read again from the next one.
+    pub ack_floor: u64,
+}
+
+impl StreamId {
+    /// When this life of the stream began, in nanoseconds since 1970.
+    pub fn created_ns(&self) -> i64 {
+        nanoseconds(self.created)
+    }
+}
+
+/// Nanoseconds since 1970.
+pub(crate) fn nanoseconds(time: SystemTime) -> i64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,278 @@
+//! The runtime's connection as a function uses it: publish, request, append to a stream.
+
+mod extract;
+
+use std::sync::Arc;
+
+use async_nats::{HeaderMap, jetstream};
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tracing::{Instrument, Span};
+
+use super::breaker::Breakers;
+use super::intake::Intake;
+use super::jetstream::Appended;
+use crate::error::{Error, Kind, Result};
+use crate::telemetry::trace_context::TraceContext;
+use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
+
+/// The runtime's connection. What is sent through it carries the `traceparent` of the event that
+/// the function is called with. Cloning is cheap.
+#[derive(Clone)]
+pub struct Client {
+    nats: async_nats::Client,
+    trace: TraceContext,
+    broker: Arc<Broker>,
+    breakers: Arc<Breakers>,
+    /// What ranges of a stream come in on; the connection itself where there is none.
+    reads: Option<Arc<Intake>>,
+}
+
+impl Client {
+    /// Wraps a connection.
+    pub fn new(nats: async_nats::Client) -> Self {
+        Self {
+            nats,
+            trace: TraceContext::default(),
+            broker: Arc::default(),
+            breakers: Arc::default(),
+            reads: None,
+        }
+    }
+
+    /// The same connection, for a service's functions: spans say where it leads.
+    pub(crate) fn to(nats: async_nats::Client, broker: Arc<Broker>, reads: Arc<Intake>) -> Self {
+        Self {
+            broker,
+            reads: Some(reads),
+            ..Self::new(nats)
+        }
+    }
+
+    /// What spans say of the server.
+    pub(crate) fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    /// The same connection, carrying on the trace of a message with these headers.
+    #[must_use]
+    pub fn continuing(&self, headers: &HeaderMap) -> Self {
+        Self {
+            nats: self.nats.clone(),
+            trace: TraceContext::of(headers),
+            broker: self.broker.clone(),
+            breakers: self.breakers.clone(),
+            reads: self.reads.clone(),
+        }
+    }
+
+    /// The connection that ranges of a stream come in on.
+    pub(crate) fn reads(&self) -> Option<&Intake> {
+        self.reads.as_deref()
+    }
+
+    /// The connection below, for what this type does not offer.
+    pub fn nats(&self) -> &async_nats::Client {
+        &self.nats
+    }
+
+    /// JetStream on the connection below.
+    pub fn jetstream(&self) -> jetstream::Context {
+        jetstream::new(self.nats.clone())
+    }
+
+    /// Publishes without an acknowledgement: nobody may be listening.
+    ///
+    /// # Errors
+    /// [`Kind::BadRequest`] for a subject that is none, [`Kind::TooLarge`] over the server's
+    /// `max_payload`, [`Kind::Unavailable`] when the connection is closed.
+    pub async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<()> {
+        let started = Instant::now();
+        let span = self.span(Role::Producer, "publish", "send", subject);
+        let headers = self.headers(headers, &span);
+        let published = self
+            .nats
+            .publish_with_headers(subject.to_owned(), headers, payload)
+            .instrument(span.clone())
+            .await
+            .map_err(|error| publish_error(subject, error));
+        self.ended(&span, "publish", subject, started, &published);
+        published
+    }
+
+    /// Asks, and reads the answer as JSON.
+    ///
+    /// # Errors
+    /// The answering function's error with its kind, [`Kind::Unavailable`] where nobody answers,
+    /// [`Kind::Timeout`] where the answer does not come in time (10 s).
+    pub async fn request<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T> {
+        let payload = serde_json::to_vec(body)
+            .map_err(|error| Error::internal("the request is not JSON").with_source(error))?;
+        let answer = self.ask(subject, HeaderMap::new(), payload.into()).await?;
+        crate::error::reply::check(&answer)?;
+        serde_json::from_slice(&answer.payload).map_err(|error| {
+            Error::internal(format!("the answer of {subject} is not the JSON expected"))
+                .with_source(error)
+        })
+    }
+
+    /// Asks, and returns the answer as it is, an error reply included.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where nobody answers, [`Kind::Timeout`] where the answer does not
+    /// come in time (10 s).
+    pub async fn ask(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<async_nats::Message> {
+        use async_nats::RequestErrorKind::{
+            InvalidSubject, MaxPayloadExceeded, NoResponders, TimedOut,
+        };
+        let started = Instant::now();
+        let span = self.span(Role::Client, "request", "send", subject);
+        let headers = self.headers(headers, &span);
+        let answered = self
+            .nats
+            .request_with_headers(subject.to_owned(), headers, payload)
+            .instrument(span.clone())
+            .await
+            .map_err(|error| {
+                let kind = match error.kind() {
+                    TimedOut => Kind::Timeout,
+                    NoResponders => Kind::Unavailable,
+                    InvalidSubject => Kind::BadRequest,
+                    MaxPayloadExceeded => Kind::TooLarge,
+                    _ => Kind::Unavailable,
+                };
+                Error::new(kind, format!("{subject}: {error}")).with_source(error)
+            });
+        self.ended(&span, "request", subject, started, &answered);
+        answered
+    }
+
+    /// Appends to the stream that captures `subject` and waits until it holds the message. With an
+    /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where the stream is full, away, or does not answer within 3 s (the message may be
+    /// stored all the same: repeat it with the same id). While a stream answers nothing, one call at a time
+    /// waits for it, and the others fail at once. [`Kind::TooLarge`] over the stream's
+    /// `max_msg_size`; [`Kind::Conflict`] where an expected sequence differs.
+    pub async fn append(
+        &self,
+        subject: &str,
+        id: Option<&str>,
+        mut headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Appended> {
+        if let Some(id) = id {
+            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        }
+        let started = Instant::now();
+        let span = self.span(Role::Producer, "publish", "send", subject);
+        let headers = self.headers(headers, &span);
+        let append = super::jetstream::append(&self.nats, subject, headers, payload);
+        let appended = self
+            .breakers
+            .guard(self.family(subject), append)
+            .instrument(span.clone())
+            .await;
+        self.ended(&span, "publish", subject, started, &appended);
+        telemetry::record(&span, || {
+            let mut attributes: Vec<Attribute> = Vec::new();
+            if let Some(id) = id {
+                attributes.push(("messaging.message.id", id.to_owned().into()));
+            }
+            if let Ok((appended, stream)) = &appended {
+                attributes.extend([
+                    ("nats.stream", stream.clone().into()),
+                    ("nats.stream.sequence", appended.seq.into()),
+                    ("nats.duplicate", appended.duplicate.into()),
+                ]);
+            }
+            attributes
+        });
+        appended.map(|(appended, _)| appended)
+    }
+
+    /// The template of a subject, or what unannounced ones have in common.
+    fn family<'a>(&'a self, subject: &'a str) -> &'a str {
+        let template = self.broker.template(subject);
+        template.unwrap_or_else(|| subject.split('.').next().unwrap_or(subject))
+    }
+
+    /// What something is sent in. Where nobody traces, or not this, it is none.
+    fn span(&self, role: Role, operation: &'static str, kind: &'static str, subject: &str) -> Span {
+        let parent = if telemetry::is_in_trace() || !self.trace.is_some() {
+            Parent::Current
+        } else {
+            // A task that the function has spawned has left its span.
+            Parent::Remote(&self.trace)
+        };
+        telemetry::call(role, parent, || {
+            let mut attributes = self.broker.attributes(operation, kind);
+            attributes.push(("messaging.destination.name", subject.to_owned().into()));
+            let template = self.broker.template(subject);
+            if let Some(template) = template {
+                attributes.push(("messaging.destination.template", template.to_owned().into()));
+            }
+            Details {
+                // A subject that nobody has announced may be one of very many.
+                name: template.map_or(operation.to_owned(), |template| {
+                    format!("{operation} {template}")
+                }),
+                attributes,
+            }
+        })
+    }
+
+    fn ended<T>(
+        &self,
+        span: &Span,
+        operation: &'static str,
+        subject: &str,
+        started: Instant,
+        outcome: &Result<T>,
+    ) {
+        let error = outcome.as_ref().err();
+        if let Some(error) = error {
+            telemetry::mark_failed(span, error);
+        }
+        if measure::is_on() {
+            let template = self.broker.template(subject);
+            measure::called(
+                operation,
+                template,
+                started.elapsed(),
+                error.map(Error::kind),
+            );
+        }
+    }
+
+    /// What is sent belongs to the span it is sent in, or else to the event's trace.
+    fn headers(&self, mut headers: HeaderMap, span: &Span) -> HeaderMap {
+        match telemetry::context_of(span) {
+            Some(own) => own.write(&mut headers),
+            None => self.trace.write(&mut headers),
+        }
+        headers
+    }
+}
+
+fn publish_error(subject: &str, error: async_nats::PublishError) -> Error {
+    use async_nats::client::PublishErrorKind::{InvalidSubject, MaxPayloadExceeded};
+    let kind = match error.kind() {
+        InvalidSubject => Kind::BadRequest,
+        MaxPayloadExceeded => Kind::TooLarge,
+        _ => Kind::Unavailable,
+    };
+    Error::new(kind, format!("{subject}: {error}")).with_source(error)
+}

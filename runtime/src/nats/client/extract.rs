@@ -1,0 +1,34 @@
+//! The connection as an argument of a function.
+
+use async_nats::HeaderMap;
+
+use super::Client;
+use crate::error::{Error, Result};
+use crate::function::context::Context;
+use crate::function::event::{Delivery, Request};
+use crate::function::extract::FromEvent;
+
+impl<S> FromEvent<Request, S> for Client {
+    fn from_event(request: &mut Request, _: &S) -> Result<Self> {
+        connected(&request.context, &request.headers)
+    }
+}
+
+impl<S> FromEvent<Delivery, S> for Client {
+    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
+        // A batch has many origins; only a single message's context can be carried on.
+        match delivery.entries.as_slice() {
+            [entry] => connected(&delivery.context, &entry.headers),
+            _ => connected(&delivery.context, &HeaderMap::new()),
+        }
+    }
+}
+
+fn connected(context: &Context, headers: &HeaderMap) -> Result<Client> {
+    context
+        .get::<Client>()
+        .map(|client| client.continuing(headers))
+        .ok_or_else(|| {
+            Error::internal("this function needs a Client, and `testing::local` has no broker")
+        })
+}

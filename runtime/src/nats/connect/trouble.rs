@@ -1,0 +1,51 @@
+//! What is wrong with a connection, for the log: once a minute, however often it comes and goes.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_nats::Event;
+
+/// How often a trouble that lasts is told.
+pub(crate) const TELL: Duration = Duration::from_secs(60);
+
+/// What is wrong at the moment, of one connection or of all to one server.
+#[derive(Default)]
+pub(crate) struct Trouble(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    last: Option<Instant>,
+    is_open: bool,
+}
+
+impl Trouble {
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.last.is_none_or(|last| last.elapsed() >= TELL) {
+            told.last = Some(Instant::now());
+            told.is_open = true;
+            tracing::warn!("{}", what());
+        }
+    }
+
+    pub(super) fn hear(&self, event: &Event, shown: &str) {
+        match event {
+            Event::Connected => {
+                let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                if std::mem::take(&mut told.is_open) {
+                    tracing::info!("connected to NATS at {shown} again");
+                }
+            }
+            Event::Disconnected => self.tell(|| format!("NATS at {shown} is away; trying again")),
+            Event::ClientError(error) => {
+                self.tell(|| format!("NATS at {shown} is away ({error}); trying again"));
+            }
+            Event::LameDuckMode => tracing::info!("NATS at {shown} is about to stop"),
+            Event::SlowConsumer(_) => {
+                tracing::warn!("messages were lost on the way in: this process does not keep up");
+            }
+            Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
+            Event::Draining | Event::Closed => {}
+        }
+    }
+}

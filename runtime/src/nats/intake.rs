@@ -1,0 +1,157 @@
+//! A connection of its own for what a stream sends. A stored message that no client can read ends it
+//! (nats-io/nats.rs#1612): it is replaced alone, and everything else goes on.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_nats::Client;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::connect::Trouble;
+use super::connections::Connector;
+use super::link::Link;
+use crate::error::{Error, Result};
+use crate::telemetry::unheard::Unheard;
+
+/// One connection at a time; the service's main one where nothing makes others.
+pub(crate) struct Intake {
+    main: Client,
+    own: Option<Own>,
+}
+
+struct Own {
+    connector: Arc<Connector>,
+    /// Its part of the connection's name.
+    purpose: String,
+    unheard: Arc<Unheard>,
+    /// Which one of the service it is.
+    number: usize,
+    open: Mutex<Open>,
+    /// Only one at a time makes a connection.
+    making: tokio::sync::Mutex<()>,
+    trouble: Trouble,
+}
+
+#[derive(Default)]
+struct Open {
+    link: Option<(Client, AbortOnDropHandle<()>)>,
+    /// How many there were.
+    made: u64,
+    /// How often those before this one were connected.
+    connects: u64,
+}
+
+/// A connection as it was when it was asked for.
+#[derive(Clone)]
+pub(crate) struct Taken {
+    pub(crate) nats: Client,
+    made: u64,
+}
+
+impl Intake {
+    /// Connects when it is first asked for.
+    pub(crate) fn new(
+        main: &Client,
+        connector: Option<&Arc<Connector>>,
+        purpose: String,
+        unheard: &Arc<Unheard>,
+        number: usize,
+    ) -> Self {
+        let own = connector.map(|connector| Own {
+            connector: connector.clone(),
+            purpose,
+            unheard: unheard.clone(),
+            number,
+            open: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+            trouble: Trouble::default(),
+        });
+        Self {
+            main: main.clone(),
+            own,
+        }
+    }
+
+    /// Whether one that has ended is replaced.
+    pub(crate) fn is_replaced(&self) -> bool {
+        self.own.is_some()
+    }
+
+    /// The connection: the one that is open, or another as soon as the server lets it in.
+    pub(crate) async fn take(&self) -> Result<Taken> {
+        let Some(own) = &self.own else {
+            let nats = self.main.clone();
+            return Ok(Taken { nats, made: 0 });
+        };
+        let _making = own.making.lock().await;
+        if let Some(taken) = own.living() {
+            return Ok(taken);
+        }
+        // It is rarely made, and would make every reader's future large.
+        let link = Box::pin(own.connector.connect(&own.purpose)).await;
+        let link = link.map_err(|error| Error::unavailable(error.to_string()))?;
+        let (nats, unheard, number) = (link.nats.clone(), own.unheard.clone(), own.number);
+        let watch = tokio::spawn(async move { link.watch(&unheard, number).await });
+        let mut open = own.lock();
+        open.made += 1;
+        open.link = Some((nats.clone(), AbortOnDropHandle::new(watch)));
+        let made = open.made;
+        Ok(Taken { nats, made })
+    }
+
+    /// The connection that was taken has ended: the next one is another.
+    pub(crate) fn ended(&self, taken: &Taken) {
+        if let Some(own) = &self.own {
+            let mut open = own.lock();
+            if open.made == taken.made {
+                own.close(&mut open);
+            }
+        }
+    }
+
+    /// How often all of its connections were made, which tells one from the next.
+    pub(crate) fn connects(&self) -> u64 {
+        self.own.as_ref().map_or(0, |own| {
+            let open = own.lock();
+            let now = open.link.as_ref().map_or(0, |(nats, _)| connects(nats));
+            open.connects + now
+        })
+    }
+}
+
+impl Own {
+    fn living(&self) -> Option<Taken> {
+        let mut open = self.lock();
+        if open.link.as_ref()?.1.is_finished() {
+            self.close(&mut open);
+        }
+        let (nats, _) = open.link.as_ref()?;
+        Some(Taken {
+            nats: nats.clone(),
+            made: open.made,
+        })
+    }
+
+    fn close(&self, open: &mut Open) {
+        let Some((nats, _)) = open.link.take() else {
+            return;
+        };
+        open.connects += connects(&nats);
+        // What the server refused on this one.
+        self.unheard.remove(&Link::inboxes(&nats), self.number);
+        self.trouble.tell(|| {
+            format!(
+                "the connection for {} ended and is replaced: the stream holds a message that no client can read (nats-io/nats.rs#1612)",
+                self.purpose
+            )
+        });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn connects(nats: &Client) -> u64 {
+    nats.statistics().connects.load(Relaxed)
+}

@@ -1,0 +1,56 @@
+//! The names of JetStream's calls: nowhere else are they spelled.
+
+/// What every call's subject begins with.
+pub(super) const PREFIX: &str = "$JS.API.";
+
+/// Every stream, in pages.
+pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";
+
+pub(crate) fn stream_info(stream: &str) -> String {
+    format!("STREAM.INFO.{stream}")
+}
+
+pub(crate) fn create_stream(stream: &str) -> String {
+    format!("STREAM.CREATE.{stream}")
+}
+
+pub(crate) fn update_stream(stream: &str) -> String {
+    format!("STREAM.UPDATE.{stream}")
+}
+
+pub(crate) fn purge(stream: &str) -> String {
+    format!("STREAM.PURGE.{stream}")
+}
+
+/// A message, by its sequence or the next of a subject; the leader answers.
+pub(crate) fn message(stream: &str) -> String {
+    format!("STREAM.MSG.GET.{stream}")
+}
+
+pub(crate) fn delete_message(stream: &str) -> String {
+    format!("STREAM.MSG.DELETE.{stream}")
+}
+
+pub(crate) fn consumer_info(stream: &str, consumer: &str) -> String {
+    format!("CONSUMER.INFO.{stream}.{consumer}")
+}
+
+/// Makes or changes a consumer. The server checks one filter against who may consume it.
+pub(crate) fn create_consumer(stream: &str, consumer: &str, filter: Option<&str>) -> String {
+    let end = filter.map_or_else(String::new, |filter| format!(".{filter}"));
+    format!("CONSUMER.CREATE.{stream}.{consumer}{end}")
+}
+
+pub(crate) fn delete_consumer(stream: &str, consumer: &str) -> String {
+    format!("CONSUMER.DELETE.{stream}.{consumer}")
+}
+
+/// The whole subject of a pull request: its answers are messages.
+pub(crate) fn pull(stream: &str, consumer: &str) -> String {
+    format!("{PREFIX}CONSUMER.MSG.NEXT.{stream}.{consumer}")
+}
+
+/// The whole subject of a direct get: any replica answers, with messages.
+pub(crate) fn direct_get(stream: &str) -> String {
+    format!("{PREFIX}DIRECT.GET.{stream}")
+}

@@ -1,0 +1,88 @@
+//! One connection, and the inbox on it that answers and deliveries come in on.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use tokio::time::sleep;
+
+use super::connect::{Refusals, pause, refused_subject};
+use crate::telemetry::unheard::Unheard;
+
+/// One connection.
+pub(crate) struct Link {
+    pub(crate) nats: Client,
+    /// None where somebody else has made the connection.
+    pub(crate) refusals: Option<Refusals>,
+}
+
+impl Link {
+    /// The next refusal of the server. None once the connection's own task has ended.
+    pub(crate) async fn refusal(&mut self) -> Option<String> {
+        match &mut self.refusals {
+            Some(refusals) => refusals.next().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The subjects of all inboxes of this connection.
+    pub(crate) fn inboxes(nats: &Client) -> String {
+        let inbox = nats.new_inbox();
+        let prefix = inbox.rsplit_once('.').map_or("", |(prefix, _)| prefix);
+        format!("{prefix}.>")
+    }
+
+    /// Watches over the inboxes: those of async-nats itself, on which answers come in, and those of
+    /// consumers. Where the server has ended one, nothing tells the client, and everything is made
+    /// again as soon as the rights allow it. `number` tells the connection from others of the service.
+    /// Returns once the connection's own task has ended.
+    pub(crate) async fn watch(mut self, unheard: &Unheard, number: usize) {
+        let inboxes = Self::inboxes(&self.nats);
+        let prefix = inboxes.trim_end_matches('>');
+        while let Some(refusal) = self.refusal().await {
+            if !refused_subject(&refusal).is_some_and(|subject| subject.starts_with(prefix)) {
+                tracing::warn!(error = refusal, "NATS refuses something");
+                continue;
+            }
+            tracing::error!(
+                error = refusal,
+                "answers and messages cannot come in: the server refuses the inbox; tried again until its permissions allow it"
+            );
+            unheard.insert(&inboxes, number, refusal);
+            if !self.recover(prefix).await {
+                return;
+            }
+            unheard.remove(&inboxes, number);
+            tracing::info!("answers and messages come in again");
+        }
+    }
+
+    /// Waits until an inbox can be subscribed, and lets async-nats connect again: only so does it
+    /// subscribe its own. False where its task has ended.
+    async fn recover(&mut self, prefix: &str) -> bool {
+        let Some(refusals) = &mut self.refusals else {
+            return false;
+        };
+        let is_inbox = |refusal: &String| {
+            refused_subject(refusal).is_some_and(|subject| subject.starts_with(prefix))
+        };
+        for attempts in 3.. {
+            sleep(pause(attempts).min(Duration::from_secs(3))).await;
+            let Ok(probe) = self.nats.subscribe(self.nats.new_inbox()).await else {
+                return false;
+            };
+            let refused = refusals.so_far(&self.nats).await;
+            drop(probe);
+            if !refused.is_ok_and(|refused| !refused.iter().any(is_inbox)) {
+                continue;
+            }
+            if self.nats.force_reconnect().await.is_err() {
+                return false;
+            }
+            let refused = refusals.so_far(&self.nats).await;
+            if refused.is_ok_and(|refused| !refused.iter().any(is_inbox)) {
+                return true;
+            }
+        }
+        false
+    }
+}

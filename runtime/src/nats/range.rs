@@ -1,0 +1,274 @@
+//! Reading a range of a stream without consuming it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_nats::StatusCode;
+use async_nats::connection::State;
+use futures_util::StreamExt;
+use serde_json::json;
+
+use super::client::Client;
+use super::jetstream;
+use crate::error::{Error, Result};
+use crate::function::event::{Message, nanoseconds};
+use crate::nats::jetstream::calls;
+use crate::nats::unreadable::suspect::{self, Place, Suspect};
+
+/// How many messages are asked for at once: an answer is one message each, and must fit into what
+/// the connection buffers for a subscription.
+const PAGE: usize = 1000;
+
+/// How many bytes are asked for at once, for the same reason, and because what is on its way counts against
+/// the server's `max_pending`.
+const PAGE_BYTES: usize = 1 << 20;
+
+/// How long the next message of an answer may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How often it is looked whether the connection is still the one that was asked on.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often one range may lose the connection: more often, the network is to blame.
+const LOSSES: usize = 8;
+
+/// Messages of a subject, in the stream's order.
+pub struct Range {
+    /// The messages.
+    pub messages: Vec<Message>,
+    /// What they take on the wire, headers and subjects included.
+    pub bytes: usize,
+    /// There are more than were asked for.
+    pub more: bool,
+}
+
+/// A message as direct get sends it: its place stands in headers that the server appends.
+fn direct(answer: async_nats::Message) -> Result<Message> {
+    let strange = || Error::internal("a direct get answered without its headers");
+    let subject = header(&answer, "Nats-Subject")
+        .ok_or_else(strange)?
+        .to_owned();
+    let seq = header(&answer, "Nats-Sequence")
+        .and_then(|seq| seq.parse().ok())
+        .ok_or_else(strange)?;
+    let time = header(&answer, "Nats-Time-Stamp").ok_or_else(strange)?;
+    let time = jetstream::parse_time(time).map_err(Error::internal)?;
+    Ok(Message {
+        subject: subject.into(),
+        headers: answer.headers.unwrap_or_default(),
+        payload: answer.payload,
+        seq,
+        time_ns: nanoseconds(time),
+        unreadable: None,
+    })
+}
+
+/// The last one: the server appends, a publisher's own comes before.
+fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
+    message
+        .headers
+        .as_ref()?
+        .get_last(name)
+        .map(|value| value.as_str())
+}
+
+impl Client {
+    /// The messages of a subject from the sequence `from` on, at most `max`, and none after they
+    /// take `max_bytes`: the last one may reach beyond. It reads directly, from a follower perhaps:
+    /// where the stream has replicas, compare with [`Client::last`].
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::Kind::Unavailable) where JetStream does not answer to the end.
+    pub async fn range(
+        &self,
+        stream: &str,
+        subject: &str,
+        from: u64,
+        max: usize,
+        max_bytes: usize,
+    ) -> Result<Range> {
+        let mut range = Range {
+            messages: Vec::new(),
+            bytes: 0,
+            more: true,
+        };
+        let mut next = from.max(1);
+        let mut losses = 0;
+        while range.more && range.messages.len() < max && range.bytes < max_bytes {
+            let request = json!({
+                "batch": PAGE.min(max - range.messages.len()),
+                // However few, the server answers with one message.
+                "max_bytes": PAGE_BYTES.min(max_bytes - range.bytes),
+                "seq": next,
+                "next_by_subj": subject,
+            });
+            let place = (stream.to_owned(), subject.to_owned());
+            let more = if self.meets_unreadable(&place, next).await? {
+                Some(self.slow_page(&place, &request, &mut range).await?)
+            } else {
+                self.page(stream, &request, &mut range).await?
+            };
+            next = range
+                .messages
+                .last()
+                .map_or(next, |message| message.seq() + 1);
+            // Where the connection was lost over it, reading goes on from where it ended.
+            range.more = more.unwrap_or_else(|| {
+                suspect::suspect(&place, next);
+                losses += 1;
+                true
+            });
+            if losses > LOSSES {
+                return Err(Error::unavailable(format!(
+                    "reading {subject} in {stream} lost the connection {losses} times"
+                )));
+            }
+        }
+        Ok(range)
+    }
+
+    /// Whether no client can read a message that lies ahead off the wire. Where that is only a
+    /// suspicion, it is looked at.
+    async fn meets_unreadable(&self, place: &Place, next: u64) -> Result<bool> {
+        let Some(suspicion) = suspect::ahead(place, next) else {
+            return Ok(false);
+        };
+        let Suspect::Possible(seq) = suspicion else {
+            return Ok(true);
+        };
+        let (stream, subject) = place;
+        let body = json!({ "seq": seq, "next_by_subj": subject });
+        let message = self.get(stream, &body).await?;
+        let unreadable = message.filter(|message| message.unreadable.is_some());
+        match &unreadable {
+            Some(message) => suspect::confirm(place, message.seq),
+            None => suspect::acquit(place, suspicion),
+        }
+        Ok(unreadable.is_some())
+    }
+
+    /// The same messages as JSON, which any client can read; an answer each.
+    async fn slow_page(
+        &self,
+        place: &Place,
+        request: &serde_json::Value,
+        range: &mut Range,
+    ) -> Result<bool> {
+        let number = |key: &str| request[key].as_u64().unwrap_or_default();
+        let mut next = number("seq");
+        let known = suspect::ahead(place, next);
+        let enough = range.bytes + usize::try_from(number("max_bytes")).unwrap_or(usize::MAX);
+        for _ in 0..number("batch") {
+            let body = json!({ "seq": next, "next_by_subj": request["next_by_subj"] });
+            let message = self.get(&place.0, &body).await?;
+            let seq = message.as_ref().map_or(u64::MAX, Message::seq);
+            if message.as_ref().is_some_and(|it| it.unreadable.is_some()) {
+                suspect::confirm(place, seq);
+            } else if let Some(known @ Suspect::Known(unreadable)) = known
+                && seq >= unreadable
+            {
+                // It has left the stream.
+                suspect::acquit(place, known);
+            }
+            let Some(message) = message else {
+                return Ok(false);
+            };
+            next = seq + 1;
+            range.bytes += message.subject.len() + message.payload.len();
+            range.messages.push(message);
+            if range.bytes >= enough {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// One request; true where more lies behind its answer, none where the connection was lost
+    /// before the end of it.
+    async fn page(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+        range: &mut Range,
+    ) -> Result<Option<bool>> {
+        let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream));
+        let taken = match self.reads() {
+            None => None,
+            Some(reads) => match tokio::time::timeout(PATIENCE, reads.take()).await {
+                Ok(taken) => Some((reads, taken?)),
+                Err(_) => return Err(away("is not possible: the server lets in no connection")),
+            },
+        };
+        let nats = taken.as_ref().map_or(self.nats(), |(_, taken)| &taken.nats);
+        let ended = || {
+            if let Some((reads, taken)) = &taken {
+                reads.ended(taken);
+            }
+        };
+        let connects = || nats.statistics().connects.load(Relaxed);
+        let before = connects();
+        let is_lost = || connects() != before || nats.connection_state() != State::Connected;
+        let inbox = nats.new_inbox();
+        // The shared inbox of requests takes one answer only; this has as many as there are messages.
+        let mut answers = match nats.subscribe(inbox.clone()).await {
+            Ok(answers) => answers,
+            Err(_) if taken.as_ref().is_some_and(|(reads, _)| reads.is_replaced()) => {
+                ended();
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let call = calls::direct_get(stream);
+        nats.publish_with_reply(call, inbox, request.to_string().into())
+            .await
+            .map_err(Error::from)?;
+        let mut quiet = Duration::ZERO;
+        let mut last = 0;
+        loop {
+            let answer = match tokio::time::timeout(LOOK, answers.next()).await {
+                Ok(Some(answer)) => answer,
+                // The client itself has ended.
+                Ok(None) => {
+                    ended();
+                    return Ok(None);
+                }
+                Err(_) if is_lost() => return Ok(None),
+                Err(_) if quiet < PATIENCE => {
+                    quiet += LOOK;
+                    continue;
+                }
+                Err(_) => return Err(away("was not answered to the end")),
+            };
+            quiet = Duration::ZERO;
+            // Each answer tells the sequence of the one before it. Where the connection is made again
+            // in the middle, what comes on the new one goes on behind a gap.
+            let previous = header(&answer, "Nats-Last-Sequence").and_then(|seq| seq.parse().ok());
+            if previous.is_some_and(|previous: u64| previous != last) {
+                return Ok(None);
+            }
+            match answer.status {
+                None => {
+                    range.bytes += answer.length;
+                    let message = direct(answer)?;
+                    last = message.seq;
+                    range.messages.push(message);
+                }
+                Some(StatusCode::NOT_FOUND) => return Ok(Some(false)),
+                // 204 ends a batch and says how much lies behind it.
+                Some(status) if status.as_u16() == 204 => {
+                    let left = header(&answer, "Nats-Num-Pending");
+                    return Ok(Some(left.is_none_or(|left| left != "0")));
+                }
+                Some(StatusCode::NO_RESPONDERS) => {
+                    return Err(away("is not possible: there is no such stream"));
+                }
+                Some(status) => {
+                    return Err(away(&format!(
+                        "failed: {status} {}",
+                        answer.description.unwrap_or_default()
+                    )));
+                }
+            }
+        }
+    }
+}

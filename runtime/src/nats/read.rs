@@ -1,0 +1,77 @@
+//! Reading a stream without consuming it: its state, the last message of a subject.
+
+use serde_json::json;
+
+use super::client::Client;
+use super::jetstream::{self, ConsumerInfo, StreamInfo};
+use crate::error::{Kind, Result};
+use crate::function::event::{Message, nanoseconds};
+use crate::nats::jetstream::calls;
+use crate::nats::jetstream::raw_message::RawMessage;
+
+impl StreamInfo {
+    /// When this life of the stream began, in nanoseconds since 1970.
+    pub fn created_ns(&self) -> i64 {
+        nanoseconds(self.created)
+    }
+}
+
+impl Client {
+    /// A stream as it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn stream_info(&self, stream: &str) -> Result<StreamInfo> {
+        jetstream::stream_info(self.nats(), stream).await
+    }
+
+    /// A durable consumer as it is.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn consumer_info(&self, stream: &str, consumer: &str) -> Result<ConsumerInfo> {
+        jetstream::consumer_info(self.nats(), stream, consumer).await
+    }
+
+    /// The last message of a subject, read from the stream's leader: every message that was
+    /// acknowledged before is seen.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn last(&self, stream: &str, subject: &str) -> Result<Option<Message>> {
+        self.get(stream, &json!({ "last_by_subj": subject })).await
+    }
+
+    /// The message with a sequence, read from the stream's leader.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<Message>> {
+        self.get(stream, &json!({ "seq": seq })).await
+    }
+
+    pub(super) async fn get(
+        &self,
+        stream: &str,
+        body: &serde_json::Value,
+    ) -> Result<Option<Message>> {
+        let call = calls::message(stream);
+        match jetstream::call::<RawMessage>(self.nats(), &call, body).await {
+            Ok(raw) => raw.read().map(Some),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes every message of a stream with a lower sequence. Only what is settled may go.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn purge_below(&self, stream: &str, seq: u64) -> Result<()> {
+        let body = json!({ "seq": seq });
+        let call = calls::purge(stream);
+        jetstream::call::<serde_json::Value>(self.nats(), &call, &body)
+            .await
+            .map(drop)
+    }
+}

@@ -1,0 +1,93 @@
+//! Which messages of which streams cost the connection to read.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// It outlives a connection, since the next one must know what the last one was lost over.
+static SUSPECTS: Mutex<Option<HashMap<Place, Suspect>>> = Mutex::new(None);
+
+/// A stream and a subject.
+pub(crate) type Place = (String, String);
+
+/// Why reading a place needs care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suspect {
+    /// A read lost the connection before it got the next message from this sequence on. It may be
+    /// that message, or the network: one look at it tells.
+    Possible(u64),
+    /// No client can read the message with this sequence off the wire.
+    Known(u64),
+}
+
+/// What is suspected of a place, where reading it from the sequence `from` on would meet it.
+pub(crate) fn ahead(place: &Place, from: u64) -> Option<Suspect> {
+    let suspect = lock().get_or_insert_default().get(place).copied()?;
+    let (Suspect::Possible(seq) | Suspect::Known(seq)) = suspect;
+    (seq >= from).then_some(suspect)
+}
+
+/// Notes a suspicion. The one that lies furthest ahead counts: of several reads that lost one
+/// connection, that is the one that can have met the message.
+pub(crate) fn suspect(place: &Place, seq: u64) {
+    let mut suspects = lock();
+    let known = suspects
+        .get_or_insert_default()
+        .entry(place.clone())
+        .or_insert(Suspect::Possible(seq));
+    if matches!(*known, Suspect::Possible(before) if before < seq) {
+        *known = Suspect::Possible(seq);
+    }
+}
+
+/// Notes what a look has found.
+pub(crate) fn confirm(place: &Place, seq: u64) {
+    let mut suspects = lock();
+    let suspects = suspects.get_or_insert_default();
+    let known = suspects.entry(place.clone()).or_insert(Suspect::Known(seq));
+    if !matches!(*known, Suspect::Known(before) if before > seq) {
+        *known = Suspect::Known(seq);
+    }
+}
+
+/// Takes a suspicion back that a look has not borne out.
+pub(crate) fn acquit(place: &Place, suspect: Suspect) {
+    let mut suspects = lock();
+    let suspects = suspects.get_or_insert_default();
+    if suspects.get(place) == Some(&suspect) {
+        suspects.remove(place);
+    }
+}
+
+fn lock() -> MutexGuard<'static, Option<HashMap<Place, Suspect>>> {
+    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspicion_counts_as_long_as_it_lies_ahead_and_is_taken_back_once_looked_at() {
+        let place = ("LOG".to_owned(), "a.suspicion".to_owned());
+        assert_eq!(ahead(&place, 1), None);
+        suspect(&place, 7);
+        suspect(&place, 3);
+        assert_eq!(ahead(&place, 7), Some(Suspect::Possible(7)));
+        assert_eq!(ahead(&place, 8), None);
+        acquit(&place, Suspect::Possible(3));
+        assert_eq!(ahead(&place, 1), Some(Suspect::Possible(7)));
+        acquit(&place, Suspect::Possible(7));
+        assert_eq!(ahead(&place, 1), None);
+    }
+
+    #[test]
+    fn what_was_found_stands_until_reading_begins_behind_it() {
+        let place = ("LOG".to_owned(), "a.finding".to_owned());
+        suspect(&place, 7);
+        confirm(&place, 9);
+        suspect(&place, 20);
+        confirm(&place, 8);
+        assert_eq!(ahead(&place, 9), Some(Suspect::Known(9)));
+        assert_eq!(ahead(&place, 10), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! One attempt at a batch: the transaction around it, the function, and what follows from its
+//! answer. A batch that fails is halved until the bad item is alone.
+
+mod walk;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::sync::watch;
+use tracing::{Instrument, Span};
+
+use super::settle::{Settler, key};
+use crate::error::{Error, Result};
+use crate::function::database::Database;
+use crate::function::event::{Delivery, Entry, Key};
+use crate::function::handler::Call;
+use crate::function::invoke::contained;
+use crate::function::template::Template;
+use crate::run::backoff::backoff;
+use crate::service::background::Background;
+use crate::service::consumer::Consumer;
+use crate::telemetry::stats::{State, Stats};
+use crate::telemetry::{self, MessageSpans, Outcome, Source, measure};
+use walk::Walk;
+
+/// Runs the function of one consumer.
+pub(crate) struct Attempt {
+    pub(crate) service: Arc<str>,
+    pub(crate) function: String,
+    pub(crate) call: Call<Delivery>,
+    pub(crate) templates: Arc<[Template]>,
+    /// What its spans say.
+    pub(crate) source: Source,
+    pub(crate) deadline: Duration,
+    pub(crate) inbox: bool,
+    pub(crate) client: Option<crate::nats::client::Client>,
+    pub(crate) database: Option<Arc<dyn Database>>,
+    pub(crate) stats: Arc<Stats>,
+    /// None without a broker: then there is nothing to settle.
+    pub(crate) settler: Option<Arc<Settler>>,
+    #[cfg(feature = "testing")]
+    pub(crate) failpoints: crate::service::failpoint::Failpoints,
+}
+
+impl Attempt {
+    /// Runs the function for all of these and settles each, whatever happens. When the service
+    /// stops while a dependency is down, or the consumer halts, they are left unsettled.
+    pub(crate) async fn all(&self, entries: Vec<Arc<Entry>>, stop: watch::Receiver<bool>) {
+        let Some(settler) = &self.settler else { return };
+        let keys: Vec<Key> = entries.iter().map(|entry| key(entry)).collect();
+        if let Err(error) = contained(self.each(settler, entries, stop).boxed()).await {
+            tracing::error!(function = self.function, %error, "a panic outside the function's call, such as in the drop of one of its values: what is not settled comes again");
+            self.stats.failed(&error);
+            settler.give_back_of(&keys).await;
+        }
+    }
+
+    async fn each(&self, settler: &Settler, entries: Vec<Arc<Entry>>, stop: watch::Receiver<bool>) {
+        let spans = MessageSpans::begin(&self.source, &entries);
+        let again = entries.iter().filter(|entry| entry.delivered() > 1).count();
+        Stats::add(&self.stats.redeliveries, again);
+        let mut rest = entries;
+        let evidence = &settler.evidence;
+        if evidence.doubts() {
+            // Those that were tried least come first: of the others it is known that they fail.
+            rest.sort_by_key(|entry| (evidence.tries(key(entry)), entry.seq()));
+            while !rest.is_empty() && evidence.doubts() && evidence.admit() {
+                let entry = rest.remove(0);
+                self.part(settler, vec![entry], &stop, &spans).await;
+            }
+            if evidence.doubts() {
+                for entry in rest {
+                    settler.wait(key(&entry)).await;
+                    spans.end(&entry, Outcome::Retried, None);
+                }
+                return;
+            }
+            rest.sort_by_key(|entry| entry.seq());
+        }
+        if !rest.is_empty() {
+            self.part(settler, rest, &stop, &spans).await;
+        }
+    }
+
+    /// The id of the database that the function's effect is on; none where it has no part in it.
+    pub(crate) async fn database_id(&self, consumer: &Consumer) -> Result<Option<String>> {
+        let needs = &self.call.needs;
+        match &self.database {
+            Some(database) if needs.database || needs.transaction || consumer.floor.is_some() => {
+                let id = database.identity().await?;
+                let lost = || {
+                    Error::unavailable(
+                        "the database that database.url names has lost its id (the row in natsfn_database), so nobody knows whether it is the one that the consumer feeds: run `setup`, which writes it back",
+                    )
+                };
+                id.map(Some).ok_or_else(lost)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Runs the function for these, halving them where they fail, and settles what has failed last:
+    /// by then it is known whether anything succeeds.
+    async fn part(
+        &self,
+        settler: &Settler,
+        entries: Vec<Arc<Entry>>,
+        stop: &watch::Receiver<bool>,
+        spans: &MessageSpans,
+    ) {
+        let mut walk = Walk {
+            settler,
+            spans,
+            stop: stop.clone(),
+            since: settler.evidence.successes(),
+            one_failed: false,
+            failed: Vec::new(),
+        };
+        self.some(&mut walk, entries).await;
+        let Walk { failed, since, .. } = walk;
+        self.fail(settler, &failed, since, spans).await;
+    }
+
+    /// Settles a message that cannot be read, in the span that it was fetched in.
+    pub(crate) async fn refuse(&self, settler: &Settler, entry: Entry, error: &Error) {
+        let entry = Arc::new(entry);
+        let span = self.source.message(&entry, &Span::current());
+        let settle = self.source.settle("term", std::slice::from_ref(&entry));
+        // One without a trace of its own is told of where it is settled.
+        let span = if span.is_disabled() {
+            settle.clone()
+        } else {
+            span
+        };
+        let verdict = settler.judge([(&entry, error, true)], settler.evidence.successes());
+        let settled = async {
+            match verdict.into_iter().next() {
+                Some(verdict) => settler.fail(&entry, error, verdict).await,
+                None => Outcome::Retried,
+            }
+        };
+        let outcome = settled.instrument(settle).await;
+        telemetry::tell(&span, outcome, Some(error));
+        measure::outcome(&self.source.labels, outcome.name());
+    }
+
+    /// What the service is asked with about its own store.
+    pub(crate) fn background(&self, stop: &watch::Receiver<bool>) -> Option<Background> {
+        let client = self.client.clone()?;
+        let database = self.database.as_ref().map(|database| database.handle());
+        Some(Background {
+            client,
+            database,
+            stop: stop.clone(),
+            dev_page: None,
+            unheard: Arc::default(),
+            feeds: Arc::default(),
+        })
+    }
+
+    fn halt(&self, error: &Error) {
+        tracing::error!(%error, "halted: nothing is acknowledged any more until a restart");
+        self.stats.failed(error);
+        self.stats.enter(State::Halted(error.to_string()));
+    }
+
+    /// Passes a failpoint; without the feature there are none.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn reach(&self, step: &'static str) -> Result<()> {
+        self.failpoints.pass(step).await
+    }
+
+    #[cfg(not(feature = "testing"))]
+    #[expect(clippy::unused_async, reason = "the same shape as with failpoints")]
+    pub(crate) async fn reach(&self, _: &'static str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Waits for a dependency: nothing is fetched meanwhile, what is held stays in progress, no attempt
+/// is burned. False when the service stops.
+async fn wait(settler: &Settler, tries: u64, stop: &mut watch::Receiver<bool>) -> bool {
+    let pause = (backoff(tries) / 4).min(Duration::from_secs(4));
+    // A stop, or the runtime's end, cuts the pause short, and a dependency that is back elsewhere.
+    tokio::select! {
+        () = tokio::time::sleep(pause) => true,
+        () = settler.holds.back() => true,
+        _ = stop.wait_for(|stop| *stop) => false,
+    }
+}

@@ -1,0 +1,128 @@
+//! One call of a function: with its database, in a transaction where it takes one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::Span;
+
+use super::attempt::Attempt;
+use crate::error::{Error, Result};
+use crate::function::context::Context;
+use crate::function::database::{Database, Inbox};
+use crate::function::event::{Delivery, Entry};
+use crate::function::invoke::invoke;
+use crate::function::reply::Outcomes;
+use crate::telemetry::measure;
+use crate::telemetry::stats::InFlight;
+
+/// How long the database may take to begin or to commit. It is longer than the pool's own limits,
+/// which know better what is wrong.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+async fn patiently<T>(database: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(PATIENCE, database)
+        .await
+        .unwrap_or_else(|_| Err(Error::unavailable("the database does not answer")))
+}
+
+/// What is behind a failure that the function named: nothing of the batch is committed then.
+async fn fault(outcomes: &Outcomes, database: &dyn Database) -> Option<Error> {
+    database.fault(outcomes.caused()?).await
+}
+
+impl Attempt {
+    /// One run: begin, function, commit. Nothing is settled here.
+    pub(crate) async fn once(&self, entries: &[Arc<Entry>]) -> Result<Outcomes> {
+        let _in_flight = InFlight::new(&self.stats.in_flight);
+        let started = Instant::now();
+        let mut outcomes = self.run(entries).await;
+        if let (Err(error), Some(database)) = (&outcomes, &self.database)
+            && database.runs_again(error)
+        {
+            outcomes = self.run(entries).await;
+        }
+        if let (Err(error), Some(database)) = (&outcomes, &self.database)
+            && let Some(fault) = database.fault(error).await
+        {
+            outcomes = Err(fault);
+        }
+        self.stats.processed(started.elapsed());
+        let error = outcomes.as_ref().err().map(Error::kind);
+        measure::processed(&self.source.labels, started.elapsed(), error);
+        outcomes
+    }
+
+    async fn run(&self, entries: &[Arc<Entry>]) -> Result<Outcomes> {
+        let mut context = Context::default();
+        if let Some(client) = &self.client {
+            context = context.with(Arc::new(client.clone()));
+        }
+        let needs = self.call.needs;
+        if !(needs.database || needs.transaction) {
+            let outcomes = self.call(entries.to_vec(), context).await?;
+            self.reach("ack").await?;
+            return Ok(outcomes);
+        }
+        let database = self
+            .database
+            .as_ref()
+            .ok_or_else(|| Error::internal("no database"))?;
+        context = context.with(database.handle());
+        patiently(database.check()).await?;
+        if !needs.transaction {
+            let outcomes = self.call(entries.to_vec(), context).await?;
+            self.reach("ack").await?;
+            return Ok(outcomes);
+        }
+        self.reach("begin").await?;
+        let inbox = self.inbox.then_some(Inbox {
+            service: &self.service,
+            function: &self.function,
+            entries,
+            filter: &self.templates,
+        });
+        let transaction = patiently(database.begin(inbox)).await?;
+        let (done, fresh): (Vec<_>, Vec<_>) = entries
+            .iter()
+            .cloned()
+            .partition(|entry| transaction.is_done(entry.seq()));
+        let mut outcomes = if fresh.is_empty() {
+            Outcomes::new()
+        } else {
+            context = context.with(transaction.handle());
+            let called = match self.call(fresh, context).await {
+                Ok(outcomes) => fault(&outcomes, &**database)
+                    .await
+                    .map_or(Ok(outcomes), Err),
+                failed => failed,
+            };
+            match called {
+                Ok(outcomes) => outcomes,
+                Err(error) => {
+                    // A rollback that hangs is as good as one that is done: the connection goes.
+                    let _ = tokio::time::timeout(PATIENCE, transaction.rollback()).await;
+                    return Err(error);
+                }
+            }
+        };
+        self.reach("commit").await?;
+        patiently(transaction.commit(&outcomes.failed_seqs())).await?;
+        for entry in &done {
+            outcomes.duplicate(entry);
+        }
+        self.reach("ack").await?;
+        Ok(outcomes)
+    }
+
+    async fn call(&self, entries: Vec<Arc<Entry>>, context: Context) -> Result<Outcomes> {
+        let mut delivery = Delivery {
+            entries,
+            templates: self.templates.clone(),
+            context,
+        };
+        let outcomes = invoke(&self.call, &mut delivery, self.deadline, Span::current()).await?;
+        self.reach("insert").await?;
+        Ok(outcomes)
+    }
+}

@@ -1,0 +1,64 @@
+//! What a consumer in one instance has seen fail and succeed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::function::event::Key;
+
+#[derive(Default)]
+pub(super) struct Seen {
+    pub(super) successes: u64,
+    pub(super) failing: HashMap<Key, Failing>,
+    /// Some while nothing succeeds.
+    pub(super) doubt: Option<Doubt>,
+}
+
+/// A message that has failed, or was given back untried.
+#[derive(Default)]
+pub(super) struct Failing {
+    /// When it failed first and last.
+    pub(super) first: Option<Instant>,
+    pub(super) last: Option<Instant>,
+    /// The successes of others when it was last tried.
+    pub(super) successes: u64,
+    pub(super) tries: u32,
+    pub(super) attempts: u32,
+    pub(super) timeouts: u32,
+    pub(super) alone: bool,
+    /// How often this instance has given it back: deliveries that no crash explains.
+    pub(super) returned: u64,
+}
+
+pub(super) struct Doubt {
+    pub(super) rounds: u32,
+    /// When the next round begins.
+    pub(super) next: Instant,
+    /// How many may still be tried in this one.
+    pub(super) budget: u32,
+    pub(super) failed: Instant,
+}
+
+impl Seen {
+    pub(super) fn record(&mut self, key: Key) -> &mut Failing {
+        if self.failing.len() >= REMEMBERED && !self.failing.contains_key(&key) {
+            self.failing.clear();
+        }
+        self.failing.entry(key).or_default()
+    }
+
+    pub(super) fn others_fail(&self, key: Key, now: Instant) -> bool {
+        self.failing.iter().any(|(other, record)| {
+            *other != key && record.last.is_some_and(|last| now - last < STALE)
+        })
+    }
+}
+
+/// Memory of failures is bounded: past this many all of it is given up, which costs failing
+/// messages some more attempts.
+const REMEMBERED: usize = 200_000;
+
+/// A failure that is older does not speak against another message: perhaps another instance has
+/// handled it since.
+pub(super) const STALE: Duration = Duration::from_secs(60);

@@ -1,0 +1,229 @@
+//! Messages that run apart from the others, so that nobody waits for them, nor shares their fate:
+//! those that were slow, and those that may be what ends the process.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+use tracing::Span;
+
+use super::Feed;
+use crate::error::Error;
+use crate::function::event::{Entry, Key};
+use crate::run::consumer::evidence::{Evidence, Verdict};
+use crate::run::consumer::settle::key;
+use crate::telemetry::measure;
+
+/// How soon it is seen that the function waits for something.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Where messages wait that run apart.
+pub(super) struct Lanes {
+    /// They were slow, or must be alone in a transaction.
+    pub(super) slow: Lane,
+    /// They were delivered often, and nobody knows what became of it.
+    pub(super) crashing: Lane,
+}
+
+type Lane = mpsc::Sender<Apart>;
+
+/// A message, and the span that it was fetched in.
+pub(super) struct Apart {
+    entry: Arc<Entry>,
+    receive: Span,
+}
+
+impl Lanes {
+    /// Where this message waits; none where it runs with the others.
+    pub(super) fn of(&self, evidence: &Evidence, entry: &Entry) -> Option<&Lane> {
+        if entry.is_replay() || evidence.was_slow(key(entry)) {
+            Some(&self.slow)
+        } else if evidence.may_crash(key(entry), entry.delivered()) {
+            Some(&self.crashing)
+        } else {
+            None
+        }
+    }
+}
+
+/// Messages in the order in which they are run.
+struct Waiting {
+    messages: mpsc::Receiver<Apart>,
+    by_place: BTreeMap<Place, Apart>,
+}
+
+impl Waiting {
+    fn new(messages: mpsc::Receiver<Apart>) -> Self {
+        Self {
+            messages,
+            by_place: BTreeMap::new(),
+        }
+    }
+}
+
+/// Tries, deliveries, chance, sequence.
+type Place = (u32, u64, u32, u64);
+
+impl Feed {
+    /// Lets a message wait; where too many do already it is given back to the server.
+    pub(super) async fn put_apart(&self, lane: &Lane, entry: Arc<Entry>, receive: &Span) {
+        let receive = receive.clone();
+        if let Err(full) = lane.try_send(Apart { entry, receive }) {
+            self.settler.wait(key(&full.into_inner().entry)).await;
+        }
+    }
+
+    /// Runs those that were slow, one at a time, until there are no more.
+    pub(super) async fn run_slow(
+        &self,
+        messages: mpsc::Receiver<Apart>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let mut waiting = Waiting::new(messages);
+        while let Some(group) = self.next_of(&mut waiting, 1, &stop).await {
+            self.run_group(group, &stop).await;
+        }
+    }
+
+    /// Runs those that may end the process: one at first, then twice as many each time, up to
+    /// `most`. One that does takes with it what runs together with it; so each start begins with
+    /// one, and that it returned shows that the next may be two. A backlog that has come often for
+    /// another reason is soon handled as fast as any.
+    pub(super) async fn run_crashing(
+        &self,
+        messages: mpsc::Receiver<Apart>,
+        most: usize,
+        stop: watch::Receiver<bool>,
+    ) {
+        let mut waiting = Waiting::new(messages);
+        while let Some(group) = self.next_of(&mut waiting, 1, &stop).await {
+            let Some(Apart { entry, .. }) = group.first() else {
+                continue;
+            };
+            if self.may_begin(entry).await {
+                let key = key(entry);
+                let mut run = pin!(self.run_group(group, &stop));
+                let is_over = loop {
+                    tokio::select! {
+                        () = &mut run => break true,
+                        // It has returned, and waits for what is away.
+                        () = sleep(LOOK) => if self.settler.holds.lasts() {
+                            break false;
+                        },
+                    }
+                };
+                self.has_ended(key).await;
+                if !is_over {
+                    run.await;
+                }
+                break;
+            }
+        }
+        let mut size = 1;
+        loop {
+            size = (size * 2).min(most);
+            let Some(group) = self.next_of(&mut waiting, size, &stop).await else {
+                return;
+            };
+            self.run_group(group, &stop).await;
+        }
+    }
+
+    /// Notes with the server that a message begins to run alone, so that the next start knows what
+    /// this one ended over. False where it has been so often enough: it is a dead letter, or waits
+    /// for the success of another.
+    async fn may_begin(&self, entry: &Arc<Entry>) -> bool {
+        let (consumer, seq) = (&self.consumer, entry.seq());
+        let begins = consumer.begins_alone(&self.nats, key(entry), consumer.max_attempts);
+        let before = match begins.await {
+            Ok(before) if before.runs >= consumer.max_attempts => before,
+            Ok(_) => return true,
+            Err(error) => {
+                tracing::warn!(consumer = %consumer.name, seq, %error, "should this message end the process, the next start will not know");
+                return true;
+            }
+        };
+        let attempts = before.runs;
+        let reason = format!(
+            "the process has ended {attempts} times while this message was in the function alone"
+        );
+        if self.settler.evidence.successes() == 0 && before.age() < consumer.give_up_after {
+            tracing::warn!(consumer = %consumer.name, seq, "not run until another message has succeeded: {reason}");
+            self.settler.wait(key(entry)).await;
+            return false;
+        }
+        let error = Error::internal(reason);
+        let verdict = Verdict::GiveUp {
+            attempts,
+            after: None,
+        };
+        let outcome = self.settler.fail(entry, &error, verdict).await;
+        measure::outcome(&self.attempt.source.labels, outcome.name());
+        false
+    }
+
+    async fn has_ended(&self, key: Key) {
+        if let Err(error) = self.consumer.ended_alone(&self.nats, key).await {
+            tracing::warn!(consumer = %self.consumer.name, seq = key.0, %error, "the next start will not know that this message has not ended the process");
+        }
+    }
+
+    /// The next ones, as many as there are up to `size`; none where no more will come. At a stop
+    /// what has not begun is left, and given back.
+    async fn next_of(
+        &self,
+        waiting: &mut Waiting,
+        size: usize,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<Vec<Apart>> {
+        let Waiting { messages, by_place } = waiting;
+        loop {
+            if by_place.is_empty() {
+                let message = messages.recv().await?;
+                by_place.insert(self.place(&message.entry), message);
+            }
+            while by_place.len() < messages.max_capacity()
+                && let Ok(message) = messages.try_recv()
+            {
+                by_place.insert(self.place(&message.entry), message);
+            }
+            if !*stop.borrow() {
+                let next = std::iter::from_fn(|| by_place.pop_first()).take(size);
+                return Some(next.map(|(_, message)| message).collect());
+            }
+            by_place.clear();
+        }
+    }
+
+    /// Of those that were slow together most are not: they go before those that were slow again. Of
+    /// those that may end the process it is the same with how often they came. Among equals chance
+    /// decides, or the same one would end each start before the others have their turn.
+    fn place(&self, entry: &Entry) -> Place {
+        let tries = self.settler.evidence.tries(key(entry));
+        (tries, entry.delivered(), fastrand::u32(..), entry.seq())
+    }
+
+    /// Runs some: as one batch, or side by side where the function takes single messages.
+    async fn run_group(&self, mut group: Vec<Apart>, stop: &watch::Receiver<bool>) {
+        group.sort_by_key(|message| message.entry.seq());
+        let Some(receive) = group.first().map(|message| message.receive.clone()) else {
+            return;
+        };
+        let entries: Vec<_> = group.into_iter().map(|message| message.entry).collect();
+        let size = match self.decode {
+            Some(_) => entries.len(),
+            None => 1,
+        };
+        // Tasks of their own: a function that blocks its thread must not keep the reader from its work.
+        let mut running = JoinSet::new();
+        for part in entries.chunks(size) {
+            running.spawn(self.begin(part.to_vec(), &receive, stop));
+        }
+        drop(entries);
+        while running.join_next().await.is_some() {}
+    }
+}

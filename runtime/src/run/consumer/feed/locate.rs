@@ -1,0 +1,252 @@
+//! Which consumer, on which life of the stream, the messages come from.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::watch;
+
+use super::{Feed, Life};
+use crate::error::{Error, Kind, Result};
+use crate::function::event::StreamId;
+use crate::nats::jetstream::{ConsumerInfo, consumer_info, stream_info};
+use crate::run::backoff::backoff;
+use crate::run::consumer::hold::Cause;
+use crate::run::consumer::ranges::Ranges;
+use crate::service::background::{Background, Settled, StreamFunction};
+use crate::service::consumer::Wanted;
+use crate::telemetry::stats::{State, Stats};
+
+impl Feed {
+    /// Finds the stream and the durable consumer, and makes the consumer where it is missing.
+    /// False when it is time to look at `stop` again.
+    pub(super) async fn locate(&self, stop: &mut watch::Receiver<bool>) -> bool {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.find(stop).await {
+                Ok(life) => {
+                    self.life.send_replace(Some(life));
+                    self.settler.holds.found();
+                    return true;
+                }
+                Err(error) if error.kind() == Kind::Halt => {
+                    tracing::error!(consumer = %self.consumer.name, %error, "halted");
+                    self.stats.enter(State::Halted(error.to_string()));
+                    let _ = stop.wait_for(|stop| *stop).await;
+                    return false;
+                }
+                Err(error) => {
+                    if !self.pause(&error, tries, stop).await {
+                        return false;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The life that was found on this connection, if it has not ended.
+    pub(super) fn known_life(&self) -> Option<Life> {
+        let life = self.life.borrow().clone();
+        life.filter(|life| life.connects == self.connects())
+    }
+
+    async fn find(&self, stop: &watch::Receiver<bool>) -> Result<Life> {
+        // First: what is asked after it may be answered on a newer connection, and is asked again.
+        let connects = self.connects();
+        let checked = self.consumer.stream.check(&self.nats).await;
+        // One that would lose messages is used as soon as somebody has mended it.
+        let stream = checked.map_err(|error| match error.kind() {
+            Kind::Halt => Error::unavailable(error.to_string()),
+            _ => error,
+        })?;
+        let database = self.attempt.database_id(&self.consumer).await?;
+        let name = self.consumer.stream.name();
+        let found = match consumer_info(&self.nats, name, &self.consumer.durable_name()).await {
+            Err(error) if error.kind() == Kind::NotFound => {
+                tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
+                let wanted = Wanted {
+                    database: database.as_deref(),
+                    ..Wanted::default()
+                };
+                self.consumer.set_up(&self.nats, wanted).await?
+            }
+            found => found?,
+        };
+        self.consumer.check_owner(&found)?;
+        self.consumer.check_database(&found, database.as_deref())?;
+        let found = self.consumer.mend(&self.nats, found).await?;
+        if found.created < stream.created {
+            return Err(Error::unavailable("the stream was made again just now"));
+        }
+        let id = StreamId {
+            name: name.to_owned(),
+            created: stream.created,
+            ack_floor: found.ack_floor.stream_seq,
+        };
+        // A restored backup, or another database: what it lacks is fetched again before anything
+        // newer is stored.
+        let consumer = self
+            .consumer
+            .catch_up(self.attempt.background(stop), id.clone(), found)
+            .await?;
+        self.observe(&consumer);
+        let id = Arc::new(StreamId {
+            ack_floor: consumer.ack_floor.stream_seq,
+            ..id
+        });
+        let life = Life {
+            stream_created: stream.created,
+            consumer_created: consumer.created,
+            database: consumer.database().map(str::to_owned),
+            connects,
+        };
+        {
+            let mut readable = self.readable();
+            if readable.0.replace(stream.created) != Some(stream.created) {
+                readable.1 = Ranges::default();
+            }
+        }
+        // The reader need not wait for it.
+        self.to_sweep.send_replace(Some((consumer, id)));
+        Ok(life)
+    }
+
+    /// Asks the server after the messages have come whether the consumer is still the one that was
+    /// found: only then do they belong to the stream's life that we know. This costs a round trip a
+    /// batch, made while the batch before it is in the function.
+    pub(super) async fn confirm(&self, stop: &mut watch::Receiver<bool>) -> Option<Arc<StreamId>> {
+        let life = self.known_life();
+        let name = self.consumer.stream.name();
+        let durable = self.consumer.durable_name();
+        let mut tries = 0;
+        while let Some(life) = &life {
+            tries += 1;
+            let info = match consumer_info(&self.nats, name, &durable).await {
+                Ok(info) if self.is_of(life, &info) => {
+                    let is_without_payload = info.is_without_payload();
+                    let mended = self.consumer.mend(&self.nats, info).await;
+                    // What came without its payload comes again.
+                    if mended.is_ok() && is_without_payload {
+                        return None;
+                    }
+                    mended.map(Some)
+                }
+                Ok(_) => Ok(None),
+                Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            };
+            match info {
+                Ok(Some(info)) => {
+                    self.observe(&info);
+                    self.readable().1.forget_to(info.ack_floor.stream_seq);
+                    if tries > 1 {
+                        self.settler.holds.release(Cause::Consumer);
+                    }
+                    return Some(Arc::new(StreamId {
+                        name: name.to_owned(),
+                        created: life.stream_created,
+                        ack_floor: info.ack_floor.stream_seq,
+                    }));
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    if !self.pause(&error, tries, stop).await {
+                        return None;
+                    }
+                }
+            }
+        }
+        // The reader may have found the next one meanwhile, before this began to hold: then nobody
+        // else ends it.
+        if !self.end(life.as_ref()) {
+            self.settler.holds.release(Cause::Consumer);
+        }
+        None
+    }
+
+    /// Lets the reader look for the consumer again, and compare it. False where it has found another
+    /// one meanwhile.
+    fn end(&self, life: Option<&Life>) -> bool {
+        let has_ended = self.life.send_if_modified(|known| {
+            let has_ended = known.as_ref() == life;
+            if has_ended {
+                *known = None;
+            }
+            has_ended
+        });
+        self.wake.notify_one();
+        has_ended
+    }
+
+    /// Whether this is the consumer of that life, and was read on its connection.
+    fn is_of(&self, life: &Life, consumer: &ConsumerInfo) -> bool {
+        consumer.created == life.consumer_created
+            && consumer.database() == life.database.as_deref()
+            && life.connects == self.connects()
+            && !self.consumer.is_foreign(consumer)
+    }
+
+    /// Up to where everything is settled, for [`Background::settled`](crate::Background::settled).
+    async fn up_to_where_settled(&self, reach: &Background) -> Result<Option<Settled>> {
+        let Some(life) = self.known_life() else {
+            return Ok(None);
+        };
+        let (name, durable) = (self.consumer.stream.name(), self.consumer.durable_name());
+        let read = tokio::try_join!(
+            stream_info(&self.nats, name),
+            consumer_info(&self.nats, name, &durable),
+        );
+        let (stream, consumer) = match read {
+            Ok(read) => read,
+            // One of them is being made again.
+            Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        if stream.created != life.stream_created || !self.is_of(&life, &consumer) {
+            return Ok(None);
+        }
+        let upto = consumer.ack_floor.stream_seq;
+        let id = StreamId {
+            name: name.to_owned(),
+            created: stream.created,
+            ack_floor: upto,
+        };
+        if let Some(stored) = self.consumer.behind(reach.clone(), id).await? {
+            tracing::error!(consumer = %self.consumer.name, stored, acknowledged = upto, "the store has lost what was acknowledged: was it put back to an older state? What is still in the stream is handled again");
+            self.end(Some(&life));
+            return Ok(None);
+        }
+        Ok(Some(Settled { stream, upto }))
+    }
+
+    /// Says that a dependency is away, waits; false when it is time to stop.
+    pub(super) async fn pause(
+        &self,
+        error: &Error,
+        tries: u64,
+        stop: &mut watch::Receiver<bool>,
+    ) -> bool {
+        self.settler.holds.hold(Cause::Consumer, error);
+        let pause = backoff(tries).min(Duration::from_secs(5));
+        // A stop, or the runtime's end, cuts the pause short.
+        tokio::time::timeout(pause, stop.wait_for(|stop| *stop))
+            .await
+            .is_err()
+    }
+}
+
+impl StreamFunction for Feed {
+    fn name(&self) -> &str {
+        &self.consumer.name
+    }
+
+    fn settled<'a>(&'a self, background: &'a Background) -> BoxFuture<'a, Result<Option<Settled>>> {
+        self.up_to_where_settled(background).boxed()
+    }
+
+    fn stats(&self) -> &Stats {
+        &self.stats
+    }
+}

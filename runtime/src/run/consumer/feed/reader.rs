@@ -1,0 +1,190 @@
+//! What pulls messages, as many as there is room for.
+
+use std::pin::pin;
+
+use async_nats::Message;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use super::Feed;
+use crate::nats::intake::Taken;
+use crate::nats::pull::{Pulled, Puller};
+use crate::run::consumer::position::Position;
+use crate::telemetry::stats::{State, Stats};
+
+/// Not before our own pull requests have ended, or it would come to us again.
+const GIVE_BACK: &str = r#"-NAK {"delay": 1000000000}"#;
+
+impl Feed {
+    pub(super) async fn read(
+        &self,
+        queue: mpsc::Sender<Message>,
+        capacity: usize,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let Some((mut puller, mut taken)) = self.open(&mut stop).await else {
+            return;
+        };
+        let mut probes = Probes::new(capacity);
+        loop {
+            let stopping = *stop.borrow();
+            if stopping && puller.is_idle() {
+                return;
+            }
+            if !stopping
+                && self.known_life().is_none()
+                && !self.locate_beside(&mut puller, &mut stop).await
+            {
+                continue;
+            }
+            let probe_at = self.settler.evidence.probe_at();
+            if !stopping && self.may_read() {
+                let free = queue.capacity().saturating_sub(puller.outstanding());
+                let n = match probe_at {
+                    // Asked for in halves: a request for every message would cost more than it brings.
+                    None if free >= capacity.div_ceil(2) => free,
+                    Some(at) if puller.is_idle() && Instant::now() >= at => probes.next().min(free),
+                    _ => 0,
+                };
+                if let Err(error) = puller.ask(n).await {
+                    tracing::warn!(%error, "a pull request was not sent");
+                }
+            }
+            let later = probe_at.filter(|at| *at > Instant::now());
+            tokio::select! {
+                pulled = puller.next() => match pulled {
+                    Pulled::Message(message) => probes.saw(self.take(*message, &queue)),
+                    Pulled::Ended => {}
+                    Pulled::Closed if !stopping && self.intake.is_replaced() => {
+                        self.intake.ended(&taken);
+                        match self.open(&mut stop).await {
+                            Some(opened) => (puller, taken) = opened,
+                            None => return,
+                        }
+                    }
+                    Pulled::Closed => return,
+                    Pulled::Lost(reason) if stopping => {
+                        tracing::debug!(reason, "the consumer is gone while draining");
+                        return;
+                    }
+                    Pulled::Lost(reason) => {
+                        tracing::warn!(consumer = %self.consumer.name, reason, "looking for the consumer again");
+                        self.life.send_replace(None);
+                    }
+                },
+                () = self.wake.notified() => {}
+                () = tokio::time::sleep_until(later.unwrap_or_else(Instant::now)), if later.is_some() => {}
+                Ok(()) = stop.changed(), if !stopping => {}
+            }
+        }
+    }
+
+    /// Lets messages come in on a connection. None when it is time to stop.
+    async fn open(&self, stop: &mut watch::Receiver<bool>) -> Option<(Puller, Taken)> {
+        let (stream, durable) = (self.consumer.stream.name(), self.consumer.durable_name());
+        loop {
+            let taken = tokio::select! {
+                taken = self.intake.take() => taken,
+                _ = stop.wait_for(|stop| *stop) => return None,
+            };
+            let error = match taken {
+                Ok(taken) => match Puller::new(&taken.nats, stream, &durable).await {
+                    Ok(puller) => return Some((puller, taken)),
+                    Err(error) => {
+                        self.intake.ended(&taken);
+                        error
+                    }
+                },
+                Err(error) => error,
+            };
+            if !self.pause(&error, 1, stop).await {
+                return None;
+            }
+        }
+    }
+
+    /// Finds the consumer, and gives back what a pull request of before still brings: otherwise it
+    /// would be nobody's until the ack wait is over, where the consumer feeds others by now.
+    async fn locate_beside(&self, puller: &mut Puller, stop: &mut watch::Receiver<bool>) -> bool {
+        let mut locate = pin!(self.locate(stop));
+        loop {
+            tokio::select! {
+                located = &mut locate => return located,
+                pulled = puller.next() => match pulled {
+                    Pulled::Message(message) => {
+                        if let Some(ack) = message.reply {
+                            // One that cannot be sent is left to the ack wait.
+                            let _ = self.nats.publish(ack, GIVE_BACK.into()).await;
+                        }
+                    }
+                    Pulled::Closed => return locate.await,
+                    Pulled::Ended | Pulled::Lost(_) => {}
+                },
+            }
+        }
+    }
+
+    fn may_read(&self) -> bool {
+        let holds = &self.settler.holds;
+        match self.stats.state() {
+            State::Running => true,
+            State::Holding(_) => holds.lasts() && holds.lets_read(),
+            _ => false,
+        }
+    }
+
+    /// Holds a message and queues it; the queue has room, since no more was asked for. True where
+    /// it was never delivered before.
+    fn take(&self, message: Message, queue: &mpsc::Sender<Message>) -> bool {
+        Stats::add(&self.stats.requests, 1);
+        let Some((position, ack)) = Position::of(&message).zip(message.reply.clone()) else {
+            tracing::warn!(subject = %message.subject, "a delivery without an acknowledgement subject");
+            return false;
+        };
+        self.readable().1.insert(position.seq);
+        let key = position.key();
+        if self.settler.in_progress.hold(key, ack) && queue.try_send(message).is_err() {
+            // It is left to the ack wait: the server sent more than it was asked for.
+            self.settler.in_progress.settle(key);
+        }
+        position.delivered == 1
+    }
+}
+
+/// How many messages are asked for while nothing succeeds. The server sends those first that come
+/// again; where only such have come, more are asked for, so that one that is new is among them.
+struct Probes {
+    capacity: usize,
+    n: usize,
+    came: usize,
+    new: bool,
+}
+
+impl Probes {
+    const FEWEST: usize = 4;
+
+    fn new(capacity: usize) -> Self {
+        Self {
+            capacity,
+            n: Self::FEWEST,
+            came: 0,
+            new: true,
+        }
+    }
+
+    fn next(&mut self) -> usize {
+        let more = self.came >= self.n && !self.new;
+        self.n = if more {
+            (self.n * 2).min(self.capacity)
+        } else {
+            Self::FEWEST
+        };
+        (self.came, self.new) = (0, false);
+        self.n
+    }
+
+    fn saw(&mut self, new: bool) {
+        self.came += 1;
+        self.new |= new;
+    }
+}

@@ -1,0 +1,85 @@
+//! The deliveries that this instance holds: kept in progress until they are settled, so that slow
+//! work is not given to another instance, and given back when the instance stops.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::connection::State;
+use async_nats::{Client, Subject};
+use tokio::time::Instant;
+
+use crate::function::event::Key;
+
+struct Held {
+    ack: Subject,
+    told: Instant,
+}
+
+/// The unsettled deliveries of one consumer in this instance.
+#[derive(Default)]
+pub(crate) struct InProgress(Mutex<HashMap<Key, Held>>);
+
+impl InProgress {
+    /// Takes a delivery in. False where the message is here already: it was delivered again
+    /// meanwhile, and only its newest acknowledgement counts.
+    pub(crate) fn hold(&self, key: Key, ack: Subject) -> bool {
+        let mut all = self.lock();
+        all.insert(
+            key,
+            Held {
+                ack,
+                told: Instant::now(),
+            },
+        )
+        .is_none()
+    }
+
+    /// Lets go of it and says where its outcome is to be sent.
+    pub(crate) fn settle(&self, key: Key) -> Option<Subject> {
+        self.lock().remove(&key).map(|held| held.ack)
+    }
+
+    /// Where its outcome is to be sent, while it is held.
+    pub(crate) fn peek(&self, key: Key) -> Option<Subject> {
+        self.lock().get(&key).map(|held| held.ack.clone())
+    }
+
+    /// Lets go of everything.
+    pub(crate) fn take_all(&self) -> Vec<Subject> {
+        self.lock().drain().map(|(_, held)| held.ack).collect()
+    }
+
+    /// Tells the server now and then that what is held is being worked on. Runs until dropped.
+    pub(crate) async fn keep(&self, nats: &Client, ack_wait: Duration) {
+        let pause = ack_wait / 3;
+        let mut tick = tokio::time::interval(pause.max(Duration::from_millis(10)));
+        loop {
+            tick.tick().await;
+            // Words that pile up while the connection is down would all be stale.
+            if nats.connection_state() != State::Connected {
+                continue;
+            }
+            for ack in self.due(pause) {
+                // A failure shows as a redelivery, which is harmless.
+                let _ = nats.publish(ack, "+WPI".into()).await;
+            }
+        }
+    }
+
+    fn due(&self, pause: Duration) -> Vec<Subject> {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        for held in self.lock().values_mut() {
+            if now.duration_since(held.told) >= pause {
+                held.told = now;
+                due.push(held.ack.clone());
+            }
+        }
+        due
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Held>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,268 @@
+//! What becomes of a message once its function has run: ack, nak, dead letter and term.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, Subject};
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::evidence::{Evidence, Failure, Verdict};
+use super::hold::{Cause, Holds};
+use super::in_progress::InProgress;
+use super::unwritten::{Letter, Unwritten};
+use crate::error::{Error, Kind, Result};
+use crate::function::event::{Entry, Key};
+use crate::run::dead_letter;
+use crate::service::consumer::Consumer;
+use crate::telemetry::Outcome;
+use crate::telemetry::stats::Stats;
+use crate::telemetry::trace_context::TraceContext;
+
+/// How many messages that failed are settled at once: each that is given up waits for its dead letter
+/// to be stored.
+pub(crate) const AT_ONCE: usize = 64;
+
+/// How long a dead letter may take to be written. What is slower counts as not written, and is
+/// written again beside the good messages: the second time it is found to be there.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest that a message which was refused with a 429 is left alone because the error says so.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
+
+/// Settles the messages of one consumer in this instance.
+pub(crate) struct Settler {
+    pub(crate) nats: Client,
+    pub(crate) service: Arc<str>,
+    pub(crate) function: String,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) in_progress: InProgress,
+    pub(crate) evidence: Evidence,
+    pub(crate) holds: Holds,
+    pub(crate) unwritten: Unwritten,
+}
+
+impl Settler {
+    pub(crate) fn new(
+        nats: Client,
+        service: Arc<str>,
+        consumer: &Consumer,
+        stats: Arc<Stats>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        Self {
+            nats,
+            service,
+            function: consumer.name.clone(),
+            holds: Holds::new(consumer.name.clone(), stats.clone(), wake),
+            stats,
+            in_progress: InProgress::default(),
+            evidence: Evidence::new(consumer.max_attempts, consumer.give_up_after),
+            unwritten: Unwritten::default(),
+        }
+    }
+
+    /// The only way to an ack: the function said Ok, and its transaction is committed; or the message
+    /// is the replay of another function's dead letter.
+    pub(crate) async fn ack(&self, entry: &Entry) {
+        self.evidence.forget(key(entry));
+        self.send(key(entry), "+ACK".into()).await;
+    }
+
+    /// So many messages have succeeded, and so many had before.
+    pub(crate) fn succeeded(&self, n: usize, duplicates: usize) {
+        if self.evidence.succeeded(n, duplicates) {
+            self.holds.release(Cause::NoSuccess);
+        }
+    }
+
+    /// Judges failures of one call, or of a batch and its parts. Where all of them are of an unknown
+    /// kind and nothing has succeeded, messages are tried one by one from now on.
+    pub(crate) fn judge<'a>(
+        &self,
+        failures: impl IntoIterator<Item = (&'a Arc<Entry>, &'a Error, bool)>,
+        since: u64,
+    ) -> Vec<Verdict> {
+        let mut unexplained = None;
+        let mut explained = false;
+        let mut verdicts = Vec::new();
+        for (entry, error, alone) in failures {
+            let kind = error.kind();
+            let failure = Failure { kind, alone, since };
+            let (verdict, evidence) = self.evidence.judge(key(entry), failure);
+            if matches!(kind, Kind::Internal | Kind::Timeout) {
+                explained |= evidence || matches!(verdict, Verdict::GiveUp { .. });
+                unexplained = Some(error);
+            }
+            verdicts.push(verdict);
+        }
+        match unexplained {
+            Some(error) if !explained => {
+                self.evidence.doubt();
+                self.holds.hold(Cause::NoSuccess, error);
+            }
+            _ => {}
+        }
+        if !self.evidence.doubts() {
+            self.holds.release(Cause::NoSuccess);
+        }
+        verdicts
+    }
+
+    /// Settles a message that has failed.
+    pub(crate) async fn fail(&self, entry: &Entry, error: &Error, verdict: Verdict) -> Outcome {
+        self.stats.failed(error);
+        let trace = TraceContext::of(entry.headers());
+        let trace_id = trace.trace_id();
+        let (delay, counted) = match verdict {
+            Verdict::Again { delay, counted } => (delay, counted),
+            Verdict::GiveUp { attempts, after } => {
+                let lasted = after.map(|after| {
+                    let text = format!("{error} (given up after {attempts} tries in {after:.0?})");
+                    Error::new(error.kind(), text)
+                });
+                return self
+                    .bury(entry, lasted.as_ref().unwrap_or(error), attempts)
+                    .await;
+            }
+        };
+        match counted {
+            Some(attempts) => {
+                tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, attempts, %error, "failed, will be tried again");
+            }
+            None => {
+                tracing::debug!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, "failed, will be tried again; no attempt is burned");
+            }
+        }
+        let delay = delay.max(retry_after(error));
+        self.send(key(entry), nak(delay)).await;
+        Outcome::Retried
+    }
+
+    /// Gives a message back that is not tried now.
+    pub(crate) async fn wait(&self, key: Key) {
+        let delay = self.evidence.wait(key);
+        self.send(key, nak(delay)).await;
+    }
+
+    /// Gives those of some messages back that are still held.
+    pub(crate) async fn give_back_of(&self, keys: &[Key]) {
+        for key in keys {
+            if self.in_progress.peek(*key).is_some() {
+                self.wait(*key).await;
+            }
+        }
+    }
+
+    /// Writes the dead letter, and only then ends the message. Where that cannot be written the
+    /// message is kept: it stays with the server until it can.
+    async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
+        if self.unwritten.is_empty() {
+            match self.write(entry, error, attempts).await {
+                Ok(()) => {
+                    self.send(key(entry), "+TERM dead letter".into()).await;
+                    return Outcome::DeadLetter;
+                }
+                Err(unwritten) => {
+                    self.stats.failed(&unwritten);
+                    self.holds.hold(Cause::DeadLetters, &unwritten);
+                }
+            }
+        }
+        if let Some(ack) = self.in_progress.settle(key(entry)) {
+            let letter = Letter {
+                error: Arc::new(Error::new(error.kind(), error.to_string())),
+                attempts,
+                stream: entry.stream.clone(),
+                ack: ack.clone(),
+            };
+            let delay = self.unwritten.add(key(entry), letter);
+            self.publish(entry.seq(), ack, nak(delay)).await;
+        }
+        Outcome::Retried
+    }
+
+    /// Writes a dead letter.
+    pub(crate) async fn write(&self, entry: &Entry, error: &Error, attempts: u32) -> Result<()> {
+        let (service, function) = (&self.service, &self.function);
+        let write = dead_letter::write(&self.nats, service, function, entry, error, attempts);
+        tokio::time::timeout(WRITE_TIMEOUT, write)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::unavailable(format!(
+                    "JetStream has not stored it within {WRITE_TIMEOUT:?}"
+                )))
+            })?;
+        let trace = TraceContext::of(entry.headers());
+        let trace_id = trace.trace_id();
+        tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, attempts, %error, "dead letter");
+        Stats::add(&self.stats.dead_lettered, 1);
+        self.evidence.forget(key(entry));
+        Ok(())
+    }
+
+    /// Ends a message whose dead letter has waited, or that is gone from the stream.
+    pub(crate) async fn end_unwritten(&self, key: Key) {
+        if let Some(ack) = self.unwritten.take(key) {
+            self.publish(key.0, ack, "+TERM dead letter".into()).await;
+        }
+    }
+
+    /// A message that has come again while its dead letter waits is given back. True where that
+    /// was so.
+    pub(crate) async fn is_unwritten(&self, key: Key) -> bool {
+        if self.unwritten.is_empty() {
+            return false;
+        }
+        let Some(ack) = self.in_progress.peek(key) else {
+            return false;
+        };
+        let Some(delay) = self.unwritten.again(key, &ack) else {
+            return false;
+        };
+        self.in_progress.settle(key);
+        self.publish(key.0, ack, nak(delay)).await;
+        true
+    }
+
+    /// Gives everything that is held back to the server, for another instance.
+    pub(crate) async fn give_back(&self) -> usize {
+        let mut all = self.in_progress.take_all();
+        let n = all.len();
+        all.extend(self.unwritten.take_all());
+        for ack in all {
+            let _ = self.nats.publish(ack, "-NAK".into()).await;
+        }
+        n
+    }
+
+    async fn send(&self, key: Key, outcome: Bytes) {
+        if let Some(ack) = self.in_progress.settle(key) {
+            self.publish(key.0, ack, outcome).await;
+        }
+    }
+
+    async fn publish(&self, seq: u64, ack: Subject, outcome: Bytes) {
+        if let Err(error) = self.nats.publish(ack, outcome).await {
+            // It comes again, and is then found to be done.
+            tracing::warn!(seq, %error, "an outcome was not sent");
+        }
+    }
+}
+
+/// A delayed nak.
+fn nak(delay: Duration) -> Bytes {
+    format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into()
+}
+
+/// When the one who refused says to try again.
+fn retry_after(error: &Error) -> Duration {
+    let millis = error
+        .details()
+        .and_then(|details| details["retry_after_ms"].as_u64());
+    Duration::from_millis(millis.unwrap_or(0)).min(LONGEST_RETRY_AFTER)
+}
+
+pub(crate) fn key(entry: &Entry) -> Key {
+    (entry.seq(), entry.time_ns())
+}

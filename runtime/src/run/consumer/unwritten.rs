@@ -1,0 +1,104 @@
+//! Dead letters that cannot be written at present. The message stays with the server, unsettled and
+//! away for long; what became of it is remembered, so the function is not asked again.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_nats::Subject;
+use tokio::sync::Notify;
+
+use crate::error::Error;
+use crate::function::event::{Key, StreamId};
+
+/// More than a consumer may have unsettled; past this many a message is tried again instead.
+const REMEMBERED: usize = 200_000;
+
+/// After this long a message comes again, should this instance be gone; while it is not, that costs
+/// the server a delivery each time.
+const SHORTEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
+
+/// A message's dead letter, without the message.
+#[derive(Clone)]
+pub(crate) struct Letter {
+    pub(crate) error: Arc<Error>,
+    pub(crate) attempts: u32,
+    pub(crate) stream: Arc<StreamId>,
+    /// Where its end is told, once it is written.
+    pub(crate) ack: Subject,
+}
+
+/// The dead letters of one consumer that wait to be written.
+#[derive(Default)]
+pub(crate) struct Unwritten {
+    letters: Mutex<BTreeMap<Key, Letter>>,
+    added: Notify,
+}
+
+impl Unwritten {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Remembers a letter, and says for how long its message may stay away.
+    pub(crate) fn add(&self, key: Key, letter: Letter) -> Duration {
+        let mut letters = self.lock();
+        if letters.len() < REMEMBERED {
+            letters.insert(key, letter);
+        }
+        self.added.notify_one();
+        spread(SHORTEST_WAIT)
+    }
+
+    /// A message has come again whose letter waits here. Returns for how long it may stay away.
+    pub(crate) fn again(&self, key: Key, ack: &Subject) -> Option<Duration> {
+        let mut letters = self.lock();
+        letters.get_mut(&key)?.ack = ack.clone();
+        Some(spread(LONGEST_WAIT))
+    }
+
+    /// The next letters after `key`, from the beginning again after the last one.
+    pub(crate) fn after(&self, key: Option<Key>, n: usize) -> Vec<(Key, Letter)> {
+        let letters = self.lock();
+        let from = key.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = letters.range((from, Bound::Unbounded));
+        let found: Vec<_> = rest.take(n).map(copy).collect();
+        if found.is_empty() {
+            letters.iter().take(n).map(copy).collect()
+        } else {
+            found
+        }
+    }
+
+    /// The letter is written. Returns where the message's end is told.
+    pub(crate) fn take(&self, key: Key) -> Option<Subject> {
+        self.lock().remove(&key).map(|letter| letter.ack)
+    }
+
+    /// Forgets all; returns where each of their messages can be given back.
+    pub(crate) fn take_all(&self) -> Vec<Subject> {
+        let letters = std::mem::take(&mut *self.lock());
+        letters.into_values().map(|letter| letter.ack).collect()
+    }
+
+    /// Returns when there is a letter.
+    pub(crate) async fn wait(&self) {
+        while self.is_empty() {
+            self.added.notified().await;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Letter>> {
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn copy((key, letter): (&Key, &Letter)) -> (Key, Letter) {
+    (*key, letter.clone())
+}
+
+fn spread(time: Duration) -> Duration {
+    time.mul_f64(0.75 + 0.5 * fastrand::f64())
+}

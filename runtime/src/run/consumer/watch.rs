@@ -1,0 +1,57 @@
+//! Looks now and then at what only the server knows of a consumer, for whoever measures it.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, SystemTime};
+
+use async_nats::Client;
+use serde_json::json;
+
+use crate::error::Result;
+use crate::nats::jetstream::raw_message::RawMessage;
+use crate::nats::jetstream::{call, calls, consumer_info, stream_info};
+use crate::service::consumer::Consumer;
+use crate::telemetry::measure;
+use crate::telemetry::stats::Stats;
+
+/// How often: three requests to the server each time.
+const EVERY: Duration = Duration::from_secs(5);
+
+/// Keeps the counts of lag, age and size fresh, for ever; not where nobody measures.
+pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
+    if !measure::is_on() {
+        return std::future::pending().await;
+    }
+    let mut interval = tokio::time::interval(EVERY);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        // What cannot be learned now stays as it was known last; the consumer itself says what is
+        // wrong.
+        if let Err(error) = look(nats, consumer, stats).await {
+            tracing::debug!(%error, "the lag is not known");
+        }
+    }
+}
+
+async fn look(nats: &Client, consumer: &Consumer, stats: &Stats) -> Result<()> {
+    let stream = consumer.stream.name();
+    let told = stream_info(nats, stream).await?;
+    stats.stream_bytes.store(told.state.bytes, Relaxed);
+    let limit = u64::try_from(told.config.max_bytes).unwrap_or(0);
+    stats.stream_limit.store(limit, Relaxed);
+    let info = consumer_info(nats, stream, &consumer.durable_name()).await?;
+    stats.pending.store(info.num_pending, Relaxed);
+    stats.ack_pending.store(info.num_ack_pending, Relaxed);
+    let age = if info.num_pending + info.num_ack_pending == 0 {
+        Duration::ZERO
+    } else {
+        // The first that is not settled: of all subjects, as a consumer of some may have skipped.
+        let next = json!({ "seq": info.ack_floor.stream_seq + 1, "next_by_subj": ">" });
+        let oldest: RawMessage = call(nats, &calls::message(stream), &next).await?;
+        let now = SystemTime::now();
+        now.duration_since(oldest.time()?).unwrap_or_default()
+    };
+    let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+    stats.oldest_ms.store(millis, Relaxed);
+    Ok(())
+}

@@ -1,0 +1,110 @@
+//! A dead letter whose message does not fit beside the reason: the first part of its bytes is the letter,
+//! the others lie before it in the dead-letter stream, each under the letter's subject and its number.
+
+use async_nats::{Client, HeaderMap};
+use bytes::{Bytes, BytesMut};
+use serde_json::json;
+
+use super::{STREAM, delete, write_once};
+use crate::error::{Error, Kind, Result};
+use crate::nats::jetstream::raw_message::RawMessage;
+use crate::nats::jetstream::{call, calls};
+
+/// In the letter: how many parts lie beside it.
+const PARTS: &str = "Dead-Letter-Parts";
+/// In a part: which one it is.
+const PART: &str = "Dead-Letter-Part";
+
+/// Writes a letter in parts of half of what a message may be.
+pub(super) async fn write(
+    nats: &Client,
+    subject: &str,
+    mut headers: HeaderMap,
+    payload: &Bytes,
+) -> Result<()> {
+    let (first, others) = split(payload, (nats.max_payload() / 2).max(1));
+    for (n, part) in (1..).zip(&others) {
+        let mut headers = HeaderMap::new();
+        headers.insert(PART, n.to_string());
+        headers.insert(async_nats::header::NATS_EXPECTED_LAST_SUBJECT_SEQUENCE, "0");
+        write_once(nats, &format!("{subject}.{n}"), headers, part.clone()).await?;
+    }
+    headers.insert(PARTS, others.len().to_string());
+    write_once(nats, subject, headers, first).await
+}
+
+/// Whether this is no letter, but a part of one.
+pub(super) fn is_one(raw: &RawMessage) -> Result<bool> {
+    Ok(number(raw, PART)?.is_some())
+}
+
+/// All bytes of a letter, of which the first ones are known.
+pub(super) async fn read(nats: &Client, letter: &RawMessage, first: Bytes) -> Result<Bytes> {
+    let Some(parts) = number(letter, PARTS)? else {
+        return Ok(first);
+    };
+    let mut whole = BytesMut::from(first);
+    for n in 1..=parts {
+        let part = find(nats, letter, n).await?;
+        let part = part.ok_or_else(|| {
+            let id = letter.seq();
+            Error::internal(format!(
+                "part {n} of dead letter {id} is missing in {STREAM}"
+            ))
+        })?;
+        whole.extend_from_slice(&part.payload()?);
+    }
+    Ok(whole.freeze())
+}
+
+/// Deletes what lies beside a letter.
+pub(super) async fn delete_all(nats: &Client, letter: &RawMessage) -> Result<()> {
+    for n in 1..=number(letter, PARTS)?.unwrap_or_default() {
+        if let Some(part) = find(nats, letter, n).await? {
+            delete(nats, part.seq()).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn find(nats: &Client, letter: &RawMessage, n: usize) -> Result<Option<RawMessage>> {
+    let body = json!({ "last_by_subj": format!("{}.{n}", letter.subject()) });
+    match call(nats, &calls::message(STREAM), &body).await {
+        Ok(part) => Ok(Some(part)),
+        Err(error) if error.kind() == Kind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn number(raw: &RawMessage, name: &str) -> Result<Option<usize>> {
+    let headers = raw.headers()?;
+    let found = headers.iter().find(|(found, _)| found == name);
+    Ok(found.and_then(|(_, value)| value.parse().ok()))
+}
+
+fn split(payload: &Bytes, size: usize) -> (Bytes, Vec<Bytes>) {
+    let mut rest = payload.clone();
+    let first = rest.split_to(size.min(rest.len()));
+    let mut others = Vec::new();
+    while !rest.is_empty() {
+        others.push(rest.split_to(size.min(rest.len())));
+    }
+    (first, others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_are_as_many_as_it_takes() {
+        let whole = Bytes::from_static(b"abcdefg");
+        for (size, n) in [(1, 6), (2, 3), (3, 2), (7, 0), (8, 0)] {
+            let (first, others) = split(&whole, size);
+            assert_eq!(others.len(), n, "{size}");
+            assert!(others.iter().all(|part| part.len() <= size));
+            assert_eq!([&[first][..], &others].concat().concat(), whole);
+        }
+        assert!(split(&Bytes::new(), 3).1.is_empty());
+    }
+}

@@ -1,0 +1,100 @@
+//! Which messages dead letters keep, and whether they are as safe there as in their stream.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{STREAM, subject};
+use crate::error::{Error, Kind, Result};
+use crate::function::event::Message;
+use crate::nats::client::Client;
+use crate::nats::jetstream::{call, calls, stream_info};
+
+/// The subjects of one page of letters.
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    total: usize,
+    state: State,
+}
+
+#[derive(Deserialize)]
+struct State {
+    #[serde(default)]
+    subjects: Option<HashMap<String, u64>>,
+}
+
+/// Tells a service without dead letters from one whose stream of them is gone.
+pub(super) async fn exists(nats: &async_nats::Client) -> Result<()> {
+    match stream_info(nats, STREAM).await {
+        Err(error) if error.kind() == Kind::NotFound => Err(Error::new(
+            Kind::NotFound,
+            format!("there is no stream {STREAM}: run `setup`"),
+        )),
+        found => found.map(|_| ()),
+    }
+}
+
+/// Whether the dead letter of a function is there for a message that `stream` holds.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where JetStream does not answer.
+pub async fn is_kept(
+    client: &Client,
+    service: &str,
+    function: &str,
+    stream: &str,
+    message: &Message,
+) -> Result<bool> {
+    let subject = subject(service, function, stream, message);
+    let body = json!({ "subjects_filter": subject });
+    match call::<Page>(client.nats(), &calls::stream_info(STREAM), &body).await {
+        Ok(page) => Ok(!page.state.subjects.unwrap_or_default().is_empty()),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// The lowest sequence of `stream` that has a dead letter, where the dead letters lie on fewer
+/// servers than the stream, of which `replicas` hold it: what purges the stream behind its consumer
+/// stops there, since whoever loses the letter has that message only. None where the letters are as
+/// safe, or there are none.
+///
+/// # Errors
+/// [`Kind::Unavailable`] where JetStream does not answer.
+pub async fn first_less_safe(
+    client: &Client,
+    stream: &str,
+    replicas: usize,
+) -> Result<Option<u64>> {
+    if replicas <= 1 {
+        return Ok(None);
+    }
+    let nats = client.nats();
+    match stream_info(nats, STREAM).await {
+        Ok(letters) if letters.config.num_replicas >= replicas => return Ok(None),
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        letters => letters?,
+    };
+    let filter = format!("dead.*.*.{stream}.>");
+    let mut first = None;
+    let mut seen = 0;
+    loop {
+        let body = json!({ "subjects_filter": filter, "offset": seen });
+        let page: Page = call(nats, &calls::stream_info(STREAM), &body).await?;
+        let subjects = page.state.subjects.unwrap_or_default();
+        let sequences = subjects.keys().filter_map(|subject| sequence(subject));
+        first = first.into_iter().chain(sequences).min();
+        seen += subjects.len();
+        if subjects.is_empty() || seen >= page.total {
+            return Ok(first);
+        }
+    }
+}
+
+/// The sequence in `dead.<service>.<function>.<stream>.<sequence>-<time>`.
+fn sequence(subject: &str) -> Option<u64> {
+    let (sequence, _) = subject.rsplit('.').next()?.split_once('-')?;
+    sequence.parse().ok()
+}

@@ -1,0 +1,221 @@
+//! Discovery by ADR-32: the verbs PING, INFO and STATS under `$SRV`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::SystemTime;
+
+use async_nats::{Client, Message};
+use serde_json::{Value, json};
+
+use crate::nats::jetstream::format_time;
+use crate::run::consumer::feed::Feed;
+use crate::telemetry::stats::Stats;
+
+const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
+
+/// What discovery says of one instance of a service.
+pub(crate) struct Discovery {
+    pub(crate) name: String,
+    pub(crate) id: String,
+    pub(crate) version: String,
+    pub(crate) description: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) started: SystemTime,
+    /// In the order of registration. Two may share a name: each counts for itself.
+    pub(crate) endpoints: Vec<Arc<Discovered>>,
+}
+
+/// What discovery says of one function.
+pub(crate) struct Discovered {
+    pub(crate) name: String,
+    pub(crate) subject: String,
+    /// None is a plain subscription.
+    pub(crate) queue_group: Option<String>,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) stats: Arc<Stats>,
+    pub(crate) feed: Option<Arc<Feed>>,
+}
+
+impl Discovery {
+    /// The nine subjects, to be subscribed without a queue group: everybody answers.
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = (&'static str, String)> {
+        VERBS.into_iter().flat_map(move |verb| {
+            let (name, id) = (&self.name, &self.id);
+            [
+                (verb, format!("$SRV.{verb}")),
+                (verb, format!("$SRV.{verb}.{name}")),
+                (verb, format!("$SRV.{verb}.{name}.{id}")),
+            ]
+        })
+    }
+
+    /// Answers one question. It runs apart from every function, so no handler keeps it waiting.
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        nats: Client,
+        verb: &'static str,
+        message: Message,
+    ) {
+        let answer = match verb {
+            "PING" => self.ping(),
+            "INFO" => self.info(nats.max_payload()),
+            _ => {
+                self.refresh().await;
+                self.stats(nats.max_payload())
+            }
+        };
+        reply(&nats, &message, &answer).await;
+    }
+
+    /// An idle consumer's counts are as old as its last message; STATS asks for new ones.
+    async fn refresh(&self) {
+        let feeds = self
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| endpoint.feed.as_ref());
+        let all = futures_util::future::join_all(feeds.map(|feed| feed.refresh()));
+        // Discovery answers also where JetStream does not.
+        let _ = tokio::time::timeout(std::time::Duration::from_millis(250), all).await;
+    }
+
+    fn base(&self, kind: &str) -> Value {
+        json!({
+            "type": format!("io.nats.micro.v1.{kind}_response"),
+            "name": self.name,
+            "id": self.id,
+            "version": self.version,
+            "metadata": self.metadata,
+        })
+    }
+
+    fn ping(&self) -> Value {
+        self.base("ping")
+    }
+
+    /// INFO within the server's `max_payload`: what is too long is left out, the answer comes.
+    pub(crate) fn info(&self, limit: usize) -> Value {
+        let endpoints = |metadata: bool| -> Vec<Value> {
+            self.endpoints
+                .iter()
+                .map(|endpoint| {
+                    let metadata = if metadata {
+                        json!(endpoint.metadata)
+                    } else {
+                        json!({})
+                    };
+                    json!({
+                        "name": endpoint.name,
+                        "subject": endpoint.subject,
+                        "queue_group": endpoint.queue_group.as_deref().unwrap_or_default(),
+                        "metadata": metadata,
+                    })
+                })
+                .collect()
+        };
+        let mut info = self.base("info");
+        info["description"] = json!(self.description);
+        info["endpoints"] = json!(endpoints(true));
+        if size(&info) > limit {
+            info["endpoints"] = json!(endpoints(false));
+        }
+        self.truncate(info, limit)
+    }
+
+    /// STATS within the server's `max_payload`.
+    pub(crate) fn stats(&self, limit: usize) -> Value {
+        let endpoints: Vec<Value> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| endpoint.stats())
+            .collect();
+        let mut stats = self.base("stats");
+        stats["started"] = json!(format_time(self.started));
+        stats["endpoints"] = json!(endpoints);
+        self.truncate(stats, limit)
+    }
+
+    /// Leaves out metadata and description first, then endpoints from the end.
+    fn truncate(&self, mut answer: Value, limit: usize) -> Value {
+        if size(&answer) > limit {
+            answer["metadata"] = json!({});
+            if answer.get("description").is_some() {
+                answer["description"] = json!("");
+            }
+        }
+        // Measured once: writing the whole again for every endpoint takes seconds for thousands.
+        let mut excess = size(&answer).saturating_sub(limit);
+        if let Some(endpoints) = answer["endpoints"].as_array_mut() {
+            while excess > 0
+                && let Some(last) = endpoints.pop()
+            {
+                // The comma before it goes too.
+                excess = excess.saturating_sub(size(&last) + 1);
+            }
+        }
+        answer
+    }
+}
+
+impl Discovered {
+    fn stats(&self) -> Value {
+        let stats = &self.stats;
+        let requests = stats.requests.load(Relaxed);
+        let time = stats.processing_ns.load(Relaxed);
+        json!({
+            "name": self.name,
+            "subject": self.subject,
+            "queue_group": self.queue_group.as_deref().unwrap_or_default(),
+            "num_requests": requests,
+            "num_errors": stats.errors.load(Relaxed),
+            "last_error": stats.last_error(),
+            "processing_time": time,
+            "average_processing_time": time.checked_div(requests).unwrap_or(0),
+            "data": self.data(),
+        })
+    }
+
+    /// What only natsfn tells: the state, and the consumer's counts.
+    pub(crate) fn data(&self) -> Value {
+        let stats = &self.stats;
+        let state = stats.state();
+        let mut data = match &self.feed {
+            Some(feed) => json!({
+                "stream": feed.consumer.stream.name(),
+                "consumer": feed.consumer.durable_name(),
+                "pending": stats.pending.load(Relaxed),
+                "ack_pending": stats.ack_pending.load(Relaxed),
+                "redelivered": stats.redelivered.load(Relaxed),
+                "duplicates": stats.duplicates.load(Relaxed),
+                "dead_lettered": stats.dead_lettered.load(Relaxed),
+            }),
+            None => json!({ "shed": stats.shed.load(Relaxed) }),
+        };
+        data["in_flight"] = json!(stats.in_flight.load(Relaxed));
+        data["state"] = json!(state.name());
+        if let Some(reason) = state.reason() {
+            data["reason"] = json!(crate::error::reply::one_line(reason));
+        }
+        if let Some(data) = data.as_object_mut() {
+            for (key, value) in stats.shown() {
+                data.entry(key).or_insert(value);
+            }
+        }
+        data
+    }
+}
+
+fn size(answer: &Value) -> usize {
+    answer.to_string().len()
+}
+
+async fn reply(nats: &Client, message: &Message, answer: &Value) {
+    let Some(reply) = &message.reply else { return };
+    if reply.starts_with('$') {
+        return;
+    }
+    // A publish that fails ends nothing: the next question is answered.
+    if let Err(error) = nats.publish(reply.clone(), answer.to_string().into()).await {
+        tracing::warn!(%error, "a discovery answer was not sent");
+    }
+}

@@ -1,0 +1,74 @@
+//! Reads one subscription until it is drained, closed, or ends with its connection.
+
+use async_nats::{Client, Subscriber};
+use futures_util::StreamExt;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Subscription;
+use crate::run::ready::round_trip;
+
+/// An `UNSUB` after so many messages is one at once for nats-server: it reads at most nine digits,
+/// and takes what is longer for no number. For async-nats it is never reached, so that it hands out
+/// what still arrives.
+const AT_ONCE: u64 = u64::MAX;
+
+/// What reads one subscription.
+pub(super) struct Reader {
+    pub(super) nats: Client,
+    pub(super) subscription: std::sync::Arc<Subscription>,
+    pub(super) stop: watch::Receiver<bool>,
+    /// The server has ended the subscription.
+    pub(super) closed: CancellationToken,
+    pub(super) messages: TaskTracker,
+}
+
+impl Reader {
+    /// False where the subscription ended by itself: its connection can do nothing any more.
+    pub(super) async fn read(mut self, mut subscriber: Subscriber) -> bool {
+        loop {
+            tokio::select! {
+                next = subscriber.next() => match next {
+                    Some(message) => self.handle(message),
+                    None => return false,
+                },
+                () = told(&mut self.stop) => break,
+                () = self.closed.cancelled() => {
+                    self.finish(subscriber).await;
+                    return true;
+                }
+            }
+        }
+        // async-nats' own `drain` forgets the subscription before the server has heard of it, and
+        // drops what the server sent until then (15 requests at a stop under load). So the server
+        // stops first, a round trip brings what it had sent, and then the subscription ends.
+        if let Err(error) = subscriber.unsubscribe_after(AT_ONCE).await {
+            tracing::warn!(%error, "a subscription was not drained");
+            return true;
+        }
+        if let Err(error) = round_trip(&self.nats).await {
+            tracing::warn!(%error, "a subscription was drained without the server");
+        }
+        self.finish(subscriber).await;
+        true
+    }
+
+    /// Closes the subscription's channel; what is in it is still handled.
+    async fn finish(&self, mut subscriber: Subscriber) {
+        let _ = subscriber.unsubscribe().await;
+        while let Some(message) = subscriber.next().await {
+            self.handle(message);
+        }
+    }
+
+    fn handle(&self, message: async_nats::Message) {
+        (self.subscription.handle)(message, Instant::now(), &self.messages);
+    }
+}
+
+/// Returns at the word to stop, or when the runtime that could give it is gone.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,90 @@
+//! What must hold before a service counts as started: the server's version, the schema, a round
+//! trip.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use futures_util::StreamExt;
+
+use crate::error::run_error::RunError;
+use crate::error::{Error, Result};
+use crate::function::database::{Database, Schema};
+use crate::service::definition::Definition;
+
+/// Older servers have known holes in what this runtime builds on.
+const OLDEST: semver::Version = semver::Version::new(2, 14, 0);
+
+/// A message to ourselves and back: everything sent before it on this connection has arrived.
+///
+/// A subscription is only sent when `subscribe` returns; the server may hear of it after a request
+/// of somebody else that was sent later.
+pub(crate) async fn round_trip(nats: &Client) -> Result<()> {
+    let inbox = nats.new_inbox();
+    let mut subscriber = nats.subscribe(inbox.clone()).await.map_err(Error::from)?;
+    nats.publish(inbox, "ready".into())
+        .await
+        .map_err(Error::from)?;
+    let answer = tokio::time::timeout(Duration::from_secs(10), subscriber.next()).await;
+    match answer {
+        Ok(Some(_)) => Ok(()),
+        _ => Err(Error::unavailable(
+            "the server does not answer on this connection; may its user publish and subscribe its own inbox?",
+        )),
+    }
+}
+
+pub(crate) fn check_server(
+    nats: &Client,
+    wanted: Option<&semver::Version>,
+) -> Result<(), RunError> {
+    let Some(info) = nats.try_server_info() else {
+        return Ok(());
+    };
+    let Ok(found) = semver::Version::parse(&info.version) else {
+        return Ok(());
+    };
+    // A pre-release of a good version is good.
+    let found = semver::Version::new(found.major, found.minor, found.patch);
+    match wanted {
+        Some(wanted) if found < *wanted => Err(RunError::new(format!(
+            "nats-server {found} is too old: this service needs {wanted} or newer; upgrade the server"
+        ))),
+        _ => {
+            if found < OLDEST {
+                tracing::warn!(
+                    "nats-server {found} is older than {OLDEST}, and has known holes in what keeps messages safe; upgrade it"
+                );
+            }
+            Ok(())
+        }
+    }
+}
+
+pub(crate) async fn open(
+    definition: &Definition,
+    url: Option<&str>,
+) -> Result<Option<Arc<dyn Database>>, RunError> {
+    let Some(database) = &definition.database else {
+        return Ok(None);
+    };
+    let Some(url) = url else {
+        if !definition.needs_database() {
+            return Ok(None);
+        }
+        return Err(RunError::misuse([format!(
+            "database.url is missing: {} keeps its data in a database",
+            definition.name
+        )]));
+    };
+    let database = database.open(url, &definition.tables, definition.pool_sizes)?;
+    match tokio::time::timeout(Duration::from_secs(5), database.schema()).await {
+        Ok(Ok(Schema::Known)) => {}
+        Ok(Ok(Schema::Other(why))) => return Err(RunError::new(why)),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the database is away; functions that need it wait");
+        }
+        Err(_) => tracing::warn!("the database does not answer; functions that need it wait"),
+    }
+    Ok(Some(database))
+}

@@ -1,0 +1,295 @@
+//! The path of a request: turn, function, answer.
+
+mod send;
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use async_nats::Message;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+
+use crate::error::{Error, Kind, Result};
+use crate::function::context::Context;
+use crate::function::database::Database;
+use crate::function::event::Request;
+use crate::function::handler::Call;
+use crate::function::invoke::{self, invoke};
+use crate::function::reply::Response;
+use crate::function::template::Template;
+use crate::nats::client::Client;
+use crate::service::endpoint::Endpoint;
+use crate::service::rate_limit::RateLimit;
+use crate::telemetry::measure::{self, Labels};
+use crate::telemetry::stats::{InFlight, Means, Stats};
+use crate::telemetry::trace_context::TraceContext;
+use crate::telemetry::{self, Details, Parent, Role, process_span};
+
+/// How many requests may wait for their turn: more are refused at once, so that memory is bounded.
+const MAX_WAITING: usize = 16_384;
+
+/// An endpoint at work in one instance.
+pub(crate) struct EndpointRuntime {
+    service: Arc<str>,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) template: Arc<Template>,
+    pub(crate) stats: Arc<Stats>,
+    call: Call<Request>,
+    /// None without a broker.
+    client: Option<Client>,
+    /// The queue group that it listens in, for its spans.
+    group: Option<String>,
+    labels: Labels,
+    database: Option<Arc<dyn Database>>,
+    /// What every request reaches.
+    context: Context,
+    turns: Semaphore,
+    waiting: AtomicUsize,
+}
+
+impl EndpointRuntime {
+    pub(crate) fn new(
+        service: &Arc<str>,
+        endpoint: Endpoint,
+        call: Call<Request>,
+        client: Option<Client>,
+        group: Option<&str>,
+        database: Option<Arc<dyn Database>>,
+    ) -> Result<Self, String> {
+        let stats = Arc::<Stats>::default();
+        measure::watch(service, &endpoint.name, Means::Request, &stats);
+        let labels = Labels::new([
+            ("messaging.system", "nats"),
+            ("messaging.operation.name", "process"),
+            ("messaging.destination.template", &*endpoint.subject),
+            ("natsfn.service", service),
+            ("natsfn.function", &*endpoint.name),
+        ]);
+        let mut context = Context::default();
+        if let Some(client) = &client {
+            context = context.with(Arc::new(client.clone()));
+        }
+        if let Some(database) = &database {
+            context = context.with(database.handle());
+        }
+        Ok(Self {
+            service: service.clone(),
+            context,
+            labels,
+            template: Arc::new(Template::parse(&endpoint.subject)?),
+            turns: Semaphore::new(endpoint.max_in_flight),
+            waiting: AtomicUsize::new(0),
+            stats,
+            group: endpoint.queue_group.or(group).map(str::to_owned),
+            endpoint,
+            call,
+            client,
+            database,
+        })
+    }
+
+    /// The whole path of one request: turn, function, answer. It counts, and never panics.
+    pub(crate) async fn handle(&self, message: Message, arrived: Instant) {
+        let started = Instant::now();
+        let reply = message.reply.clone();
+        let headers = message.headers.unwrap_or_default();
+        let above = TraceContext::of(&headers);
+        let fresh = if above.is_some() {
+            None
+        } else {
+            telemetry::fresh()
+        };
+        let trace = fresh.as_ref().unwrap_or(&above);
+        let trace_id = trace.trace_id();
+        let quiet = trace_id.is_some_and(telemetry::is_quiet);
+        let span = process_span!(
+            quiet,
+            service = &*self.service,
+            function = %self.endpoint.name,
+            subject = %message.subject,
+            trace_id,
+        );
+        if !quiet {
+            let parent = match &fresh {
+                Some(_) => Parent::Root(trace_id),
+                None => Parent::Remote(&above),
+            };
+            telemetry::open(&span, Role::Server, parent, &[], || {
+                self.details(&message.subject)
+            });
+        }
+        let request = Request {
+            subject: message.subject,
+            headers,
+            payload: message.payload,
+            template: self.template.clone(),
+            context: Context::default(),
+        };
+        let answer = pin!(self.answer(request, arrived, &span));
+        let answer = telemetry::quietly(quiet.then_some(trace), answer).await;
+        self.stats.processed(started.elapsed());
+        let error = answer.as_ref().err().map(Error::kind);
+        measure::processed(&self.labels, started.elapsed(), error);
+        measure::outcome(&self.labels, error.map_or("done", Kind::name));
+        let response = match answer {
+            Ok(response) => response,
+            Err(error) => {
+                self.stats.failed(&error);
+                telemetry::mark_failed(&span, &error);
+                span.in_scope(|| log(&error));
+                Response::error(&error, trace_id)
+            }
+        };
+        if let (Some(client), Some(reply)) = (&self.client, reply) {
+            self.send(client.nats(), reply, response, trace_id, &span)
+                .await;
+        }
+    }
+
+    /// What the span of a request says.
+    fn details(&self, subject: &str) -> Details {
+        let broker = self.client.as_ref().map(Client::broker);
+        let mut attributes =
+            broker.map_or_else(Vec::new, |broker| broker.attributes("process", "process"));
+        let template = self.template.text();
+        attributes.extend([
+            ("messaging.destination.name", subject.to_owned().into()),
+            ("messaging.destination.template", template.to_owned().into()),
+        ]);
+        if let Some(group) = &self.group {
+            attributes.push(("messaging.consumer.group.name", group.clone().into()));
+        }
+        Details {
+            name: format!("process {template}"),
+            attributes,
+        }
+    }
+
+    /// Runs a request; without a broker this is all there is.
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request,
+        arrived: Instant,
+        span: &tracing::Span,
+    ) -> Result<Response> {
+        let deadline = arrived + self.endpoint.deadline;
+        let limit = self.endpoint.rate_limit.as_ref();
+        let admit = |limit: &RateLimit| invoke::guard(|| limit.admit(&request));
+        let _admitted = limit.map(admit).transpose()?;
+        let _turn = self.turn(deadline).await?;
+        let _in_flight = InFlight::new(&self.stats.in_flight);
+        let left = deadline.saturating_duration_since(Instant::now());
+        request.context = self.context.clone();
+        if !(self.call.needs.transaction || self.call.needs.database) {
+            return invoke(&self.call, &mut request, left, span.clone()).await;
+        }
+        let database = self
+            .database
+            .as_ref()
+            .ok_or_else(|| Error::internal("no database"))?;
+        let run = async {
+            match self
+                .with_database(&**database, request, deadline, span)
+                .await
+            {
+                Err(error) => Err(database.fault(&error).await.unwrap_or(error)),
+                answer => answer,
+            }
+        };
+        // Beginning and committing wait for the database too; the caller's deadline holds for all.
+        tokio::time::timeout_at(deadline, run)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    Kind::Timeout,
+                    "the database did not answer in time",
+                ))
+            })
+    }
+
+    async fn with_database(
+        &self,
+        database: &dyn Database,
+        mut request: Request,
+        deadline: Instant,
+        span: &tracing::Span,
+    ) -> Result<Response> {
+        database.check().await?;
+        if !self.call.needs.transaction {
+            let left = deadline.saturating_duration_since(Instant::now());
+            return invoke(&self.call, &mut request, left, span.clone()).await;
+        }
+        let again = request.again();
+        match self
+            .with_transaction(database, request, deadline, span)
+            .await
+        {
+            // It was rolled back; the next connection knows the schema of now.
+            Err(error) if database.runs_again(&error) => {
+                self.with_transaction(database, again, deadline, span).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn with_transaction(
+        &self,
+        database: &dyn Database,
+        mut request: Request,
+        deadline: Instant,
+        span: &tracing::Span,
+    ) -> Result<Response> {
+        let transaction = database.begin(None).await?;
+        request.context = request.context.with(transaction.handle());
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = invoke(&self.call, &mut request, left, span.clone()).await;
+        // The event's own handle on the transaction has to go before it can be committed.
+        drop(request);
+        match answer {
+            Ok(response) => transaction.commit(&[]).await.map(|()| response),
+            Err(error) => {
+                transaction.rollback().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits for a turn, but not longer than the request's deadline.
+    async fn turn(&self, deadline: Instant) -> Result<tokio::sync::SemaphorePermit<'_>> {
+        let busy = || {
+            Stats::add(&self.stats.shed, 1);
+            Error::unavailable(format!(
+                "{} requests are in flight already",
+                self.endpoint.max_in_flight
+            ))
+        };
+        if deadline <= Instant::now() {
+            return Err(busy());
+        }
+        if let Ok(permit) = self.turns.try_acquire() {
+            return Ok(permit);
+        }
+        if self.waiting.fetch_add(1, Relaxed) >= MAX_WAITING {
+            self.waiting.fetch_sub(1, Relaxed);
+            return Err(busy());
+        }
+        let turn = tokio::time::timeout_at(deadline, self.turns.acquire()).await;
+        self.waiting.fetch_sub(1, Relaxed);
+        match turn {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(busy()),
+        }
+    }
+}
+
+/// The caller's mistakes are the caller's business; ours are worth a look.
+fn log(error: &Error) {
+    let code = error.kind().code();
+    match error.kind() {
+        Kind::Internal | Kind::Halt => tracing::error!(code, %error, "failed"),
+        Kind::Unavailable | Kind::Timeout => tracing::warn!(code, %error, "failed"),
+        _ => tracing::debug!(code, %error, "refused"),
+    }
+}

@@ -1,0 +1,74 @@
+//! No stream of the account may capture a function's subject: it would answer the request itself,
+//! with a PubAck, and keep it.
+
+use async_nats::Client;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::error::run_error::RunError;
+use crate::function::template::{Template, overlap};
+use crate::nats::jetstream::{call, calls};
+use crate::service::definition::{Definition, Function};
+
+#[derive(Deserialize)]
+struct Page {
+    #[serde(default)]
+    streams: Option<Vec<Listed>>,
+    total: usize,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    config: async_nats::jetstream::stream::Config,
+}
+
+/// Looks at every stream of the account.
+pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunError> {
+    let mut subjects: Vec<(String, String)> = Vec::new();
+    for function in &service.functions {
+        match function {
+            Function::Endpoint(endpoint, _) => {
+                let template = Template::parse(&endpoint.subject).map_err(RunError::new)?;
+                subjects.push((endpoint.name.clone(), template.subject().to_owned()));
+            }
+            Function::Consumer(consumer, _) => {
+                subjects.push((
+                    consumer.name.clone(),
+                    format!("fn.{}.{}", service.name, consumer.name),
+                ));
+            }
+        }
+    }
+    let mut problems = Vec::new();
+    let mut seen = 0;
+    loop {
+        let page: Page = call(nats, calls::LIST_STREAMS, &json!({ "offset": seen }))
+            .await
+            .map_err(|error| RunError::new(error.to_string()))?;
+        let streams = page.streams.unwrap_or_default();
+        if streams.is_empty() {
+            break;
+        }
+        seen += streams.len();
+        for Listed { config } in streams {
+            for captured in &config.subjects {
+                for (function, subject) in &subjects {
+                    if overlap(captured, subject) {
+                        problems.push(format!(
+                            "the stream {} captures {captured:?}, and with it {subject:?} of the function {function:?}: it would answer requests itself",
+                            config.name
+                        ));
+                    }
+                }
+            }
+        }
+        if seen >= page.total {
+            break;
+        }
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(RunError::misuse(problems))
+    }
+}

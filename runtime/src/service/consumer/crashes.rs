@@ -1,0 +1,102 @@
+//! Which messages the process ended over, while each was in the function alone. Nothing in the process
+//! can remember that, so the consumer's metadata does.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_nats::Client;
+use serde::{Deserialize, Serialize};
+
+use super::Consumer;
+use crate::error::{Error, Result};
+use crate::function::event::Key;
+use crate::nats::jetstream::consumer_info;
+
+/// The key of what is remembered, in the metadata of a consumer.
+const CRASHES: &str = "natsfn.crashes";
+
+/// How many messages are remembered, those that came first.
+const REMEMBERED: usize = 16;
+
+/// Runs of a message that have not ended.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Unended {
+    pub(crate) runs: u32,
+    /// When the first began, in ms since 1970.
+    since: u64,
+}
+
+impl Unended {
+    /// How long ago the first run began.
+    pub(crate) fn age(self) -> Duration {
+        Duration::from_millis(now().saturating_sub(self.since))
+    }
+}
+
+impl Consumer {
+    /// Notes that a message begins to run alone, unless it has done so `limit` times without an end.
+    /// Returns its runs before this one.
+    pub(crate) async fn begins_alone(
+        &self,
+        nats: &Client,
+        key: Key,
+        limit: u32,
+    ) -> Result<Unended> {
+        let mut before = Unended::default();
+        self.change_crashes(nats, |crashes| {
+            before = crashes.get(&name(key)).copied().unwrap_or_default();
+            if before.runs < limit && crashes.len() < REMEMBERED {
+                let crash = crashes.entry(name(key)).or_insert(Unended {
+                    runs: 0,
+                    since: now(),
+                });
+                crash.runs += 1;
+            }
+        })
+        .await?;
+        Ok(before)
+    }
+
+    /// Notes that the run of a message has ended, whatever came of it.
+    pub(crate) async fn ended_alone(&self, nats: &Client, key: Key) -> Result<()> {
+        self.change_crashes(nats, |crashes| {
+            crashes.remove(&name(key));
+        })
+        .await
+    }
+
+    async fn change_crashes(
+        &self,
+        nats: &Client,
+        change: impl FnOnce(&mut BTreeMap<String, Unended>),
+    ) -> Result<()> {
+        let found = consumer_info(nats, self.stream.name(), &self.durable_name()).await?;
+        let read = found.metadata(CRASHES).unwrap_or("{}");
+        let mut crashes: BTreeMap<String, Unended> = serde_json::from_str(read).unwrap_or_default();
+        // What is settled by now needs no memory.
+        crashes.retain(|name, _| {
+            let seq = name.split('-').next().and_then(|seq| seq.parse().ok());
+            seq.is_some_and(|seq: u64| seq > found.ack_floor.stream_seq)
+        });
+        change(&mut crashes);
+        let written = serde_json::to_string(&crashes).map_err(Error::from)?;
+        if written == read {
+            return Ok(());
+        }
+        let mut config = found.config;
+        let metadata = config
+            .entry("metadata")
+            .or_insert_with(|| serde_json::json!({}));
+        metadata[CRASHES] = written.into();
+        self.create(nats, "update", config).await.map(drop)
+    }
+}
+
+fn name(key: Key) -> String {
+    format!("{}-{}", key.0, key.1)
+}
+
+fn now() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,80 @@
+//! A durable consumer that somebody has changed by hand so that messages would be lost without a word.
+
+use async_nats::Client;
+
+use super::{Consumer, Wanted, settings};
+use crate::error::{Error, Result};
+use crate::nats::jetstream::ConsumerInfo;
+use crate::service::difference::differences;
+
+impl ConsumerInfo {
+    /// Whether the server gives a message up after so many deliveries: neither it nor a dead letter is
+    /// left then.
+    pub(crate) fn gives_up(&self) -> bool {
+        let most = self.config.get("max_deliver");
+        most.and_then(|most| most.as_i64())
+            .is_some_and(|most| most > 0)
+    }
+
+    /// Whether messages come without their payload.
+    pub(crate) fn is_without_payload(&self) -> bool {
+        self.config.get("headers_only") == Some(&true.into())
+    }
+}
+
+impl Consumer {
+    /// What a consumer passes over whose filter is not this definition's: another version has set it
+    /// up, or somebody has edited it.
+    pub(crate) fn passes_over(&self, found: &ConsumerInfo) -> Option<String> {
+        let own = settings(&self.config(Wanted::default())).ok()?;
+        let keys = ["filter_subject", "filter_subjects"];
+        if keys
+            .iter()
+            .all(|key| own.get(*key) == found.config.get(*key))
+        {
+            return None;
+        }
+        let shown = |key: &&str| Some(found.config.get(*key)?.to_string());
+        let filter: String = keys
+            .iter()
+            .find_map(shown)
+            .unwrap_or_else(|| "all".to_owned());
+        let (durable, stream) = (self.durable_name(), self.stream.name());
+        Some(format!(
+            "the consumer {durable} of {stream} takes {filter} and not what this version asks for, {}: what it passes over never comes; run `{} setup`",
+            self.subjects().join(", "),
+            self.service
+        ))
+    }
+
+    /// Changes a consumer back that would lose messages; any other stays as it is.
+    ///
+    /// # Errors
+    /// What keeps the server from it, with the cure.
+    pub(crate) async fn mend(&self, nats: &Client, found: ConsumerInfo) -> Result<ConsumerInfo> {
+        if !found.gives_up() && !found.is_without_payload() {
+            return Ok(found);
+        }
+        let mut config = found.config.clone();
+        config.insert("max_deliver".into(), (-1).into());
+        config.remove("headers_only");
+        let changes = differences(&found.config, &config);
+        let changes = changes
+            .iter()
+            .map(|it| it.trim())
+            .collect::<Vec<_>>()
+            .join(", ");
+        let (durable, stream) = (self.durable_name(), self.stream.name());
+        let mended = self.create(nats, "update", config).await.map_err(|error| {
+            let cure = format!("run `{} setup`", self.service);
+            let what = format!("the consumer {durable} of {stream} would lose messages, and cannot be changed back ({changes}): {cure}: {error}");
+            Error::unavailable(what)
+        })?;
+        tracing::warn!(
+            consumer = durable,
+            stream,
+            "the consumer would have lost messages and is changed back: {changes}"
+        );
+        Ok(mended)
+    }
+}

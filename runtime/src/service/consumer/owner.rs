@@ -1,0 +1,135 @@
+//! Whose a durable consumer is. Two services on one consumer would each get a part of the messages,
+//! and both would look as if they ran well; so the consumer's metadata says who made it.
+
+use std::collections::HashMap;
+
+use async_nats::Client;
+
+use super::Consumer;
+use super::database::DATABASE;
+use crate::error::{Error, Kind, Result};
+use crate::nats::jetstream::{ConsumerInfo, consumer_info};
+use crate::service::stream::OWNER;
+
+/// The key of the function's name.
+const FUNCTION: &str = "natsfn.function";
+
+impl Consumer {
+    /// Makes the consumer one of this service's.
+    pub(crate) fn belong_to(&mut self, service: &str) {
+        service.clone_into(&mut self.service);
+    }
+
+    /// The durable consumer's name on the server.
+    pub(crate) fn durable_name(&self) -> String {
+        match &self.durable {
+            Some(name) => name.clone(),
+            None => format!("{}-{}", self.service, self.name),
+        }
+    }
+
+    /// What the metadata says of the owner.
+    pub(super) fn ownership(&self, database: Option<&str>) -> HashMap<String, String> {
+        [
+            (OWNER, Some(&*self.service)),
+            (FUNCTION, Some(&self.name)),
+            (DATABASE, database),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())))
+        .collect()
+    }
+
+    /// The consumer that is there, if it may be this function's.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] where it is somebody else's, or may be.
+    pub(crate) async fn look(
+        &self,
+        nats: &Client,
+        take_over: bool,
+    ) -> Result<Option<ConsumerInfo>> {
+        match consumer_info(nats, self.stream.name(), &self.durable_name()).await {
+            Err(error) if error.kind() == Kind::NotFound => {
+                self.refuse_former(nats).await?;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+            Ok(found) => {
+                if !take_over {
+                    self.check_owner(&found)?;
+                }
+                Ok(Some(found))
+            }
+        }
+    }
+
+    /// Whether another service made it. One without an owner is of an earlier version, or made by
+    /// hand: whoever names it may use it, and the first `setup` makes it its own.
+    pub(crate) fn is_foreign(&self, found: &ConsumerInfo) -> bool {
+        found
+            .metadata(OWNER)
+            .is_some_and(|owner| owner != self.service)
+    }
+
+    /// Refuses a consumer that another service made, or that no function can be fed from.
+    pub(crate) fn check_owner(&self, found: &ConsumerInfo) -> Result<()> {
+        let (durable, stream) = (self.durable_name(), self.stream.name());
+        if let Some(unfit) = unfit(found) {
+            return Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "the consumer {durable} of {stream} {unfit}, and cannot feed the function {}: give the function another one with .durable(\"NAME\"), or delete this one: nats consumer rm {stream} {durable}",
+                    self.name
+                ),
+            ));
+        }
+        if !self.is_foreign(found) {
+            return Ok(());
+        }
+        let owner = found.metadata(OWNER).unwrap_or_default();
+        Err(Error::new(
+            Kind::Conflict,
+            format!(
+                "the consumer {durable} of {stream} belongs to the service {owner}: shared, each would get a part of the messages. \
+                 Give the function {} one of its own with .durable(\"NAME\"); or, where {owner} does not need it any more, let it go on for this service: {} setup --take-over {durable}",
+                self.name, self.service
+            ),
+        ))
+    }
+
+    /// Refuses to begin at the stream's first message where an earlier version of natsfn, which
+    /// named a consumer like its function alone, may have handled some of them: they would be
+    /// handled twice. To go on where that one is would lose messages, if it is somebody else's.
+    async fn refuse_former(&self, nats: &Client) -> Result<()> {
+        if self.durable.is_some() {
+            return Ok(());
+        }
+        let (name, durable, stream) = (&self.name, self.durable_name(), self.stream.name());
+        match consumer_info(nats, stream, name).await {
+            Err(error) if error.kind() == Kind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(former) if former.metadata(OWNER).is_some() => Ok(()),
+            Ok(_) => Err(Error::new(
+                Kind::Conflict,
+                format!(
+                    "{stream} has a consumer {name} without an owner, as earlier versions of natsfn named it, and none {durable}. \
+                     If it is the one of this function, say .durable(\"{name}\"): it goes on where it is. \
+                     If it is somebody else's, say .durable(\"{durable}\"): a new one begins at the stream's first message"
+                ),
+            )),
+        }
+    }
+}
+
+/// What makes a consumer useless for a function, and cannot be changed while it lives.
+fn unfit(found: &ConsumerInfo) -> Option<&'static str> {
+    let text = |key: &str| found.config.get(key).and_then(|value| value.as_str());
+    if text("deliver_subject").is_some() {
+        Some("pushes its messages")
+    } else if text("ack_policy").is_some_and(|policy| policy != "explicit") {
+        Some("takes no acknowledgement of single messages")
+    } else {
+        None
+    }
+}

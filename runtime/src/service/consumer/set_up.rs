@@ -1,0 +1,212 @@
+//! Making the durable consumer on the server, and making it again where the service has less.
+
+use async_nats::Client;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+
+use super::*;
+use crate::error::{Error, Kind, Result};
+use crate::function::event::StreamId;
+use crate::nats::jetstream::{ConsumerInfo, call, calls, consumer_info};
+use crate::service::background::Background;
+use crate::service::difference::{Settings, differences};
+
+/// What a durable consumer is to be, besides what its definition says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// The sequence that a new one begins with; without it, the stream's first.
+    pub(crate) start: Option<u64>,
+    /// The id of the database that it feeds.
+    pub(crate) database: Option<&'a str>,
+    /// Whether it becomes this service's, whoever made it.
+    pub(crate) take_over: bool,
+}
+
+pub(super) fn settings(config: &pull::Config) -> Result<Settings> {
+    let value = serde_json::to_value(config).map_err(Error::from)?;
+    serde_json::from_value(value).map_err(Error::from)
+}
+
+impl Consumer {
+    /// The durable consumer on the server.
+    pub(super) fn config(&self, wanted: Wanted<'_>) -> pull::Config {
+        let held = self.capacity(false).max(self.capacity(true)) * self.instances;
+        // What somebody else's stream captures besides is not for this function.
+        let filters = if self.filter.is_empty() && !self.stream.is_existing() {
+            Vec::new()
+        } else {
+            self.subjects()
+        };
+        let (filter_subject, filter_subjects) = match filters.as_slice() {
+            [one] => (one.clone(), Vec::new()),
+            _ => (String::new(), filters),
+        };
+        pull::Config {
+            durable_name: Some(self.durable_name()),
+            name: Some(self.durable_name()),
+            deliver_policy: wanted.start.map_or(DeliverPolicy::All, |start_sequence| {
+                DeliverPolicy::ByStartSequence { start_sequence }
+            }),
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: self.ack_wait,
+            // The server's own limit leaves a message behind without a word; we count ourselves.
+            max_deliver: -1,
+            filter_subject,
+            filter_subjects,
+            replay_policy: ReplayPolicy::Instant,
+            max_ack_pending: i64::try_from(held.max(UNSETTLED)).unwrap_or(i64::MAX),
+            metadata: self.ownership(wanted.database),
+            ..pull::Config::default()
+        }
+    }
+
+    /// Makes the durable consumer where it is missing, and changes it to what this version needs.
+    ///
+    /// # Errors
+    /// [`Kind::Conflict`] where it is not clear whose the consumer is: see `consumer/owner.rs`.
+    pub(crate) async fn set_up(&self, nats: &Client, wanted: Wanted<'_>) -> Result<ConsumerInfo> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let made = match self.look(nats, wanted.take_over).await? {
+                None => self.create(nats, "create", settings(&self.config(wanted))?),
+                Some(found) => {
+                    self.check_database(&found, wanted.database)?;
+                    let changed = self.changed(&found.config, wanted)?;
+                    if changed == found.config {
+                        return Ok(found);
+                    }
+                    self.create(nats, "update", changed)
+                }
+            };
+            match made.await {
+                // Somebody else has made, or deleted, it at the same moment.
+                Err(error)
+                    if matches!(error.kind(), Kind::Conflict | Kind::NotFound) && tries < 5 => {}
+                made => return made,
+            }
+        }
+    }
+
+    /// What `setup` would do with a consumer, a line each.
+    pub(crate) fn plan(
+        &self,
+        found: Option<&ConsumerInfo>,
+        database: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let what = format!("consumer {} of {}", self.durable_name(), self.stream.name());
+        let Some(found) = found else {
+            return Ok(vec![format!("{what}: is made")]);
+        };
+        if let Some(other) = found.database()
+            && database != Some(other)
+        {
+            return Ok(vec![format!(
+                "{what}: is made again for this database; the one that it feeds (id {other}) gets nothing any more"
+            )]);
+        }
+        let wanted = Wanted {
+            database,
+            ..Wanted::default()
+        };
+        let changes = differences(&found.config, &self.changed(&found.config, wanted)?);
+        if changes.is_empty() {
+            return Ok(vec![format!("{what}: stays as it is")]);
+        }
+        Ok([format!("{what}: is changed")]
+            .into_iter()
+            .chain(changes)
+            .collect())
+    }
+
+    /// What the consumer that is there has to be. Where it starts cannot be changed, and what this
+    /// definition is silent on stays as an operator set it.
+    fn changed(&self, live: &Settings, wanted: Wanted<'_>) -> Result<Settings> {
+        let mut changed = live.clone();
+        let mut own = settings(&self.config(wanted))?;
+        for key in [
+            "ack_wait",
+            "max_deliver",
+            "headers_only",
+            "filter_subject",
+            "filter_subjects",
+        ] {
+            changed.remove(key);
+            changed.extend(own.remove_entry(key));
+        }
+        let number = |settings: &Settings| settings.get("max_ack_pending")?.as_i64();
+        if number(live).is_none_or(|live| live > 0) {
+            let most = number(live).max(number(&own));
+            changed.insert("max_ack_pending".into(), most.into());
+        }
+        let mut metadata = live.get("metadata").cloned().unwrap_or_default();
+        for (key, value) in self.ownership(wanted.database) {
+            metadata[key] = value.into();
+        }
+        changed.insert("metadata".into(), metadata);
+        Ok(changed)
+    }
+
+    /// Makes the durable consumer again where the service's own store lies behind it. Returns the
+    /// consumer as it then is.
+    pub(crate) async fn catch_up(
+        &self,
+        reach: Option<Background>,
+        stream: StreamId,
+        consumer: ConsumerInfo,
+    ) -> Result<ConsumerInfo> {
+        let Some(reach) = reach else {
+            return Ok(consumer);
+        };
+        let nats = reach.client().nats().clone();
+        let Some(stored) = self.behind(reach, stream).await? else {
+            return Ok(consumer);
+        };
+        let acknowledged = consumer.ack_floor.stream_seq;
+        tracing::warn!(consumer = %self.name, stored, acknowledged, "the store lies behind the consumer: what is still in the stream is handled again");
+        let again = self
+            .restart_at(&nats, stored + 1, consumer.database())
+            .await;
+        // Another instance that missed the consumer may have made it again first, from the
+        // stream's beginning: that is more than enough.
+        match consumer_info(&nats, self.stream.name(), &self.durable_name()).await {
+            Ok(info) if info.created > consumer.created => Ok(info),
+            _ => again,
+        }
+    }
+
+    /// Deletes the durable consumer and makes it again from `start`.
+    async fn restart_at(
+        &self,
+        nats: &Client,
+        start: u64,
+        database: Option<&str>,
+    ) -> Result<ConsumerInfo> {
+        let stream = self.stream.name();
+        let delete = calls::delete_consumer(stream, &self.durable_name());
+        let _: serde_json::Value = call(nats, &delete, &()).await?;
+        let wanted = Wanted {
+            start: Some(start),
+            database,
+            take_over: false,
+        };
+        self.create(nats, "create", settings(&self.config(wanted))?)
+            .await
+    }
+
+    /// `action` is "create", which changes none that is there, or "update", which makes none.
+    pub(super) async fn create(
+        &self,
+        nats: &Client,
+        action: &str,
+        config: Settings,
+    ) -> Result<ConsumerInfo> {
+        let (stream, durable) = (self.stream.name(), self.durable_name());
+        let filter = config.get("filter_subject").and_then(|it| it.as_str());
+        let subject = calls::create_consumer(stream, &durable, filter);
+        let body = serde_json::json!({ "stream_name": stream, "config": config, "action": action });
+        call(nats, &subject, &body).await.map_err(|error| {
+            let what = format!("consumer {durable} of {stream}: {error}");
+            Error::new(error.kind(), what)
+        })
+    }
+}

@@ -1,0 +1,187 @@
+//! A service whose types are forgotten.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use super::background::Background;
+use super::consumer::Consumer;
+use super::dev_page::DevPage;
+use super::endpoint::Endpoint;
+#[cfg(feature = "testing")]
+use super::failpoint;
+use super::queue_group::QueueGroup;
+use super::stream::Stream;
+use crate::config::PoolSizes;
+use crate::error::Result;
+use crate::function::database::{DatabaseDefinition, Tables};
+use crate::function::event::{Delivery, Request};
+use crate::function::handler::Call;
+use crate::function::template::Template;
+
+/// A service whose types are forgotten: what the runtime runs.
+#[derive(Clone, Default)]
+pub struct Definition {
+    pub(crate) name: String,
+    pub(crate) version: String,
+    pub(crate) description: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) queue_group: QueueGroup,
+    pub(crate) functions: Vec<Function>,
+    pub(crate) tasks: Vec<Task>,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
+    pub(crate) tables: Tables,
+    pub(crate) pool_sizes: PoolSizes,
+    pub(crate) dev_page: Option<Arc<DevPage>>,
+    pub(crate) min_server: Option<semver::Version>,
+    #[cfg(feature = "testing")]
+    pub(crate) failpoints: failpoint::Failpoints,
+}
+
+/// A function: a name in discovery, and what calls it.
+#[derive(Clone)]
+pub(crate) enum Function {
+    Endpoint(Endpoint, Call<Request>),
+    Consumer(Box<Consumer>, Call<Delivery>),
+}
+
+impl Function {
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Endpoint(endpoint, _) => &endpoint.name,
+            Self::Consumer(consumer, _) => &consumer.name,
+        }
+    }
+}
+
+/// Background work that runs and drains with a function.
+#[derive(Clone)]
+pub(crate) struct Task {
+    pub(crate) function: String,
+    pub(crate) run: Arc<dyn Fn(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,
+}
+
+impl Definition {
+    /// Keeps the named functions only.
+    ///
+    /// # Errors
+    /// The names that are none, with those that there are.
+    pub fn only(
+        mut self,
+        names: &[String],
+    ) -> std::result::Result<Self, crate::error::run_error::RunError> {
+        if names.is_empty() {
+            return Ok(self);
+        }
+        let unknown: Vec<String> = names
+            .iter()
+            .filter(|name| self.function_names().all(|known| known != *name))
+            .map(|name| {
+                let known: Vec<&str> = self.function_names().collect();
+                format!(
+                    "{} has no function {name:?}; it has: {}",
+                    self.name,
+                    known.join(", ")
+                )
+            })
+            .collect();
+        if !unknown.is_empty() {
+            return Err(crate::error::run_error::RunError::misuse(unknown));
+        }
+        self.retain(|name| names.iter().any(|kept| kept == name));
+        Ok(self)
+    }
+
+    /// Leaves the named functions out.
+    #[cfg(feature = "cli")]
+    pub(crate) fn without(&mut self, names: &[String]) {
+        self.retain(|name| names.iter().all(|left| left != name));
+    }
+
+    /// Keeps functions and background work by their names. The streams of the others stay known: what is kept may
+    /// publish to them, and its spans go by their subjects.
+    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+        for function in std::mem::take(&mut self.functions) {
+            if keep(function.name()) {
+                self.functions.push(function);
+            } else if let Function::Consumer(consumer, _) = function {
+                self.streams.push(consumer.stream);
+            }
+        }
+        self.tasks.retain(|task| keep(&task.function));
+    }
+
+    /// The names of the functions, in the order of their registration; then those that are
+    /// background work only.
+    pub fn function_names(&self) -> impl Iterator<Item = &str> {
+        let mut names: Vec<&str> = self.functions.iter().map(Function::name).collect();
+        for task in &self.tasks {
+            if !names.contains(&task.function.as_str()) {
+                names.push(&task.function);
+            }
+        }
+        names.into_iter()
+    }
+
+    /// Whether one of the functions cannot do without the service's database. Background work by
+    /// itself does not say, and may do without.
+    pub(crate) fn needs_database(&self) -> bool {
+        let needs = |function: &Function| match function {
+            Function::Endpoint(endpoint, call) => {
+                let mut tasks = self.tasks.iter();
+                let has_task = tasks.any(|task| task.function == endpoint.name);
+                call.needs.database || call.needs.transaction || has_task
+            }
+            Function::Consumer(..) => true,
+        };
+        self.database.is_some() && self.functions.iter().any(needs)
+    }
+
+    /// The subjects of its functions and streams, as they were written.
+    pub(crate) fn templates(&self) -> Vec<Template> {
+        let asked = self.functions.iter().filter_map(|function| match function {
+            Function::Endpoint(endpoint, _) => Some(&endpoint.subject),
+            Function::Consumer(..) => None,
+        });
+        let streams = self.all_streams();
+        let stored = streams.iter().flat_map(|stream| stream.templates());
+        asked
+            .chain(stored)
+            .filter_map(|text| Template::parse(text).ok())
+            .collect()
+    }
+
+    /// The service's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The service's version.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Every stream that the service needs, those of its consumers included, each once.
+    pub(crate) fn all_streams(&self) -> Vec<&Stream> {
+        let mut streams: Vec<&Stream> = Vec::new();
+        let consumed = self.functions.iter().filter_map(|function| match function {
+            Function::Consumer(consumer, _) => Some(&consumer.stream),
+            Function::Endpoint(..) => None,
+        });
+        for stream in consumed.chain(&self.streams) {
+            if streams.iter().all(|known| known.name() != stream.name()) {
+                streams.push(stream);
+            }
+        }
+        streams
+    }
+
+    pub(crate) fn consumers(&self) -> impl Iterator<Item = &Consumer> {
+        self.functions.iter().filter_map(|function| match function {
+            Function::Consumer(consumer, _) => Some(&**consumer),
+            Function::Endpoint(..) => None,
+        })
+    }
+}

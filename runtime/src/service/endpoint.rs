@@ -1,0 +1,86 @@
+//! A function that answers requests.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::queue_group::QueueGroup;
+use super::rate_limit::RateLimit;
+
+/// A function that answers requests on a subject.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub(crate) name: String,
+    pub(crate) subject: String,
+    pub(crate) queue_group: QueueGroup,
+    pub(crate) metadata: BTreeMap<String, String>,
+    pub(crate) deadline: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) rate_limit: Option<RateLimit>,
+}
+
+impl Endpoint {
+    /// An endpoint with a name for discovery and a subject template: a token may be `{name}`, which
+    /// `Path` extracts, or a wildcard.
+    pub fn new(name: impl Into<String>, subject: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            subject: subject.into(),
+            queue_group: QueueGroup::Inherit,
+            metadata: BTreeMap::new(),
+            deadline: Duration::from_secs(5),
+            max_in_flight: 256,
+            rate_limit: None,
+        }
+    }
+
+    /// How long a request may take, waiting for its turn included (5 s by default): then the
+    /// caller gets a 504, or a 503 if its turn never came.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
+    }
+
+    /// How many requests run at once in one instance (256 by default).
+    #[must_use]
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.max_in_flight = n;
+        self
+    }
+
+    /// A queue group of its own, instead of the service's.
+    #[must_use]
+    pub fn queue_group(mut self, name: impl Into<String>) -> Self {
+        self.queue_group = QueueGroup::Named(name.into());
+        self
+    }
+
+    /// No queue group: every instance answers every request.
+    #[must_use]
+    pub fn no_queue_group(mut self) -> Self {
+        self.queue_group = QueueGroup::Off;
+        self
+    }
+
+    /// Adds to the endpoint's metadata in discovery.
+    #[must_use]
+    pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Limits how often one caller may ask, and how much at once; over it a 429 with
+    /// `details.retry_after_ms`.
+    #[must_use]
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.rate_limit = Some(limit);
+        self
+    }
+}
+
+impl From<&str> for Endpoint {
+    /// The name is the subject too.
+    fn from(name: &str) -> Self {
+        Self::new(name, name)
+    }
+}

@@ -1,0 +1,182 @@
+//! A limit on how often one caller may ask, and on how much at once.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota};
+use serde_json::json;
+
+use crate::error::{Error, Kind, Result};
+use crate::function::caller::Caller;
+use crate::function::event::Request;
+
+/// How many checks pass between two clean-ups of keys that are not used any more.
+const CLEAN_EVERY: usize = 4096;
+
+/// When a caller who has too many requests in flight is told to try again.
+const BUSY_MS: u64 = 250;
+
+/// So many requests a second and caller, with bursts, and so many at once. Each instance counts for
+/// itself; clones count together, so several endpoints can share one allowance.
+///
+/// ```
+/// use natsfn::{Endpoint, RateLimit};
+///
+/// // 20 a second, 100 after a pause, and never more than 16 at the same time.
+/// let limit = RateLimit::new(20.0, 100).in_flight(16);
+/// let price = Endpoint::new("price", "shop.price.{sku}").rate_limit(limit.clone());
+/// let stock = Endpoint::new("stock", "shop.stock.{sku}").rate_limit(limit);
+/// ```
+#[derive(Clone)]
+pub struct RateLimit {
+    key: Arc<dyn Fn(&Caller) -> String + Send + Sync>,
+    counts: Arc<Counts>,
+    max_in_flight: usize,
+    in_flight: Arc<InFlight>,
+}
+
+/// How many requests each caller has in flight; who has none is not in it.
+#[derive(Default)]
+struct InFlight(Mutex<HashMap<String, usize>>);
+
+/// A request that was let pass: it is in flight until this is dropped.
+pub(crate) struct Admitted {
+    key: String,
+    in_flight: Arc<InFlight>,
+}
+
+struct Counts {
+    clock: DefaultClock,
+    states: DefaultKeyedRateLimiter<String>,
+    checks: AtomicUsize,
+}
+
+impl RateLimit {
+    /// `per_second` requests, and up to `burst` at once after a pause. The key is the caller's user
+    /// name.
+    pub fn new(per_second: f64, burst: u32) -> Self {
+        let period = Duration::from_secs_f64(1.0 / per_second.clamp(0.001, 1e9));
+        let quota = Quota::with_period(period)
+            .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
+            .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
+        let counts = Counts {
+            clock: DefaultClock::default(),
+            states: DefaultKeyedRateLimiter::keyed(quota),
+            checks: AtomicUsize::new(0),
+        };
+        Self {
+            key: Arc::new(|caller| caller.user.clone()),
+            counts: Arc::new(counts),
+            max_in_flight: usize::MAX,
+            in_flight: Arc::default(),
+        }
+    }
+
+    /// How many requests of one caller may be in flight at once, those that wait for their turn
+    /// included (as many as they like, unless this says otherwise; at least 1).
+    #[must_use]
+    pub fn in_flight(mut self, n: usize) -> Self {
+        self.max_in_flight = n.max(1);
+        self
+    }
+
+    /// Counts by something else of the caller than the user name.
+    #[must_use]
+    pub fn by(mut self, key: impl Fn(&Caller) -> String + Send + Sync + 'static) -> Self {
+        self.key = Arc::new(key);
+        self
+    }
+
+    /// Lets a request pass for as long as the answer is held, or refuses it with
+    /// [`Kind::TooManyRequests`]; a request without a stamped caller is [`Kind::Unauthorized`].
+    pub(crate) fn admit(&self, request: &Request) -> Result<Admitted> {
+        let key = (self.key)(&Caller::of(request)?);
+        // What is refused for being too much at once does not count as asked.
+        let admitted = self.in_flight.enter(key, self.max_in_flight)?;
+        self.counts.check(&admitted.key)?;
+        Ok(admitted)
+    }
+}
+
+impl Counts {
+    fn check(&self, key: &String) -> Result<()> {
+        if self.checks.fetch_add(1, Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
+            self.states.retain_recent();
+        }
+        self.states.check_key(key).map_err(|refused| {
+            let wait = refused.wait_time_from(self.clock.now());
+            let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+            too_many("too many requests".to_owned(), wait_ms)
+        })
+    }
+}
+
+impl InFlight {
+    fn enter(self: &Arc<Self>, key: String, max: usize) -> Result<Admitted> {
+        let mut counts = self.lock();
+        match counts.get_mut(&key) {
+            Some(count) if *count >= max => {
+                let said = format!("{max} of your requests are in flight already");
+                return Err(too_many(said, BUSY_MS));
+            }
+            Some(count) => *count += 1,
+            None => {
+                counts.insert(key.clone(), 1);
+            }
+        }
+        Ok(Admitted {
+            key,
+            in_flight: self.clone(),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut counts = self.in_flight.lock();
+        match counts.get_mut(&self.key) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                counts.remove(&self.key);
+            }
+        }
+    }
+}
+
+fn too_many(said: String, wait_ms: u64) -> Error {
+    let said = format!("{said}: try again in {wait_ms} ms");
+    Error::new(Kind::TooManyRequests, said).with_details(json!({ "retry_after_ms": wait_ms }))
+}
+
+impl std::fmt::Debug for RateLimit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RateLimit")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_nothing_in_flight_any_more_takes_no_memory() {
+        let in_flight = Arc::new(InFlight::default());
+        let alices: Vec<_> = (0..3).map(|_| in_flight.enter("alice".into(), 3)).collect();
+        assert!(alices.iter().all(Result::is_ok));
+        let refused = in_flight.enter("alice".into(), 3).err().unwrap();
+        assert_eq!(refused.kind(), Kind::TooManyRequests);
+        drop(in_flight.enter("bob".into(), 3));
+        assert_eq!(in_flight.lock().len(), 1);
+        drop(alices);
+        assert!(in_flight.lock().is_empty());
+    }
+}

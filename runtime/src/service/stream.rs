@@ -1,0 +1,293 @@
+//! What a stream must be so that nothing acknowledged is lost; making it, and checking it.
+
+mod caution;
+mod plan;
+mod problems;
+
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Republish, RetentionPolicy, StorageType,
+};
+
+use crate::function::template::Template;
+
+pub(crate) use plan::{OWNER, StreamPlan, Wish};
+
+/// How long a message id is remembered where nothing is said: the server's own time.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
+
+/// What a dead letter says besides the message itself, in bytes: the largest message that a stream
+/// takes must still fit into one.
+const DEAD_LETTER: usize = 8 * 1024;
+
+/// The stream that holds the dead letters of all services.
+pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
+
+/// A stream that a service needs: file storage, limits retention, discard new. `setup` makes it.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    config: Config,
+    templates: Vec<String>,
+    may_discard: bool,
+    existing: bool,
+}
+
+impl Stream {
+    /// What the dead-letter stream must be: limits, discard new. Nothing leaves it by itself.
+    pub(crate) fn dead_letters() -> Self {
+        Self::new(DEAD_LETTERS, ["dead.>"])
+    }
+
+    /// A stream that somebody else makes and changes: `setup` only checks that it is there, captures
+    /// the subjects that [`Stream::template`] names, and loses nothing.
+    ///
+    /// ```
+    /// # use natsfn::{Consumer, Stream};
+    /// let orders = Stream::existing("ORDERS").template("orders.{customer}");
+    /// # let _ = Consumer::new("store", orders);
+    /// ```
+    ///
+    /// A consumer of it gets what its own filter names, else what the templates name, else all.
+    pub fn existing(name: impl Into<String>) -> Self {
+        let mut stream = Self::new(name, [""; 0]);
+        stream.existing = true;
+        stream
+    }
+
+    /// One more subject that the stream captures. A token may be `{name}`, which `Path` extracts.
+    #[must_use]
+    pub fn template(mut self, template: impl Into<String>) -> Self {
+        let template = template.into();
+        self.config.subjects.push(subject_of(&template));
+        self.templates.push(template);
+        self
+    }
+
+    /// A stream of the service's own that captures these subjects. A token may be `{name}`, which `Path` extracts.
+    pub fn new<T: Into<String>>(
+        name: impl Into<String>,
+        subjects: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let templates: Vec<String> = subjects.into_iter().map(Into::into).collect();
+        let subjects = templates.iter().map(|text| subject_of(text)).collect();
+        let config = Config {
+            name: name.into(),
+            subjects,
+            storage: StorageType::File,
+            retention: RetentionPolicy::Limits,
+            // The other policy drops acknowledged messages that nobody has read, without a word.
+            discard: DiscardPolicy::New,
+            duplicate_window: DUPLICATE_WINDOW,
+            allow_direct: true,
+            max_bytes: -1,
+            max_messages: -1,
+            max_messages_per_subject: -1,
+            max_consumers: -1,
+            ..Config::default()
+        };
+        Self {
+            config,
+            templates,
+            may_discard: false,
+            existing: false,
+        }
+    }
+
+    /// At most so many bytes; then publishers get [`Kind::Unavailable`](crate::Kind::Unavailable) until something trims it.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: i64) -> Self {
+        self.config.max_bytes = bytes;
+        self
+    }
+
+    /// No message larger than this, headers included. Without it the limit is what a dead letter
+    /// can hold: the server's `max_payload` less 8 KiB.
+    #[must_use]
+    pub fn max_message_size(mut self, bytes: i32) -> Self {
+        self.config.max_message_size = bytes;
+        self
+    }
+
+    /// How long a message id is remembered (2 minutes by default).
+    #[must_use]
+    pub fn duplicate_window(mut self, window: Duration) -> Self {
+        self.config.duplicate_window = window;
+        self
+    }
+
+    /// Publishes every stored message again, once, on another subject: for live listeners.
+    #[must_use]
+    pub fn republish(mut self, source: impl Into<String>, destination: impl Into<String>) -> Self {
+        self.config.republish = Some(Republish {
+            source: source.into(),
+            destination: destination.into(),
+            headers_only: false,
+        });
+        self
+    }
+
+    /// Refuses the deletion of single messages.
+    #[must_use]
+    pub fn deny_delete(mut self) -> Self {
+        self.config.deny_delete = true;
+        self
+    }
+
+    /// How many servers of a cluster hold it (1 by default).
+    #[must_use]
+    pub fn replicas(mut self, n: usize) -> Self {
+        self.config.num_replicas = n;
+        self
+    }
+
+    /// Everything else that a stream can be; what it must be is checked all the same.
+    #[must_use]
+    pub fn configure(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Says that this stream is meant to drop messages that nobody has consumed. Without it such
+    /// limits are an error.
+    #[must_use]
+    pub fn may_discard(mut self) -> Self {
+        self.may_discard = true;
+        self
+    }
+
+    /// Whether somebody else makes and changes it.
+    pub(crate) fn is_existing(&self) -> bool {
+        self.existing
+    }
+
+    /// Whether both say the same of a stream, however they name the tokens of its subjects.
+    pub(crate) fn agrees(&self, other: &Self) -> bool {
+        self.existing == other.existing && (self.existing || self.config == other.config)
+    }
+
+    /// The stream's name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The subjects that it captures, with wildcards.
+    pub fn subjects(&self) -> impl Iterator<Item = &str> {
+        self.config.subjects.iter().map(String::as_str)
+    }
+
+    /// The subject templates as they were written.
+    pub(crate) fn templates(&self) -> &[String] {
+        &self.templates
+    }
+
+    /// The largest message where this definition names none. Publishers are refused at once what
+    /// could never be buried. The dead letters themselves are larger than what they hold.
+    fn message_limit(&self, max_payload: usize) -> Option<i32> {
+        if self.config.max_message_size > 0 || self.name() == DEAD_LETTERS {
+            return None;
+        }
+        // A server for tiny messages has no 8 KiB to spare.
+        let limit = max_payload.saturating_sub(DEAD_LETTER).max(max_payload / 2);
+        Some(i32::try_from(limit).unwrap_or(i32::MAX))
+    }
+
+    /// What this definition speaks of is taken from it, what it is silent on stays as an operator
+    /// set it, unless that would lose messages.
+    fn merge(&self, mut live: Config, limit: Option<i32>) -> Config {
+        let want = &self.config;
+        live.subjects.clone_from(&want.subjects);
+        // Limits that made dead letters go away by themselves are no limits that somebody needs.
+        if self.name() == DEAD_LETTERS && live.discard == DiscardPolicy::Old {
+            live.max_bytes = want.max_bytes;
+            live.max_messages = want.max_messages;
+        }
+        live.retention = want.retention;
+        live.discard = want.discard;
+        if want.max_bytes > 0 {
+            live.max_bytes = want.max_bytes;
+        }
+        if want.max_messages > 0 {
+            live.max_messages = want.max_messages;
+        }
+        if !self.may_discard || want.max_messages_per_subject > 0 {
+            live.max_messages_per_subject = want.max_messages_per_subject;
+        }
+        if !self.may_discard || !want.max_age.is_zero() {
+            live.max_age = want.max_age;
+        }
+        if !self.may_discard || want.allow_rollup {
+            live.allow_rollup = want.allow_rollup;
+        }
+        if !self.may_discard || want.no_ack {
+            live.no_ack = want.no_ack;
+        }
+        if want.max_message_size != 0 {
+            live.max_message_size = want.max_message_size;
+        }
+        if let Some(limit) = limit
+            && (live.max_message_size <= 0 || live.max_message_size > limit)
+        {
+            live.max_message_size = limit;
+        }
+        live.duplicate_window = if want.duplicate_window == DUPLICATE_WINDOW {
+            live.duplicate_window.max(DUPLICATE_WINDOW)
+        } else {
+            want.duplicate_window
+        };
+        if want.republish.is_some() {
+            live.republish.clone_from(&want.republish);
+        }
+        live.allow_direct |= want.allow_direct;
+        live.deny_delete |= want.deny_delete;
+        if want.num_replicas > 0 {
+            live.num_replicas = want.num_replicas;
+        }
+        live
+    }
+}
+
+/// The subject that a template stands for; a wrong one is told by [`Stream::problems`].
+fn subject_of(template: &str) -> String {
+    Template::parse(template).map_or(template.to_owned(), |t| t.subject().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn live_limit_stays_only_where_a_dead_letter_can_hold_its_messages() {
+        let stream = Stream::new("S", ["a"]);
+        let limit = stream.message_limit(1 << 20);
+        assert_eq!(limit, Some((1 << 20) - 8192));
+        let merged = |live: i32| {
+            let live = Config {
+                max_message_size: live,
+                ..Config::default()
+            };
+            stream.merge(live, limit).max_message_size
+        };
+        for unset_or_larger in [-1, 0, 1 << 20] {
+            assert_eq!(merged(unset_or_larger), (1 << 20) - 8192);
+        }
+        assert_eq!(merged(1000), 1000);
+        assert_eq!(stream.message_limit(8192), Some(4096));
+        assert_eq!(Stream::dead_letters().message_limit(1 << 20), None);
+        assert_eq!(stream.max_message_size(7).message_limit(1 << 20), None);
+    }
+
+    #[test]
+    fn limits_that_discard_are_a_problem_unless_they_are_meant() {
+        let stream = Stream::new("S", ["a.{b}"]).configure(|config| {
+            config.discard = DiscardPolicy::Old;
+            config.max_messages = 10;
+        });
+        assert_eq!(stream.problems().len(), 1);
+        assert!(stream.may_discard().problems().is_empty());
+        assert_eq!(
+            Stream::new("S", ["a.{b}"]).subjects().collect::<Vec<_>>(),
+            ["a.*"]
+        );
+    }
+}

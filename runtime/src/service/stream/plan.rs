@@ -1,0 +1,237 @@
+//! What `setup` does with a stream: makes it, changes one that is this service's own, and leaves
+//! alone one that is somebody else's.
+
+use std::error::Error as StdError;
+
+use async_nats::Client;
+use async_nats::jetstream::stream::Config;
+
+use super::Stream;
+use super::caution::keep;
+use crate::error::run_error::RunError;
+use crate::error::{Error, Kind};
+use crate::function::template::covers;
+use crate::nats::jetstream::{ApiError, StreamInfo, call, calls, stream_info};
+use crate::service::difference::{Settings, differences};
+
+/// The key of the service's name, in the metadata of streams and consumers.
+pub(crate) const OWNER: &str = "natsfn.service";
+
+/// What the server answers where it has no room for what a stream reserves.
+const NO_ROOM: [u64; 2] = [10023, 10047];
+
+/// Who sets up, and what an operator allows.
+#[derive(Clone, Copy)]
+pub(crate) struct Wish<'a> {
+    /// The service that is to own the stream.
+    pub(crate) owner: &'a str,
+    /// Makes the stream this owner's, whoever made it.
+    pub(crate) take_over: bool,
+    /// Makes a stream that has no owner this owner's, also where it differs.
+    pub(crate) adopt: bool,
+    /// Removes subjects, shortens limits and lowers replicas too.
+    pub(crate) shrink: bool,
+}
+
+/// What is to be done with a stream that may be set up.
+pub(crate) struct StreamPlan {
+    name: String,
+    step: Step,
+    /// What is told: the step, and what is left to a person.
+    pub(crate) lines: Vec<String>,
+    /// The servers that will hold it.
+    pub(crate) replicas: usize,
+}
+
+enum Step {
+    Leave,
+    Make(Box<Config>),
+    Change(Box<Config>),
+}
+
+impl Stream {
+    /// Looks at what is there, and changes nothing.
+    ///
+    /// # Errors
+    /// The stream is somebody else's and differs, or is missing where it has to exist.
+    pub(crate) async fn plan(&self, nats: &Client, wish: Wish<'_>) -> Result<StreamPlan, RunError> {
+        let name = self.name();
+        let limit = self.message_limit(nats.max_payload());
+        let live = match stream_info(nats, name).await {
+            Ok(info) => info,
+            Err(error) if error.kind() == Kind::NotFound && !self.existing => {
+                let mut wanted = self.config.clone();
+                wanted.max_message_size = limit.unwrap_or(wanted.max_message_size);
+                own(&mut wanted, wish.owner);
+                wanted.num_replicas = wanted.num_replicas.max(1);
+                let replicas = wanted.num_replicas;
+                let step = Step::Make(wanted.into());
+                let line = format!("stream {name}: is made");
+                return Ok(self.planned(step, vec![line], replicas));
+            }
+            Err(error) if error.kind() == Kind::NotFound => {
+                return Err(RunError::misuse([self.missing()]));
+            }
+            Err(error) => {
+                return Err(RunError::while_doing(
+                    format!("stream {name}: cannot be read"),
+                    error,
+                ));
+            }
+        };
+        if self.existing {
+            let refusals = self.refusals(&live.config);
+            if !refusals.is_empty() {
+                return Err(RunError::misuse(refusals));
+            }
+            let line = format!("stream {name}: is used as it is");
+            return Ok(self.planned(Step::Leave, vec![line], live.config.num_replicas));
+        }
+        let wanted = self.merge(live.config.clone(), limit);
+        let mut kept = wanted.clone();
+        if !wish.shrink {
+            keep(&live.config, &mut kept);
+        }
+        let owner = live.config.metadata.get(OWNER);
+        let is_ours = owner.is_some_and(|owner| owner == wish.owner)
+            || wish.take_over
+            || (owner.is_none() && wish.adopt);
+        // Subjects that nobody here knows would come to functions that cannot read them.
+        let same = kept == live.config && covered(&kept.subjects, &wanted.subjects);
+        if !is_ours && !same {
+            return Err(self.foreign(owner, &live.config, &wanted, wish.owner));
+        }
+        let mut refusals = self.refusals(&kept);
+        refusals.extend(self.sealed(&live.config));
+        if !refusals.is_empty() {
+            return Err(RunError::misuse(refusals));
+        }
+        let left = differences(&settings(&kept), &settings(&wanted));
+        let mut lines = Vec::new();
+        if is_ours || owner.is_none() {
+            own(&mut kept, wish.owner);
+        }
+        let replicas = kept.num_replicas;
+        let changes = differences(&settings(&live.config), &settings(&kept));
+        let step = if changes.is_empty() {
+            lines.push(format!("stream {name}: stays as it is"));
+            Step::Leave
+        } else {
+            lines.push(format!("stream {name}: is changed"));
+            lines.extend(changes);
+            Step::Change(kept.into())
+        };
+        if !left.is_empty() {
+            lines.push(format!(
+                "stream {name}: setup by itself removes no subject, shortens no limit and lowers no replicas; these stay, unless you say --shrink {name}"
+            ));
+            lines.extend(left);
+        }
+        Ok(self.planned(step, lines, replicas))
+    }
+
+    fn planned(&self, step: Step, lines: Vec<String>, replicas: usize) -> StreamPlan {
+        StreamPlan {
+            name: self.name().to_owned(),
+            step,
+            lines,
+            replicas,
+        }
+    }
+
+    /// Somebody else's stream, the differences, and the two ways out.
+    fn foreign(
+        &self,
+        owner: Option<&String>,
+        live: &Config,
+        wanted: &Config,
+        service: &str,
+    ) -> RunError {
+        let name = self.name();
+        let whose = owner.map_or_else(
+            || "has no owner".to_owned(),
+            |owner| format!("belongs to {owner}"),
+        );
+        let mut lines = vec![format!(
+            "the stream {name} {whose}, and differs from what {service} wants; nothing was changed:"
+        )];
+        lines.extend(differences(&settings(live), &settings(wanted)));
+        let templates: String = self
+            .templates
+            .iter()
+            .map(|template| format!(".template({template:?})"))
+            .collect();
+        lines.push(format!(
+            "either let the service use it as it is: Stream::existing({name:?}){templates}"
+        ));
+        lines.push(format!(
+            "or make it the service's own, to be changed by it: {service} setup --take-over {name}"
+        ));
+        RunError::misuse(lines)
+    }
+
+    /// Why a stream that exists cannot be used, besides what it would lose.
+    pub(super) fn misfits(&self, config: &Config) -> Vec<String> {
+        // What comes from another stream comes under that one's subjects.
+        if !self.existing || config.mirror.is_some() || config.sources.is_some() {
+            return Vec::new();
+        }
+        let (name, captured) = (self.name(), &config.subjects);
+        self.subjects()
+            .filter(|subject| !captured.iter().any(|wide| covers(wide, subject)))
+            .map(|subject| {
+                format!(
+                    "stream {name}: does not capture {subject:?}, which Stream::existing names; it captures {}",
+                    captured.join(", ")
+                )
+            })
+            .collect()
+    }
+}
+
+impl StreamPlan {
+    /// Does it.
+    pub(crate) async fn apply(self, nats: &Client) -> Result<(), RunError> {
+        let name = &self.name;
+        let (subject, what, config) = match &self.step {
+            Step::Leave => return Ok(()),
+            Step::Make(config) => (calls::create_stream(name), "cannot be made", config),
+            Step::Change(config) => (calls::update_stream(name), "cannot be changed", config),
+        };
+        let answer: Result<StreamInfo, Error> = call(nats, &subject, config).await;
+        answer.map(drop).map_err(|error| {
+            let failed = format!("stream {name}: {what}: {error}");
+            if !is_out_of_room(&error) {
+                return RunError::new(failed);
+            }
+            RunError::new(format!(
+                "{failed}. The stream reserves its max_bytes, {}, and JetStream's max_file_store (three quarters of the free disk, where it is not set) has no room for that: lower the stream's max_bytes, or raise max_file_store in the server's jetstream block",
+                config.max_bytes
+            ))
+        })
+    }
+}
+
+fn is_out_of_room(error: &Error) -> bool {
+    let api = error
+        .source()
+        .and_then(<dyn StdError>::downcast_ref::<ApiError>);
+    api.is_some_and(|api| NO_ROOM.contains(&api.err_code))
+}
+
+fn own(config: &mut Config, owner: &str) {
+    config.metadata.insert(OWNER.to_owned(), owner.to_owned());
+}
+
+/// Whether each of the subjects is captured by one of the others.
+fn covered(subjects: &[String], by: &[String]) -> bool {
+    let mut subjects = subjects.iter();
+    subjects.all(|subject| by.iter().any(|wide| covers(wide, subject)))
+}
+
+/// The fields as the server names them.
+fn settings(config: &Config) -> Settings {
+    serde_json::to_value(config)
+        .and_then(serde_json::from_value)
+        .unwrap_or_default()
+}

@@ -1,0 +1,167 @@
+//! What is wrong with a stream: as it is defined, and as it is on the server.
+
+use async_nats::Client;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
+};
+
+use super::*;
+use crate::error::{Error, Kind};
+use crate::function::template::{Template, overlap};
+use crate::nats::jetstream::{StreamInfo, stream_info};
+
+impl Stream {
+    /// Every mistake in the definition, a sentence each.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let name = self.name();
+        let mut problems = Vec::new();
+        if name.is_empty()
+            || !name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+        {
+            problems.push(format!(
+                "stream name {name:?}: must be one or more of A-Z, a-z, 0-9, _ and -"
+            ));
+        }
+        for template in &self.templates {
+            if let Err(problem) = Template::parse(template) {
+                problems.push(format!("stream {name}: {problem}"));
+            }
+        }
+        problems.extend(self.losses(&self.config));
+        problems
+    }
+
+    /// Why a stream with this configuration would lose acknowledged messages.
+    fn losses(&self, config: &Config) -> Vec<String> {
+        if self.may_discard {
+            return Vec::new();
+        }
+        let name = &config.name;
+        let mut losses = Vec::new();
+        let bounded = config.max_bytes > 0 || config.max_messages > 0;
+        if config.discard == DiscardPolicy::Old && bounded {
+            losses.push(format!(
+                "stream {name}: max_msgs or max_bytes with discard `old` drops acknowledged messages that nobody has consumed; use discard `new`"
+            ));
+        }
+        if config.max_messages_per_subject > 0 && !config.discard_new_per_subject {
+            losses.push(format!(
+                "stream {name}: max_msgs_per_subject drops acknowledged messages that nobody has consumed"
+            ));
+        }
+        if !config.max_age.is_zero() {
+            losses.push(format!(
+                "stream {name}: max_age drops acknowledged messages that nobody has consumed; trim the stream behind its consumer instead"
+            ));
+        }
+        if config.allow_rollup {
+            losses.push(format!(
+                "stream {name}: allow_rollup_hdrs lets a message with the header Nats-Rollup drop acknowledged messages that nobody has consumed"
+            ));
+        }
+        if config.allow_message_ttl {
+            losses.push(format!(
+                "stream {name}: allow_msg_ttl lets the header Nats-TTL drop acknowledged messages that nobody has consumed; the server does not take it back, so another stream is needed"
+            ));
+        }
+        if config.retention == RetentionPolicy::Interest {
+            losses.push(format!(
+                "stream {name}: interest retention acknowledges and drops what is published while no consumer exists"
+            ));
+        }
+        if config.no_ack {
+            losses.push(format!(
+                "stream {name}: no_ack leaves publishers without an acknowledgement"
+            ));
+        }
+        // The server changes neither of them in a stream that is there.
+        let again = format!(
+            "and the server never changes that: once its consumers have everything, delete it (`nats stream rm {name}`) and make it again by `setup`"
+        );
+        if config.storage == StorageType::Memory {
+            losses.push(format!(
+                "stream {name}: storage `memory` loses every acknowledged message when nats-server ends, {again}"
+            ));
+        }
+        if config.persist_mode == Some(PersistenceMode::Async) {
+            losses.push(format!(
+                "stream {name}: persist_mode `async` acknowledges messages that are not written yet, which a crash of nats-server loses, {again}"
+            ));
+        }
+        let cure = if name == DEAD_LETTERS {
+            ". No dead letter is written until then; `setup` changes back what the server lets it"
+        } else {
+            ". If that is meant, say .may_discard()"
+        };
+        for loss in &mut losses {
+            loss.push_str(cure);
+        }
+        losses
+    }
+
+    /// The stream as it is, unless it would lose messages or does not capture the subjects.
+    pub(crate) async fn check(&self, nats: &Client) -> Result<StreamInfo, Error> {
+        let info = stream_info(nats, self.name())
+            .await
+            .map_err(|error| match error.kind() {
+                Kind::NotFound => Error::unavailable(self.missing()),
+                _ => error,
+            })?;
+        let refusals = self.refusals(&info.config);
+        if refusals.is_empty() {
+            Ok(info)
+        } else {
+            Err(Error::new(Kind::Halt, refusals.join("; ")))
+        }
+    }
+
+    /// Why this stream, as it is, cannot be used.
+    pub(super) fn refusals(&self, config: &Config) -> Vec<String> {
+        let mut refusals = self.losses(config);
+        refusals.extend(self.misfits(config));
+        refusals.extend(self.transforms(config));
+        refusals
+    }
+
+    /// A stream that stores messages under other subjects than those that the templates name: none of
+    /// them could be read.
+    fn transforms(&self, config: &Config) -> Option<String> {
+        let transform = config.subject_transform.as_ref()?;
+        let source = match transform.source.as_str() {
+            "" => ">",
+            source => source,
+        };
+        let is_meant = self.config.subject_transform == config.subject_transform;
+        if is_meant || !self.subjects().any(|subject| overlap(source, subject)) {
+            return None;
+        }
+        let name = self.name();
+        Some(format!(
+            "stream {name}: subject_transform stores what comes on {source} as {}, which is not what its functions read: each of these messages would be a dead letter; remove it: `nats stream edit {name} --no-transform`",
+            transform.destination
+        ))
+    }
+
+    /// A stream of the service's own that takes nothing any more.
+    pub(super) fn sealed(&self, config: &Config) -> Option<String> {
+        let name = self.name();
+        (config.sealed && !self.config.sealed).then(|| {
+            format!(
+                "stream {name}: is sealed, so it takes no message, and the server never takes that back: once its consumers have everything, delete it (`nats stream rm {name}`) and make it again by `setup`"
+            )
+        })
+    }
+
+    pub(super) fn missing(&self) -> String {
+        let name = self.name();
+        if self.existing {
+            format!(
+                "there is no stream {name}, which Stream::existing says is made by somebody else: let them make it first"
+            )
+        } else {
+            format!("there is no stream {name}; run `setup`")
+        }
+    }
+}

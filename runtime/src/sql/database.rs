@@ -1,0 +1,234 @@
+//! A service's database as the runtime uses it.
+
+use std::any::Any;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use tokio::sync::Semaphore;
+
+use super::inbox::Pruned;
+use super::pool::{self, crowd};
+use super::schema::{Known, fitness};
+use super::transaction::SqlTransaction;
+use super::{Db, Table, address, patience, table};
+use crate::config::PoolSizes;
+use crate::error::run_error::RunError;
+use crate::error::{Error, Result};
+use crate::function::database::{Database, Inbox, Schema, Transaction};
+
+/// A service's database at work.
+pub(super) struct SqlDatabase {
+    pub(super) service: String,
+    pub(super) address: pool::Address,
+    pub(super) sizes: PoolSizes,
+    pub(super) user: pool::User,
+    pub(super) db: Db,
+    /// The same database over a pool of its own.
+    pub(super) consumers: OnceLock<Arc<SqlDatabase>>,
+    pub(super) known: Known,
+    pub(super) tables: Arc<[Table]>,
+    /// The schema was found good: it is not looked at again.
+    pub(super) good: AtomicBool,
+    /// SQLite has one writer at a time. Waiting for it here, in order, costs neither a connection
+    /// nor the polling with which SQLite itself waits.
+    pub(super) writer: Option<Arc<Semaphore>>,
+    pub(super) pruned: Arc<Pruned>,
+}
+
+impl SqlDatabase {
+    pub(super) fn open(
+        service: &str,
+        url: &str,
+        known: Known,
+        tables: &[Table],
+    ) -> Result<Self, RunError> {
+        let address = address(url)?;
+        let one_writer = matches!(address, pool::Address::Sqlite(_));
+        Ok(Self {
+            service: service.to_owned(),
+            db: (address.clone()).open(service, pool::User::Requests, PoolSizes::default()),
+            address,
+            sizes: PoolSizes::default(),
+            user: pool::User::Requests,
+            consumers: OnceLock::new(),
+            known,
+            tables: tables.into(),
+            good: AtomicBool::new(false),
+            writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
+            pruned: Arc::default(),
+        })
+    }
+
+    /// With pools of these sizes.
+    pub(super) fn sized(self, sizes: PoolSizes) -> Self {
+        let address = self.address.clone();
+        Self {
+            db: address.open(&self.service, self.user, sizes),
+            sizes,
+            ..self
+        }
+    }
+
+    /// Looks at the schema until it is found good, then never again.
+    pub(super) async fn look(&self) -> Result<Schema> {
+        if self.good.load(Ordering::Acquire) {
+            return Ok(Schema::Known);
+        }
+        let problem = async {
+            if self.writer.is_none() {
+                let pool = self.db.get_postgres_connection_pool();
+                let unfit = fitness::unfit(pool)
+                    .await
+                    .map_err(patience::connection_error)?;
+                if unfit.is_some() {
+                    return Ok(unfit);
+                }
+            }
+            match self.known.problem(&self.db, &self.service).await? {
+                None => table::lack(&*self.db, &self.tables).await,
+                problem => Ok(problem),
+            }
+        };
+        let found = patience::bounded(problem).await;
+        match found {
+            Ok(None) => {
+                self.good.store(true, Ordering::Release);
+                if matches!(self.user, pool::User::Requests)
+                    && let Some(few) = crowd::too_few(&self.db, &self.address, self.sizes).await
+                {
+                    tracing::warn!("{few}");
+                }
+                Ok(Schema::Known)
+            }
+            Ok(Some(problem)) => Ok(Schema::Other(problem)),
+            Err(error) => Err(Error::unavailable(format!(
+                "the database cannot be reached: {}",
+                self.explained(patience::down(error)).await
+            ))),
+        }
+    }
+}
+
+impl SqlDatabase {
+    /// The error of one to whom the pool gave no connection, with the server's own reason.
+    pub(super) async fn explained(&self, error: Error) -> Error {
+        if !patience::is_without_connection(&error) {
+            return error;
+        }
+        let refusal = crowd::refusal(&self.address, self.sizes).await;
+        refusal.map_or(error, Error::unavailable)
+    }
+}
+
+impl Database for SqlDatabase {
+    fn handle(&self) -> Arc<dyn Any + Send + Sync> {
+        Arc::new(self.db.clone())
+    }
+
+    fn for_consumers(&self) -> Arc<dyn Database> {
+        let open = || {
+            Arc::new(Self {
+                service: self.service.clone(),
+                db: (self.address.clone()).open(&self.service, pool::User::Consumers, self.sizes),
+                address: self.address.clone(),
+                sizes: self.sizes,
+                user: pool::User::Consumers,
+                consumers: OnceLock::new(),
+                known: self.known.clone(),
+                tables: self.tables.clone(),
+                good: AtomicBool::new(false),
+                writer: self.writer.clone(),
+                pruned: self.pruned.clone(),
+            })
+        };
+        self.consumers.get_or_init(open).clone()
+    }
+
+    fn schema(&self) -> BoxFuture<'_, Result<Schema>> {
+        self.look().boxed()
+    }
+
+    fn check(&self) -> BoxFuture<'_, Result<()>> {
+        async {
+            match self.look().await? {
+                Schema::Known => Ok(()),
+                Schema::Other(why) => Err(Error::unavailable(why)),
+            }
+        }
+        .boxed()
+    }
+
+    fn identity(&self) -> BoxFuture<'_, Result<Option<String>>> {
+        async {
+            self.check().await?;
+            self.db.identity().await
+        }
+        .boxed()
+    }
+
+    fn identify<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>> {
+        self.db.identify(id).boxed()
+    }
+
+    fn runs_again(&self, error: &Error) -> bool {
+        let stale = error.source().is_some_and(crate::error::database::is_stale);
+        if stale {
+            tracing::info!(%error, "running again on another database connection");
+        }
+        stale
+    }
+
+    fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>> {
+        async move {
+            if !failure
+                .source()
+                .is_some_and(crate::error::database::is_of_statement)
+            {
+                return None;
+            }
+            let lack = patience::bounded(table::lack(&*self.db, &self.tables)).await;
+            match lack {
+                Ok(lack) => Some(Error::unavailable(format!("{} ({failure})", lack?))),
+                // Nobody knows then, and waiting loses nothing.
+                Err(error) => Some(patience::down(error)),
+            }
+        }
+        .boxed()
+    }
+
+    fn begin<'a>(
+        &'a self,
+        inbox: Option<Inbox<'a>>,
+    ) -> BoxFuture<'a, Result<Box<dyn Transaction>>> {
+        async move {
+            let begun = SqlTransaction::begin(&self.db, self.writer.clone(), inbox, &self.pruned);
+            let transaction = match begun.await {
+                Ok(transaction) => transaction,
+                Err(error) => return Err(self.explained(error).await),
+            };
+            Ok(Box::new(transaction) as Box<dyn Transaction>)
+        }
+        .boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async {
+            // Closing waits for connections that are still lent; one that hangs is left behind.
+            let consumers = self.consumers.get();
+            let all = async {
+                if let Some(consumers) = consumers {
+                    let _ = consumers.db.close_by_ref().await;
+                }
+                self.db.close_by_ref().await
+            };
+            let closed = tokio::time::timeout(Duration::from_secs(5), all).await;
+            if closed.is_err() {
+                tracing::warn!("the database's connections were not all closed in time");
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,80 @@
+//! What is known of a life: up to where it is settled and pruned.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+
+use super::life::{Life, THIS_LIFE};
+use crate::error::Result;
+use crate::function::template::covers;
+
+/// What this process knows of a life.
+#[derive(Clone, Default)]
+pub(in crate::sql) struct Known {
+    /// Up to where it has pruned; none before its first batch.
+    pub(in crate::sql) floor: Option<u64>,
+    /// The last row from before the inbox knew times; 0 where there is none.
+    pub(super) untimed: i64,
+    /// The consumer's filters while its ack floor moved to where everything is settled.
+    pub(super) filters: Vec<String>,
+}
+
+impl Known {
+    pub(in crate::sql) async fn read(
+        transaction: &DatabaseTransaction,
+        life: &Life,
+    ) -> Result<Self, DbErr> {
+        let read = format!(
+            "SELECT settled_filters, COALESCE((SELECT max(seq) FROM natsfn_inbox AS old \
+             WHERE old.life = life.id AND old.time_ns = 0), 0) FROM natsfn_life AS life WHERE {THIS_LIFE}"
+        );
+        let read = life.statement(transaction, read, None);
+        let Some(row) = transaction.query_one_raw(read).await? else {
+            return Ok(Self::default());
+        };
+        let filters: String = row.try_get_by_index(0)?;
+        Ok(Self {
+            floor: None,
+            untimed: row.try_get_by_index(1)?,
+            filters: filters.lines().map(str::to_owned).collect(),
+        })
+    }
+
+    /// Whether every filter so far let this subject through. Of one that did not, the ack floor
+    /// has passed over messages that were never delivered.
+    pub(super) fn lets_through(&self, subject: &str) -> bool {
+        self.filters
+            .iter()
+            .all(|filter| filter.split(' ').any(|one| covers(one, subject)))
+    }
+}
+
+/// What this process knows of each life.
+#[derive(Default)]
+pub(in crate::sql) struct Pruned(Mutex<HashMap<Life, Known>>);
+
+impl Pruned {
+    /// None before the first batch of a process.
+    pub(in crate::sql) fn known(&self, life: &Life) -> Option<Known> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(life)
+            .cloned()
+    }
+
+    pub(in crate::sql) fn note(&self, life: &Life, floor: u64, known: &Known) {
+        let mut pruned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Earlier lives of the stream are over; their entries would only pile up.
+        pruned.retain(|other, _| {
+            (&other.service, &other.function, &other.stream)
+                != (&life.service, &life.function, &life.stream)
+        });
+        let known = Known {
+            floor: Some(floor),
+            ..known.clone()
+        };
+        pruned.insert(life.clone(), known);
+    }
+}

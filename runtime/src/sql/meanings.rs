@@ -1,0 +1,267 @@
+//! What the errors of real databases mean.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
+use sea_orm::{
+    ConnAcquireErr, ConnectionTrait, DatabaseConnection, DbBackend, DbErr, IsolationLevel,
+    SqlxSqliteConnector, Statement, TransactionTrait,
+};
+
+use super::scratch::Scratch;
+use super::*;
+use crate::error::database::*;
+use crate::error::{Error, Kind};
+
+const BAD: Option<Kind> = Some(Kind::BadRequest);
+const HOLD: Option<Kind> = Some(Kind::Unavailable);
+
+async fn failure(db: &impl ConnectionTrait, sql: &str) -> DbErr {
+    db.execute_unprepared(sql).await.expect_err(sql)
+}
+
+/// One connection to a SQLite file that does not wait for locks.
+async fn impatient(scratch: &Scratch) -> DatabaseConnection {
+    let options: SqliteConnectOptions = scratch.url.parse().unwrap();
+    let options = options.busy_timeout(Duration::ZERO);
+    let pool = SqlitePoolOptions::new()
+        .max_connections(1)
+        .connect_with(options)
+        .await
+        .unwrap();
+    SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)
+}
+
+#[tokio::test]
+async fn data_that_a_database_refuses_are_a_bad_request() {
+    for scratch in Scratch::each().await {
+        let db = scratch.connect().await;
+        db.execute_unprepared("INSERT INTO effects (id) VALUES (1)")
+            .await
+            .unwrap();
+        for sql in [
+            "INSERT INTO effects (id) VALUES (1)",
+            "INSERT INTO effects (id) VALUES (NULL)",
+        ] {
+            assert_eq!(kind_of(&failure(&db, sql).await), BAD, "{sql}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_with_a_nul_is_a_bad_request_where_postgres_refuses_it() {
+    let [_, postgres] = Scratch::each().await;
+    let db = postgres.connect().await;
+    let insert = Statement::from_sql_and_values(
+        DbBackend::Postgres,
+        "INSERT INTO effects (id, note) VALUES (1, $1)",
+        ["a\0b".into()],
+    );
+    let error = db.execute_raw(insert).await.unwrap_err();
+    assert!(error.to_string().contains("0x00"), "{error}");
+    assert_eq!(kind_of(&error), BAD);
+    assert_eq!(kind_of(&failure(&db, "SELECT 1/0").await), BAD);
+    assert_eq!(
+        kind_of(&failure(&db, "SELECT 99999999999::int4").await),
+        BAD
+    );
+}
+
+#[tokio::test]
+async fn schema_that_is_not_there_yet_is_waited_for() {
+    for scratch in Scratch::each().await {
+        let db = scratch.connect().await;
+        for sql in [
+            "INSERT INTO missing (id) VALUES (1)",
+            "INSERT INTO effects (missing) VALUES (1)",
+            "SELECT missing FROM effects",
+        ] {
+            let error = failure(&db, sql).await;
+            assert_eq!(kind_of(&error), HOLD, "{sql}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_no_values_can_cure_is_held_and_says_so() {
+    let cases: [(&str, Option<&str>, &str); 4] = [
+        ("SELEKT 1", None, "schema"),
+        ("SELECT no_such_function(1)", None, "schema"),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'XX001'; END $$",
+            Some("postgres"),
+            "an operator must look",
+        ),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION 'x' USING ERRCODE = 'ZZ999'; END $$",
+            Some("postgres"),
+            "cannot do it now",
+        ),
+    ];
+    for scratch in Scratch::each().await {
+        let db = scratch.connect().await;
+        for (sql, only, sentence) in cases {
+            if only.is_some() && !scratch.is_postgres() {
+                continue;
+            }
+            let error = failure(&db, sql).await;
+            let meaning = meaning_of(&error).expect(sql);
+            assert_eq!(meaning.kind, Kind::Unavailable, "{sql}: {error}");
+            assert!(meaning.sentence.contains(sentence), "{sql}: {meaning:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn plan_of_an_earlier_schema_is_made_again_at_once() {
+    let [_, postgres] = Scratch::each().await;
+    let look = postgres.connect().await;
+    let database = postgres.open();
+    let all = "SELECT * FROM effects WHERE id > $1";
+    let all = Statement::from_sql_and_values(DbBackend::Postgres, all, [0_i64.into()]);
+    look.execute_unprepared("INSERT INTO effects (id) VALUES (1)")
+        .await
+        .unwrap();
+    for change in [
+        "ALTER TABLE effects ALTER COLUMN note TYPE varchar(9)",
+        "ALTER TABLE effects ADD COLUMN more text",
+    ] {
+        // Planned on this connection.
+        database.db.query_all_raw(all.clone()).await.unwrap();
+        look.execute_unprepared(change).await.unwrap();
+        let rows = database.db.query_all_raw(all.clone()).await.unwrap();
+        assert_eq!(rows.len(), 1, "{change}");
+        // A statement that the connection no longer knows.
+        let forget = "DEALLOCATE ALL";
+        database.db.execute_unprepared(forget).await.unwrap();
+        database.db.query_all_raw(all.clone()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn timeouts_locks_and_read_only_transactions_of_postgres_are_waited_for() {
+    let [_, postgres] = Scratch::each().await;
+    let db = postgres.connect().await;
+    db.execute_unprepared("INSERT INTO effects (id) VALUES (1)")
+        .await
+        .unwrap();
+    for (set, sql, code) in [
+        (
+            "SET LOCAL statement_timeout = 20",
+            "SELECT pg_sleep(5)",
+            "statement timeout",
+        ),
+        (
+            "SET TRANSACTION READ ONLY",
+            "DELETE FROM effects",
+            "read-only",
+        ),
+    ] {
+        let transaction = db.begin().await.unwrap();
+        transaction.execute_unprepared(set).await.unwrap();
+        let error = failure(&transaction, sql).await;
+        assert!(error.to_string().contains(code), "{error}");
+        assert_eq!(kind_of(&error), HOLD);
+    }
+
+    let holder = db.begin().await.unwrap();
+    holder
+        .execute_unprepared("UPDATE effects SET note = 'mine'")
+        .await
+        .unwrap();
+    let other = db.begin().await.unwrap();
+    other
+        .execute_unprepared("SET LOCAL lock_timeout = 20")
+        .await
+        .unwrap();
+    let error = failure(&other, "UPDATE effects SET note = 'also mine'").await;
+    assert!(error.to_string().contains("lock timeout"), "{error}");
+    assert_eq!(kind_of(&error), HOLD);
+    other.rollback().await.unwrap();
+
+    let late = db
+        .begin_with_config(Some(IsolationLevel::RepeatableRead), None)
+        .await
+        .unwrap();
+    late.query_one_raw(Statement::from_string(
+        DbBackend::Postgres,
+        "SELECT 1 FROM effects",
+    ))
+    .await
+    .unwrap();
+    holder.commit().await.unwrap();
+    let error = failure(&late, "UPDATE effects SET note = 'too late'").await;
+    assert!(error.to_string().contains("serialize"), "{error}");
+    assert_eq!(kind_of(&error), HOLD);
+}
+
+#[tokio::test]
+async fn connection_that_postgres_ends_is_waited_for() {
+    let [_, postgres] = Scratch::each().await;
+    let db = postgres.connect().await;
+    let error = failure(&db, "SELECT pg_terminate_backend(pg_backend_pid())").await;
+    assert_eq!(kind_of(&error), HOLD, "{error}");
+}
+
+#[tokio::test]
+async fn lock_full_disk_and_read_only_file_of_sqlite_are_waited_for() {
+    let [sqlite, _] = Scratch::each().await;
+    let holder = sqlite.connect().await;
+    let db = impatient(&sqlite).await;
+
+    let writing = holder.begin().await.unwrap();
+    writing
+        .execute_unprepared("INSERT INTO effects (id) VALUES (1)")
+        .await
+        .unwrap();
+    let error = failure(&db, "INSERT INTO effects (id) VALUES (2)").await;
+    assert!(error.to_string().contains("locked"), "{error}");
+    assert_eq!(kind_of(&error), HOLD);
+    writing.commit().await.unwrap();
+
+    db.execute_unprepared("PRAGMA max_page_count = 1")
+        .await
+        .unwrap();
+    let error = failure(
+        &db,
+        "INSERT INTO effects (id, note) VALUES (3, hex(zeroblob(100000)))",
+    )
+    .await;
+    assert!(error.to_string().contains("full"), "{error}");
+    assert_eq!(kind_of(&error), HOLD);
+
+    db.execute_unprepared("PRAGMA query_only = 1")
+        .await
+        .unwrap();
+    let error = failure(&db, "INSERT INTO effects (id) VALUES (4)").await;
+    assert!(error.to_string().contains("readonly"), "{error}");
+    assert_eq!(kind_of(&error), HOLD);
+}
+
+#[tokio::test]
+async fn database_error_is_known_inside_other_errors() {
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("while storing")]
+        Storing(#[source] DbErr),
+        #[error(transparent)]
+        Hidden(DbErr),
+    }
+
+    for scratch in Scratch::each().await {
+        let db = scratch.connect().await;
+        let error = failure(&db, "INSERT INTO effects (id) VALUES (NULL)").await;
+        assert_eq!(kind_of(&Outer::Storing(error.clone())), BAD);
+        assert_eq!(kind_of(&Outer::Hidden(error.clone())), BAD);
+        assert_eq!(Error::from(Outer::Hidden(error)).kind(), Kind::BadRequest);
+    }
+    let late = patience::io_error(std::io::ErrorKind::TimedOut, "late");
+    assert_eq!(kind_of(&Outer::Hidden(late)), HOLD);
+    assert_eq!(
+        kind_of(&Outer::Hidden(DbErr::ConnectionAcquire(
+            ConnAcquireErr::Timeout
+        ))),
+        HOLD
+    );
+    assert_eq!(kind_of(&std::fmt::Error), None);
+}

@@ -1,0 +1,122 @@
+//! A PostgreSQL that has too few connections: said at the start, and where it refuses one.
+
+use std::time::Duration;
+
+use sea_orm::sqlx::{self, ConnectOptions, Connection};
+use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+
+use super::Address;
+use crate::config::PoolSizes;
+
+/// How long the server may take to refuse.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What PostgreSQL says where all connections are taken, its own or those of a role or a database.
+const TOO_MANY: &str = "53300";
+
+/// How many connections there are for everybody without special rights, where a server tells.
+const FOR_ALL: &str = "SELECT current_setting('max_connections')::bigint \
+    - current_setting('superuser_reserved_connections')::bigint \
+    - coalesce(current_setting('reserved_connections', true), '0')::bigint";
+
+/// Why the server lets no more connections in, with the cure. The pool knows only that it waited in
+/// vain, so one more is tried.
+pub(crate) async fn refusal(address: &Address, sizes: PoolSizes) -> Option<String> {
+    let Address::Postgres(options) = address else {
+        return None;
+    };
+    match tokio::time::timeout(PATIENCE, options.connect()).await {
+        Ok(Ok(connection)) => {
+            let _ = tokio::time::timeout(PATIENCE, connection.close()).await;
+            None
+        }
+        Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(TOO_MANY) => {
+            let [requests, streams] = address.sizes(sizes);
+            Some(format!(
+                "PostgreSQL refuses another connection: {}; raise its max_connections, or lower \
+                 database.request_connections (here {requests}) and database.stream_connections \
+                 (here {streams}) of the processes that share it",
+                error.message()
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// What is wrong where this process alone may take more connections than the server has.
+pub(crate) async fn too_few(
+    db: &DatabaseConnection,
+    address: &Address,
+    sizes: PoolSizes,
+) -> Option<String> {
+    let Address::Postgres(_) = address else {
+        return None;
+    };
+    let ask = Statement::from_string(db.get_database_backend(), FOR_ALL);
+    let row = db.query_one_raw(ask).await.ok()??;
+    let there: i64 = row.try_get_by_index(0).ok()?;
+    let [requests, streams] = address.sizes(sizes);
+    let wanted = i64::from(requests) + i64::from(streams);
+    (wanted > there).then(|| {
+        format!(
+            "this process may take {wanted} connections, and PostgreSQL has {there} for everybody: raise its \
+             max_connections, or lower database.request_connections ({requests}) and \
+             database.stream_connections ({streams})"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::{ConnectionTrait, TransactionTrait};
+
+    use crate::config::PoolSizes;
+    use crate::function::database::Database;
+    use crate::sql::scratch::{Scratch, open};
+
+    #[tokio::test]
+    async fn refused_connection_is_told_with_cause_and_cure() {
+        let scratch = Scratch::postgres_made("").await;
+        let owner = scratch.connect().await;
+        let role = format!("few_{:016x}", fastrand::u64(..));
+        let run = async |sql: String| owner.execute_unprepared(&sql).await.unwrap();
+        let made = format!("CREATE ROLE {role} LOGIN PASSWORD 'few' CONNECTION LIMIT 1");
+        run(made).await;
+        let (_, place) = scratch.url.rsplit_once('@').unwrap();
+        let few = open(&format!("postgres://{role}:few@{place}"));
+        let only = few.db.begin().await.unwrap();
+
+        let error = few.check().await.unwrap_err().to_string();
+
+        drop(only);
+        few.close().await;
+        run(format!("DROP ROLE {role}")).await;
+        for part in [
+            "refuses another connection: too many connections for role",
+            "database.request_connections (here 10)",
+            "max_connections",
+        ] {
+            assert!(error.contains(part), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_the_server_has_are_told() {
+        let scratch = Scratch::postgres_made("").await;
+        let database = scratch.open();
+        let sizes = |streams| PoolSizes {
+            requests: Some(7),
+            streams: Some(streams),
+        };
+        let told = async |sizes| super::too_few(&database.db, &database.address, sizes).await;
+
+        let few = told(sizes(100_000)).await.unwrap();
+
+        assert!(
+            few.starts_with("this process may take 100007 connections"),
+            "{few}"
+        );
+        assert!(few.contains("database.request_connections (7)"), "{few}");
+        assert_eq!(told(sizes(7)).await, None);
+    }
+}

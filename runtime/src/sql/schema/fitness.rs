@@ -1,0 +1,52 @@
+//! What a PostgreSQL must be for a service to work on it: looked at by `setup` and at each start.
+
+use sea_orm::sqlx::postgres::{PgConnection, PgPool};
+use sea_orm::sqlx::{self, Connection, Row};
+
+/// What keeps a service from working on this database, with the cure.
+pub(crate) async fn unfit(pool: &PgPool) -> Result<Option<String>, sqlx::Error> {
+    let mut first = pool.acquire().await?;
+    let encoding = text(&mut first, "SHOW server_encoding").await?;
+    if encoding != "UTF8" {
+        return Ok(Some(format!(
+            "the database's encoding is {encoding}, which cannot hold every text: move it to one made with \
+             CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
+        )));
+    }
+    // Where no second connection is to be had, this cannot be told; the errors will.
+    let Ok(mut second) = pool.acquire().await else {
+        return Ok(None);
+    };
+    Ok(is_shared(&mut first, &mut second).await?.then(|| {
+        "database.url names a pooler that gives each transaction another connection; prepared statements and time \
+         limits do not survive that: let the pooler work in session mode, or name the server itself"
+            .to_owned()
+    }))
+}
+
+/// Whether one connection to the server serves both of these by turns.
+async fn is_shared(
+    first: &mut PgConnection,
+    second: &mut PgConnection,
+) -> Result<bool, sqlx::Error> {
+    let before = text(first, PROCESS).await?;
+    let mut transaction = second.begin().await?;
+    let held = text(&mut transaction, PROCESS).await?;
+    // While the transaction holds the connection that was the first one's, that one gets another.
+    let shared = before == held || before != text(first, PROCESS).await?;
+    transaction.rollback().await?;
+    Ok(shared)
+}
+
+const PROCESS: &str = "SELECT pg_backend_pid()::text";
+
+/// Nothing is prepared for it, so it works behind every pooler.
+async fn text(connection: &mut PgConnection, sql: &'static str) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql(sql)
+        .fetch_one(connection)
+        .await?
+        .try_get::<String, _>(0)
+}
+
+#[cfg(test)]
+mod tests;

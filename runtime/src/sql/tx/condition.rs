@@ -1,0 +1,67 @@
+//! In what condition a transaction is.
+
+use std::io::ErrorKind;
+
+use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
+
+use crate::error::database::kind_of;
+use crate::error::{Error, Result};
+use crate::sql::patience::{bounded, io_error};
+
+/// Every statement was a success.
+pub(super) const CLEAN: u8 = 0;
+
+/// A statement failed or a savepoint was made: PostgreSQL may have given the transaction up, and
+/// would then answer COMMIT with a rollback that looks like a success.
+pub(super) const DOUBTFUL: u8 = 1;
+
+/// A statement was not finished, or SQLite may have rolled back: what came after it would be
+/// committed alone.
+pub(super) const BROKEN: u8 = 2;
+
+/// The runtime has taken it back.
+pub(super) const OVER: u8 = 3;
+
+pub(super) async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Result<()> {
+    if condition == CLEAN {
+        return Ok(());
+    }
+    if transaction.get_database_backend() == DbBackend::Sqlite {
+        return if is_open(transaction).await {
+            Ok(())
+        } else {
+            Err(broken().into())
+        };
+    }
+    let Err(error) = bounded(transaction.execute_unprepared("SELECT 1")).await else {
+        return Ok(());
+    };
+    // Where the database went away meanwhile, its own error says so.
+    Err(match kind_of(&error) {
+        Some(_) => error.into(),
+        None => Error::internal(PASSED_OVER).with_source(error),
+    })
+}
+
+/// Whether SQLite's transaction is open: it has no question for that, but begins no second one.
+pub(super) async fn is_open(transaction: &DatabaseTransaction) -> bool {
+    let begun = bounded(transaction.execute_unprepared("BEGIN")).await;
+    matches!(begun, Err(error) if error.to_string().contains("within a transaction"))
+}
+
+pub(super) const KEPT: &str = "the function returned and something that it started still holds its Tx; nothing of it is stored. \
+                    Await what you spawn, or give it a Db";
+
+pub(super) const PASSED_OVER: &str = "a statement failed and the function went on, but its transaction cannot; nothing of it is \
+                           stored. Return the error, or run the statement in a savepoint (tx.begin())";
+
+pub(super) fn over() -> DbErr {
+    DbErr::Custom("this transaction is over: its function has returned".to_owned())
+}
+
+pub(super) fn broken() -> DbErr {
+    io_error(
+        ErrorKind::BrokenPipe,
+        "an earlier statement of this transaction was not finished",
+    )
+}

@@ -1,0 +1,79 @@
+//! A transaction inside `Tx`.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions, TransactionSession,
+    TransactionTrait,
+};
+
+use super::Tx;
+use crate::error::Result;
+use crate::sql::delegate::{connection, transactions};
+use crate::sql::patience::bounded;
+use crate::sql::statement_span::{Asked, Place};
+
+/// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
+pub struct Savepoint {
+    pub(super) inner: DatabaseTransaction,
+    pub(super) tx: Tx,
+}
+
+connection!(Savepoint);
+transactions!(Savepoint => Savepoint);
+
+impl Savepoint {
+    fn backend(&self) -> DbBackend {
+        self.tx.backend()
+    }
+
+    fn place(&self) -> &Arc<Place> {
+        self.tx.place()
+    }
+
+    #[expect(
+        clippy::unused_async,
+        reason = "the same shape as a transaction's, which can be gone"
+    )]
+    async fn held(&self) -> Result<&DatabaseTransaction, DbErr> {
+        self.tx.usable().map(|()| &self.inner)
+    }
+
+    async fn run<T>(
+        &self,
+        held: &DatabaseTransaction,
+        asked: Asked,
+        work: impl Future<Output = Result<T, DbErr>>,
+    ) -> Result<T, DbErr> {
+        self.tx.run(held, asked, work).await
+    }
+
+    fn spare(&self, statement: &Statement) -> Option<Statement> {
+        self.tx.spare(statement)
+    }
+
+    async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
+        self.tx.usable()?;
+        let begun = bounded(self.inner.begin_with_options(options)).await;
+        let inner = self.tx.seen(&self.inner, begun).await?;
+        Ok(Self {
+            inner,
+            tx: self.tx.clone(),
+        })
+    }
+}
+
+#[sea_orm::prelude::async_trait::async_trait]
+impl TransactionSession for Savepoint {
+    async fn commit(self) -> Result<(), DbErr> {
+        let Self { inner, tx } = self;
+        // Below a transaction that is over, this would commit what the runtime took back.
+        tx.usable()?;
+        tx.ended(bounded(inner.commit()).await)
+    }
+
+    async fn rollback(self) -> Result<(), DbErr> {
+        let Self { inner, tx } = self;
+        tx.ended(bounded(inner.rollback()).await)
+    }
+}

@@ -1,0 +1,107 @@
+//! An exporter that says what becomes of what it sends: at once when the collector does not take it,
+//! then once a minute, and again when it does.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::metrics::Temporality;
+use opentelemetry_sdk::metrics::data::ResourceMetrics;
+use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
+use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+
+/// OpenTelemetry tells of each export that fails, which under load is several a second.
+const AGAIN: Duration = Duration::from_secs(60);
+
+pub(crate) struct Told<E> {
+    inner: E,
+    what: &'static str,
+    collector: String,
+    /// When a failure was told last; none while all is well.
+    told: Mutex<Option<Instant>>,
+}
+
+impl<E> Told<E> {
+    /// `what` is exported to the collector at this address.
+    pub(crate) fn new(inner: E, what: &'static str, collector: &str) -> Self {
+        Self {
+            inner,
+            what,
+            collector: collector.to_owned(),
+            told: Mutex::default(),
+        }
+    }
+
+    fn tell(&self, result: &OTelSdkResult) {
+        let Self {
+            what, collector, ..
+        } = self;
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(()) if told.take().is_some() => {
+                tracing::info!("the collector at {collector} takes {what} again");
+            }
+            Ok(()) => {}
+            Err(_) if told.is_some_and(|told| told.elapsed() < AGAIN) => {}
+            Err(error) => {
+                *told = Some(Instant::now());
+                tracing::warn!(
+                    "the collector at {collector} does not take {what}, which are lost: {error}. Does it run, and is \
+                     the address right (OTEL_EXPORTER_OTLP_ENDPOINT)? Functions work on; this is said once a minute"
+                );
+            }
+        }
+    }
+}
+
+impl<E> fmt::Debug for Told<E> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Told")
+            .field("what", &self.what)
+            .field("collector", &self.collector)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Told<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let result = self.inner.export(batch).await;
+        self.tell(&result);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.inner.export(metrics).await;
+        self.tell(&result);
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.inner.temporality()
+    }
+}

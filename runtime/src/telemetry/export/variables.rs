@@ -1,0 +1,151 @@
+//! Reads variables and collects what is wrong with them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::run_error::RunError;
+
+/// Variables, and the mistakes found so far.
+pub(crate) struct Variables<'a> {
+    get: &'a dyn Fn(&str) -> Option<String>,
+    mistakes: Vec<String>,
+}
+
+impl<'a> Variables<'a> {
+    pub(crate) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            get,
+            mistakes: Vec::new(),
+        }
+    }
+
+    /// The mistakes, if there were any; each once, although some variables are read twice.
+    pub(crate) fn finish(mut self) -> Result<(), RunError> {
+        let mut seen = BTreeSet::new();
+        self.mistakes.retain(|mistake| seen.insert(mistake.clone()));
+        if self.mistakes.is_empty() {
+            Ok(())
+        } else {
+            Err(RunError::misuse(self.mistakes))
+        }
+    }
+
+    /// A variable; an empty one counts as none, as OpenTelemetry has it.
+    pub(crate) fn text(&self, name: &str) -> Option<String> {
+        (self.get)(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(crate) fn one_of<T: Copy>(&mut self, name: &str, known: &[(&str, T)], usual: T) -> T {
+        let Some(text) = self.text(name) else {
+            return usual;
+        };
+        let found = known
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(&text));
+        found.map_or_else(
+            || {
+                let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
+                self.wrong(name, format!("{text:?} is none of {}", words.join(", ")));
+                usual
+            },
+            |(_, value)| *value,
+        )
+    }
+
+    pub(crate) fn count(&mut self, name: &str, usual: usize) -> usize {
+        self.parsed(name, usual, "a number of at least 1", |text| {
+            text.parse().ok().filter(|n| *n > 0)
+        })
+    }
+
+    pub(crate) fn milliseconds(&mut self, name: &str, usual: Duration) -> Duration {
+        self.parsed(
+            name,
+            usual,
+            "a number of milliseconds, at least 1",
+            |text| {
+                let millis: u64 = text.parse().ok().filter(|n| *n > 0)?;
+                Some(Duration::from_millis(millis))
+            },
+        )
+    }
+
+    pub(crate) fn share(&mut self, name: &str, usual: f64) -> f64 {
+        self.parsed(name, usual, "a share between 0 and 1", |text| {
+            text.parse()
+                .ok()
+                .filter(|share| (0.0..=1.0).contains(share))
+        })
+    }
+
+    /// The address of a collector.
+    pub(crate) fn address(&mut self, name: &str) -> Option<String> {
+        let text = self.text(name)?;
+        let host = text
+            .strip_prefix("http://")
+            .map(|rest| rest.split('/').next().unwrap_or_default());
+        match host {
+            Some(host) if !host.is_empty() && has_good_port(host) => return Some(text),
+            None if text.starts_with("https://") => self.wrong(
+                name,
+                format!(
+                    "{text:?}: natsfn speaks to a collector beside it, unencrypted; let that one \
+                     send on what is to go over https"
+                ),
+            ),
+            _ => self.wrong(
+                name,
+                format!("{text:?} is no address such as http://localhost:4318"),
+            ),
+        }
+        None
+    }
+
+    /// `key=value,key=value`, percent-encoded.
+    pub(crate) fn pairs(&mut self, name: &str) -> Vec<(String, String)> {
+        let text = self.text(name).unwrap_or_default();
+        let mut pairs = Vec::new();
+        for part in text.split(',').filter(|part| !part.trim().is_empty()) {
+            match part.split_once('=') {
+                Some((key, value)) if !key.trim().is_empty() => {
+                    let value = percent_decode_str(value.trim()).decode_utf8_lossy();
+                    pairs.push((key.trim().to_owned(), value.into_owned()));
+                }
+                _ => self.wrong(name, format!("{part:?} is no key=value")),
+            }
+        }
+        pairs
+    }
+
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        usual: T,
+        what: &str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return usual;
+        };
+        parse(&text).unwrap_or_else(|| {
+            self.wrong(name, format!("{text:?} is not {what}"));
+            usual
+        })
+    }
+
+    fn wrong(&mut self, name: &str, why: String) {
+        self.mistakes.push(format!("variable {name}: {why}"));
+    }
+}
+
+fn has_good_port(host: &str) -> bool {
+    match host.rsplit_once(':') {
+        // The last colon of an address such as [::1] is no port's.
+        Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok(),
+        _ => true,
+    }
+}

@@ -1,0 +1,158 @@
+//! What is counted anyway, told when metrics are collected: it costs a function nothing.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::Meter;
+
+use crate::telemetry::stats::{Means, State, Stats};
+
+/// What is counted for each function of this process, by service and function.
+pub(crate) type Functions = Arc<Mutex<BTreeMap<(String, String), (Means, Arc<Stats>)>>>;
+
+/// A counter of [`Stats`].
+type Count = fn(&Stats) -> &AtomicU64;
+
+/// Name, unit, description, of which functions, and what.
+type Told = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [Means],
+    Count,
+);
+
+const ALL: &[Means] = &[Means::Request, Means::Stream];
+const REQUESTS: &[Means] = &[Means::Request];
+const STREAMS: &[Means] = &[Means::Stream];
+
+pub(crate) fn begin(meter: &Meter, functions: &Functions) {
+    let growing: [Told; 4] = [
+        (
+            "natsfn.shed",
+            "{request}",
+            "Requests refused because too many were in flight",
+            REQUESTS,
+            |stats| &stats.shed,
+        ),
+        (
+            "natsfn.dead_letters",
+            "{message}",
+            "Messages that became dead letters",
+            STREAMS,
+            |stats| &stats.dead_lettered,
+        ),
+        (
+            "natsfn.duplicates",
+            "{message}",
+            "Messages that had been done before",
+            STREAMS,
+            |stats| &stats.duplicates,
+        ),
+        (
+            "natsfn.redeliveries",
+            "{message}",
+            "Deliveries beyond a message's first",
+            STREAMS,
+            |stats| &stats.redeliveries,
+        ),
+    ];
+    for (name, unit, about, means, count) in growing {
+        let functions = functions.clone();
+        meter
+            .u64_observable_counter(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(move |observer| {
+                each(&functions, means, |labels, stats| {
+                    observer.observe(count(stats).load(Relaxed), labels);
+                });
+            })
+            .build();
+    }
+    let levels: [Told; 6] = [
+        (
+            "natsfn.in_flight",
+            "{call}",
+            "Calls of a function that are running",
+            ALL,
+            |stats| &stats.in_flight,
+        ),
+        (
+            "natsfn.consumer.pending",
+            "{message}",
+            "Messages not yet delivered",
+            STREAMS,
+            |stats| &stats.pending,
+        ),
+        (
+            "natsfn.consumer.ack_pending",
+            "{message}",
+            "Messages delivered and not yet settled",
+            STREAMS,
+            |stats| &stats.ack_pending,
+        ),
+        (
+            "natsfn.consumer.oldest.age",
+            "ms",
+            "Age of the oldest message that is not settled",
+            STREAMS,
+            |stats| &stats.oldest_ms,
+        ),
+        (
+            "natsfn.stream.bytes",
+            "By",
+            "What the stream holds",
+            STREAMS,
+            |stats| &stats.stream_bytes,
+        ),
+        (
+            "natsfn.stream.limit",
+            "By",
+            "What the stream may hold; 0 for no limit",
+            STREAMS,
+            |stats| &stats.stream_limit,
+        ),
+    ];
+    for (name, unit, about, means, count) in levels {
+        let functions = functions.clone();
+        meter
+            .u64_observable_gauge(name)
+            .with_unit(unit)
+            .with_description(about)
+            .with_callback(move |observer| {
+                each(&functions, means, |labels, stats| {
+                    observer.observe(count(stats).load(Relaxed), labels);
+                });
+            })
+            .build();
+    }
+    let functions = functions.clone();
+    meter
+        .u64_observable_gauge("natsfn.healthy")
+        .with_description("1 while a function runs; 0 while it holds, has halted or has not begun")
+        .with_callback(move |observer| {
+            each(&functions, ALL, |labels, stats| {
+                let well = matches!(stats.state(), State::Running | State::Draining);
+                observer.observe(u64::from(well), labels);
+            });
+        })
+        .build();
+}
+
+fn each(functions: &Functions, of: &[Means], tell: impl Fn(&[KeyValue], &Stats)) {
+    let all = functions.lock().unwrap_or_else(PoisonError::into_inner);
+    for ((service, function), (means, stats)) in &*all {
+        if !of.contains(means) {
+            continue;
+        }
+        let labels = [
+            KeyValue::new("natsfn.service", service.clone()),
+            KeyValue::new("natsfn.function", function.clone()),
+        ];
+        tell(&labels, stats);
+    }
+}

@@ -1,0 +1,205 @@
+//! What a function counts, and the state that it is in: the source of STATS and of health.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::unheard::Unheard;
+use crate::error::Error;
+use crate::error::reply::one_line;
+
+/// By what a function is reached. A count that only the other kind has is not told of it: a zero that is
+/// always there would hide that nobody consumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Means {
+    Request,
+    Stream,
+}
+
+/// The state of a function.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not yet subscribed.
+    #[default]
+    Starting,
+    /// At work.
+    Running,
+    /// Something keeps it from its work, see [`crate::run::consumer::hold::Cause`]: nothing is given up meanwhile.
+    Holding(String),
+    /// Stopped by a [`crate::Kind::Halt`]; only a restart, once the cause is mended, goes on.
+    Halted(String),
+    /// Takes nothing new and finishes what it has.
+    Draining,
+    /// Finished.
+    Stopped,
+}
+
+impl State {
+    /// One word.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Holding(_) => "holding",
+            Self::Halted(_) => "halted",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Why it holds or has halted.
+    pub(crate) fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Holding(reason) | Self::Halted(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.reason() {
+            Some(reason) => write!(f, "{}: {reason}", self.name()),
+            None => f.write_str(self.name()),
+        }
+    }
+}
+
+/// Counters of one function of one instance. Counting never waits.
+#[derive(Default)]
+pub(crate) struct Stats {
+    pub(crate) requests: AtomicU64,
+    pub(crate) errors: AtomicU64,
+    pub(crate) processing_ns: AtomicU64,
+    pub(crate) in_flight: AtomicU64,
+    pub(crate) shed: AtomicU64,
+    pub(crate) duplicates: AtomicU64,
+    pub(crate) dead_lettered: AtomicU64,
+    pub(crate) pending: AtomicU64,
+    pub(crate) ack_pending: AtomicU64,
+    pub(crate) redelivered: AtomicU64,
+    /// Deliveries beyond a message's first, since this instance began.
+    pub(crate) redeliveries: AtomicU64,
+    /// The age of the oldest message that is not settled; like the next two, kept fresh only where
+    /// somebody measures.
+    pub(crate) oldest_ms: AtomicU64,
+    pub(crate) stream_bytes: AtomicU64,
+    pub(crate) stream_limit: AtomicU64,
+    last_error: Mutex<String>,
+    /// What the service itself has to say of the function.
+    shown: Mutex<Map<String, Value>>,
+    state: Mutex<State>,
+    /// Why nothing is delivered, where somebody has paused the consumer.
+    paused: Mutex<Option<String>>,
+    /// What it listens on, and whether the server lets it.
+    listens: OnceLock<(Arc<Unheard>, String)>,
+}
+
+impl Stats {
+    pub(crate) fn add(counter: &AtomicU64, n: usize) {
+        counter.fetch_add(n as u64, Relaxed);
+    }
+
+    pub(crate) fn processed(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.processing_ns.fetch_add(nanos, Relaxed);
+    }
+
+    /// Counts an error; ADR-32 wants the last one as `<code>:<description>`.
+    pub(crate) fn failed(&self, error: &Error) {
+        self.errors.fetch_add(1, Relaxed);
+        *self
+            .last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = format!(
+            "{}:{}",
+            error.kind().code(),
+            one_line(error.public_message())
+        );
+    }
+
+    pub(crate) fn last_error(&self) -> String {
+        self.last_error
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn pause(&self, paused: Option<String>) {
+        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+    }
+
+    /// Shows a value under a key of STATS' `data`; null takes it away.
+    pub(crate) fn show(&self, key: &str, value: Value) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        match value {
+            Value::Null => shown.remove(key),
+            value => shown.insert(key.to_owned(), value),
+        };
+    }
+
+    pub(crate) fn shown(&self) -> Map<String, Value> {
+        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.clone()
+    }
+
+    pub(crate) fn state(&self) -> State {
+        let state = self
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let listens = self.listens.get();
+        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = paused.clone();
+        match (state, listens) {
+            (State::Running, Some((unheard, subject))) => match unheard.reason(subject) {
+                Some(reason) => State::Holding(reason),
+                None => paused.map_or(State::Running, State::Holding),
+            },
+            (State::Running, None) => paused.map_or(State::Running, State::Holding),
+            (state, _) => state,
+        }
+    }
+
+    /// Says what the function listens on: while that is not subscribed it holds.
+    pub(crate) fn listens_on(&self, unheard: &Arc<Unheard>, subject: String) {
+        // Once in the life of a function.
+        let _ = self.listens.set((unheard.clone(), subject));
+    }
+
+    /// Moves to a state. A halted function stays halted until it drains, and draining is never
+    /// taken back by a dependency that goes or returns.
+    pub(crate) fn enter(&self, next: State) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = match (&*state, &next) {
+            (State::Stopped, _) => false,
+            (State::Draining, next) => *next == State::Stopped,
+            (State::Halted(_), next) => matches!(next, State::Draining | State::Stopped),
+            _ => true,
+        };
+        if allowed {
+            *state = next;
+        }
+    }
+}
+
+/// Counts something as in flight for as long as it lives, panics included.
+pub(crate) struct InFlight<'a>(&'a AtomicU64);
+
+impl<'a> InFlight<'a> {
+    pub(crate) fn new(counter: &'a AtomicU64) -> Self {
+        counter.fetch_add(1, Relaxed);
+        Self(counter)
+    }
+}
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

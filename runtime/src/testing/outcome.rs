@@ -1,0 +1,48 @@
+//! What became of a message or a request.
+
+use serde_json::Value;
+
+use crate::error::{Error, Policy};
+
+/// What became of a delivered message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Handled.
+    Acked,
+    /// Failed, and will be tried again.
+    Retried,
+    /// Failed for good, or not decodable.
+    DeadLetter,
+    /// A dependency is down: kept until it is back.
+    Held,
+    /// The consumer stopped; nothing is acknowledged.
+    Halted,
+}
+
+/// An error reply, as a caller sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ErrorReply {
+    /// The number.
+    pub code: u16,
+    /// The sentence.
+    pub message: String,
+    /// What a program can read.
+    pub details: Option<Value>,
+}
+
+pub(super) fn outcome(error: &Error) -> Outcome {
+    match error.kind().policy() {
+        Policy::DeadLetter => Outcome::DeadLetter,
+        Policy::Retry | Policy::RetryAlone | Policy::Attempt => Outcome::Retried,
+        Policy::Hold => Outcome::Held,
+        Policy::Halt => Outcome::Halted,
+    }
+}
+
+pub(super) fn reply(error: &Error) -> ErrorReply {
+    ErrorReply {
+        code: error.kind().code(),
+        message: error.public_message().to_owned(),
+        details: error.public_details().cloned(),
+    }
+}

@@ -1,0 +1,208 @@
+//! Messages that have been delivered often without an end: they may be what ends the process. They
+//! run apart, and what they share a fate with gets through.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use natsfn::{Batch, Json, Service};
+use tokio::sync::mpsc;
+
+use crate::log::{consumer, deliver_all_in_vain, letters, numbers};
+use crate::world::{World, function, until};
+
+/// How often a message has come before one of these tests begins: as after an hour of crashes, or
+/// of a cause that lasted until the process was started again.
+const OFTEN: u64 = 101;
+
+#[tokio::test]
+async fn backlog_that_was_delivered_often_is_at_full_speed_after_a_few_calls() {
+    const N: usize = 500;
+    for single in [false, true] {
+        let world = World::new().await;
+        let calls = Arc::new(AtomicU64::new(0));
+        let service = || {
+            let calls = calls.clone();
+            let work = move || {
+                calls.fetch_add(1, Relaxed);
+                tokio::time::sleep(Duration::from_millis(20))
+            };
+            let service = Service::new("a", "1.0.0");
+            if single {
+                service.consumer(consumer(), move |_: Json<u64>| work())
+            } else {
+                service.consumer(consumer(), move |_: Batch<u64>| work())
+            }
+        };
+        world.set_up(service()).await;
+        world.store("log.a", numbers(N as u64)).await;
+        deliver_all_in_vain(&world, N, OFTEN).await;
+        let began = Instant::now();
+
+        let _running = world.serve(service()).await;
+        world.settled("LOG", "store", N as u64).await;
+
+        let (calls, took) = (calls.load(Relaxed), began.elapsed());
+        println!("single {single}: {calls} calls in {took:?}");
+        // One by one they take 10 s.
+        assert!(took < Duration::from_secs(6), "{took:?}");
+        assert!(single || calls < 50, "{calls} calls");
+    }
+}
+
+#[tokio::test]
+async fn messages_that_were_slow_are_held_in_bounded_numbers() {
+    const N: u64 = 1500;
+    let world = World::new().await;
+    let service = || {
+        let store = |Json(number): Json<u64>| async move {
+            if number % 2 == 0 {
+                std::future::pending::<()>().await;
+            }
+        };
+        let consumer = consumer().deadline(Duration::from_millis(100));
+        Service::new("a", "1.0.0").consumer(consumer, store)
+    };
+    // What is delivered and not given back is held by the process.
+    let acks = world.connect().await.subscribe("$JS.ACK.LOG.>").await;
+    let mut acks = acks.unwrap();
+    world.set_up(service()).await;
+    // Every second one is slow: where nothing succeeded few would be tried.
+    world.store("log.a", numbers(2 * N)).await;
+    let running = world.serve(service()).await;
+    let mut held = 0;
+    let mut most = 0;
+    let mut settled = 0;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        let pause = tokio::time::timeout(Duration::from_millis(5), acks.next());
+        if let Ok(Some(ack)) = pause.await
+            && !ack.payload.starts_with(b"+WPI")
+        {
+            settled += 1;
+        } else {
+            let taken = function(&running, 0)["num_requests"].as_u64().unwrap();
+            held = taken.saturating_sub(settled);
+        }
+        most = most.max(held);
+    }
+    println!("at most {most} of {N} were held");
+    assert!(most < 6 * 128, "{most}");
+}
+
+/// An instance that ends as a killed process does: nothing is given back, no word is said.
+struct Instance(Option<tokio::runtime::Runtime>);
+
+impl Instance {
+    fn start(url: &str, service: Service) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let url = url.to_owned();
+        runtime.spawn(async move {
+            let nats = async_nats::connect(url).await.unwrap();
+            let running = natsfn::start(service.build().unwrap(), nats, None).await;
+            let _running = running.unwrap();
+            std::future::pending::<()>().await;
+        });
+        Self(Some(runtime))
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Serves 200 messages, of which the bad ones end the process, and starts it again and again until
+/// the good ones are handled and the bad ones are dead letters. Returns how often.
+async fn survives(world: &World, single: bool, bad: &'static [u64]) -> u32 {
+    const N: u64 = 200;
+    let handled = Arc::new(Mutex::new(BTreeSet::new()));
+    let (crash, mut crashes) = mpsc::unbounded_channel();
+    let service = || {
+        let (crash, handled) = (crash.clone(), handled.clone());
+        let handle = move |all: Vec<u64>| {
+            let (crash, handled) = (crash.clone(), handled.clone());
+            async move {
+                if all.iter().any(|number| bad.contains(number)) {
+                    // The test may be over.
+                    let _ = crash.send(());
+                    std::future::pending::<()>().await;
+                }
+                handled.lock().unwrap().extend(all);
+            }
+        };
+        let consumer = consumer().ack_wait(Duration::from_millis(200));
+        let service = Service::new("a", "1.0.0");
+        if single {
+            service.consumer(consumer, move |Json(number): Json<u64>| {
+                handle(vec![number])
+            })
+        } else {
+            service.consumer(consumer, move |batch: Batch<u64>| {
+                handle(batch.iter().map(|number| **number).collect())
+            })
+        }
+    };
+    world.set_up(service()).await;
+    world.store("log.a", numbers(N)).await;
+    deliver_all_in_vain(world, 200, 8).await;
+    let mut more = N;
+    for restarts in 0..100 {
+        let instance = Instance::start(world.server.url(), service());
+        let done = until(
+            "the good ones are handled, and the bad ones are dead letters",
+            async || {
+                // New ones come all the time.
+                more += 1;
+                world.store("log.a", [more.to_string()]).await;
+                let handled = handled.lock().unwrap().range(..=N).count();
+                (handled + letters(world).await.len() == N as usize).then_some(())
+            },
+        );
+        tokio::select! {
+            Some(()) = crashes.recv() => drop(instance),
+            () = done => return restarts,
+        }
+    }
+    let handled = handled.lock().unwrap().len();
+    panic!(
+        "{handled} good ones were handled, {} dead letters",
+        letters(world).await.len()
+    );
+}
+
+#[tokio::test]
+async fn message_that_ends_the_process_is_a_dead_letter_in_the_end_and_good_ones_get_through() {
+    for single in [false, true] {
+        let world = World::new().await;
+        let began = Instant::now();
+        let restarts = survives(&world, single, &[1, 150]).await;
+        println!(
+            "single {single}: {restarts} restarts, {:?}",
+            began.elapsed()
+        );
+        let letters = letters(&world).await;
+        let sequences: Vec<u64> = letters.iter().map(|letter| letter.sequence).collect();
+        assert_eq!(
+            sequences.iter().copied().collect::<BTreeSet<_>>(),
+            BTreeSet::from([1, 150])
+        );
+        for letter in letters {
+            assert_eq!(letter.attempts, 5);
+            assert!(
+                letter.reason.contains("in the function alone"),
+                "{}",
+                letter.reason
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Messages that take all their time, or are refused each time: they are tried beside the others, and
+//! not for ever.
+
+use std::time::{Duration, Instant};
+
+use natsfn::{Batch, Error, Kind, Outcomes, Service};
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use crate::log::{consumer, letters};
+use crate::world::{World, next};
+
+#[tokio::test]
+async fn message_that_never_finishes_keeps_no_other_waiting_and_is_a_dead_letter_in_the_end() {
+    let deadline = Duration::from_millis(800);
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    let service = || {
+        let seen = seen.clone();
+        let store = move |batch: Batch<u64>| {
+            let slow = batch.iter().any(|n| **n == 0);
+            for n in &batch {
+                seen.send(**n).unwrap();
+            }
+            async move {
+                if slow {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        let consumer = consumer().max_attempts(1).deadline(deadline);
+        Service::new("a", "1.0.0").consumer(consumer, store)
+    };
+    world.set_up(service()).await;
+    let _running = world.serve(service()).await;
+    world.store("log.a", ["0".to_owned()]).await;
+    assert_eq!(next(&mut sightings).await, 0);
+
+    // The first try stood in the others' way: nobody could know. From the second on it does not.
+    assert_eq!(next(&mut sightings).await, 0);
+    let (mut n, mut longest) = (0, Duration::ZERO);
+    while letters(&world).await.is_empty() {
+        n += 1;
+        let stored = Instant::now();
+        world.store("log.a", [n.to_string()]).await;
+        while next(&mut sightings).await != n {}
+        longest = longest.max(stored.elapsed());
+    }
+
+    println!("{n} good ones, the longest waited {longest:?}");
+    assert!(n > 20, "{n}");
+    assert!(longest < deadline / 2, "{longest:?}");
+    let letters = letters(&world).await;
+    assert_eq!(
+        (letters[0].sequence, letters[0].kind.as_str()),
+        (1, "Timeout")
+    );
+    assert_eq!(letters[0].reason, "not finished after 800ms");
+    world.settled("LOG", "store", n + 1).await;
+}
+
+#[tokio::test]
+async fn message_that_is_always_refused_with_429_is_a_dead_letter_after_its_time() {
+    let time = Duration::from_secs(2);
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    let service = || {
+        let seen = seen.clone();
+        let store = move |batch: Batch<u64>| {
+            let mut outcomes = Outcomes::new();
+            for item in batch.iter().filter(|item| ***item == 0) {
+                seen.send(Instant::now()).unwrap();
+                let error = Error::new(Kind::TooManyRequests, "slow down")
+                    .with_details(json!({ "retry_after_ms": 1200 }));
+                outcomes.fail(item.message(), error);
+            }
+            async { outcomes }
+        };
+        let consumer = consumer().max_attempts(1).give_up_after(time);
+        Service::new("a", "1.0.0").consumer(consumer, store)
+    };
+    world.set_up(service()).await;
+    world.store("log.a", ["0", "1"].map(str::to_owned)).await;
+    let _running = world.serve(service()).await;
+
+    world.settled("LOG", "store", 2).await;
+
+    let first = next(&mut sightings).await;
+    let second = next(&mut sightings).await;
+    assert!(second - first >= Duration::from_millis(1200), "as it says");
+    let letters = letters(&world).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].kind, "TooManyRequests");
+    let reason = &letters[0].reason;
+    assert!(
+        reason.starts_with("slow down (given up after 3 tries"),
+        "{reason}"
+    );
+}
