@@ -1,5 +1,5 @@
-//! The README's second program: requests with state, a path and errors of its own; and a stream
-//! whose every order is in the database exactly once.
+//! The program of the README's function `store`: a stream whose every order is in the database
+//! exactly once; and requests with state, a path and errors of their own.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -96,30 +96,3 @@ fn every_file_that_the_code_maps_name_exists() {
         assert!(exists, "ARCHITECTURE.md names {name}");
     }
 }
-
-/// Without what a formatter decides.
-fn bare(code: &str) -> String {
-    let text: String = code.chars().filter(|c| !c.is_whitespace()).collect();
-    text.replace(",)", ")")
-        .replace(",}", "}")
-        .replace(",]", "]")
-}
-
-#[test]
-fn the_programs_of_the_readme_are_the_examples() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
-    let examples =
-        ["hello", "shop"].map(|name| bare(&read(&format!("runtime/examples/{name}.rs"))));
-    let readme = read("README.md");
-    let blocks: Vec<&str> = readme
-        .split("```rust\n")
-        .skip(1)
-        .filter_map(|rest| rest.split("```").next())
-        .collect();
-    assert_eq!(blocks.len(), 3, "hello, shop, and how it is tested");
-    for part in blocks[..2].iter().flat_map(|block| block.split("\n\n")) {
-        let found = examples.iter().any(|example| example.contains(&bare(part)));
-        assert!(found, "no example contains:\n{part}");
-    }
-}

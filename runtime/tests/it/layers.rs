@@ -1,7 +1,6 @@
 //! The house of `runtime/src`: folders are layers, bottom to top, and a file can be held in the head.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::architecture::{assert_none, offenders, sources};
@@ -221,24 +220,4 @@ fn a_file_has_at_most_300_lines_and_a_folder_12_files() {
     assert_none(&long);
     folders.retain(|_, files| *files > 12);
     assert!(folders.is_empty(), "{folders:?}");
-}
-
-#[test]
-fn every_document_that_is_named_exists() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let mut texts: Vec<(PathBuf, String)> = ["runtime/src", "functions/src", "xtask/src"]
-        .into_iter()
-        .flat_map(sources)
-        .collect();
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
-        texts.push((name.into(), fs::read_to_string(root.join(name)).unwrap()));
-    }
-    for (file, text) in texts {
-        let words = text.split(|c: char| !(c.is_alphanumeric() || "_-./".contains(c)));
-        for word in words.filter(|word| word.ends_with(".md") && *word != ".md") {
-            let beside = file.parent().unwrap().join(word);
-            let exists = root.join(word).is_file() || root.join(beside).is_file();
-            assert!(exists, "{} names {word}", file.display());
-        }
-    }
 }

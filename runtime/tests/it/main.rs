@@ -95,5 +95,8 @@ mod server;
 mod architecture;
 mod layers;
 
+// What the documents say of files, headings and programs.
+mod documents;
+
 // Compiler errors are part of the API.
 mod compile_fail;
