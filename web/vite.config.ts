@@ -20,7 +20,7 @@ export default defineConfig({
     chunkSizeWarningLimit: 600,
   },
   resolve: {
-    alias: { "@nats-io/nkeys": fileURLToPath(new URL("src/no-nkeys.ts", import.meta.url)) },
+    alias: { "@nats-io/nkeys": fileURLToPath(new URL("src/net/no-nkeys.ts", import.meta.url)) },
   },
   server: stack ? through(stack) : {},
   test: {

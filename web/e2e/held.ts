@@ -1,4 +1,4 @@
-import type { ChatActions } from "../src/view";
+import type { ChatActions } from "../src/store/view";
 
 /** Where React keeps what it has rendered, as its developer tools find it. */
 interface Fiber {

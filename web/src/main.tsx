@@ -1,9 +1,9 @@
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
-import { App } from "./App";
-import { createChat } from "./chat";
-import "./styles";
-import { applyTheme } from "./theme";
+import { createChat } from "./store/chat";
+import { App } from "./ui/App";
+import "./ui/styles";
+import { applyTheme } from "./store/storage/theme";
 
 applyTheme();
 

@@ -1,6 +1,6 @@
 //! Whether there is anything to see in what somebody wrote.
 
-/// True where one can see something of it. `web/src/visible.ts` judges by the same rule.
+/// True where one can see something of it. `web/src/model/visible.ts` judges by the same rule.
 pub fn is_visible(text: &str) -> bool {
     text.chars()
         .any(|c| !c.is_whitespace() && !c.is_control() && !shows_nothing(c))

@@ -1,0 +1,86 @@
+/** Who may read a room: everybody, or admins only. */
+export type Realm = "chat" | "admin";
+
+/** A room of a realm. */
+export interface Place {
+  readonly realm: Realm;
+  readonly room: string;
+}
+
+/** Where a message stands: a life of the log, and its sequence there. */
+export interface Position {
+  readonly epoch: number;
+  readonly seq: number;
+}
+
+/** What the address bar names: a room, and perhaps a message of it (a permalink). */
+export interface Address {
+  readonly place: Place;
+  readonly at: Position | null;
+}
+
+/** The rule of the service: one plain subject token, so no subject is built from anything else. */
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
+
+const ADDRESS = /^#\/(chat|admin)\/([^/]*)(?:\/([^/]*))?$/;
+
+/** The sentence for a name that `isRoomName` refuses. */
+export const ROOM_NAME_RULE = "A room's name is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -.";
+
+export function isRoomName(name: string): boolean {
+  return TOKEN.test(name);
+}
+
+/** The key of a place wherever places are looked up: `chat/general`. */
+export function placeKey(place: Place): string {
+  return `${place.realm}/${place.room}`;
+}
+
+export function samePlace(a: Place | null, b: Place | null): boolean {
+  return a === b || (a !== null && b !== null && a.realm === b.realm && a.room === b.room);
+}
+
+/**
+ * Reads `location.hash`: `#/chat/general` or, with a message, `#/chat/general/1.42`. What is no
+ * address is null; what names a room that cannot be is "invalid".
+ */
+export function readAddress(hash: string): Address | "invalid" | null {
+  const found = ADDRESS.exec(hash);
+  if (!found) return hash === "" || hash === "#" || hash === "#/" ? null : "invalid";
+  const [, realm, raw = "", at] = found;
+  const room = decoded(raw);
+  const position = at === undefined || at === "" ? null : readPosition(at);
+  if (room === null || !isRoomName(room) || position === undefined) return "invalid";
+  return { place: { realm: realm === "admin" ? "admin" : "chat", room }, at: position };
+}
+
+/** The other way round, for links. */
+export function writeAddress(place: Place, at: Position | null = null): string {
+  const message = at ? `/${at.epoch}.${at.seq}` : "";
+  return `#/${place.realm}/${place.room}${message}`;
+}
+
+/** Reads `<epoch>.<seq>`, as permalinks and the answers of history spell a position. */
+export function readPosition(text: string): Position | undefined {
+  const found = /^(\d{1,15})\.(\d{1,15})$/.exec(text);
+  return found ? { epoch: Number(found[1]), seq: Number(found[2]) } : undefined;
+}
+
+/** Less than zero where `a` is older. */
+export function comparePositions(a: Position, b: Position): number {
+  return a.epoch - b.epoch || a.seq - b.seq;
+}
+
+/** The older of two, where there are two. */
+export function older(a: Position | null, b: Position | null): Position | null {
+  if (!a || !b) return a ?? b;
+  return comparePositions(a, b) < 0 ? a : b;
+}
+
+function decoded(raw: string): string | null {
+  try {
+    return decodeURIComponent(raw);
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,205 @@
+import { errors, headers, type Msg, type NatsConnection } from "@nats-io/nats-core";
+import type { Me } from "../model/me";
+import type { Live } from "../model/message";
+import { type Place, readPosition } from "../model/place";
+import type { Answer, Question } from "../model/room";
+import { CONNECT_MS, type Credentials, dial } from "./dial";
+import { Failure, NoConnection, sentence } from "./failure";
+import { readLive, readPage } from "./payload";
+import { readMe, type UserInfo } from "./permissions";
+import { Pulse } from "./pulse";
+import { subject } from "./subjects";
+
+/** What `send` answers: the message is in the log. */
+export interface Sent {
+  readonly id: string;
+  readonly seq: number;
+  readonly timestamp: number;
+}
+
+/**
+ * One connection to the server, from its beginning to its end. It never reconnects by itself:
+ * nats-core would do so and silently drop what was being sent, while `link.ts` opens a new
+ * connection, on which every room asks for what it missed.
+ */
+export interface Connection {
+  readonly me: Me;
+  /** Resolves once the connection has ended, whoever ended it. */
+  readonly ended: Promise<void>;
+  /**
+   * Hears a room's live messages. Resolves once the server has the subscription: every message
+   * stored from then on is heard, so history that is asked for now leaves no gap before them.
+   * `ended`: the server has taken the subscription away, as it does with a right.
+   */
+  join(place: Place, heard: Heard, ended: () => void): Promise<Leave>;
+  history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
+  send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
+  /** Asks for a sign of life now. The connection ends where none comes. */
+  probe(): void;
+  close(): void;
+}
+
+export type Heard = (live: Live, traceparent: string | null) => void;
+export type Leave = () => void;
+
+/** Connects and logs in. Throws a `NoConnection`. */
+export async function connect(url: string, credentials: Credentials): Promise<Connection> {
+  const { nats, socket } = await dial(url, credentials);
+  try {
+    const answer = await nats.request("$SYS.REQ.USER.INFO", "", { timeout: CONNECT_MS });
+    const me = readMe(answer.json<{ data?: UserInfo }>().data ?? {});
+    if (!me) throw new Failure("forbidden", "It may read no room.");
+    return new Joined(nats, socket, me);
+  } catch (error) {
+    const isAway = nats.isClosed() || error instanceof errors.TimeoutError;
+    nats.close().catch(() => {});
+    if (isAway) throw new NoConnection("away", "The chat server went away. Try again in a moment.");
+    throw new NoConnection("refused", "This login is not for people: it may read no room.");
+  }
+}
+
+/** A little more than the deadline of the functions: the service's own answer comes first. */
+const REQUEST_MS = 6_000;
+
+/** Rows of a page: what fills a screen first, and then much at once. */
+const LIMITS = { last: 50, after: 200, before: 100 } as const;
+
+class Joined implements Connection {
+  readonly ended: Promise<void>;
+  private end: () => void = () => {};
+  private isOver = false;
+  private readonly pulse: Pulse;
+
+  constructor(
+    private readonly nats: NatsConnection,
+    socket: WebSocket,
+    readonly me: Me,
+  ) {
+    const ping = () => void nats.flush().catch(() => {});
+    this.pulse = new Pulse(
+      ping,
+      () => this.close(),
+      () => document.visibilityState === "visible",
+    );
+    socket.addEventListener("message", () => {
+      if (!this.isOver) this.pulse.heard();
+    });
+    this.ended = new Promise((resolve) => {
+      this.end = () => {
+        this.isOver = true;
+        this.pulse.stop();
+        resolve();
+      };
+    });
+    nats.closed().then(this.end);
+  }
+
+  async join(place: Place, heard: Heard, ended: () => void) {
+    const subscription = this.nats.subscribe(subject("live", place), {
+      callback: (error, msg) => {
+        if (error || this.isOver) return;
+        const live = readLive(place, text(msg), (name) => header(msg, name));
+        if (live) heard(live, header(msg, "traceparent") ?? null);
+      },
+    });
+    await this.unlessLost(this.nats.flush());
+    // The server's refusal comes before its answer to the flush.
+    if (subscription.isClosed()) throw forbidden();
+    // Without a reason it was closed by this page, or with the connection.
+    void subscription.closed.then((why) => why && ended());
+    return () => {
+      if (!this.isOver) subscription.unsubscribe();
+    };
+  }
+
+  async history(place: Place, question: Question, traceparent?: string): Promise<Answer> {
+    const { type, ...positions } = question;
+    const asked = { ...positions, limit: LIMITS[type] };
+    const msg = await this.request(subject("history", place), asked, traceparent);
+    const head = readPosition(header(msg, "History-Head") ?? "");
+    if (!head) throw new Failure("refused", "History does not say up to where it knows the room.");
+    return { rows: readPage(text(msg)), more: header(msg, "History-More") === "true", head };
+  }
+
+  async send(place: Place, draft: { id: string; text: string }, traceparent?: string) {
+    const msg = await this.request(subject("send", place), draft, traceparent);
+    return msg.json<Sent>();
+  }
+
+  probe() {
+    if (!this.isOver) this.pulse.check();
+  }
+
+  close() {
+    // A socket into a dead network takes its time to close. For everybody else it is over now.
+    this.end();
+    this.nats.close().catch(() => {});
+  }
+
+  private async request(to: string, body: unknown, traceparent?: string): Promise<Msg> {
+    const sent = headers();
+    if (traceparent) sent.set("traceparent", traceparent);
+    const options = { timeout: REQUEST_MS, headers: sent };
+    const msg = await this.unlessLost(
+      this.nats.request(to, JSON.stringify(body), options).catch((error) => {
+        throw this.failure(error);
+      }),
+    );
+    const code = header(msg, "Nats-Service-Error-Code");
+    if (code) throw refusal(Number(code), msg);
+    return msg;
+  }
+
+  private failure(error: unknown): Failure {
+    if (this.isOver || this.nats.isClosed()) return lost();
+    const why = error instanceof errors.RequestError ? (error.cause ?? error) : error;
+    if (why instanceof errors.PermissionViolationError) return forbidden();
+    if (why instanceof errors.InvalidArgumentError) {
+      return new Failure("refused", "This is more than the server takes at once.", 413);
+    }
+    if (why instanceof errors.NoRespondersError) {
+      return new Failure("away", "Nobody serves this at the moment.");
+    }
+    if (why instanceof errors.TimeoutError) {
+      // Perhaps it is the network that is gone, and not who should have answered.
+      this.probe();
+      return new Failure("away", "No answer came in time.");
+    }
+    return new Failure("refused", sentence(why), 500);
+  }
+
+  private unlessLost<T>(answer: Promise<T>): Promise<T> {
+    const end = this.ended.then(() => {
+      throw lost();
+    });
+    end.catch(() => {});
+    return Promise.race([answer, end]);
+  }
+}
+
+function text(msg: Msg): string {
+  return new TextDecoder().decode(msg.data);
+}
+
+function header(msg: Msg, name: string): string | undefined {
+  return msg.headers?.has(name) ? msg.headers.get(name) : undefined;
+}
+
+function refusal(code: number, msg: Msg): Failure {
+  const said = header(msg, "Nats-Service-Error") ?? "";
+  let wait: unknown = null;
+  try {
+    wait = msg.json<{ details?: { retry_after_ms?: unknown } }>().details?.retry_after_ms;
+  } catch {
+    // The headers say what is needed.
+  }
+  return new Failure("refused", said, code, typeof wait === "number" ? wait : null);
+}
+
+function forbidden(): Failure {
+  return new Failure("forbidden", "You may not do this here.", 403);
+}
+
+function lost(): Failure {
+  return new Failure("lost", "The connection was lost.");
+}

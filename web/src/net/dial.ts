@@ -1,0 +1,94 @@
+import { AuthorizationError, errors, type NatsConnection, wsconnect } from "@nats-io/nats-core";
+import { NoConnection } from "./failure";
+
+/** How one logs in, until there are tokens. */
+export interface Credentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** How long an attempt may take. */
+export const CONNECT_MS = 5_000;
+
+/** Local names by the service's rule. What is none is not put into the name of an inbox. */
+const USER = /^[a-z0-9_-]{1,32}$/;
+
+const PROBE_MS = 3_000;
+
+export interface Opened {
+  readonly nats: NatsConnection;
+  /** What it goes through, to hear of each byte that comes. */
+  readonly socket: WebSocket;
+}
+
+export async function dial(url: string, credentials: Credentials): Promise<Opened> {
+  if (!USER.test(credentials.user)) throw wrongPassword();
+  try {
+    return await attempt(url, credentials);
+  } catch (error) {
+    if (error instanceof NoConnection) throw error;
+  }
+  if (!(await answers(url))) throw away();
+  try {
+    // Since the first try it may have come up.
+    return await attempt(url, credentials);
+  } catch (error) {
+    if (error instanceof NoConnection) throw error;
+    const said = `The chat server is there, but takes no connection from ${location.origin}. Open the page under the address that its administrator gave you.`;
+    throw new NoConnection("refused", said);
+  }
+}
+
+/** Throws a `NoConnection` where the server said why, or said nothing for too long. */
+async function attempt(url: string, { user, password }: Credentials): Promise<Opened> {
+  const socket = new WebSocket(url);
+  try {
+    const nats = await wsconnect({
+      servers: url,
+      wsFactory: async () => ({ socket, encrypted: url.startsWith("wss:") }),
+      user,
+      pass: password,
+      name: "chat page",
+      // The only inbox that this person may subscribe.
+      inboxPrefix: `_INBOX.u.${user}`,
+      timeout: CONNECT_MS,
+      reconnect: false,
+      ignoreClusterUpdates: true,
+      noAsyncTraces: true,
+    });
+    return { nats, socket };
+  } catch (error) {
+    if (error instanceof errors.TimeoutError) throw away();
+    if (error instanceof AuthorizationError && /authorization violation/i.test(error.message)) {
+      throw wrongPassword();
+    }
+    if (error instanceof errors.ProtocolError || error instanceof AuthorizationError) {
+      throw new NoConnection("refused", `The chat server refused the connection: ${error.message}`);
+    }
+    throw error;
+  }
+}
+
+function wrongPassword(): NoConnection {
+  return new NoConnection("wrong-password", "The user name or the password is wrong.");
+}
+
+function away(): NoConnection {
+  const said = "The chat server does not answer. Check the network, or try again in a moment.";
+  return new NoConnection("away", said);
+}
+
+/**
+ * A browser does not tell a script whether a WebSocket failed because nobody is there or because
+ * it was refused, as nats-server does with the page of another origin. A plain request tells: its
+ * answer may not be read, but that there is one may be known.
+ */
+async function answers(url: string): Promise<boolean> {
+  try {
+    const signal = AbortSignal.timeout(PROBE_MS);
+    await fetch(url.replace(/^ws/, "http"), { mode: "no-cors", cache: "no-store", signal });
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,120 @@
+import type { Connection } from "./connection";
+import { NoConnection, sentence } from "./failure";
+
+/** Whether there is a connection. Times in ms since 1970. */
+export type LinkStatus =
+  | { readonly state: "connecting" }
+  | { readonly state: "online" }
+  | {
+      readonly state: "offline";
+      readonly since: number;
+      /** When the next attempt begins; null while one runs. */
+      readonly retryAt: number | null;
+    };
+
+/** What a link tells. */
+export interface LinkEvents {
+  /** A connection stands: join everything and ask for what was missed. */
+  up(connection: Connection): void;
+  down(): void;
+  /** The server takes this person no more, or not at all; the link has stopped. */
+  refused(why: NoConnection): void;
+  changed(): void;
+}
+
+/** Keeps one connection alive until it is stopped. */
+export class Link {
+  status: LinkStatus = { state: "connecting" };
+  private connection: Connection | null = null;
+  /** Numbers attempts: what comes of an older one is closed, and ignored. */
+  private turn = 0;
+  private failures = 0;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    private readonly connect: () => Promise<Connection>,
+    private readonly events: LinkEvents,
+    /** Goes on after an outage that was there from the beginning: a page loaded anew in it. */
+    private readonly patient: boolean,
+  ) {}
+
+  start() {
+    this.attempt();
+  }
+
+  stop() {
+    this.turn += 1;
+    clearTimeout(this.timer);
+    this.connection?.close();
+    this.connection = null;
+  }
+
+  /** Tries at once what would be tried later; looks whether a connection that stands is alive. */
+  wake() {
+    // An attempt that runs may lead nowhere any more; the next one then follows soon.
+    this.failures = 0;
+    if (this.connection) this.connection.probe();
+    else if (this.status.state === "offline" && this.status.retryAt !== null) this.attempt();
+  }
+
+  private async attempt() {
+    clearTimeout(this.timer);
+    this.turn += 1;
+    const { turn } = this;
+    if (this.status.state === "offline") this.show({ ...this.status, retryAt: null });
+    try {
+      const connection = await this.connect();
+      if (turn !== this.turn) return connection.close();
+      this.begin(connection, turn);
+    } catch (error) {
+      if (turn === this.turn) this.failed(error);
+    }
+  }
+
+  private begin(connection: Connection, turn: number) {
+    this.connection = connection;
+    this.failures = 0;
+    this.show({ state: "online" });
+    this.events.up(connection);
+    connection.ended.then(() => {
+      if (turn !== this.turn) return;
+      this.connection = null;
+      this.events.down();
+      this.pause();
+    });
+  }
+
+  private failed(error: unknown) {
+    const why = error instanceof NoConnection ? error : new NoConnection("away", sentence(error));
+    const hadOne = this.status.state === "offline";
+    // What a server refuses today it may take in a moment, when it has come up; a password not.
+    const goesOn =
+      why.kind !== "wrong-password" && (hadOne || (this.patient && why.kind === "away"));
+    if (goesOn) return this.pause();
+    this.stop();
+    this.events.refused(why);
+  }
+
+  private pause() {
+    const since = this.status.state === "offline" ? this.status.since : Date.now();
+    const wait = pause(this.failures);
+    this.failures += 1;
+    this.timer = setTimeout(() => this.attempt(), wait);
+    this.show({ state: "offline", since, retryAt: Date.now() + wait });
+  }
+
+  private show(status: LinkStatus) {
+    this.status = status;
+    this.events.changed();
+  }
+}
+
+const FIRST_PAUSE_MS = 400;
+/** With the 5 s of an attempt that leads nowhere, a network that is back is used within 10 s. */
+const LONGEST_PAUSE_MS = 3_000;
+
+/** Half of each pause is chance, so that a server that comes up is not met by all at once. */
+export function pause(failures: number, chance = Math.random()): number {
+  const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
+  return full / 2 + (full / 2) * chance;
+}

@@ -1,0 +1,115 @@
+import { type Live, messageKey, SENT, type Stored } from "../model/message";
+import { isRoomName, type Place } from "../model/place";
+import { MAX_TEXT } from "../model/text";
+
+/**
+ * Reads a live message from its bytes and the log's headers. The log holds what `persist` will
+ * not store (bad JSON, another room's name), and that must not be shown. What `send` writes is
+ * recognised for sure; anything that is spelled differently is left to history, which judges by
+ * the same rule as `persist`. Null: a message without a sequence is none of the log.
+ */
+export function readLive(
+  place: Place,
+  payload: string,
+  header: (name: string) => string | undefined,
+): Live | null {
+  const seq = count(header("Nats-Sequence"));
+  const prev = count(header("Nats-Last-Sequence"));
+  if (!seq || prev === null) return null;
+  const message = readPayload(place, payload, header, seq);
+  return { seq, prev, message, stale: message !== null && isStale(message) };
+}
+
+/** Reads a page of history. Throws where it is none. */
+export function readPage(payload: string): Stored[] {
+  const rows: unknown = JSON.parse(payload);
+  if (!Array.isArray(rows)) throw new Error("history answered no list");
+  return rows.map((row: Partial<Record<string, unknown>>) => {
+    const { id, uid, user, text, timestamp, epoch, seq } = row;
+    if (
+      typeof id !== "string" ||
+      typeof uid !== "string" ||
+      typeof user !== "string" ||
+      typeof text !== "string" ||
+      typeof timestamp !== "number" ||
+      typeof epoch !== "number" ||
+      typeof seq !== "number"
+    ) {
+      throw new Error("history answered something that is no message");
+    }
+    return { ...told(uid, id, user, text, timestamp), at: { epoch, seq } };
+  });
+}
+
+const DAY_MS = 86_400_000;
+
+/** The log refuses an id that it has seen within two minutes; later a repeat gets a sequence. */
+const STALE_MS = 100_000;
+
+/** A NUL, or half of a surrogate pair, which the service reads no JSON with. */
+const UNSTORABLE = /\\u(0000|d[89a-f])/;
+
+function readPayload(
+  place: Place,
+  payload: string,
+  header: (name: string) => string | undefined,
+  seq: number,
+): Live["message"] {
+  const json = parsed(payload);
+  if (!json) return null;
+  const { user, text, timestamp, room } = json;
+  if (room !== undefined && room !== null && room !== place.room) return null;
+  if (typeof user !== "string" || typeof text !== "string" || typeof timestamp !== "number") {
+    return null;
+  }
+  const time = nanoseconds(header("Nats-Time-Stamp"));
+  if (time === null) return null;
+  const length = [...text].length;
+  const latest = Number(time / 1_000_000n) + DAY_MS;
+  const isTime = Number.isSafeInteger(timestamp) && timestamp >= 0 && timestamp <= latest;
+  if (length < 1 || length > MAX_TEXT || !isTime || UNSTORABLE.test(payload)) return null;
+  if (typeof json["uid"] === "string" && typeof json["id"] === "string") {
+    const { uid, id } = json as { uid: string; id: string };
+    const isPerson = uid === "" || isRoomName(uid);
+    return isPerson && isId(id) ? told(uid, id, user, text, timestamp) : null;
+  }
+  const id = header("Nats-Msg-Id") ?? `${seq}-${time}`;
+  return isId(id) ? told("", id, user, text, timestamp) : null;
+}
+
+/** The object, if spelling it again gives the same bytes: no key twice, no 1.0. */
+function parsed(payload: string): Record<string, unknown> | null {
+  try {
+    const json: unknown = JSON.parse(payload);
+    if (typeof json !== "object" || json === null || Array.isArray(json)) return null;
+    return JSON.stringify(json) === payload ? (json as Record<string, unknown>) : null;
+  } catch {
+    return null;
+  }
+}
+
+function told(uid: string, id: string, name: string, text: string, timestamp: number) {
+  return { key: messageKey(uid, id), id, uid, name, text, timestamp, delivery: SENT };
+}
+
+function isId(id: string): boolean {
+  return id.length >= 1 && new TextEncoder().encode(id).length <= 256;
+}
+
+function count(text: string | undefined): number | null {
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
+}
+
+/** Of a UUIDv7, whose first 48 bits are its time in ms; other ids do not tell. */
+function isStale({ id, timestamp }: { id: string; timestamp: number }): boolean {
+  const found = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.exec(id);
+  return found !== null && timestamp - Number.parseInt(`${found[1]}${found[2]}`, 16) > STALE_MS;
+}
+
+/** The log's own time, `2026-11-24T09:00:00.123456789Z`, in ns since 1970. */
+function nanoseconds(text: string | undefined): bigint | null {
+  const found = /^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z$/.exec(text ?? "");
+  if (!found) return null;
+  const ms = Date.parse(`${found[1]}Z`);
+  return BigInt(ms) * 1_000_000n + BigInt((found[2] ?? "").padEnd(9, "0"));
+}

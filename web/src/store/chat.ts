@@ -1,0 +1,265 @@
+import type { Me } from "../model/me";
+import { type Address, type Place, type Position, readAddress, writeAddress } from "../model/place";
+import { type Config, loadConfig } from "../net/config";
+import { type Connection, connect } from "../net/connection";
+import type { Credentials } from "../net/dial";
+import { type NoConnection, sentence } from "../net/failure";
+import { Link, pause } from "../net/link";
+import { loadTracing } from "../net/trace/load";
+import { type Tracing, UNTRACED } from "../net/trace/tracing";
+import { type OutboxStore, openOutboxStore } from "./outbox/outbox-store";
+import { Person } from "./person";
+import { type Remembered, Session } from "./storage/session";
+import { forPerson, forTab, outlives } from "./storage/storage";
+import type {
+  ChatActions,
+  ChatView,
+  LinkView,
+  LoginFailure,
+  SessionView,
+  Spot,
+  UnsentView,
+} from "./view";
+
+/** Makes the page's one store. It begins to load at once. */
+export function createChat(): ChatActions {
+  const chat = new Chat();
+  void chat.start();
+  return chat;
+}
+
+/** Joins the parts: who is logged in, their connection, and what they do in rooms. */
+class Chat implements ChatActions {
+  private config: Config | null = null;
+  private store: OutboxStore | null = null;
+  private tracing: Tracing = UNTRACED;
+  private readonly stored = new Session(forTab);
+  private session: SessionView = { state: "starting" };
+  private credentials: Credentials | null = null;
+  private link: Link | null = null;
+  private person: Person | null = null;
+  private address: Address | "invalid" | null = null;
+  private view: ChatView | null = null;
+  private isTold = true;
+  private woken = 0;
+  private readonly listeners = new Set<() => void>();
+
+  async start() {
+    const remembered = this.stored.remembered();
+    window.addEventListener("storage", (event) => this.person?.heard(event));
+    window.addEventListener("online", () => this.wake());
+    window.addEventListener("offline", () => this.wake());
+    window.addEventListener("focus", () => this.wake());
+    // A browser may hold a page that nobody sees, and let it go on as if nothing had been.
+    document.addEventListener("resume", () => this.wake());
+    document.addEventListener("visibilitychange", () => {
+      if (document.visibilityState === "visible") this.wake();
+    });
+    this.store = await openOutboxStore();
+    setInterval(() => this.person?.check("open"), CHECK_MS);
+    const config = await this.configured();
+    this.tracing = await loadTracing(config);
+    this.config = config;
+    if (remembered) this.resume(remembered);
+    else this.ended(null);
+  }
+
+  /** What the page's server says, once it does. */
+  private async configured(): Promise<Config> {
+    for (let failures = 0; ; failures += 1) {
+      try {
+        return await loadConfig();
+      } catch (error) {
+        this.ended({ kind: "misconfigured", said: `${sentence(error)}. The page tries again.` });
+        await new Promise((resolve) => setTimeout(resolve, pause(failures)));
+      }
+    }
+  }
+
+  subscribe = (listener: () => void) => {
+    this.listeners.add(listener);
+    return () => this.listeners.delete(listener);
+  };
+
+  getSnapshot = (): ChatView => {
+    this.view ??= this.show();
+    return this.view;
+  };
+
+  logIn(user: string, password: string) {
+    if (this.session.state !== "logged-out" || !this.config) return;
+    // Names have no capitals, which a phone puts at the beginning of whatever is typed.
+    const credentials = { user: user.trim().toLowerCase(), password };
+    this.session = { state: "logging-in", user: credentials.user };
+    this.begin(credentials, false);
+  }
+
+  logOut() {
+    this.stored.forget();
+    this.ended(null);
+  }
+
+  reconnectNow() {
+    this.link?.wake();
+  }
+
+  openAddress(hash: string) {
+    this.address = readAddress(hash);
+    // The browser keeps this with each entry of its history: an entry that has it was come back to.
+    const isReturn = history.state === OPENED;
+    history.replaceState(OPENED, "");
+    this.openIt(isReturn);
+  }
+
+  openRoom(place: Place, at?: Position) {
+    const hash = writeAddress(place, at ?? null);
+    // The browser tells of a new address by itself; the same again leads back to where it points.
+    if (location.hash === hash) this.openAddress(hash);
+    else location.hash = hash;
+  }
+
+  leaveAt(place: Place, spot: Spot | null) {
+    this.person?.leaveAt(place, spot);
+  }
+
+  leaveRoom(place: Place) {
+    this.person?.leaveRoom(place);
+  }
+
+  loadOlder() {
+    this.person?.loadOlder();
+  }
+
+  retryHistory() {
+    this.person?.retryHistory();
+  }
+
+  markRead(place: Place) {
+    this.person?.markRead(place);
+  }
+
+  stands(place: Place, isAtEnd: boolean) {
+    this.person?.stands(place, isAtEnd);
+  }
+
+  send(place: Place, text: string): boolean {
+    return this.person?.send(place, text) ?? false;
+  }
+
+  retry(id: string) {
+    this.person?.retry(id);
+  }
+
+  discard(id: string) {
+    this.person?.discard(id);
+  }
+
+  draft(place: Place): string {
+    return this.person?.draft(place) ?? "";
+  }
+
+  setDraft(place: Place, text: string) {
+    this.person?.setDraft(place, text);
+  }
+
+  private begin(credentials: Credentials, isPatient: boolean) {
+    const url = this.config?.websocket ?? "";
+    this.credentials = credentials;
+    const events = {
+      up: (connection: Connection) => this.up(connection),
+      down: () => this.person?.down(),
+      refused: (why: NoConnection) => this.refused(why),
+      changed: () => this.changed(),
+    };
+    this.link = new Link(() => connect(url, credentials), events, isPatient);
+    this.link.start();
+    this.changed();
+  }
+
+  /** After a reload: at once as before, also where no server answers. */
+  private resume({ credentials, me }: Remembered) {
+    this.enter(me);
+    this.begin(credentials, true);
+  }
+
+  private up(connection: Connection) {
+    const { me } = connection;
+    if (this.credentials) this.stored.remember({ credentials: this.credentials, me });
+    this.enter(me)?.up(connection);
+    this.changed();
+  }
+
+  private enter(me: Me): Person | null {
+    this.session = { state: "logged-in", me };
+    if (!this.person && this.store) {
+      this.person = new Person(me, this.store, this.tracing, () => this.changed());
+      this.openIt();
+    }
+    return this.person;
+  }
+
+  private refused(why: NoConnection) {
+    // Somebody who was logged in learns why they are not any more.
+    if (why.kind === "wrong-password") this.stored.forget();
+    this.ended({ kind: why.kind, said: why.message });
+  }
+
+  private ended(failure: LoginFailure | null) {
+    this.link?.stop();
+    this.person?.stop();
+    this.link = null;
+    this.person = null;
+    this.credentials = null;
+    this.session = { state: "logged-out", failure };
+    this.changed();
+  }
+
+  private openIt(isReturn = false) {
+    if (!this.person) return;
+    if (!this.address) {
+      const place = this.person.home();
+      history.replaceState(OPENED, "", writeAddress(place));
+      this.address = { place, at: null };
+    }
+    this.person.openAddress(this.address, isReturn);
+  }
+
+  /** The network may have come or gone, or the person has: look at once, not when a timer says. */
+  private wake() {
+    this.link?.wake();
+    if (Date.now() - this.woken < WAKE_MS) return;
+    this.woken = Date.now();
+    this.person?.check("all");
+  }
+
+  private show(): ChatView {
+    let link: LinkView = this.link?.status ?? { state: "connecting" };
+    if (link.state === "online" && this.person?.isSlow) link = { state: "slow" };
+    const nothing = { rooms: [], room: null, unsent: NOTHING_UNSENT };
+    const shown = this.person?.view(link.state === "offline") ?? nothing;
+    const isKept = outlives(forPerson) && this.store?.outlives !== false;
+    return { session: this.session, link, outlives: isKept, ...shown };
+  }
+
+  /** Many changes at once are told once. */
+  private changed() {
+    this.view = null;
+    if (!this.isTold) return;
+    this.isTold = false;
+    queueMicrotask(() => {
+      this.isTold = true;
+      for (const listener of this.listeners) listener();
+    });
+  }
+}
+
+/** What an entry of the browser's history holds once it was opened. */
+const OPENED = "opened";
+
+/** How often the head of the open room is looked at. */
+const CHECK_MS = 30_000;
+
+/** How often all rooms are, at most: some people change windows every second. */
+const WAKE_MS = 5_000;
+
+const NOTHING_UNSENT: UnsentView = { queued: 0, failed: 0, elsewhere: null };

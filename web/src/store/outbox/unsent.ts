@@ -1,0 +1,84 @@
+import type { Delivery } from "../../model/message";
+import type { Item } from "./outbox-store";
+
+/** What one tab knows of the messages that are not accepted yet: those in the store, and its own. */
+export class Unsent {
+  /** In the order in which they were written. */
+  items: readonly Item[] = [];
+  private readonly deliveries = new Map<string, Delivery>();
+  /** Shown already and not written down, or not yet. */
+  private readonly unwritten = new Map<string, Item>();
+  /** Acknowledged or discarded; what was read from the store before that may still show it. */
+  private readonly gone = new Set<string>();
+
+  constructor(private readonly changed: () => void) {}
+
+  find(id: string): Item | undefined {
+    return this.items.find((item) => item.id === id);
+  }
+
+  delivery(item: Item): Delivery {
+    if (item.refused) return { state: "failed", reason: item.refused.reason };
+    return this.deliveries.get(item.id) ?? QUEUED;
+  }
+
+  /** The store has it. */
+  show(item: Item) {
+    this.items = [...this.items.filter(({ id }) => id !== item.id), item].sort(byId);
+    this.changed();
+  }
+
+  /** The store does not have it, or not yet: it is here as long as this tab is. */
+  hold(item: Item) {
+    this.unwritten.set(item.id, item);
+    this.show(item);
+  }
+
+  written(id: string) {
+    this.unwritten.delete(id);
+  }
+
+  isWritten({ id }: Item): boolean {
+    return !this.unwritten.has(id);
+  }
+
+  deliver(id: string, delivery: Delivery) {
+    if (this.gone.has(id)) return;
+    this.deliveries.set(id, delivery);
+    this.changed();
+  }
+
+  /** What was said of it on its way holds no more. */
+  forget(id: string) {
+    this.deliveries.delete(id);
+  }
+
+  hide(id: string) {
+    this.gone.add(id);
+    this.unwritten.delete(id);
+    this.deliveries.delete(id);
+    this.items = this.items.filter((item) => item.id !== id);
+    this.changed();
+  }
+
+  /** Takes over what the store has now. True where something is there no more. */
+  read(kept: readonly Item[]): boolean {
+    const before = this.items;
+    const written = kept.filter((item) => this.isWritten(item) && !this.gone.has(item.id));
+    this.items = [...written, ...this.unwritten.values()].sort(byId);
+    this.changed();
+    return before.some(({ id }) => !this.find(id));
+  }
+
+  /** The first whose turn it is, of what the store has. */
+  next(kept: readonly Item[]): Item | undefined {
+    const isOver = ({ id }: Item) => this.gone.has(id) || this.unwritten.get(id)?.refused;
+    return kept.find((item) => !item.refused && !isOver(item));
+  }
+}
+
+export const QUEUED: Delivery = { state: "queued", problem: null, until: null };
+
+function byId(a: Item, b: Item): number {
+  return a.id < b.id ? -1 : a.id > b.id ? 1 : 0;
+}

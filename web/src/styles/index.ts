@@ -1,9 +1,0 @@
-import "@fontsource-variable/inter";
-import "./tokens.css";
-import "./base.css";
-import "./controls.css";
-import "./login.css";
-import "./shell.css";
-import "./room.css";
-import "./messages.css";
-import "./composer.css";

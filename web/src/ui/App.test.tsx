@@ -1,0 +1,111 @@
+// @vitest-environment happy-dom
+import { cleanup, render, screen } from "@testing-library/react";
+import { afterEach, expect, test, vi } from "vitest";
+import type { ChatActions, ChatView, RoomEntry, RoomView } from "../store/view";
+import { App } from "./App";
+
+afterEach(() => {
+  cleanup();
+  vi.restoreAllMocks();
+});
+
+/** Against hanging only: on a busy machine a first rendering takes seconds. */
+const GUARD = { timeout: 60_000 };
+
+const FAULT = new Error("unforeseen");
+
+/** What is shown of a room; of one that is broken not even the connection can be. */
+function viewOf(name: string, isBroken: boolean): ChatView {
+  const place = { realm: "chat", room: name } as const;
+  const counts = { unread: 0, unreadMore: false, queued: 0, failed: 0 };
+  const entry: RoomEntry = { place, ...counts, isOpen: true, hasDraft: false, canLeave: false };
+  const nothing = { gap: null, problem: null, dividerBefore: null, target: null, spot: null };
+  const room: RoomView = {
+    ...nothing,
+    place,
+    phase: "ready",
+    entries: [],
+    older: { state: "none" },
+    unread: 0,
+    mayWrite: true,
+  };
+  return {
+    session: {
+      state: "logged-in",
+      me: { uid: "ada", name: "ada", mayWrite: true, isAdmin: false },
+    },
+    get link(): ChatView["link"] {
+      if (isBroken) throw FAULT;
+      return { state: "online" };
+    },
+    rooms: [entry],
+    room,
+    outlives: true,
+    unsent: { queued: 0, failed: 0, elsewhere: null },
+  };
+}
+
+/** The page, and a way to open another room in it. */
+function show(first: ChatView): (next: ChatView) => void {
+  let view = first;
+  const listeners = new Set<() => void>();
+  const chat = {
+    getSnapshot: () => view,
+    subscribe: (listener: () => void) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    draft: () => "",
+    leaveAt: () => {},
+    markRead: () => {},
+    stands: () => {},
+  } as unknown as ChatActions;
+  render(<App chat={chat} />);
+  return (next) => {
+    view = next;
+    for (const listener of listeners) listener();
+  };
+}
+
+const failed = () => screen.queryByRole("heading", { name: "This part of the page failed" });
+
+test("a room that cannot be shown leaves the rest of the page, and says so", () => {
+  const log = vi.spyOn(console, "error").mockReturnValue();
+  show(viewOf("broken", true));
+  expect(failed()).toBeTruthy();
+  expect(screen.getByRole("button", { name: "Reload the page" })).toBeTruthy();
+  expect(screen.getByRole("link", { name: "broken" })).toBeTruthy();
+  expect(log.mock.calls.flat()).toContain(FAULT);
+});
+
+test("another room is tried anew after one that could not be shown, and so is that one", async () => {
+  vi.spyOn(console, "error").mockReturnValue();
+  const open = show(viewOf("broken", true));
+  open(viewOf("fine", false));
+  expect(await screen.findByRole("textbox", { name: "Message" }, GUARD)).toBeTruthy();
+  expect(failed()).toBeNull();
+  open(viewOf("broken", true));
+  await vi.waitFor(() => expect(failed()).toBeTruthy(), GUARD);
+});
+
+test("rooms that cannot be listed leave the open one", () => {
+  vi.spyOn(console, "error").mockReturnValue();
+  const view = viewOf("general", false);
+  const [entry] = view.rooms;
+  const broken = Object.defineProperty({ ...entry }, "hasDraft", {
+    get: () => {
+      throw FAULT;
+    },
+  }) as RoomEntry;
+  show({ ...view, rooms: [broken] });
+  expect(failed()).toBeTruthy();
+  expect(screen.getByRole("textbox", { name: "Message" })).toBeTruthy();
+});
+
+test("a room that fails while it is open fails as one that did from the start", async () => {
+  vi.spyOn(console, "error").mockReturnValue();
+  const open = show(viewOf("general", false));
+  expect(failed()).toBeNull();
+  open(viewOf("general", true));
+  await vi.waitFor(() => expect(failed()).toBeTruthy(), GUARD);
+});

@@ -1,0 +1,16 @@
+import { Eye } from "lucide-react";
+import type { Realm } from "../../model/place";
+
+/** Where the field would be, for those who may only read: said before they type. */
+export function ReadOnly({ realm }: { realm: Realm }) {
+  return (
+    <div className="composer column">
+      <p className="read-only">
+        <Eye size={18} aria-hidden="true" />
+        {realm === "admin"
+          ? "You may read here, but only admins may write."
+          : "You may read here, but not write: your account has no role. An admin can give you one."}
+      </p>
+    </div>
+  );
+}

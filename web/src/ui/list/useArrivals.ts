@@ -1,0 +1,42 @@
+import type { VirtualItem } from "@tanstack/react-virtual";
+import { useEffect, useMemo, useRef, useState } from "react";
+import type { RoomView } from "../../store/view";
+
+/**
+ * Tells which messages arrived while one looked: those a screen reader reads out. A message that
+ * left the page and comes back by scrolling is none of them any more.
+ */
+export function useArrivals(
+  room: RoomView,
+  items: readonly VirtualItem[],
+): (key: string) => boolean {
+  const { entries, phase } = room;
+  const [baseline, setBaseline] = useState<string | null>();
+  if (baseline === undefined && phase === "ready") setBaseline(entries.at(-1)?.key ?? null);
+
+  const { arrived, isFound } = useMemo(() => {
+    const keys = new Set<string>();
+    if (baseline === undefined) return { arrived: keys, isFound: true };
+    for (let index = entries.length - 1; index >= 0; index -= 1) {
+      const key = entries[index]?.key;
+      if (key === undefined || key === baseline) return { arrived: keys, isFound: true };
+      keys.add(key);
+    }
+    return { arrived: keys, isFound: baseline === null || entries.length === 0 };
+  }, [entries, baseline]);
+  // It was let go of: nothing that comes in above the rest has arrived.
+  if (!isFound) setBaseline(entries.at(-1)?.key ?? null);
+
+  const [left] = useState(() => new Set<string>());
+  const shown = useRef(new Set<string>());
+  useEffect(() => {
+    const now = new Set<string>();
+    for (const { key } of items) now.add(String(key));
+    for (const key of shown.current) {
+      if (!now.has(key) && arrived.has(key)) left.add(key);
+    }
+    shown.current = now;
+  }, [items, arrived, left]);
+
+  return (key) => arrived.has(key) && !left.has(key);
+}

@@ -1,0 +1,21 @@
+import { useEffect } from "react";
+import type { Place } from "../../model/place";
+import type { ChatActions } from "../../store/view";
+
+/** Tells the store what is read: the newest message is in view, and somebody looks at the page. */
+export function useReading(chat: ChatActions, place: Place, count: number, isAtEnd: boolean): void {
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each further message is read anew.
+  useEffect(() => {
+    if (!isAtEnd) return;
+    const read = () => {
+      if (document.visibilityState === "visible" && document.hasFocus()) chat.markRead(place);
+    };
+    read();
+    window.addEventListener("focus", read);
+    document.addEventListener("visibilitychange", read);
+    return () => {
+      window.removeEventListener("focus", read);
+      document.removeEventListener("visibilitychange", read);
+    };
+  }, [chat, place, count, isAtEnd]);
+}

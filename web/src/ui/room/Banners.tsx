@@ -1,0 +1,96 @@
+import { CircleAlert, Clock, CloudOff, HardDrive, SearchX, X } from "lucide-react";
+import { writeAddress } from "../../model/place";
+import type { LinkView, UnsentView } from "../../store/view";
+import { Countdown } from "../widgets/Countdown";
+
+type Props = { link: LinkView; queued: number; onReconnect: () => void };
+
+/** While the connection is away: that messages wait here, and a way not to wait. */
+export function LinkBanner({ link, queued, onReconnect }: Props) {
+  if (link.state !== "offline") return null;
+  return (
+    <div className="banner">
+      <CloudOff size={18} aria-hidden="true" />
+      <p>
+        <strong>You are offline.</strong> {waiting(queued)}
+      </p>
+      <button type="button" className="link-button" onClick={onReconnect}>
+        Try now
+      </button>
+    </div>
+  );
+}
+
+/** Why a message of another room does not go, for which those of this one may wait. */
+export function UnsentBanner({ place, delivery }: NonNullable<UnsentView["elsewhere"]>) {
+  if (delivery.state === "sent") return null;
+  const isRefused = delivery.state === "failed";
+  const Icon = isRefused ? CircleAlert : Clock;
+  return (
+    <div className="banner" data-kind={isRefused ? "danger" : undefined}>
+      <Icon size={18} aria-hidden="true" />
+      <p>
+        <strong>
+          A message in <bdi>{place.room}</bdi> {isRefused ? "was not sent." : "is not sent yet."}
+        </strong>{" "}
+        {isRefused ? delivery.reason : delivery.problem}
+        {delivery.state === "queued" && delivery.until !== null && (
+          <Countdown until={delivery.until} />
+        )}
+      </p>
+      <a className="banner-link" href={writeAddress(place)}>
+        Show it
+      </a>
+    </div>
+  );
+}
+
+/** The room is not all there, though something of it is. */
+export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: () => void }) {
+  return (
+    <div className="banner" data-kind="danger">
+      <CircleAlert size={18} aria-hidden="true" />
+      <p>
+        <strong>History is unavailable.</strong> {problem}
+      </p>
+      <button type="button" className="link-button" onClick={onRetry}>
+        Retry
+      </button>
+    </div>
+  );
+}
+
+/** The browser lets the page keep nothing, so nobody shall rely on it. */
+export function ForgetfulBanner({ onClose }: { onClose: () => void }) {
+  return (
+    <div className="banner">
+      <HardDrive size={18} aria-hidden="true" />
+      <p>
+        <strong>This browser keeps nothing for this page.</strong> Drafts and messages that are not
+        sent are gone when it is closed or reloaded. Allow it to keep cookies and site data.
+      </p>
+      <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+        <X size={16} aria-hidden="true" />
+      </button>
+    </div>
+  );
+}
+
+/** A permalink led nowhere. */
+export function TargetBanner({ said, onClose }: { said: string; onClose: () => void }) {
+  return (
+    <div className="banner">
+      <SearchX size={18} aria-hidden="true" />
+      <p>{said}</p>
+      <button type="button" className="icon-button" aria-label="Close" onClick={onClose}>
+        <X size={16} aria-hidden="true" />
+      </button>
+    </div>
+  );
+}
+
+function waiting(queued: number): string {
+  if (queued === 0) return "What you write waits here until the connection is back.";
+  const messages = queued === 1 ? "1 message waits" : `${queued} messages wait`;
+  return `${messages} here and will be sent when the connection is back.`;
+}

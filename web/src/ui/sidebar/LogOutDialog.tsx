@@ -1,0 +1,29 @@
+import { Dialog } from "../widgets/Dialog";
+
+type Props = { unsent: number; onStay: () => void; onLogOut: () => void };
+
+/** Before somebody logs out with messages that have not left: what becomes of them. */
+export function LogOutDialog({ unsent, onStay, onLogOut }: Props) {
+  return (
+    <Dialog label="Log out?" className="dialog" onClose={onStay}>
+      <div className="dialog-body">
+        <h2>Log out?</h2>
+        <p>{waiting(unsent)} until you log in here again.</p>
+        <div className="actions-row">
+          <button type="button" className="button" onClick={onStay}>
+            Stay
+          </button>
+          <button type="button" className="button" data-kind="primary" onClick={onLogOut}>
+            Log out
+          </button>
+        </div>
+      </div>
+    </Dialog>
+  );
+}
+
+function waiting(unsent: number): string {
+  return unsent === 1
+    ? "1 message is not sent yet. It waits in this browser"
+    : `${unsent} messages are not sent yet. They wait in this browser`;
+}

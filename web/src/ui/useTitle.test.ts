@@ -1,0 +1,36 @@
+import { expect, test } from "vitest";
+import type { ChatView, RoomEntry } from "../store/view";
+import { titleOf } from "./useTitle";
+
+function entry(room: string, unread: number, changes: Partial<RoomEntry> = {}): RoomEntry {
+  const place = { realm: "chat", room } as const;
+  const rest = {
+    unreadMore: false,
+    isOpen: false,
+    hasDraft: false,
+    queued: 0,
+    failed: 0,
+    canLeave: false,
+  };
+  return { place, unread, ...rest, ...changes };
+}
+
+const title = (rooms: readonly RoomEntry[], isLookedAt = true) => {
+  const open = rooms.find(({ isOpen }) => isOpen);
+  return titleOf({ rooms, room: (open ?? null) as ChatView["room"] }, isLookedAt);
+};
+
+test("the title counts what is unread, and says where it is more than that", () => {
+  const general = entry("general", 0, { isOpen: true });
+  expect(title([general])).toBe("general · Chat");
+  expect(title([general, entry("random", 3)])).toBe("(3) general · Chat");
+  const lively = entry("random", 50, { unreadMore: true });
+  expect(title([general, lively])).toBe("(50+) general · Chat");
+  expect(title([general, lively, entry("help", 2)])).toBe("(52+) general · Chat");
+});
+
+test("the open room counts only while nobody looks at it", () => {
+  const general = entry("general", 2, { isOpen: true });
+  expect(title([general], true)).toBe("general · Chat");
+  expect(title([general], false)).toBe("(2) general · Chat");
+});

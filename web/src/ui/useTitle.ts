@@ -1,0 +1,20 @@
+import { useEffect } from "react";
+import type { ChatView } from "../store/view";
+
+/** The tab's title: the room, and before it how much is unread anywhere. */
+export function useTitle(view: ChatView): void {
+  const title = titleOf(view, document.hasFocus());
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
+}
+
+/** "(3) general · Chat", with "50+" where a room has more than it counts. */
+export function titleOf(view: Pick<ChatView, "rooms" | "room">, isLookedAt: boolean): string {
+  // What arrives under the reader's eyes is unread for a moment only: the title would flicker.
+  const counted = view.rooms.filter((room) => !(isLookedAt && room.isOpen));
+  const unread = counted.reduce((sum, room) => sum + room.unread, 0);
+  const more = counted.some((room) => room.unreadMore) ? "+" : "";
+  const room = view.room?.place.room;
+  return `${unread > 0 ? `(${unread}${more}) ` : ""}${room ? `${room} · ` : ""}Chat`;
+}

@@ -1,0 +1,29 @@
+import { isVisible } from "../../model/visible";
+
+const HUES = 8;
+
+/** A person's initials on a colour that stays theirs. It repeats the name, so it is hidden from screen readers. */
+export function Avatar({ uid, name }: { uid: string; name: string }) {
+  return (
+    <span className="avatar" data-hue={hue(uid || name)} aria-hidden="true">
+      {initials(name)}
+    </span>
+  );
+}
+
+/** The first letters of the first and the last word; by code points, so that no emoji is cut in half. */
+export function initials(name: string): string {
+  const words = name.split(/[\s._-]+/u);
+  const letters = words.flatMap((word) => [...word].find(isVisible) ?? []);
+  const found = letters.length > 1 ? [letters[0], letters.at(-1)] : letters;
+  return found.join("").toLocaleUpperCase() || "?";
+}
+
+/** FNV-1a: near names get far colours. */
+function hue(text: string): number {
+  let hash = 2166136261;
+  for (const character of text) {
+    hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 16777619);
+  }
+  return (hash >>> 8) % HUES;
+}
