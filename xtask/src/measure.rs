@@ -19,6 +19,7 @@ Usage: cargo xtask bench [NAME...]
   stalls   the same question while nats-server stands still for 5 s, 40 s and 6 min, and one of two `persist` for 60 s
   backlog  a million messages wait when `persist` starts: its memory, and how long a send takes meanwhile
   storm    a random fault every 5 s for 10 minutes: what was lost
+  outage   PostgreSQL is gone for 5 minutes, stopped and then standing still: what senders and readers meet
   disk     the same question while SQLite's disk is full for 3, 6 and 60 s; LEDGER_DISK names a small one
   trace    what tracing costs: hello and persist with none, one in a hundred, and all of the traces, and with a
            collector that is away or stalled
@@ -26,7 +27,7 @@ Usage: cargo xtask bench [NAME...]
 Without names drain, ledger and trace.";
 
 /// Each with the bench target that it is a part of.
-const BENCHES: [(&str, &str); 7] = [
+const BENCHES: [(&str, &str); 8] = [
     ("drain", "drain"),
     ("ledger", "ledger"),
     ("trace", "trace"),
@@ -34,6 +35,7 @@ const BENCHES: [(&str, &str); 7] = [
     ("backlog", "ledger"),
     ("storm", "ledger"),
     ("disk", "ledger"),
+    ("outage", "ledger"),
 ];
 
 /// Those that run when none is named: the others take many minutes.

@@ -50,15 +50,24 @@ impl Ledger {
 
     /// Starts the senders, `each` messages apiece, or until it is [enough](Self::stop).
     pub(crate) fn write(&self, nats: &Client, each: usize) -> Writers {
+        self.write_slowly(nats, each, Duration::ZERO)
+    }
+
+    /// As [`Self::write`], each with a pause after every message.
+    pub(crate) fn write_slowly(&self, nats: &Client, each: usize, pause: Duration) -> Writers {
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
-            writers.spawn(write(writer, each, nats.clone(), self.clone()));
+            writers.spawn(write(writer, each, pause, nats.clone(), self.clone()));
         }
         Writers(writers)
     }
 
     pub(crate) fn acked(&self) -> usize {
         lock(&self.0.acked).len()
+    }
+
+    pub(crate) fn retries(&self) -> usize {
+        self.0.retries.load(Relaxed)
     }
 
     /// A message that the log has acknowledged to somebody else than the senders.
@@ -88,7 +97,7 @@ impl Ledger {
         Ok(Balance {
             sent: sent.len(),
             acked: acked.len(),
-            retries: self.0.retries.load(Relaxed),
+            retries: self.retries(),
             stored,
             duplicates: stored - ids.len(),
             lost: acked.iter().filter(|id| !ids.contains(*id)).count(),
@@ -119,7 +128,13 @@ impl Writers {
 }
 
 /// One writer: the next message only when the last is acknowledged, a repeat under the same id.
-async fn write(writer: usize, n: usize, nats: Client, ledger: Ledger) -> Result<(), Failure> {
+async fn write(
+    writer: usize,
+    n: usize,
+    pause: Duration,
+    nats: Client,
+    ledger: Ledger,
+) -> Result<(), Failure> {
     for i in 0..n {
         if ledger.0.enough.load(Relaxed) {
             break;
@@ -155,6 +170,7 @@ async fn write(writer: usize, n: usize, nats: Client, ledger: Ledger) -> Result<
             // Nobody answers at once while a server is away; a person would not hammer either.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        tokio::time::sleep(pause).await;
     }
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! What is left of acknowledged messages when everything around them fails: the ledger of the senders
 //! against the table, on SQLite and on PostgreSQL.
 //!
-//! `cargo xtask bench ledger|stalls|backlog|storm|disk`. `LEDGER_MESSAGES` sets how many are sent or wait,
-//! `LEDGER_SECONDS` how long the storm lasts, `LEDGER_SEED` its faults.
+//! `cargo xtask bench ledger|stalls|backlog|storm|disk|outage`. `LEDGER_MESSAGES` sets how many are sent or
+//! wait, `LEDGER_SECONDS` how long the storm or an outage lasts, `LEDGER_SEED` the storm's faults.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -14,16 +14,24 @@ mod backlog;
 mod disk;
 mod kills;
 mod ledger;
+mod outage;
+#[allow(dead_code, reason = "the tests do more with it")]
+#[path = "../../tests/it/postgres.rs"]
+mod postgres;
 mod stalls;
 mod storm;
+#[allow(dead_code, reason = "the tests do more with it")]
+#[path = "../../tests/it/wait.rs"]
+mod wait;
 mod world;
 
 use ledger::Ledger;
+use postgres::Postgres;
 use world::World;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const SCENARIOS: [&str; 5] = ["ledger", "stalls", "backlog", "storm", "disk"];
+const SCENARIOS: [&str; 6] = ["ledger", "stalls", "backlog", "storm", "disk", "outage"];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -59,21 +67,37 @@ async fn main() -> Result<(), Failure> {
         if scenario == "disk" {
             let file = disk::directory()?.join("chat.db");
             let url = format!("sqlite://{}?mode=rwc", file.display());
-            run(scenario, "SQLite", Some(&url)).await?;
+            run(scenario, "SQLite", Some(&url), None).await?;
             continue;
         }
-        run(scenario, "SQLite", None).await?;
+        if scenario == "outage" {
+            let mut postgres = Postgres::start().await;
+            let url = postgres.url.clone();
+            run(scenario, "PostgreSQL", Some(&url), Some(&mut postgres)).await?;
+            continue;
+        }
+        run(scenario, "SQLite", None, None).await?;
         let url = fresh(&postgres, scenario).await?;
-        run(scenario, "PostgreSQL", Some(&url)).await?;
+        run(scenario, "PostgreSQL", Some(&url), None).await?;
     }
     Ok(())
 }
 
-async fn run(scenario: &str, name: &str, database: Option<&str>) -> Result<(), Failure> {
+/// Runs one on a database; `postgres` is the server of it, for a scenario that takes it away.
+async fn run(
+    scenario: &str,
+    name: &str,
+    database: Option<&str>,
+    postgres: Option<&mut Postgres>,
+) -> Result<(), Failure> {
     let mut world = World::start(database).await?;
     let ledger = Ledger::open(&world.path().join("ledger"))?;
     let started = Instant::now();
     let faults = match scenario {
+        "outage" => {
+            let postgres = postgres.ok_or("an outage is of a PostgreSQL")?;
+            outage::run(&mut world, &ledger, postgres).await?
+        }
         "stalls" => stalls::run(&mut world, &ledger).await?,
         "backlog" => backlog::run(&mut world, &ledger).await?,
         "disk" => disk::run(&mut world, &ledger).await?,

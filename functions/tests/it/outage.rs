@@ -92,3 +92,33 @@ async fn postgres_restarted_under_load_stores_everything_once_and_history_says_5
         (&json!("persist"), &json!("running"))
     );
 }
+
+#[tokio::test]
+async fn postgres_that_stands_still_holds_persist_and_history_fails_at_its_deadline() {
+    let postgres = Postgres::start().await;
+    let mut world = World::new().await;
+    world.database = crate::database::Database::of_url(&postgres.url).await;
+    world.set_up().await.unwrap();
+    let _running = world.serve().await;
+    let charlie = world.person("charlie").await;
+    let ledger = Ledger::default();
+    let standing_still = async {
+        until("writers make progress", async || {
+            (ledger.len() >= 200).then_some(())
+        })
+        .await;
+        postgres.pause();
+        let error = charlie.page(ROOM, json!({ "limit": 1 })).await.unwrap_err();
+        assert!(matches!(error.code, 503 | 504), "{error:?}");
+        until("sending goes on to the end", async || {
+            (ledger.len() == 800).then_some(())
+        })
+        .await;
+        postgres.resume();
+    };
+
+    futures_util::join!(ledger.write(&world, 8, 100), standing_still);
+
+    world.settled().await;
+    ledger.check(&world).await;
+}

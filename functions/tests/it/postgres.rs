@@ -106,6 +106,25 @@ impl Postgres {
         .await;
     }
 
+    /// It stands still, with all its connections open.
+    pub(crate) fn pause(&self) {
+        self.signal("STOP");
+        self.signal_children("STOP");
+    }
+
+    pub(crate) fn resume(&self) {
+        self.signal_children("CONT");
+        self.signal("CONT");
+    }
+
+    fn signal_children(&self, name: &str) {
+        let pid = self.server.id().to_string();
+        let sent = Command::new("pkill")
+            .args([&format!("-{name}"), "--parent", &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     fn signal(&self, name: &str) {
         let pid = self.server.id().to_string();
         let sent = Command::new("kill")
