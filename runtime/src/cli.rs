@@ -39,6 +39,25 @@ pub fn main<K, M: MakeService<K>>(make: M) -> Exit {
 }
 
 /// A program of one service: what [`main`] runs, with more to say about it.
+///
+/// ```no_run
+/// use natsfn::cli::App;
+/// use natsfn::{RunError, Service};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Config {
+///     greeting: Option<String>, // the key `greeting`, the variable `SHOP_GREETING`
+/// }
+///
+/// async fn shop(config: Config) -> Result<Service, RunError> {
+///     let greeting = config.greeting.unwrap_or_default();
+///     Ok(Service::new("shop", "1.0.0").description(greeting))
+/// }
+///
+/// fn main() -> natsfn::Exit {
+///     App::new(shop).name("shop", "1.0.0").data_directory(".shop").run()
+/// }
+/// ```
 #[must_use = "an app does nothing until it is run"]
 pub struct App<C> {
     make: Make<C>,

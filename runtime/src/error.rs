@@ -24,6 +24,21 @@ type Source = Box<dyn StdError + Send + Sync>;
 /// `?` turns any [`std::error::Error`] into one of kind [`Kind::Internal`]; a database's error is
 /// known and gets the kind that fits. It does not implement [`std::error::Error`] itself, because
 /// that conversion would then contradict itself (as in `anyhow`).
+///
+/// ```
+/// use natsfn::{Error, Result};
+///
+/// fn amount(text: &str) -> Result<u32> {
+///     let amount = text.parse()?; // Internal: the cause is for the log
+///     if amount == 0 {
+///         return Err(Error::bad_request("an amount is at least 1")); // 400: for the caller
+///     }
+///     Ok(amount)
+/// }
+///
+/// assert_eq!(amount("x").unwrap_err().public_message(), "internal error");
+/// assert_eq!(amount("0").unwrap_err().public_message(), "an amount is at least 1");
+/// ```
 pub struct Error {
     kind: Kind,
     message: String,
@@ -154,6 +169,32 @@ fn known(_: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
 
 /// What a function's own error type says about itself, so that `Result<T, MyError>` can be
 /// returned from it.
+///
+/// ```
+/// use natsfn::{IntoError, Json, Kind};
+///
+/// #[derive(Debug, thiserror::Error)]
+/// enum PriceError {
+///     #[error("there is no {0}")]
+///     Unknown(String),
+///     #[error("{0} is sold out")]
+///     SoldOut(String),
+/// }
+///
+/// impl IntoError for PriceError {
+///     fn kind(&self) -> Kind {
+///         match self {
+///             Self::Unknown(_) => Kind::NotFound,
+///             Self::SoldOut(_) => Kind::Conflict,
+///         }
+///     }
+/// }
+///
+/// async fn price(Json(sku): Json<String>) -> Result<Json<u32>, PriceError> {
+///     Err(PriceError::Unknown(sku))
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("price", price);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a function",
     note = "return `natsfn::Error`, to which `?` turns any error, or implement `IntoError` for `{Self}` (kind, message, details)"

@@ -40,6 +40,26 @@ pub(crate) use definition::{Function, Task};
 
 /// A service under construction: a name, a version, a state that every function may extract, and
 /// functions. `S` is the state's type.
+///
+/// ```
+/// use natsfn::{Endpoint, Json, Path, Service, State};
+///
+/// #[derive(Clone)]
+/// struct Shop {
+///     currency: &'static str,
+/// }
+///
+/// async fn price(State(shop): State<Shop>, Path(sku): Path<String>) -> Json<String> {
+///     Json(format!("{sku}: 350 {}", shop.currency))
+/// }
+///
+/// let shop = Service::new("shop", "1.0.0")
+///     .state(Shop { currency: "EUR" })
+///     .endpoint(Endpoint::new("price", "shop.price.{sku}"), price);
+/// // `natsfn::main(|| shop)` makes a program of it. Without the command line:
+/// let definition = shop.build()?;
+/// # Ok::<_, natsfn::RunError>(())
+/// ```
 #[must_use = "a service does nothing until natsfn::main or start runs it"]
 pub struct Service<S = ()> {
     pub(crate) definition: Definition,
@@ -140,6 +160,24 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// It gets the connection, the database and the word to stop; it returns soon after that word.
     /// An error is logged, and the work begins again after a pause.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use natsfn::{Background, HeaderMap, Result, Service};
+    ///
+    /// /// Publishes a sign of life a minute, until the process stops.
+    /// async fn beat(mut background: Background, _state: ()) -> Result<()> {
+    ///     let minute = Duration::from_secs(60);
+    ///     while tokio::time::timeout(minute, background.stopped()).await.is_err() {
+    ///         let client = background.client();
+    ///         client.publish("shop.beat", HeaderMap::new(), "".into()).await?;
+    ///     }
+    ///     Ok(())
+    /// }
+    ///
+    /// let shop = Service::new("shop", "1.0.0").task("beat", beat);
+    /// ```
     pub fn task<F, Fut>(mut self, function: impl Into<String>, work: F) -> Self
     where
         F: Fn(Background, S) -> Fut + Send + Sync + 'static,

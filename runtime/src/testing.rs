@@ -14,6 +14,24 @@ pub use outcome::{ErrorReply, Outcome};
 
 /// A nats-server for one test, with JetStream, on free ports, in a directory of its own. It ends
 /// and its directory goes when this is dropped.
+///
+/// ```no_run
+/// use natsfn::{Json, Service};
+///
+/// async fn hello(Json(name): Json<String>) -> Json<String> {
+///     Json(format!("Hello, {name}!"))
+/// }
+///
+/// # async fn test() {
+/// let server = natsfn::testing::nats().await;
+/// let nats = natsfn::async_nats::connect(server.url()).await.unwrap();
+/// let hello = Service::new("hello", "0.1.0").endpoint("hello", hello);
+/// let running = natsfn::start(hello.build().unwrap(), nats.clone(), None).await.unwrap();
+/// let answer = nats.request("hello", "\"World\"".into()).await.unwrap();
+/// assert_eq!(answer.payload, "\"Hello, World!\"");
+/// running.stop(std::time::Duration::from_secs(5)).await;
+/// # }
+/// ```
 pub struct TestServer {
     // The order is that of dropping: the process before its directory.
     server: Server,

@@ -5,13 +5,33 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use async_nats::HeaderMap;
+use serde::de::DeserializeOwned;
 
-use super::event::{Delivery, Entry};
-use super::extract::{FromEvent, FromMessage, Needs};
+use super::event::{Delivery, Entry, Message};
+use super::extract::{FromEvent, Needs, decode};
 use crate::error::{Error, Result};
 
 /// The messages of a delivery, decoded. One that cannot be decoded never gets here: it is a dead
 /// letter. It derefs to a slice of [`Item`].
+///
+/// ```
+/// use natsfn::Batch;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     sku: String,
+///     amount: u32,
+/// }
+///
+/// async fn print(orders: Batch<Order>) {
+///     for order in &orders {
+///         // Of the message, and of what was decoded.
+///         println!("{} {}: {} {}", order.seq(), order.subject(), order.amount, order.sku);
+///     }
+/// }
+/// # let orders = natsfn::Stream::new("ORDERS", ["orders.*"]);
+/// # let _ = natsfn::Service::new("shop", "1.0.0").consumer(natsfn::Consumer::new("print", orders), print);
+/// ```
 pub struct Batch<T>(pub Vec<Item<T>>);
 
 impl<T> Deref for Batch<T> {
@@ -113,5 +133,47 @@ impl<T> Item<T> {
     /// When the stream itself was made.
     pub fn stream_created(&self) -> std::time::SystemTime {
         self.entry.stream_created()
+    }
+}
+
+/// What an item of a batch is made of. Everything that deserializes is made of the JSON payload; a
+/// type of your own that reads the subject, the headers or the times too implements this instead.
+///
+/// ```
+/// use natsfn::{Batch, FromMessage, Message, Result};
+///
+/// /// A text that is no JSON, and where it was said.
+/// struct Line {
+///     subject: String,
+///     text: String,
+/// }
+///
+/// impl FromMessage for Line {
+///     fn from_message(message: &Message) -> Result<Self> {
+///         let text = String::from_utf8(message.payload().to_vec())?;
+///         let subject = message.subject().to_owned();
+///         Ok(Self { subject, text })
+///     }
+/// }
+///
+/// async fn print(lines: Batch<Line>) {
+///     for line in &lines {
+///         println!("{}: {}", line.subject, line.text);
+///     }
+/// }
+/// # let lines = natsfn::Stream::new("LINES", ["lines.*"]);
+/// # let _ = natsfn::Service::new("shop", "1.0.0").consumer(natsfn::Consumer::new("print", lines), print);
+/// ```
+pub trait FromMessage: Sized + Send + Sync + 'static {
+    /// Makes the item.
+    ///
+    /// # Errors
+    /// Why it cannot be: the reason in the dead letter.
+    fn from_message(message: &Message) -> Result<Self>;
+}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> FromMessage for T {
+    fn from_message(message: &Message) -> Result<Self> {
+        decode(&message.payload)
     }
 }

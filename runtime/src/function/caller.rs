@@ -12,6 +12,18 @@ const STAMP: &str = "Nats-Request-Info";
 
 /// Who asks, as the server stamped it. Without the stamp a request is refused with 401: it came
 /// from inside the service's own account, where nobody says who anybody is.
+///
+/// ```
+/// use natsfn::{Caller, Error, Json, Kind, Result};
+///
+/// async fn refund(caller: Caller, Json(order): Json<u64>) -> Result<String> {
+///     if caller.account != "STAFF" {
+///         return Err(Error::new(Kind::Forbidden, "only staff may refund"));
+///     }
+///     Ok(format!("{} refunds order {order}", caller.user))
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("refund", refund);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Caller {
     /// The user's name in the caller's account.

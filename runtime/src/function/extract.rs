@@ -16,6 +16,26 @@ use crate::error::{Error, Result};
 ///
 /// It is synchronous: the payload is in memory already. An application implements it for types of
 /// its own; a test makes the argument by hand, since extractors have public fields.
+///
+/// ```
+/// use natsfn::{Error, FromEvent, Request, Result};
+///
+/// /// Who asks, by a header of our own.
+/// struct Tenant(String);
+///
+/// impl<S> FromEvent<Request, S> for Tenant {
+///     fn from_event(request: &mut Request, _: &S) -> Result<Self> {
+///         let tenant = request.headers().get("Tenant");
+///         let tenant = tenant.ok_or_else(|| Error::bad_request("the header Tenant is missing"))?;
+///         Ok(Self(tenant.to_string()))
+///     }
+/// }
+///
+/// async fn orders(Tenant(tenant): Tenant) -> String {
+///     format!("orders of {tenant}")
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("orders", orders);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor for a `{E}` of a service with the state `{S}`",
     note = "extractors are Json<T>, Path<T>, State<T>, Batch<T>, Caller, Headers, Subject, Bytes, Client, Db, Tx; implement `FromEvent` for your own"
@@ -52,10 +72,33 @@ pub(crate) type Decode = fn(&Message) -> Result<Arc<dyn Any + Send + Sync>>;
 
 /// JSON, in and out. An unreadable payload is a [`crate::Kind::BadRequest`] that says where; so is an
 /// array in place of a struct (see [`crate::from_json`]).
+///
+/// ```
+/// use natsfn::Json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     cents: u32,
+///     amount: u32,
+/// }
+///
+/// async fn total(Json(order): Json<Order>) -> Json<u32> {
+///     Json(order.cents * order.amount)
+/// }
+///
+/// // A test calls the function.
+/// # tokio_test(async {
+/// let Json(total) = total(Json(Order { cents: 350, amount: 2 })).await;
+/// assert_eq!(total, 700);
+/// # });
+/// # fn tokio_test(test: impl Future<Output = ()>) {
+/// #     tokio::runtime::Runtime::new().unwrap().block_on(test);
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Json<T>(pub T);
 
-fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
+pub(super) fn decode<T: DeserializeOwned>(payload: &[u8]) -> Result<T> {
     from_json(payload).map_err(|error| {
         Error::bad_request(format!(
             "the payload is not the JSON expected here: {error}"
@@ -81,6 +124,30 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Json<T> {
 
 /// The tokens that a subject template names: `Path(sku): Path<Sku>` for `shop.price.{sku}`, a
 /// tuple or a struct for several.
+///
+/// ```
+/// use natsfn::{Endpoint, Path, Service};
+///
+/// #[derive(serde::Deserialize)]
+/// struct Place {
+///     shop: String,
+///     sku: String,
+/// }
+///
+/// async fn price(Path(sku): Path<String>) -> String {
+///     format!("the price of {sku}")
+/// }
+///
+/// async fn stock(Path(Place { shop, sku }): Path<Place>) -> String {
+///     format!("{sku} in {shop}")
+/// }
+///
+/// let shops = Service::new("shops", "1.0.0")
+///     .endpoint(Endpoint::new("price", "price.{sku}"), price)
+///     .endpoint(Endpoint::new("stock", "stock.{shop}.{sku}"), stock);
+/// # shops.build()?;
+/// # Ok::<_, natsfn::RunError>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Path<T>(pub T);
 
@@ -112,6 +179,25 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Path<T> {
 }
 
 /// The service's state.
+///
+/// ```
+/// use std::collections::HashMap;
+/// use std::sync::Arc;
+///
+/// use natsfn::{Json, Path, Service, State};
+///
+/// #[derive(Clone, Default)]
+/// struct Shop {
+///     prices: Arc<HashMap<String, u32>>,
+/// }
+///
+/// async fn price(State(shop): State<Shop>, Path(sku): Path<String>) -> Json<Option<u32>> {
+///     Json(shop.prices.get(&sku).copied())
+/// }
+///
+/// let shop = Service::new("shop", "1.0.0").state(Shop::default());
+/// # let _ = shop.endpoint(natsfn::Endpoint::new("price", "shop.price.{sku}"), price);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct State<T>(pub T);
 
@@ -122,6 +208,13 @@ impl<E, S: Clone> FromEvent<E, S> for State<S> {
 }
 
 /// The concrete subject of a request or of a single message.
+///
+/// ```
+/// async fn log(natsfn::Subject(subject): natsfn::Subject) {
+///     println!("{subject}"); // "orders.bob" of "orders.*"
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint(natsfn::Endpoint::new("log", "orders.*"), log);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Subject(pub String);
 
@@ -142,6 +235,17 @@ impl<S> FromEvent<Delivery, S> for Subject {
 }
 
 /// The headers of a request or of a single message; empty where there are none.
+///
+/// ```
+/// use natsfn::Headers;
+///
+/// async fn greet(Headers(headers): Headers) -> String {
+///     let language = headers.get("Accept-Language").map(|value| value.as_str());
+///     let greeting = if language == Some("de") { "Hallo" } else { "Hello" };
+///     greeting.to_owned()
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("greet", greet);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Headers(pub HeaderMap);
 
@@ -174,21 +278,5 @@ impl<S> FromEvent<Delivery, S> for Bytes {
 
     fn needs(needs: &mut Needs) {
         needs.single = true;
-    }
-}
-
-/// What an item of a batch is made of. Everything that deserializes is made of the JSON payload; a
-/// type of your own that reads the subject, the headers or the times too implements this instead.
-pub trait FromMessage: Sized + Send + Sync + 'static {
-    /// Makes the item.
-    ///
-    /// # Errors
-    /// Why it cannot be: the reason in the dead letter.
-    fn from_message(message: &Message) -> Result<Self>;
-}
-
-impl<T: DeserializeOwned + Send + Sync + 'static> FromMessage for T {
-    fn from_message(message: &Message) -> Result<Self> {
-        decode(&message.payload)
     }
 }

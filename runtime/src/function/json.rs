@@ -15,6 +15,17 @@ use serde::de::{
 /// refused, at any depth. What serde reads into a buffer first (`untagged`, `flatten`, an internal `tag`)
 /// is outside of that.
 ///
+/// ```
+/// #[derive(Debug, serde::Deserialize)]
+/// struct Order {
+///     amount: u32,
+/// }
+///
+/// let order: Order = natsfn::from_json(br#"{"amount": 2}"#).unwrap();
+/// assert_eq!(order.amount, 2);
+/// assert!(natsfn::from_json::<Order>(b"[2]").is_err());
+/// ```
+///
 /// # Errors
 /// It is no JSON, or not that of a `T`: the message says where.
 pub fn from_json<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Result<T> {

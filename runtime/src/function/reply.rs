@@ -24,6 +24,15 @@ pub trait IntoReply<E: Event> {
 }
 
 /// An answer to a request: bytes and headers.
+///
+/// ```
+/// use natsfn::{Response, Result};
+///
+/// async fn invoice() -> Result<Response> {
+///     Ok(Response::json(&["tea", "coffee"])?.with_header("Cache-Control", "no-store"))
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("invoice", invoice);
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Response {
     /// The payload.
@@ -102,6 +111,23 @@ impl<T: Serialize> IntoReply<Request> for Json<T> {
 }
 
 /// What became of the messages of a batch: all that are not named were a success.
+///
+/// ```
+/// use natsfn::{Batch, Error, Outcomes};
+///
+/// async fn store(amounts: Batch<u32>) -> Outcomes {
+///     let mut outcomes = Outcomes::new();
+///     for amount in &amounts {
+///         if **amount == 0 {
+///             let error = Error::bad_request("an amount is at least 1");
+///             outcomes.fail(amount.message(), error); // a dead letter, by the error's kind
+///         }
+///     }
+///     outcomes
+/// }
+/// # let amounts = natsfn::Stream::new("AMOUNTS", ["amounts"]);
+/// # let _ = natsfn::Service::new("shop", "1.0.0").consumer(natsfn::Consumer::new("store", amounts), store);
+/// ```
 #[derive(Debug, Default)]
 pub struct Outcomes {
     failed: BTreeMap<u64, Error>,

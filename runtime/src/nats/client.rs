@@ -20,6 +20,20 @@ use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
 /// the function is called with. Cloning is cheap.
+///
+/// ```
+/// use natsfn::{Client, HeaderMap, Json, Result};
+///
+/// async fn order(client: Client, Json(sku): Json<String>) -> Result<Json<u64>> {
+///     let price: u32 = client.request("shop.price", &sku).await?;
+///     let order = serde_json::json!({ "sku": sku, "cents": price }).to_string();
+///     // In the stream when this returns; a repeat with the same id is stored once.
+///     let id = Some("order-1");
+///     let appended = client.append("orders.bob", id, HeaderMap::new(), order.into()).await?;
+///     Ok(Json(appended.seq))
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("order", order);
+/// ```
 #[derive(Clone)]
 pub struct Client {
     nats: async_nats::Client,

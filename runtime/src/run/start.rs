@@ -35,6 +35,20 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// A database or a stream that is away does not keep it from starting: requests get a 503 and
 /// consumers hold until it is back.
 ///
+/// ```no_run
+/// use natsfn::config::NatsConfig;
+/// use natsfn::{Connections, Service};
+///
+/// # async fn serve(stopped: impl Future<Output = ()>) -> Result<(), natsfn::RunError> {
+/// let definition = Service::new("shop", "1.0.0").build()?;
+/// let connections = Connections::open(&NatsConfig::default(), "shop").await?;
+/// let running = natsfn::start(definition, connections, None).await?;
+/// stopped.await;
+/// running.stop(std::time::Duration::from_secs(10)).await;
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// A server that is too old, a database schema that this program does not know, a stream that
 /// would lose messages, a connection that is closed, a subscription that the server refuses.

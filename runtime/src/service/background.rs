@@ -15,6 +15,24 @@ use crate::telemetry::stats::Stats;
 use crate::telemetry::unheard::{Unheard, health};
 
 /// What background work reaches, and the word to stop.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use natsfn::{Background, Result};
+///
+/// /// Looks every few seconds up to where `store` has settled its stream.
+/// async fn watch(mut background: Background, _state: ()) -> Result<()> {
+///     let pause = Duration::from_secs(5);
+///     while tokio::time::timeout(pause, background.stopped()).await.is_err() {
+///         if let Some(settled) = background.settled("store").await? {
+///             println!("{} is settled up to {}", settled.stream.config.name, settled.upto);
+///         }
+///     }
+///     Ok(())
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").task("watch", watch);
+/// ```
 #[derive(Clone)]
 pub struct Background {
     pub(crate) client: Client,

@@ -28,6 +28,27 @@ pub(crate) use set_up::Wanted;
 const UNSETTLED: usize = 100_000;
 
 /// A function that a stream feeds, through a durable pull consumer of its own: `<service>-<function>`.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use natsfn::{Batch, Consumer, Service, Stream};
+///
+/// async fn count(orders: Batch<serde_json::Value>) {
+///     println!("{} orders", orders.len());
+/// }
+///
+/// let orders = Stream::new("ORDERS", ["orders.{customer}"]);
+/// let consumer = Consumer::new("count", orders)
+///     .max_batch(100)
+///     // A message that fails: a dead letter after three attempts, or after ten minutes.
+///     .max_attempts(3)
+///     .give_up_after(Duration::from_secs(600))
+///     // How long a call may take, and how soon a crashed instance's messages go to another.
+///     .deadline(Duration::from_secs(10))
+///     .ack_wait(Duration::from_secs(15));
+/// let shop = Service::new("shop", "1.0.0").consumer(consumer, count);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Consumer {
     pub(crate) name: String,

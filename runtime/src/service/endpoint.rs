@@ -7,6 +7,22 @@ use super::queue_group::QueueGroup;
 use super::rate_limit::RateLimit;
 
 /// A function that answers requests on a subject.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use natsfn::{Endpoint, Json, Path, Service};
+///
+/// async fn price(Path(sku): Path<String>) -> Json<u32> {
+///     Json(if sku == "tea" { 350 } else { 420 })
+/// }
+///
+/// // `nats req shop.price.tea ''` calls it with "tea".
+/// let endpoint = Endpoint::new("price", "shop.price.{sku}")
+///     .deadline(Duration::from_secs(2))
+///     .max_in_flight(64);
+/// let shop = Service::new("shop", "1.0.0").endpoint(endpoint, price);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     pub(crate) name: String,

@@ -25,6 +25,14 @@ const DEAD_LETTER: usize = 8 * 1024;
 pub const DEAD_LETTERS: &str = "DEAD_LETTERS";
 
 /// A stream that a service needs: file storage, limits retention, discard new. `setup` makes it.
+///
+/// ```
+/// use natsfn::Stream;
+///
+/// let orders = Stream::new("ORDERS", ["orders.{customer}"]).max_bytes(1 << 30).replicas(3);
+/// // One that somebody else makes and changes:
+/// let invoices = Stream::existing("INVOICES").template("invoices.{year}");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Stream {
     config: Config,
@@ -41,12 +49,6 @@ impl Stream {
 
     /// A stream that somebody else makes and changes: `setup` only checks that it is there, captures
     /// the subjects that [`Stream::template`] names, and loses nothing.
-    ///
-    /// ```
-    /// # use natsfn::{Consumer, Stream};
-    /// let orders = Stream::existing("ORDERS").template("orders.{customer}");
-    /// # let _ = Consumer::new("store", orders);
-    /// ```
     ///
     /// A consumer of it gets what its own filter names, else what the templates name, else all.
     pub fn existing(name: impl Into<String>) -> Self {

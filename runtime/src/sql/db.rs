@@ -24,6 +24,27 @@ use crate::sql::reuse::Reuse;
 /// `&db` goes into sea-orm's calls. A statement that is not answered within 10 s is an error of
 /// kind [`Unavailable`](crate::Kind::Unavailable); the pool itself, to which it derefs, has no such
 /// limit. A test makes one with `Db::from(connection)`.
+///
+/// ```
+/// use natsfn::{Db, Json, Result};
+/// use sea_orm::{EntityTrait, PaginatorTrait};
+///
+/// # mod order {
+/// #     use sea_orm::entity::prelude::*;
+/// #     #[sea_orm::model]
+/// #     #[derive(Clone, Debug, DeriveEntityModel)]
+/// #     #[sea_orm(table_name = "orders")]
+/// #     pub struct Model {
+/// #         #[sea_orm(primary_key)]
+/// #         pub id: i64,
+/// #     }
+/// #     impl ActiveModelBehavior for ActiveModel {}
+/// # }
+/// async fn count(db: Db) -> Result<Json<u64>> {
+///     Ok(Json(order::Entity::find().count(&db).await?))
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("count", count);
+/// ```
 #[derive(Clone, Debug)]
 pub struct Db {
     connection: DatabaseConnection,

@@ -1,6 +1,7 @@
 //! The extractor `Tx`: the transaction that the runtime commits before it acknowledges.
 
 mod condition;
+mod extract;
 mod savepoint;
 
 use std::sync::Arc;
@@ -16,9 +17,6 @@ use super::delegate::{connection, transactions};
 use super::statement_span::{Asked, Place, traced};
 use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
-use crate::function::context::Context;
-use crate::function::event::{Delivery, Request};
-use crate::function::extract::{FromEvent, Needs};
 use crate::sql::patience::bounded;
 use crate::sql::reuse::Reuse;
 use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over};
@@ -31,6 +29,32 @@ pub use savepoint::Savepoint;
 /// `&tx` goes into sea-orm's calls; `tx.begin()` makes a [`Savepoint`]. A function must let go of
 /// it before it returns: one that keeps it in a spawned task gets an error, and nothing is stored.
 /// A test makes one with `Tx::from(transaction)`, gives a clone to the function, and commits it.
+///
+/// ```
+/// use natsfn::{Json, Result, Tx};
+/// use sea_orm::{ActiveValue::Set, EntityTrait};
+///
+/// # mod order {
+/// #     use sea_orm::entity::prelude::*;
+/// #     #[sea_orm::model]
+/// #     #[derive(Clone, Debug, DeriveEntityModel)]
+/// #     #[sea_orm(table_name = "orders")]
+/// #     pub struct Model {
+/// #         #[sea_orm(primary_key)]
+/// #         pub id: i64,
+/// #         pub sku: String,
+/// #     }
+/// #     impl ActiveModelBehavior for ActiveModel {}
+/// # }
+/// /// Of a stream: each message's row is there once, however often it is delivered.
+/// async fn store(tx: Tx, Json(sku): Json<String>) -> Result<()> {
+///     let order = order::ActiveModel { sku: Set(sku), ..Default::default() };
+///     order::Entity::insert(order).exec_without_returning(&tx).await?;
+///     Ok(())
+/// }
+/// # let orders = natsfn::Stream::new("ORDERS", ["orders.*"]);
+/// # let _ = natsfn::Service::new("shop", "1.0.0").consumer(natsfn::Consumer::new("store", orders), store);
+/// ```
 #[derive(Clone)]
 pub struct Tx(Arc<Lent>);
 
@@ -263,32 +287,6 @@ impl Tx {
 
 connection!(Tx);
 transactions!(Tx => Savepoint);
-
-impl<S> FromEvent<Request, S> for Tx {
-    fn from_event(request: &mut Request, _: &S) -> Result<Self> {
-        lent(&request.context)
-    }
-
-    fn needs(needs: &mut Needs) {
-        needs.transaction = true;
-    }
-}
-
-impl<S> FromEvent<Delivery, S> for Tx {
-    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        lent(&delivery.context)
-    }
-
-    fn needs(needs: &mut Needs) {
-        needs.transaction = true;
-    }
-}
-
-fn lent(context: &Context) -> Result<Tx> {
-    context.get::<Tx>().cloned().ok_or_else(|| {
-        Error::internal("this function needs a Tx, and there is no transaction here")
-    })
-}
 
 #[cfg(test)]
 mod tests;

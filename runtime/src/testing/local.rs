@@ -26,6 +26,30 @@ use crate::service::{Definition, Function, Service};
 use crate::telemetry::Source;
 
 /// A service without a broker. `Client` cannot be extracted here; `Caller` can, see [`Local::user`].
+///
+/// ```
+/// use natsfn::testing::{Outcome, local};
+/// use natsfn::{Consumer, Json, Service, Stream};
+///
+/// async fn double(Json(n): Json<u32>) -> Json<u32> {
+///     Json(n * 2)
+/// }
+///
+/// async fn store(Json(_): Json<u32>) {}
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let numbers = Consumer::new("store", Stream::new("NUMBERS", ["numbers"]));
+/// let service = Service::new("math", "1.0.0").endpoint("double", double);
+/// let math = local(service.consumer(numbers, store));
+///
+/// let answer: u32 = math.request("double", &21).await.unwrap();
+/// assert_eq!(answer, 42);
+/// assert_eq!(math.request::<u32>("double", &"x").await.unwrap_err().code, 400);
+///
+/// let outcomes = math.deliver("store", ["\"no number\""]).await;
+/// assert_eq!(outcomes, [Outcome::DeadLetter]);
+/// # });
+/// ```
 pub struct Local {
     definition: Definition,
     database: Option<Arc<dyn Database>>,

@@ -14,6 +14,21 @@ use crate::sql::patience::bounded;
 use crate::sql::statement_span::{Asked, Place};
 
 /// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
+///
+/// ```
+/// use natsfn::{Result, Tx};
+/// use sea_orm::{ConnectionTrait, TransactionSession, TransactionTrait};
+///
+/// async fn tidy(tx: Tx) -> Result<()> {
+///     let part = tx.begin().await?;
+///     match part.execute_unprepared("DELETE FROM carts WHERE old").await {
+///         Ok(_) => part.commit().await?,
+///         Err(_) => part.rollback().await?, // what else `tx` has done stays
+///     }
+///     Ok(())
+/// }
+/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("tidy", tidy);
+/// ```
 pub struct Savepoint {
     pub(super) inner: DatabaseTransaction,
     pub(super) tx: Tx,

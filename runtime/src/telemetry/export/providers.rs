@@ -30,6 +30,23 @@ const FLUSH: Duration = Duration::from_secs(2);
 const LINKS: u32 = 65_536;
 
 /// OpenTelemetry at work: traces and metrics of this process, on their way to a collector.
+///
+/// [`natsfn::main`](crate::main) does this by itself. In a program of your own:
+///
+/// ```no_run
+/// use natsfn::telemetry::{Settings, Telemetry};
+/// use tracing_subscriber::prelude::*;
+///
+/// # async fn run() -> Result<(), natsfn::RunError> {
+/// if let Some(settings) = Settings::from_environment()? {
+///     let telemetry = Telemetry::start(&settings, "shop", Some("1.0.0"))?;
+///     tracing_subscriber::registry().with(telemetry.layer()).init();
+///     // Here natsfn::start, and what stops the service again.
+///     telemetry.stop().await; // last: it sends what the stop itself was
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
