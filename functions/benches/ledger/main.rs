@@ -15,12 +15,24 @@ mod disk;
 mod kills;
 mod ledger;
 mod outage;
-#[allow(dead_code, reason = "the tests do more with it")]
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "it is of the tests, which do more with it"
+)]
 #[path = "../../tests/it/postgres.rs"]
 mod postgres;
 mod stalls;
 mod storm;
-#[allow(dead_code, reason = "the tests do more with it")]
+#[allow(
+    dead_code,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "it is of the tests, which do more with it"
+)]
 #[path = "../../tests/it/wait.rs"]
 mod wait;
 mod world;
