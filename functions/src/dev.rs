@@ -26,8 +26,8 @@ const SERVICES: [&str; 7] = [
 
 /// chat on one machine: functions as `chat`, commands and people as themselves.
 pub(crate) fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
-    let page = dev.page_port()?;
-    let port = page.number();
+    let listener = dev.listener("page")?;
+    let port = listener.port();
     let origins = ["localhost", "127.0.0.1"].map(|host| format!("http://{host}:{port}"));
     let mut server = dev.server().text(NATS_CONF).list(
         "NATS_CONF_WEBSOCKET_ORIGINS",
@@ -57,7 +57,7 @@ pub(crate) fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
         plan = plan.credentials(name, login);
     }
     Ok(plan
-        .page("page", page)
+        .listener(listener)
         .detail("users", users.into())
         .invoke_as("alice")
         .command("operator", "micro ls")

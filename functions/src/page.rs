@@ -43,7 +43,7 @@ pub struct Page {
 /// Somebody else has the address; it begins again after a pause.
 pub async fn page(mut background: Background, app: App) -> Result<()> {
     let mut settings = app.config.page.clone();
-    let listener = match background.dev_page() {
+    let listener = match background.dev_listener() {
         Some(dev) => {
             if let Some(websocket) = dev.websocket() {
                 websocket.clone_into(&mut settings.websocket);

@@ -24,7 +24,7 @@ use arguments::{Arguments, Command};
 use output::{complain, say};
 use traced::Traced;
 
-pub use dev::{DevDirectory, PagePort, Plan};
+pub use dev::{DevDirectory, Plan};
 pub use exit::Exit;
 pub use make::{Make, MakeService};
 

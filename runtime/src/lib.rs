@@ -81,7 +81,7 @@ pub use run::start::start;
 pub use run::{dead_letter, setup};
 pub use service::background::{Background, Settled};
 pub use service::consumer::Consumer;
-pub use service::dev_page::DevPage;
+pub use service::dev_listener::DevListener;
 pub use service::endpoint::Endpoint;
 #[cfg(feature = "testing")]
 pub use service::failpoint;

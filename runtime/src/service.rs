@@ -10,7 +10,7 @@
 pub(crate) mod background;
 pub(crate) mod consumer;
 pub(crate) mod definition;
-pub(crate) mod dev_page;
+pub(crate) mod dev_listener;
 pub(crate) mod difference;
 pub(crate) mod endpoint;
 pub(crate) mod queue_group;

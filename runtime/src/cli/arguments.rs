@@ -58,7 +58,7 @@ pub(super) struct Dev {
     /// Where the data lies
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// The port of the page; with 0 every port is a free one
+    /// The port on which a task listens; with 0 every port is a free one
     #[arg(long, value_name = "N", default_value_t = 3000)]
     pub(super) port: u16,
     /// A function that is not served here, but by hand

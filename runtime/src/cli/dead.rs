@@ -11,7 +11,7 @@ use crate::run::dead_letter::{self, DeadLetter};
 use crate::service::definition::Definition;
 
 /// How many are read at a time.
-const PAGE: usize = 100;
+const AT_ONCE: usize = 100;
 
 pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
     let config = &job.config;
@@ -106,11 +106,11 @@ async fn all(nats: &async_nats::Client, service: &str) -> Result<Vec<DeadLetter>
     let mut letters: Vec<DeadLetter> = Vec::new();
     loop {
         let after = letters.last().map_or(0, |letter| letter.id);
-        let page = dead_letter::list(nats, service, after, PAGE)
+        let read = dead_letter::list(nats, service, after, AT_ONCE)
             .await
             .map_err(wrong)?;
-        let is_last = page.len() < PAGE;
-        letters.extend(page);
+        let is_last = read.len() < AT_ONCE;
+        letters.extend(read);
         if is_last {
             return Ok(letters);
         }

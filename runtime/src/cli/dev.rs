@@ -3,7 +3,7 @@
 mod announce;
 mod directory;
 mod files;
-mod page;
+mod listener;
 mod plan;
 mod private;
 mod toml;
@@ -25,7 +25,6 @@ use crate::service::Definition;
 use files::Files;
 
 pub use directory::DevDirectory;
-pub use page::PagePort;
 pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
@@ -56,11 +55,11 @@ pub(super) async fn dev(
             .map_err(with_other_ports)?;
         let config = configuration(&job, &plan, &directory, &server);
         let mut host = set_up(job, &config, &arguments.without).await?;
-        if let Some(page) = &mut plan.page
-            && let Some(place) = page.place(server.addresses())
-            && !arguments.without.contains(&page.function)
+        if let Some(listener) = &mut plan.listener
+            && let Some(open) = listener.hand_on(server.addresses())
+            && !arguments.without.contains(&listener.task)
         {
-            host.definition.dev_page = Some(Arc::new(place));
+            host.definition.dev_listener = Some(Arc::new(open));
         }
         let running = host.start().await?;
         files.write(&server, &config, &plan, own_values)?;

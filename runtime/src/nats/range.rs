@@ -17,11 +17,11 @@ use crate::nats::unreadable::suspect::{self, Place, Suspect};
 
 /// How many messages are asked for at once: an answer is one message each, and must fit into what
 /// the connection buffers for a subscription.
-const PAGE: usize = 1000;
+const BATCH: usize = 1000;
 
 /// How many bytes are asked for at once, for the same reason, and because what is on its way counts against
 /// the server's `max_pending`.
-const PAGE_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 1 << 20;
 
 /// How long the next message of an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -96,17 +96,17 @@ impl Client {
         let mut losses = 0;
         while range.more && range.messages.len() < max && range.bytes < max_bytes {
             let request = json!({
-                "batch": PAGE.min(max - range.messages.len()),
+                "batch": BATCH.min(max - range.messages.len()),
                 // However few, the server answers with one message.
-                "max_bytes": PAGE_BYTES.min(max_bytes - range.bytes),
+                "max_bytes": BATCH_BYTES.min(max_bytes - range.bytes),
                 "seq": next,
                 "next_by_subj": subject,
             });
             let place = (stream.to_owned(), subject.to_owned());
             let more = if self.meets_unreadable(&place, next).await? {
-                Some(self.slow_page(&place, &request, &mut range).await?)
+                Some(self.slow_fetch(&place, &request, &mut range).await?)
             } else {
-                self.page(stream, &request, &mut range).await?
+                self.fetch(stream, &request, &mut range).await?
             };
             next = range
                 .messages
@@ -148,7 +148,7 @@ impl Client {
     }
 
     /// The same messages as JSON, which any client can read; an answer each.
-    async fn slow_page(
+    async fn slow_fetch(
         &self,
         place: &Place,
         request: &serde_json::Value,
@@ -185,7 +185,7 @@ impl Client {
 
     /// One request; true where more lies behind its answer, none where the connection was lost
     /// before the end of it.
-    async fn page(
+    async fn fetch(
         &self,
         stream: &str,
         request: &serde_json::Value,

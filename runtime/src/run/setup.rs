@@ -213,7 +213,7 @@ fn reach(nats: &Client, database: Option<&Arc<dyn Database>>) -> Background {
         client: crate::nats::client::Client::new(nats.clone()),
         database: database.map(|database| database.handle()),
         stop: watch::channel(false).1,
-        dev_page: None,
+        dev_listener: None,
         unheard: Arc::default(),
         feeds: Arc::default(),
     }

@@ -187,7 +187,7 @@ pub async fn start(
         client,
         database: stores.as_ref().map(|stores| stores.handle()),
         stop: finished.subscribe(),
-        dev_page: definition.dev_page,
+        dev_listener: definition.dev_listener,
         feeds: feeds
             .iter()
             .map(|feed| feed.clone() as Arc<dyn StreamFunction>)

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
 
-use super::dev_page::DevPage;
+use super::dev_listener::DevListener;
 use crate::error::{Error, Result};
 use crate::nats::client::Client;
 use crate::nats::jetstream::StreamInfo;
@@ -39,7 +39,7 @@ pub struct Background {
     pub(crate) database: Option<Arc<dyn Any + Send + Sync>>,
     pub(crate) unheard: Arc<Unheard>,
     pub(crate) stop: watch::Receiver<bool>,
-    pub(crate) dev_page: Option<Arc<DevPage>>,
+    pub(crate) dev_listener: Option<Arc<DevListener>>,
     pub(crate) feeds: Arc<[Arc<dyn StreamFunction>]>,
 }
 
@@ -112,10 +112,10 @@ impl Background {
         })
     }
 
-    /// Where `dev` lets the page listen. `None` where something else runs the service, and its
+    /// Where `dev` lets a task listen. `None` where something else runs the service, and its
     /// configuration says where.
-    pub fn dev_page(&self) -> Option<&DevPage> {
-        self.dev_page.as_deref()
+    pub fn dev_listener(&self) -> Option<&DevListener> {
+        self.dev_listener.as_deref()
     }
 
     /// Returns once the functions of this process have drained: the work ends after them, so it

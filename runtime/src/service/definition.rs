@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::background::Background;
 use super::consumer::Consumer;
-use super::dev_page::DevPage;
+use super::dev_listener::DevListener;
 use super::endpoint::Endpoint;
 #[cfg(feature = "testing")]
 use super::failpoint;
@@ -34,7 +34,7 @@ pub struct Definition {
     pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
     pub(crate) tables: Tables,
     pub(crate) pool_sizes: PoolSizes,
-    pub(crate) dev_page: Option<Arc<DevPage>>,
+    pub(crate) dev_listener: Option<Arc<DevListener>>,
     pub(crate) min_server: Option<semver::Version>,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: failpoint::Failpoints,

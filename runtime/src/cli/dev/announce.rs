@@ -2,7 +2,7 @@
 
 use super::Plan;
 use super::files::Files;
-use super::page::Page;
+use super::listener::Listener;
 use crate::cli::say;
 use crate::config::RuntimeConfig;
 use crate::config::address::without_password;
@@ -26,8 +26,12 @@ pub(super) fn announce(
     };
     say(format_args!("{service} is ready and serves {served}"));
     let found = server.addresses();
+    let listener = plan.listener.as_ref();
     let lines = [
-        ("page", plan.page.as_ref().map(Page::url)),
+        (
+            listener.map_or("", |listener| &listener.task),
+            listener.map(Listener::url),
+        ),
         ("NATS", Some(found.nats.clone())),
         ("WebSocket", found.websocket.clone()),
         ("monitoring", found.monitor.clone()),

@@ -6,11 +6,12 @@ use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use super::page::PagePort;
+use super::listener;
 use super::private::write_private;
 use crate::config::Secret;
 use crate::error::run_error::RunError;
 use crate::server::{Ports, ServerConfig};
+use crate::service::dev_listener::DevListener;
 
 const SECRETS: &str = "secrets.json";
 
@@ -18,13 +19,13 @@ const SECRETS: &str = "secrets.json";
 pub struct DevDirectory {
     path: PathBuf,
     ports: Ports,
-    page_port: u16,
+    listener_port: u16,
     _lock: File,
 }
 
 impl DevDirectory {
     /// Makes the directory where it is missing, and takes it.
-    pub(super) fn open(path: &Path, ports: Ports, page_port: u16) -> Result<Self, RunError> {
+    pub(super) fn open(path: &Path, ports: Ports, listener_port: u16) -> Result<Self, RunError> {
         let unwritable = |error: io::Error| {
             let path = path.display();
             RunError::new(format!(
@@ -68,7 +69,7 @@ impl DevDirectory {
         Ok(Self {
             path: path_found,
             ports,
-            page_port,
+            listener_port,
             _lock: lock,
         })
     }
@@ -78,12 +79,13 @@ impl DevDirectory {
         &self.path
     }
 
-    /// Takes the port that the command line names for the service's page, or a free one.
+    /// Opens a listener for a task, on the port that the command line names or a free one. `dev.json`
+    /// has its URL under the task's name.
     ///
     /// # Errors
-    /// Somebody else has it.
-    pub fn page_port(&self) -> Result<PagePort, RunError> {
-        PagePort::take(self.page_port)
+    /// Somebody else has the port.
+    pub fn listener(&self, task: &str) -> Result<DevListener, RunError> {
+        listener::open(task, self.listener_port)
     }
 
     /// A nats-server with its data here and the ports that the command line asks for.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 
 use figment::value::Dict;
 
-use super::page::Page;
 use super::private::write_private;
 use super::toml::configuration;
 use super::{DevDirectory, Plan};
@@ -45,19 +44,21 @@ impl Files {
         own_values: &Dict,
     ) -> Result<(), RunError> {
         let found = server.addresses();
-        let toml = match &plan.page {
-            Some(page) => configuration(&self.name, config, &page.settings(own_values, found)),
+        let toml = match &plan.listener {
+            Some(listener) => {
+                configuration(&self.name, config, &listener.settings(own_values, found))
+            }
             None => configuration(&self.name, config, own_values),
         };
-        let page = plan.page.as_ref().map(Page::url);
         let addresses = [
             ("nats", Some(found.nats.as_str())),
             ("websocket", found.websocket.as_deref()),
             ("monitor", found.monitor.as_deref()),
-            ("page", page.as_deref()),
             ("database", config.database_url()),
         ];
         let mut json = plan.details.clone();
+        let listener = plan.listener.as_ref();
+        json.extend(listener.map(|listener| (listener.task.clone(), listener.url().into())));
         for (key, url) in addresses {
             json.extend(url.map(|url| (key.to_owned(), url.into())));
         }

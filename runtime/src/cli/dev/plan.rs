@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::DevDirectory;
-use super::page::{Page, PagePort};
+use super::listener::Listener;
 use crate::config::{Login, Secret};
 use crate::error::run_error::RunError;
 use crate::server::ServerConfig;
+use crate::service::dev_listener::DevListener;
 
 /// Makes a plan for a data directory.
 pub(in crate::cli) type MakePlan = dyn Fn(&DevDirectory) -> Result<Plan, RunError>;
@@ -22,7 +23,7 @@ pub struct Plan {
     pub(super) invoke_user: Option<String>,
     pub(super) details: Map<String, Value>,
     pub(super) notes: Vec<String>,
-    pub(super) page: Option<Page>,
+    pub(super) listener: Option<Listener>,
     commands: Vec<(String, String)>,
 }
 
@@ -36,16 +37,16 @@ impl Plan {
             invoke_user: None,
             details: Map::new(),
             notes: Vec::new(),
-            page: None,
+            listener: None,
             commands: Vec::new(),
         }
     }
 
-    /// The service's page: the function that serves it, and its port. The function finds both as
-    /// [`Background::dev_page`](crate::Background::dev_page); served by another process, it finds
-    /// them in the configuration, as `FUNCTION.listen` and `FUNCTION.websocket`.
-    pub fn page(mut self, function: impl Into<String>, port: PagePort) -> Self {
-        self.page = Some(Page::new(function.into(), port));
+    /// The listener of a task, which finds it as
+    /// [`Background::dev_listener`](crate::Background::dev_listener); served by another process, the
+    /// task finds the addresses in the configuration, as `TASK.listen` and `TASK.websocket`.
+    pub fn listener(mut self, listener: DevListener) -> Self {
+        self.listener = Some(Listener::new(listener));
         self
     }
 

@@ -3,7 +3,7 @@
 /// What every call's subject begins with.
 pub(super) const PREFIX: &str = "$JS.API.";
 
-/// Every stream, in pages.
+/// Every stream, some at a time.
 pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";
 
 pub(crate) fn stream_info(stream: &str) -> String {

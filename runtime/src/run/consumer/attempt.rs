@@ -153,7 +153,7 @@ impl Attempt {
             client,
             database,
             stop: stop.clone(),
-            dev_page: None,
+            dev_listener: None,
             unheard: Arc::default(),
             feeds: Arc::default(),
         })

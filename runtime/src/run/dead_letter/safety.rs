@@ -11,9 +11,9 @@ use crate::function::event::Message;
 use crate::nats::client::Client;
 use crate::nats::jetstream::{call, calls, stream_info};
 
-/// The subjects of one page of letters.
+/// Subjects of letters: as many as one answer takes.
 #[derive(Deserialize)]
-struct Page {
+struct Subjects {
     #[serde(default)]
     total: usize,
     state: State,
@@ -49,8 +49,8 @@ pub async fn is_kept(
 ) -> Result<bool> {
     let subject = subject(service, function, stream, message);
     let body = json!({ "subjects_filter": subject });
-    match call::<Page>(client.nats(), &calls::stream_info(STREAM), &body).await {
-        Ok(page) => Ok(!page.state.subjects.unwrap_or_default().is_empty()),
+    match call::<Subjects>(client.nats(), &calls::stream_info(STREAM), &body).await {
+        Ok(found) => Ok(!found.state.subjects.unwrap_or_default().is_empty()),
         Err(error) if error.kind() == Kind::NotFound => Ok(false),
         Err(error) => Err(error),
     }
@@ -82,12 +82,12 @@ pub async fn first_less_safe(
     let mut seen = 0;
     loop {
         let body = json!({ "subjects_filter": filter, "offset": seen });
-        let page: Page = call(nats, &calls::stream_info(STREAM), &body).await?;
-        let subjects = page.state.subjects.unwrap_or_default();
+        let found: Subjects = call(nats, &calls::stream_info(STREAM), &body).await?;
+        let subjects = found.state.subjects.unwrap_or_default();
         let sequences = subjects.keys().filter_map(|subject| sequence(subject));
         first = first.into_iter().chain(sequences).min();
         seen += subjects.len();
-        if subjects.is_empty() || seen >= page.total {
+        if subjects.is_empty() || seen >= found.total {
             return Ok(first);
         }
     }

@@ -11,7 +11,7 @@ use crate::nats::jetstream::{call, calls};
 use crate::service::definition::{Definition, Function};
 
 #[derive(Deserialize)]
-struct Page {
+struct Answer {
     #[serde(default)]
     streams: Option<Vec<Listed>>,
     total: usize,
@@ -42,10 +42,10 @@ pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunE
     let mut problems = Vec::new();
     let mut seen = 0;
     loop {
-        let page: Page = call(nats, calls::LIST_STREAMS, &json!({ "offset": seen }))
+        let answer: Answer = call(nats, calls::LIST_STREAMS, &json!({ "offset": seen }))
             .await
             .map_err(|error| RunError::new(error.to_string()))?;
-        let streams = page.streams.unwrap_or_default();
+        let streams = answer.streams.unwrap_or_default();
         if streams.is_empty() {
             break;
         }
@@ -62,7 +62,7 @@ pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunE
                 }
             }
         }
-        if seen >= page.total {
+        if seen >= answer.total {
             break;
         }
     }
