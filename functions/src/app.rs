@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::history::tail::Tails;
+use crate::tail::Tails;
 
 /// chat's state; cloning it is cheap.
 #[derive(Clone)]

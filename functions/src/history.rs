@@ -2,18 +2,14 @@
 
 pub mod merge;
 pub mod question;
-pub mod readings;
-pub mod stretch;
-pub mod tail;
-pub mod window;
 
 use natsfn::{Client, Db, Error, Response, Result, State};
 
 use crate::app::App;
 use crate::store::rows::{self, Page, Position, Row, rows_of};
+use crate::tail::{Tail, tail};
 use merge::{Merged, merge, nearest, storable};
 use question::Question;
-use tail::{Tail, tail};
 
 /// Room in an answer for its headers, in bytes.
 const HEADERS: usize = 512;
@@ -30,8 +26,8 @@ pub async fn history(
     db: Db,
     question: Question,
 ) -> Result<Response> {
-    let tail = tail(&app.tails, &client, &db, &question).await?;
     let Question { place, page, limit } = question;
+    let tail = tail(&app.tails, &client, &db, &place, page, limit).await?;
     let Tail { upto, floor, .. } = *tail;
     let stored = rows::page(&db, place.realm, &place.room, page, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);

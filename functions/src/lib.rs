@@ -14,6 +14,7 @@ pub mod place;
 pub mod send;
 pub mod store;
 pub mod subjects;
+pub mod tail;
 pub mod trim;
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! One room from two places: the rows of the database and the tail of the log. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use crate::store::rows::{Page, Position, Row};
+use crate::tail::waiting::Waiting;
 
 /// A page of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,26 +12,6 @@ pub struct Merged {
     pub rows: Vec<Row>,
     /// More lie in the direction that was asked for.
     pub more: bool,
-}
-
-/// A message of the log's tail.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
-    /// The message.
-    pub row: Row,
-    /// No earlier one of the tail has the same `(uid, id)`.
-    pub first: bool,
-}
-
-/// The messages of a tail, in the log's order.
-pub fn waiting(rows: Vec<Row>) -> Vec<Waiting> {
-    let mut seen = HashSet::new();
-    let first: Vec<bool> = rows
-        .iter()
-        .map(|row| seen.insert((&row.message.uid, &row.message.id)))
-        .collect();
-    let marked = rows.into_iter().zip(first);
-    marked.map(|(row, first)| Waiting { row, first }).collect()
 }
 
 /// Those of a tail that stand nearest in the page's direction, at most `n`.
@@ -100,10 +81,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::history::window::Window;
     use crate::message::Message;
     use crate::message::room::Realm;
     use crate::store::epoch::Life;
+    use crate::tail::waiting::waiting;
+    use crate::tail::window::Window;
 
     /// What stands at one sequence of the log.
     #[derive(Clone, Copy, Debug)]

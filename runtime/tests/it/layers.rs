@@ -1,29 +1,44 @@
-//! The house of `runtime/src`: folders are layers, bottom to top, and a file can be held in the head.
+//! The house of `runtime/src` and of `functions/src`: folders are layers, bottom to top, and a file
+//! can be held in the head.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::architecture::{assert_none, offenders, sources};
 
-/// Bottom to top: a folder imports only itself and those before it.
-const LAYERS: [&str; 11] = [
-    "error",
-    "config",
-    "function",
-    "telemetry",
-    "nats",
-    "service",
-    "run",
-    "sql",
-    "server",
-    "testing",
-    "cli",
+/// Bottom to top: a folder imports only itself and those before it. Those of one line import each
+/// other nowhere.
+const NATSFN: [&[&str]; 11] = [
+    &["error"],
+    &["config"],
+    &["function"],
+    &["telemetry"],
+    &["nats"],
+    &["service"],
+    &["run"],
+    &["sql"],
+    &["server"],
+    &["testing"],
+    &["cli"],
 ];
 
-/// A file's place below `runtime/src` as a path of modules: `run/consumer/feed.rs` is
+/// The same of chat, with its functions at the top.
+const CHAT: [&[&str]; 7] = [
+    &["message", "config"],
+    &["subjects"],
+    &["place"],
+    &["store"],
+    &["tail"],
+    &["app"],
+    &["send", "persist", "history", "page", "trim"],
+];
+
+const FOLDERS: [&str; 2] = ["runtime/src", "functions/src"];
+
+/// A file's place below a folder as a path of modules: `run/consumer/feed.rs` is
 /// `[run, consumer, feed]`.
-fn module(file: &Path) -> Vec<String> {
-    file.strip_prefix("runtime/src")
+fn module(folder: &str, file: &Path) -> Vec<String> {
+    file.strip_prefix(folder)
         .unwrap()
         .with_extension("")
         .iter()
@@ -31,15 +46,19 @@ fn module(file: &Path) -> Vec<String> {
         .collect()
 }
 
-/// The code of every file but the table of contents, without comments and tests.
-fn modules() -> BTreeMap<Vec<String>, String> {
-    sources("runtime/src")
+/// The code of every file of a library but the table of contents, without comments and tests.
+fn modules(folder: &str) -> BTreeMap<Vec<String>, String> {
+    sources(folder)
         .into_iter()
         .map(|(file, text)| {
             let code = text.lines().map(|line| line.split("//").next().unwrap());
-            (module(&file), code.collect::<Vec<_>>().join("\n"))
+            (module(folder, &file), code.collect::<Vec<_>>().join("\n"))
         })
-        .filter(|(module, _)| *module != ["lib"] && module.last().unwrap() != "tests")
+        .filter(|(module, _)| {
+            // `main` and `dev` are the program `chat`, which is no part of the library.
+            let outside = [["lib"], ["main"], ["dev"]];
+            !outside.iter().any(|name| module == name) && module.last().unwrap() != "tests"
+        })
         .collect()
 }
 
@@ -113,15 +132,15 @@ fn branches(prefix: &[String], text: &str, found: &mut Vec<Vec<String>>) {
     found.push(path);
 }
 
-#[test]
-fn a_folder_imports_only_lower_ones() {
-    let layer = |name: &String| LAYERS.iter().position(|layer| layer == name);
+/// Imports of what does not stand below.
+fn upwards(folder: &str, layers: &[&[&str]]) -> Vec<String> {
+    let layer = |name: &String| layers.iter().position(|line| line.contains(&name.as_str()));
     let mut wrong = Vec::new();
-    for (module, code) in modules() {
+    for (module, code) in modules(folder) {
         let own = layer(&module[0]).unwrap_or_else(|| panic!("{module:?} is in no layer"));
         for import in imports(&module, &code) {
             // A name of the crate's root would hide which folder it is of.
-            if layer(&import[0]).is_none_or(|imported| imported > own) {
+            if import[0] != module[0] && layer(&import[0]).is_none_or(|imported| imported >= own) {
                 wrong.push(format!(
                     "{} imports {}",
                     module.join("::"),
@@ -130,12 +149,28 @@ fn a_folder_imports_only_lower_ones() {
             }
         }
     }
+    wrong
+}
+
+#[test]
+fn a_folder_imports_only_lower_ones() {
+    let wrong = upwards("runtime/src", &NATSFN);
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn chat_s_functions_import_each_other_nowhere_and_nothing_below_imports_them() {
+    let wrong = upwards("functions/src", &CHAT);
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
 fn no_files_of_a_folder_import_each_other_in_a_circle() {
-    let modules = modules();
+    FOLDERS.into_iter().for_each(assert_no_circle);
+}
+
+fn assert_no_circle(folder: &str) {
+    let modules = modules(folder);
     // By folder: which of its files and folders imports which other.
     let mut folders: BTreeMap<Vec<String>, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
     for (module, code) in &modules {
@@ -202,7 +237,7 @@ fn sql_is_known_in_its_folder_and_in_the_table_of_errors() {
 fn a_file_has_at_most_300_lines_and_a_folder_12_files() {
     let mut folders: BTreeMap<PathBuf, usize> = BTreeMap::new();
     let mut long = Vec::new();
-    for (file, code) in sources("runtime/src") {
+    for (file, code) in FOLDERS.into_iter().flat_map(sources) {
         // Files that are tests as a whole.
         if ["tests.rs", "scratch.rs", "meanings.rs"]
             .iter()
@@ -218,6 +253,7 @@ fn a_file_has_at_most_300_lines_and_a_folder_12_files() {
         }
     }
     assert_none(&long);
-    folders.retain(|_, files| *files > 12);
+    // chat's functions stand beside each other, however many they are.
+    folders.retain(|folder, files| *files > 12 && folder != Path::new("functions/src"));
     assert!(folders.is_empty(), "{folders:?}");
 }

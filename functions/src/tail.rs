@@ -1,22 +1,26 @@
 //! The tail of the log: what a room holds that is not in the database yet.
 
+mod floor;
+pub mod readings;
+pub mod stretch;
+pub mod waiting;
+pub mod window;
+
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use natsfn::jetstream::ConsumerInfo;
-use natsfn::{Client, Db, Error, Kind, Message, Result};
+use natsfn::{Client, Db, Error, Message, Result};
 
-use super::merge::{Waiting, waiting};
-use super::question::Question;
-use super::readings::{Held, READING_MIB, Readings};
-use super::stretch::{Bound, End, Stretch, stretch};
-use super::window::Window;
 use crate::message::logged::Logged;
-use crate::store::epoch::{Life, life_of};
-use crate::store::rollback::{self, unsettled};
-use crate::store::rows::{Position, Row, furthest, rows_at};
-use crate::subjects::{CONSUMER, LOG};
+use crate::place::Place;
+use crate::store::rows::{Page, Position, Row, furthest};
+use crate::subjects::LOG;
+use floor::{Floor, Known, Look};
+use readings::{Held, READING_MIB, Readings};
+use stretch::{Bound, End, Stretch, stretch};
+use waiting::{Waiting, waiting};
+use window::Window;
 
 /// The most messages of a room that may wait to be stored; behind more the answer is a 503.
 const LONG: Bound = Bound {
@@ -30,10 +34,6 @@ const SHORT: Bound = Bound {
     bytes: 128 << 10,
 };
 
-/// For how long the floor that was read is good enough. An older one is safe: it only makes the
-/// tail longer.
-const FRESH: Duration = Duration::from_millis(250);
-
 /// How often a reading begins anew when the log is not what it was a moment ago.
 const TRIES: u32 = 5;
 
@@ -43,16 +43,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How far the database is, as it was read last, and the readings that go on.
 #[derive(Clone, Default)]
 pub struct Tails {
-    floor: Arc<Mutex<Option<Known>>>,
+    floor: Floor,
     readings: Readings<Tail>,
-}
-
-#[derive(Clone)]
-struct Known {
-    created_ns: i64,
-    life: Arc<Life>,
-    floor: u64,
-    read: Instant,
 }
 
 /// A room's messages that the database may not have, and up to where they and the database are
@@ -79,21 +71,23 @@ pub struct Tail {
 /// after this returns: in the other order a message that moves in between would be missed.
 ///
 /// # Errors
-/// [`Kind::Unavailable`] where the log or the database is away, or the tail is too long.
+/// [`Kind::Unavailable`](natsfn::Kind::Unavailable) where the log or the database is away, or the
+/// tail is too long.
 pub async fn tail(
     tails: &Tails,
     client: &Client,
     db: &Db,
-    question: &Question,
+    place: &Place,
+    page: Page,
+    limit: u64,
 ) -> Result<Arc<Tail>> {
-    let Question { place, page, limit } = question;
     let reader = Reader {
         tails,
         client,
         db,
         subject: place.subject(),
     };
-    let needed = |known: &Known| Window::of(*page, &known.life, known.floor);
+    let needed = |known: &Known| Window::of(page, &known.life, known.floor);
     // A few find out how long it is. Where others read much of it, it is long.
     let peek = tails.readings.peek(place).await?;
     if !tails.readings.are_going_on(place)
@@ -102,9 +96,9 @@ pub async fn tail(
         return Ok(Arc::new(tail));
     }
     // One message that cannot be settled holds the floor, and everything above it may be stored.
-    let furthest = furthest(db, place.realm, &place.room, *page, *limit).await?;
+    let furthest = furthest(db, place.realm, &place.room, page, limit).await?;
     let filled = |known: &Known| match furthest {
-        Some(row) => needed(known).filled_up_to(*page, &known.life, row),
+        Some(row) => needed(known).filled_up_to(page, &known.life, row),
         None => needed(known),
     };
     let known = reader.known().await?;
@@ -138,12 +132,6 @@ struct Reader<'a> {
     subject: String,
 }
 
-impl Known {
-    fn position(&self, seq: u64) -> Position {
-        self.life.position(seq.cast_signed())
-    }
-}
-
 impl Reader<'_> {
     /// A tail as long as one may be. It goes on from a former one where there is one.
     async fn long(
@@ -168,7 +156,7 @@ impl Reader<'_> {
         let mut asked_again = false;
         for tried in 0..TRIES {
             if tried > 0 {
-                self.forget();
+                self.tails.floor.forget();
                 tokio::time::sleep(PAUSE * (1 << tried)).await;
             }
             let known = self.known().await?;
@@ -192,7 +180,7 @@ impl Reader<'_> {
                 End::Long => return Ok(None),
                 End::Behind => continue,
             }
-            match self.look(&known, read.head).await? {
+            match known.look(self.client, self.db, read.head).await? {
                 Look::Same => {}
                 Look::OtherLife => continue,
                 Look::Doubtful if asked_again => {}
@@ -209,33 +197,8 @@ impl Reader<'_> {
         )))
     }
 
-    /// Looks at stream and database after the messages were read: only if the stream is still the
-    /// same are they of its epoch.
-    async fn look(&self, known: &Known, head: u64) -> Result<Look> {
-        let stored = async {
-            if head == 0 || head > known.floor {
-                return Ok(true);
-            }
-            let rows = rows_at(self.db, [known.position(head)]).await?;
-            Ok::<_, Error>(!rows.is_empty())
-        };
-        let (info, stored) = tokio::try_join!(self.client.stream_info(LOG), stored)?;
-        if info.created_ns() != known.created_ns {
-            return Ok(Look::OtherLife);
-        }
-        let noted = known.life.newest().floor.cast_unsigned();
-        if info.state.last_seq < known.floor.max(noted) {
-            return Err(unsettled());
-        }
-        // A head without a row is a dead letter or a repeat; or the floor is that of another
-        // database or another life of the log, which one look tells. And what was stored and
-        // trimmed since the floor was read lies above it, in the database alone.
-        let trimmed = head == 0 && info.state.first_seq > known.floor + 1;
-        Ok(if !stored || trimmed {
-            Look::Doubtful
-        } else {
-            Look::Same
-        })
+    async fn known(&self) -> Result<Known> {
+        self.tails.floor.known(self.client, self.db).await
     }
 
     fn too_long(&self) -> Error {
@@ -244,64 +207,6 @@ impl Reader<'_> {
             LONG.messages, self.subject
         ))
     }
-
-    async fn known(&self) -> Result<Known> {
-        let known = self.floor().clone();
-        if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
-            return Ok(known);
-        }
-        let read = Instant::now();
-        let stream = self.client.stream_info(LOG).await.map_err(absent)?;
-        let floor = match self.client.consumer_info(LOG, CONSUMER).await {
-            // A consumer older than its stream is that of a former life.
-            Ok(consumer) if consumer.created >= stream.created => {
-                self.check_database(&consumer).await?;
-                consumer.ack_floor.stream_seq
-            }
-            Ok(_) => 0,
-            Err(error) if error.kind() == Kind::NotFound => 0,
-            Err(error) => return Err(error),
-        };
-        let life = life_of(self.db, LOG, stream.created_ns()).await?;
-        if !rollback::agrees(self.client, self.db, &life).await? {
-            return Err(unsettled());
-        }
-        let known = Known {
-            created_ns: stream.created_ns(),
-            life: Arc::new(life),
-            floor,
-            read,
-        };
-        *self.floor() = Some(known.clone());
-        Ok(known)
-    }
-
-    /// What another database has is missing here, and would be a gap that nobody sees.
-    async fn check_database(&self, consumer: &ConsumerInfo) -> Result<()> {
-        let (fed, read) = (consumer.database(), self.db.identity().await?);
-        match (fed, read.as_deref()) {
-            (Some(fed), Some(read)) if fed != read => Err(Error::unavailable(format!(
-                "`persist` fills another database (id {fed}) than the one that history reads (id {read}): let database.url name that one"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
-    fn forget(&self) {
-        *self.floor() = None;
-    }
-
-    fn floor(&self) -> MutexGuard<'_, Option<Known>> {
-        let floor = self.tails.floor.lock();
-        floor.unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What a look after a reading says of it.
-enum Look {
-    Same,
-    OtherLife,
-    Doubtful,
 }
 
 /// What a tail has of a window, for a reading that goes on from there.
@@ -363,12 +268,5 @@ impl Tail {
             rows: rows.iter().map(|waiting| waiting.row.clone()).collect(),
             upto: self.upto.seq.cast_unsigned(),
         })
-    }
-}
-
-fn absent(error: Error) -> Error {
-    match error.kind() {
-        Kind::NotFound => Error::unavailable(format!("there is no stream {LOG}; run `chat setup`")),
-        _ => error,
     }
 }
