@@ -1,7 +1,6 @@
-//! Puts the built page, `web/dist`, into the program: a table of its files, each beside its
-//! compressed forms. Without a built page the table is empty, and the program says how to build it.
+//! Puts the built page, `web/dist`, into the program: a table of its files. Without a built page the
+//! table is empty, and the program says how to build it.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -13,51 +12,31 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let _ = fs::create_dir_all(&dist);
     println!("cargo::rerun-if-changed={}", dist.display());
 
-    let mut files = BTreeSet::new();
-    find(&dist, &mut files)?;
     let mut table = String::from("&[\n");
-    for file in &files {
-        let compressed = |suffix: &str| {
-            let mut beside = file.clone().into_os_string();
-            beside.push(suffix);
-            let beside = PathBuf::from(beside);
-            if files.contains(&beside) {
-                format!("Some(include_bytes!({beside:?}))")
-            } else {
-                "None".to_owned()
-            }
-        };
-        if file
-            .extension()
-            .is_some_and(|suffix| suffix == "br" || suffix == "gz")
-        {
-            continue;
-        }
+    for file in files(&dist)? {
         let path = file.strip_prefix(&dist)?.to_string_lossy();
-        let (brotli, gzip) = (compressed(".br"), compressed(".gz"));
-        writeln!(
-            table,
-            "    ({path:?}, include_bytes!({file:?}), {brotli}, {gzip}),"
-        )?;
+        writeln!(table, "    ({path:?}, include_bytes!({file:?})),")?;
     }
     table.push(']');
     fs::write(Path::new(&env::var("OUT_DIR")?).join("site.rs"), table)?;
     Ok(())
 }
 
-/// Every file below a directory.
-fn find(directory: &Path, files: &mut BTreeSet<PathBuf>) -> io::Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
+/// Every file below a directory, in the same order each time.
+fn files(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+        entries => entries?.collect::<io::Result<Vec<_>>>()?,
     };
+    entries.sort_by_key(fs::DirEntry::path);
     for entry in entries {
-        let path = entry?.path();
+        let path = entry.path();
         if path.is_dir() {
-            find(&path, files)?;
+            found.extend(files(&path)?);
         } else {
-            files.insert(path);
+            found.push(path);
         }
     }
-    Ok(())
+    Ok(found)
 }

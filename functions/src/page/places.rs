@@ -1,6 +1,6 @@
 //! Who holds the places for connections: nobody shuts others out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -15,21 +15,20 @@ pub(super) struct Places {
 
 #[derive(Default)]
 struct Held {
-    /// By address, the oldest first.
-    places: BTreeMap<IpAddr, VecDeque<Taken>>,
-    count: usize,
+    /// The oldest first.
+    places: Vec<Taken>,
     next: u64,
 }
 
 struct Taken {
     number: u64,
+    address: IpAddr,
     given_up: CancellationToken,
 }
 
 /// A connection's place, until this is dropped.
 pub(super) struct Place {
     places: Arc<Places>,
-    address: IpAddr,
     number: u64,
     given_up: CancellationToken,
 }
@@ -44,22 +43,20 @@ impl Places {
 
     /// A place for somebody from this address.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
-        let address = holder(address);
         let given_up = CancellationToken::new();
         let mut held = self.lock();
         let number = held.next;
         held.next += 1;
-        held.count += 1;
-        held.places.entry(address).or_default().push_back(Taken {
+        held.places.push(Taken {
             number,
+            address: holder(address),
             given_up: given_up.clone(),
         });
-        if held.count > self.most {
+        if held.places.len() > self.most {
             held.give_up();
         }
         Place {
             places: self.clone(),
-            address,
             number,
             given_up,
         }
@@ -76,32 +73,17 @@ impl Places {
 }
 
 impl Held {
-    /// Of those that have most, whose oldest is oldest.
+    /// The oldest place of those whose address has most.
     fn give_up(&mut self) {
-        let most = self.places.iter().max_by_key(|(_, places)| {
-            let oldest = places.front().map_or(u64::MAX, |oldest| oldest.number);
-            (places.len(), u64::MAX - oldest)
-        });
-        if let Some(address) = most.map(|(address, _)| *address)
-            && let Some(taken) = self.remove(address, None)
-        {
-            taken.given_up.cancel();
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        for taken in &self.places {
+            *counts.entry(taken.address).or_default() += 1;
         }
-    }
-
-    /// Takes out a place, or the address's oldest.
-    fn remove(&mut self, address: IpAddr, number: Option<u64>) -> Option<Taken> {
-        let places = self.places.get_mut(&address)?;
-        let at = match number {
-            Some(number) => places.iter().position(|taken| taken.number == number)?,
-            None => 0,
-        };
-        let taken = places.remove(at)?;
-        if places.is_empty() {
-            self.places.remove(&address);
+        let most = counts.values().max();
+        let has_most = |taken: &Taken| counts.get(&taken.address) == most;
+        if let Some(at) = self.places.iter().position(has_most) {
+            self.places.remove(at).given_up.cancel();
         }
-        self.count -= 1;
-        Some(taken)
     }
 }
 
@@ -114,7 +96,13 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.places.lock().remove(self.address, Some(self.number));
+        let mut held = self.places.lock();
+        let found = held
+            .places
+            .binary_search_by_key(&self.number, |it| it.number);
+        if let Ok(at) = found {
+            held.places.remove(at);
+        }
     }
 }
 

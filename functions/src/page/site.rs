@@ -1,6 +1,6 @@
 //! The files of the built page, held in the program.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use bytes::Bytes;
@@ -14,16 +14,9 @@ use hyper::{Response, StatusCode};
 use super::encoding::accepts;
 use super::set;
 
-/// A file as it is built in: path, content, and the content compressed by brotli and by gzip.
-type BuiltIn = (
-    &'static str,
-    &'static [u8],
-    Option<&'static [u8]>,
-    Option<&'static [u8]>,
-);
-
-/// `web/dist` at the time when this program was built; build.rs writes it.
-const BUILT_IN: &[BuiltIn] = include!(concat!(env!("OUT_DIR"), "/site.rs"));
+/// `web/dist` at the time when this program was built, compressed forms beside what they are of;
+/// build.rs writes it.
+const BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
 /// What Vite names after its content: another content has another name.
 const NAMED_BY_CONTENT: &str = "assets/";
@@ -52,13 +45,16 @@ pub(super) struct File {
 impl Site {
     /// The page that is built into this program; empty where it was built without one.
     pub fn built_in() -> Self {
-        let asset = |&(path, plain, brotli, gzip): &BuiltIn| Asset {
-            path: path.to_owned(),
+        let files: BTreeMap<&str, &'static [u8]> = BUILT_IN.iter().copied().collect();
+        let content = |path: &str| files.get(path).copied().map(Bytes::from_static);
+        let is_compressed = |path: &str| path.ends_with(".br") || path.ends_with(".gz");
+        let plain = files.iter().filter(|(path, _)| !is_compressed(path));
+        Self::new(plain.map(|(path, plain)| Asset {
+            path: (*path).to_owned(),
             plain: Bytes::from_static(plain),
-            brotli: brotli.map(Bytes::from_static),
-            gzip: gzip.map(Bytes::from_static),
-        };
-        Self::new(BUILT_IN.iter().map(asset))
+            brotli: content(&format!("{path}.br")),
+            gzip: content(&format!("{path}.gz")),
+        }))
     }
 
     /// A site of these files.
