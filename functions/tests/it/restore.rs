@@ -217,6 +217,38 @@ async fn dead_letter_does_not_come_back_where_persist_is_killed_right_after_it()
     .await;
 }
 
+/// What docs/operations.md says of a dropped letter.
+#[tokio::test]
+async fn dropped_letter_of_a_message_that_can_be_stored_is_tried_again_at_the_next_start() {
+    let world = World::new().await;
+    let db = &world.database.pool;
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON messages WHEN NEW.text = '1' \
+        BEGIN SELECT RAISE(ABORT, 'refused by hand'); END";
+    db.execute_unprepared(refuse).await.unwrap();
+    let running = world.serve().await;
+    log(&world, 0..3).await;
+    world.settled().await;
+    let is_noted = async |floor| {
+        let look = async || (noted(&world).await == floor).then_some(());
+        until("it is noted", look).await;
+    };
+    is_noted(3).await;
+    let letters = world.dead_letters().await;
+    let dead = world.dead().await;
+    let dropped = natsfn::dead_letter::drop(&dead, "chat", letters[0].id).await;
+    dropped.unwrap();
+    db.execute_unprepared("DROP TRIGGER refuse").await.unwrap();
+
+    log(&world, 3..4).await;
+    is_noted(4).await;
+    let stored = ["0", "2", "3"];
+    assert_eq!(world.texts().await, stored, "a running persist remembers");
+
+    running.stop(GUARD).await;
+    let _running = world.serve().await;
+    is_refilled(&world, 4).await;
+}
+
 #[tokio::test]
 async fn backup_put_back_catches_up_from_its_own_floor() {
     on_each(async |world: World| {
