@@ -190,6 +190,13 @@ impl Login {
 }
 
 /// A text that no log and no error shows: it prints as `***`.
+///
+/// ```
+/// # use natsfn::config::Secret;
+/// let password = Secret::from("hush");
+/// assert_eq!(password.to_string(), "***");
+/// assert_eq!(password.expose(), "hush");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

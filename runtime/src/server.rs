@@ -28,6 +28,17 @@ pub use launch::Addresses;
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A nats-server that runs. Dropping it kills the server.
+///
+/// ```no_run
+/// use natsfn::server::{Server, ServerConfig};
+///
+/// # async fn run() -> Result<(), natsfn::RunError> {
+/// let server = Server::start(ServerConfig::new("target/nats")).await?;
+/// println!("NATS is at {}", server.url());
+/// server.stop().await;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
     keeper: Keeper,
     thread: Option<JoinHandle<()>>,

@@ -44,6 +44,32 @@ impl<S> Service<S> {
     /// SQLite); stream functions and background work have as many of their own, so that requests
     /// cannot keep a stream waiting ([`Service::database_connections`]). Services that share a database
     /// each need a migration table of their own (`M::migration_table_name`).
+    ///
+    /// ```
+    /// use natsfn::Service;
+    /// use sea_orm_migration::{prelude::*, schema::*};
+    ///
+    /// struct Migrator;
+    ///
+    /// impl MigratorTrait for Migrator {
+    ///     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+    ///         vec![Box::new(Orders)]
+    ///     }
+    /// }
+    ///
+    /// #[derive(DeriveMigrationName)]
+    /// struct Orders;
+    ///
+    /// #[async_trait::async_trait]
+    /// impl MigrationTrait for Orders {
+    ///     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+    ///         let orders = Table::create().table("orders").col(pk_auto("id")).col(text("sku")).take();
+    ///         manager.create_table(orders).await
+    ///     }
+    /// }
+    ///
+    /// let shop = Service::new("shop", "1.0.0").database::<Migrator>();
+    /// ```
     pub fn database<M: MigratorTrait + Sync + 'static>(mut self) -> Self {
         let service = self.definition.name.clone();
         self.definition.database = Some(Arc::new(Migrations {

@@ -27,6 +27,21 @@ pub struct Loaded<C> {
 /// variables that begin with the name (`SHOP_NATS__URL` is `nats.url` of `shop`). `NATS_URL` and
 /// `NATS_CREDS` are taken where nothing else is said.
 ///
+/// ```no_run
+/// #[derive(serde::Deserialize)]
+/// #[serde(default, deny_unknown_fields)]
+/// struct Config {
+///     currency: String,
+/// }
+/// # impl Default for Config { fn default() -> Self { Self { currency: "EUR".to_owned() } } }
+///
+/// # fn main() -> Result<(), natsfn::RunError> {
+/// let config = natsfn::config::load::<Config>("shop", Some("shop.toml".as_ref()))?;
+/// println!("{} at {}", config.own.currency, config.runtime.nats.url);
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// Every wrong, missing or unknown key and variable, a sentence each, with where it came from.
 pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Loaded<C>, RunError> {

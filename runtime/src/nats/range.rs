@@ -77,6 +77,14 @@ impl Client {
     /// take `max_bytes`: the last one may reach beyond. It reads directly, from a follower perhaps:
     /// where the stream has replicas, compare with [`Client::last`].
     ///
+    /// ```
+    /// # use natsfn::{Client, Result};
+    /// async fn orders_of_bob(client: Client) -> Result<usize> {
+    ///     let range = client.range("ORDERS", "orders.bob", 1, 50, 1 << 20).await?;
+    ///     Ok(range.messages.len())
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`Kind::Unavailable`](crate::Kind::Unavailable) where JetStream does not answer to the end.
     pub async fn range(

@@ -27,6 +27,16 @@ pub use options::Options;
 /// Makes, or brings to this version, everything that the service needs. It may run again at any
 /// time, and two at once are safe.
 ///
+/// ```no_run
+/// # async fn run(definition: natsfn::Definition) -> Result<(), Box<dyn std::error::Error>> {
+/// let nats = natsfn::async_nats::connect("nats://setup:secret@localhost").await?;
+/// if let Err(error) = natsfn::setup::setup(&definition, &nats, Some("sqlite://shop.db")).await {
+///     eprintln!("{error}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 /// As [`setup_with`].
 pub async fn setup(
