@@ -1,4 +1,4 @@
-//! What chat's functions share.
+//! The state that chat's functions share.
 
 use std::sync::Arc;
 
@@ -8,14 +8,14 @@ use crate::tail::Tails;
 /// chat's state; cloning it is cheap.
 #[derive(Clone)]
 pub struct App {
-    /// What was configured.
+    /// The configuration.
     pub config: Arc<Config>,
-    /// What `history` knows of the log.
+    /// `history`'s cache of the log's tail.
     pub tails: Tails,
 }
 
 impl App {
-    /// The state of a process that begins.
+    /// The state at start.
     pub fn new(config: Config) -> Self {
         Self {
             config: Arc::new(config),

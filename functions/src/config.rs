@@ -1,4 +1,4 @@
-//! What can be configured beside the connection and the database.
+//! chat's configuration; the connection and the database are natsfn's.
 
 pub mod page;
 
@@ -7,7 +7,7 @@ use std::fmt::Display;
 use natsfn::config::checked;
 use serde::{Deserialize, Deserializer};
 
-/// A log smaller than this would be full after some dozens of messages.
+/// The smallest `stream.max_bytes`: a smaller log is full after some dozens of messages.
 const LEAST_BYTES: i64 = 1 << 20;
 
 /// chat's own keys.
@@ -31,7 +31,7 @@ pub struct Send {
     /// Messages a second from one person, over time.
     #[serde(deserialize_with = "rate")]
     pub rate: f64,
-    /// Messages at once after a pause.
+    /// Messages in one burst, after a pause.
     #[serde(deserialize_with = "at_least_one")]
     pub burst: u32,
 }
@@ -43,10 +43,10 @@ pub struct History {
     /// Pages of history a second for one person, over time.
     #[serde(deserialize_with = "rate")]
     pub rate: f64,
-    /// Pages at once after a pause: the page asks for one of each room when it connects.
+    /// Pages in one burst: a browser asks for one per room when it connects.
     #[serde(deserialize_with = "at_least_one")]
     pub burst: u32,
-    /// Questions of one person that may be in flight at once.
+    /// Requests of one person in flight at once.
     #[serde(deserialize_with = "at_least_one")]
     pub in_flight: usize,
 }
@@ -55,15 +55,15 @@ pub struct History {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stream {
-    /// The most bytes that the log holds. It is trimmed behind the database once it is half full;
-    /// when it is full all the same, sending answers 503.
+    /// Size limit of the log. Stored messages are trimmed once it is half full; while it is full,
+    /// `send` answers 503.
     #[serde(deserialize_with = "log_size")]
     pub max_bytes: i64,
-    /// Servers that hold it: 1, 3 or 5.
+    /// Replicas of the log: 1, 3 or 5.
     #[serde(deserialize_with = "replicas")]
     pub replicas: usize,
-    /// Days for which what is stored stays in the log too: a backup of the database that is
-    /// younger than that loses nothing.
+    /// Days that a stored message stays in the log: restoring a database backup younger than this
+    /// loses nothing.
     #[serde(deserialize_with = "at_least_one")]
     pub keep_days: u32,
 }

@@ -1,4 +1,4 @@
-//! What chat needs of `dev`: nats-server with accounts and users, and the passwords of these.
+//! `chat dev`: a nats-server with chat's accounts and users, and their passwords.
 
 use natsfn::RunError;
 use natsfn::cli::{DevDirectory, Plan};
@@ -6,20 +6,20 @@ use natsfn::config::{Login, Secret};
 use natsfn::server::ServerConfig;
 use serde_json::{Map, Value, json};
 
-/// Accounts, users and rights, the same everywhere.
+/// The one configuration of nats-server: accounts, users and permissions.
 const NATS_CONF: &str = include_str!("../../nats.conf");
 
-/// People who are there in dev, with passwords to remember: an admin, a user, a reader.
+/// The people of dev, with memorable passwords: an admin, a user, a reader.
 const PEOPLE: [(&str, &str); 3] = [
     ("alice", "alice123"),
     ("bob", "bob123"),
     ("charlie", "charlie123"),
 ];
 
-/// Those who run chat or watch it. Their answers come in below `_INBOX.o`.
+/// Users who operate or monitor chat; their inboxes are below `_INBOX.o`.
 const OPERATORS: [&str; 3] = ["operator", "backend", "sys"];
 
-/// Functions and commands. Their answers come in below `_INBOX.s`.
+/// Functions and commands; their inboxes are below `_INBOX.s`.
 const SERVICES: [&str; 7] = [
     "send", "history", "persist", "page", "chat", "setup", "dead",
 ];
@@ -81,7 +81,7 @@ fn service(dev: &DevDirectory, name: &str) -> Result<Login, RunError> {
     ))
 }
 
-/// A login as `dev.json` has it.
+/// A login, as written to `dev.json`.
 fn shown(login: &Login, with_user: bool) -> Value {
     let password = login.password.as_ref().map(Secret::expose);
     let mut shown = json!({ "password": password, "inbox_prefix": login.inbox_prefix });

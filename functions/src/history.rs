@@ -11,15 +11,16 @@ use crate::tail::{Tail, tail};
 use merge::{Merged, merge, nearest, storable};
 use question::Question;
 
-/// Room in an answer for its headers, in bytes.
+/// Bytes of an answer that are reserved for its headers.
 const HEADERS: usize = 512;
 
-/// Answers a page of a room: every message that was acknowledged before it was asked for, stored
-/// or not. Headers: `History-More`, and `History-Head`, up to where the room is known.
+/// Answers a page of a room, with every message that was acknowledged before the request, stored or
+/// not. Headers: `History-More`, and `History-Head`, the position up to which the database and this
+/// answer are complete.
 ///
 /// # Errors
-/// 503 where the log or the database is away, or too much waits to be stored; never an empty page
-/// in place of an error.
+/// 503 if the log or the database is unavailable, or too many messages wait to be stored. No error
+/// is answered as an empty page.
 pub async fn history(
     State(app): State<App>,
     client: Client,
@@ -44,8 +45,9 @@ pub async fn history(
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
 }
 
-/// What of the tail will be stored, nearest in the page's direction: at least `n`, where there are
-/// so many. Which is a repeat the database tells, and it is asked of no more than a page needs.
+/// The messages of the tail that will be stored, nearest in the page's direction: `n` or more, if
+/// there are as many. Only the database knows which are repeats, so it is asked about a few at a
+/// time.
 async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>> {
     let mut looked_at = n;
     loop {
@@ -62,7 +64,7 @@ async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>>
     }
 }
 
-/// Up to where everything of the room is in the database or in the answer.
+/// The position up to which every message of the room is in the database or in the answer.
 fn head(asked: Page, merged: &Merged, upto: Position, floor: Position) -> Position {
     match asked {
         Page::Last => upto,
@@ -72,12 +74,12 @@ fn head(asked: Page, merged: &Merged, upto: Position, floor: Position) -> Positi
     }
 }
 
-/// Ends a page early where it would not fit into a message: on its far side, so that the next
-/// question goes on from there.
+/// Cuts a page that does not fit into one message, at its far side: the next request continues
+/// there.
 fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
     let mut sizes = Vec::with_capacity(merged.rows.len());
     for row in &merged.rows {
-        // A comma or a bracket each.
+        // Each takes a comma or a bracket.
         sizes.push(serde_json::to_vec(row)?.len() + 1);
     }
     let fitting = |sizes: &mut dyn Iterator<Item = &usize>| {

@@ -1,8 +1,8 @@
 //! chat: people write in rooms, and find every message again.
 //!
-//! JetStream is the write-ahead log. [`send()`] appends to it, [`persist()`] moves it into the
-//! database, [`history()`] serves both as one; [`page()`] is what people open. Each is a plain function in a file of its own; what
-//! makes a service of them stands here, and reads as chat's table of contents.
+//! JetStream is the write-ahead log: [`send()`] appends a message, [`persist()`] stores it in the
+//! database, [`history()`] reads both. [`page()`] serves the web page. Each is a plain function in
+//! its own file; [`chat_service`] lists them.
 
 pub mod app;
 pub mod config;
@@ -40,7 +40,7 @@ use trim::trim;
 /// chat, made from its configuration.
 ///
 /// # Errors
-/// None so far: a configuration that could be read is right.
+/// None: a configuration that deserializes is valid.
 pub async fn chat(config: Config) -> Result<Service<App>, RunError> {
     Ok(chat_service(App::new(config)))
 }
@@ -48,7 +48,7 @@ pub async fn chat(config: Config) -> Result<Service<App>, RunError> {
 /// chat's functions.
 pub fn chat_service(app: App) -> Service<App> {
     let config = &app.config;
-    // One limit for both: a person has one allowance, whatever the room.
+    // One limit for both endpoints: a person has one allowance for all rooms.
     let limit = RateLimit::new(config.send.rate, config.send.burst).by(Identity::key);
     let send_to = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
     let reads = &config.history;
@@ -74,9 +74,10 @@ pub fn chat_service(app: App) -> Service<App> {
             Consumer::new("persist", log)
                 .durable(subjects::CONSUMER)
                 .max_batch(1_000)
-                // One waits for the disk while the other is written; the key makes order harmless.
+                // One batch commits while the next is written; with a natural key their order does
+                // not matter.
                 .max_in_flight(2)
-                // How long the messages of a crashed process wait for another.
+                // How long a crashed process's messages wait for another process.
                 .ack_wait(Duration::from_secs(5))
                 .natural_key()
                 .floor(move |context, stream| stored_up_to(context, stream, passed.clone())),

@@ -1,4 +1,4 @@
-//! What a message is, and the rules that its parts keep.
+//! A message, and the rules for its fields.
 
 pub mod identity;
 pub mod logged;
@@ -17,15 +17,15 @@ pub const MAX_TEXT: usize = 4_000;
 /// refuses an index entry of more than 2,704 bytes.
 pub const MAX_FOREIGN_ID: usize = 256;
 
-/// A message. As JSON, in the log, it is `{id, user, uid, text, timestamp, room}`; its realm is
-/// told by the subject.
+/// A message. In the log it is JSON, `{id, user, uid, text, timestamp, room}`; the subject carries
+/// the realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
-    /// The sender's own id of it; together with `uid` it is the message's identity.
+    /// The sender's id of the message; `(uid, id)` identifies it.
     pub id: String,
     /// The sender's name as shown to people.
     pub user: String,
-    /// Who sent it; empty where a trusted back end did.
+    /// Who sent it; empty for a trusted back end.
     pub uid: String,
     /// What was said.
     pub text: String,
@@ -39,30 +39,31 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether both say the same in the same place: what makes a repeat of a taken id harmless.
+    /// Whether text and room are the same: then a second message with the same id is a harmless
+    /// repeat.
     pub fn same_content(&self, other: &Self) -> bool {
         self.same_room(other) && self.text == other.text
     }
 
-    /// Whether both stand in the same room of the same realm.
+    /// Whether both are in the same room of the same realm.
     pub fn same_room(&self, other: &Self) -> bool {
         self.realm == other.realm && self.room == other.room
     }
 }
 
-/// What a person asks `send` to say. Other fields are ignored, a `user` among them: who sends is
-/// the caller.
+/// The payload of a request to `send`. Unknown fields are ignored, even `user`: the sender is the
+/// caller.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Draft {
     /// The sender's own id, the same in each retry: 1 to 64 of `[A-Za-z0-9_-]`.
     pub id: String,
-    /// What is to be said: 1 to 4,000 characters, one of them to be seen.
+    /// The text: 1 to 4,000 characters, at least one of them visible.
     pub text: String,
 }
 
 impl Draft {
-    /// Refuses what may not be sent. A text that nobody can see is refused here only: of what a
-    /// back end writes nothing is lost, and what stands in the log already is stored as it is.
+    /// Refuses an invalid draft. Only drafts need a visible text: messages of back ends, and those
+    /// already in the log, are stored as they are.
     pub fn check(&self) -> Result<(), Refusal> {
         if !is_token(&self.id) {
             return Err(Refusal::Id);
@@ -76,7 +77,7 @@ impl Draft {
     }
 }
 
-/// Why something is no message: a sentence that says what is allowed.
+/// Why a message is invalid, as a sentence that says what is allowed.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
     /// The id of a draft.
@@ -104,13 +105,13 @@ pub enum Refusal {
         "the payload must be a JSON object {{user, text, timestamp}}, with id, uid and room where known: {0}"
     )]
     Payload(String),
-    /// Headers or a subject that cannot be read off the wire.
-    #[error("no client can read it: {0}")]
+    /// Headers or a subject that no client can parse.
+    #[error("no client can parse it: {0}")]
     Unreadable(String),
-    /// A subject whose first token is no realm.
+    /// A subject whose first token is not a realm.
     #[error("the subject is not <realm>.<room>: it is {0}")]
     Subject(String),
-    /// A room that is none.
+    /// An invalid room name.
     #[error(transparent)]
     Room(#[from] BadRoom),
     /// A payload that names another room than its subject.
@@ -121,7 +122,7 @@ pub enum Refusal {
         /// The subject's room.
         subject: Room,
     },
-    /// A time that no clock can explain.
+    /// A timestamp before 1970 or too far in the future.
     #[error(
         "a timestamp is in ms since 1970, at most one day later than the log's own time {log} ms; this one is {said}"
     )]
@@ -142,7 +143,7 @@ pub(crate) fn check_text(text: &str) -> Result<(), Refusal> {
     refuse_nul("a text", text)
 }
 
-/// Refuses a NUL: SQLite would cut it off in some tools, PostgreSQL refuses it.
+/// Refuses a NUL: PostgreSQL refuses it too, and some SQLite tools cut the text there.
 pub(crate) fn refuse_nul(field: &'static str, value: &str) -> Result<(), Refusal> {
     if value.contains('\0') {
         Err(Refusal::Nul(field))

@@ -1,5 +1,4 @@
-//! The page over HTTP: the built page, what a browser must know to begin, and whether this process
-//! is well.
+//! The HTTP server of the web page: its files, its configuration for browsers, and a health check.
 
 mod connection;
 mod encoding;
@@ -24,11 +23,11 @@ pub use crate::config::page::{Settings, Telemetry};
 pub use connection::serve;
 pub use site::{Asset, Site};
 
-/// Says how to build what is not there.
+/// Says how to build the missing page.
 const NOT_BUILT: &str = "This program was built without the page. `cargo xtask dev` builds both; by \
     hand: `npm ci && npm run build` in web/, then build chat again.\n";
 
-/// What is answered over HTTP.
+/// Answers HTTP requests.
 pub struct Page {
     site: Site,
     headers: HeaderMap,
@@ -40,7 +39,7 @@ pub struct Page {
 /// Serves the page until this process stops.
 ///
 /// # Errors
-/// Somebody else has the address; it begins again after a pause.
+/// The address is in use; the task is restarted after a pause.
 pub async fn page(mut background: Background, app: App) -> Result<()> {
     let mut settings = app.config.page.clone();
     let listener = match background.dev_listener() {
@@ -74,7 +73,7 @@ fn bind(listen: SocketAddr) -> Result<std::net::TcpListener> {
 }
 
 impl Page {
-    /// A page of these files. `health` says why the process is not well.
+    /// A page of these files. `health` returns why the process is unhealthy.
     pub fn new(
         site: Site,
         settings: &Settings,
@@ -89,8 +88,7 @@ impl Page {
         }
     }
 
-    /// The answer to a request. What comes after a HEAD's headers is for the connection to leave
-    /// out.
+    /// The answer to a request. For HEAD, the connection leaves out the body.
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let mut response = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/config.json") => self.config(),
@@ -139,7 +137,7 @@ impl Page {
     }
 }
 
-/// An answer of this moment, which nobody may keep.
+/// An answer that may not be cached.
 fn answer(status: StatusCode, kind: &'static str, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;

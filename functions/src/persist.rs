@@ -20,12 +20,12 @@ impl FromMessage for Message {
     }
 }
 
-/// How often a batch is stored again after the log turned out to be rolled back. Each time an epoch
-/// has begun in which the place is free.
+/// How often a batch is tried again after the log turned out to be rolled back. Each time, a new
+/// epoch has begun in which the position is free.
 const ATTEMPTS: usize = 4;
 
-/// Stores each message once. Redelivery is normal: a row already there is success. A message whose
-/// place belongs to another one begins a new epoch: the log was rolled back.
+/// Stores each message once. Redelivery is normal: a row already there is success. If a message's
+/// position belongs to another message, the log was rolled back: a new epoch begins.
 ///
 /// # Errors
 /// The database's own.
@@ -48,8 +48,8 @@ pub async fn persist(tx: Tx, messages: Batch<Message>) -> Result<Outcomes> {
     Ok(outcomes)
 }
 
-/// Stores the messages, and begins an epoch where one of their places is another's. The epoch
-/// begins behind the ack floor, so that instances which find out at the same moment agree.
+/// Stores the messages. If a position belongs to another message, begins an epoch. It begins behind
+/// the ack floor, so that instances which notice at the same moment agree.
 async fn store(
     tx: &Tx,
     mut life: Life,
@@ -81,8 +81,8 @@ async fn store(
     Ok(all)
 }
 
-/// How many messages come before a sequence is used again: the log may have been rolled back while
-/// a batch was fetched.
+/// How many messages come before the first repeated sequence: the log may have been rolled back
+/// while the batch was fetched.
 fn distinct(messages: &[Item<Message>]) -> usize {
     let mut seen = HashSet::new();
     let before = messages.iter().take_while(|item| seen.insert(item.seq()));

@@ -1,4 +1,4 @@
-//! Which room a request is about, as its subject says.
+//! The room that a request's subject names.
 
 use natsfn::{Error, FromEvent, Request, Result};
 
@@ -20,10 +20,10 @@ impl Place {
         subjects::logged(self.realm, &self.room)
     }
 
-    /// Reads a subject.
+    /// Parses a subject.
     ///
     /// # Errors
-    /// What a room may be called.
+    /// 400 for another subject, or an invalid realm or room.
     pub fn of(subject: &str) -> Result<Self> {
         let mut tokens = subject.split('.');
         let (realm, room) = (tokens.next(), tokens.nth(1));

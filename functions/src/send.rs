@@ -12,7 +12,7 @@ use crate::message::{Draft, Message};
 use crate::place::Place;
 use crate::subjects::{LOG, MAX_MESSAGE};
 
-/// What a sender gets: the message is in the log.
+/// The answer: the message is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sent {
     /// The sender's own id of the message.
@@ -23,12 +23,12 @@ pub struct Sent {
     pub timestamp: i64,
 }
 
-/// Accepts a message: once this answers, the message is in the log. A repeat with the same id
-/// answers what the first one did.
+/// Accepts a message: once this answers, the message is in the log. A repeat with the same id gets
+/// the first one's answer.
 ///
 /// # Errors
-/// 413 over 15 KiB as it is stored, 400 for an id or a text that is not allowed, 409 where the id
-/// stands for another message, 503 while the log takes nothing.
+/// 413 if the stored form exceeds 15 KiB, 400 for an invalid id or text, 409 if the id belongs to
+/// another message, 503 while the log accepts nothing.
 pub async fn send(
     client: Client,
     caller: Caller,
@@ -83,11 +83,11 @@ fn accept(caller: &Caller, place: Place, draft: Draft) -> Result<(Message, Vec<u
     Ok((message, payload))
 }
 
-/// The answer to a repeat: the first message's, where it says the same.
+/// The answer to a repeat: that of the first message, if both have the same content.
 fn repeated(message: Message, first: Option<LoggedMessage>) -> Result<Sent> {
     let Some(first) = first else {
-        // It was stored and has been trimmed since; the log will soon have forgotten its id, and
-        // the database has not.
+        // It was stored and then trimmed. After the duplicate window a retry is appended again, and
+        // the database recognizes its id.
         return Err(Error::unavailable(
             "the first message of this id has left the log",
         ));

@@ -1,4 +1,4 @@
-//! The database: its tables, and how far it has the log.
+//! The database: its tables, and up to where it holds the log.
 
 pub mod entity;
 pub mod epoch;

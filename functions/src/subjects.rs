@@ -17,8 +17,8 @@ pub const MAX_MESSAGE: usize = 15 * 1024;
 /// The largest message that the log takes, headers included, in bytes.
 const MAX_LOGGED: i32 = 16 * 1024;
 
-/// The log. Its subjects are two tokens, so a request such as `chat.send.general` never lands in
-/// it. What it has stored is heard live by everybody in the room.
+/// The log. Its subjects have two tokens, so it never captures a request such as
+/// `chat.send.general`. What it stores is republished, live, to everybody in the room.
 pub fn log(config: &config::Stream) -> Stream {
     Stream::new(LOG, ["chat.{room}", "admin.{room}"])
         .max_bytes(config.max_bytes)
@@ -28,7 +28,7 @@ pub fn log(config: &config::Stream) -> Stream {
         .deny_delete()
 }
 
-/// Where a room's messages are logged.
+/// The subject of a room's messages in the log.
 pub fn logged(realm: Realm, room: &Room) -> String {
     format!("{realm}.{room}")
 }

@@ -1,4 +1,4 @@
-//! The tail of the log: what a room holds that is not in the database yet.
+//! The tail of the log: a room's messages that may not be in the database yet.
 
 mod floor;
 pub mod readings;
@@ -22,57 +22,56 @@ use stretch::{Bound, End, Stretch, stretch};
 use waiting::{Waiting, waiting};
 use window::Window;
 
-/// The most messages of a room that may wait to be stored; behind more the answer is a 503.
+/// Limit of a room's tail; beyond it the answer is a 503.
 const LONG: Bound = Bound {
     messages: 10_000,
     bytes: (READING_MIB as usize) << 20,
 };
 
-/// What each question may read for itself, without waiting for memory: mostly it is enough.
+/// What a request may read without waiting for memory; usually this is enough.
 const SHORT: Bound = Bound {
     messages: 300,
     bytes: 128 << 10,
 };
 
-/// How often a reading begins anew when the log is not what it was a moment ago.
+/// How often the log is read if it changes meanwhile.
 const TRIES: u32 = 5;
 
-/// The first pause before it does; each is twice as long.
+/// Base of the pause between two tries; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How far the database is, as it was read last, and the readings that go on.
+/// The floor that was read last, and the readings in progress.
 #[derive(Clone, Default)]
 pub struct Tails {
     floor: Floor,
     readings: Readings<Tail>,
 }
 
-/// A room's messages that the database may not have, and up to where they and the database are
-/// everything of the page.
+/// A room's messages that the database may not have yet.
 #[derive(Debug)]
 pub struct Tail {
-    /// What can be stored by itself, in the log's order.
+    /// The valid messages, in the log's order.
     pub rows: Vec<Waiting>,
-    /// Everything of the page up to here is in the database or in the log's tail.
+    /// Up to here, every message of the page is in the database or in `rows`.
     pub upto: Position,
     /// Everything up to here is in the database.
     pub floor: Position,
-    /// What they took on the wire.
+    /// Size of the messages on the wire.
     bytes: usize,
-    /// The epoch of the log's newest messages when it was read.
+    /// The newest epoch when the log was read.
     epoch: i64,
-    /// On which of the connections that followed one another it was read.
+    /// The client's count of connects when the log was read.
     connects: u64,
-    /// The memory that a long one takes, until this is dropped: others wait for it.
+    /// The memory that a long tail reserves until it is dropped.
     held: Option<Held<Tail>>,
 }
 
 /// Reads the part of a room's tail that a page needs. The caller reads the rows of the database
-/// after this returns: in the other order a message that moves in between would be missed.
+/// after this returns: otherwise a message that is stored in between would be missed.
 ///
 /// # Errors
-/// [`Kind::Unavailable`](natsfn::Kind::Unavailable) where the log or the database is away, or the
-/// tail is too long.
+/// [`Kind::Unavailable`](natsfn::Kind::Unavailable) if the log or the database is unavailable, or
+/// the tail is too long.
 pub async fn tail(
     tails: &Tails,
     client: &Client,
@@ -88,14 +87,15 @@ pub async fn tail(
         subject: place.subject(),
     };
     let needed = |known: &Known| Window::of(page, &known.life, known.floor);
-    // A few find out how long it is. Where others read much of it, it is long.
+    // A few requests probe how long the tail is. If others are in a long reading, it is long.
     let peek = tails.readings.peek(place).await?;
     if !tails.readings.are_going_on(place)
         && let Some(tail) = reader.read(needed, SHORT, None).await?
     {
         return Ok(Arc::new(tail));
     }
-    // One message that cannot be settled holds the floor, and everything above it may be stored.
+    // One message that cannot be stored holds the floor down, although everything above may be
+    // stored: then the database's rows narrow the window.
     let furthest = furthest(db, place.realm, &place.room, page, limit).await?;
     let filled = |known: &Known| match furthest {
         Some(row) => needed(known).filled_up_to(page, &known.life, row),
@@ -124,7 +124,7 @@ pub async fn tail(
     reader.long(filled, held, None).await.map(Arc::new)
 }
 
-/// What a question reads with.
+/// What a reading needs.
 struct Reader<'a> {
     tails: &'a Tails,
     client: &'a Client,
@@ -133,7 +133,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// A tail as long as one may be. It goes on from a former one where there is one.
+    /// Reads a tail up to [`LONG`], continuing from `former` if possible.
     async fn long(
         &self,
         window: impl Fn(&Known) -> Window,
@@ -146,7 +146,7 @@ impl Reader<'_> {
         Ok(tail)
     }
 
-    /// A tail within bounds, none where it is longer.
+    /// Reads a tail; `None` if it exceeds `bound`.
     async fn read(
         &self,
         window: impl Fn(&Known) -> Window,
@@ -162,7 +162,7 @@ impl Reader<'_> {
             let known = self.known().await?;
             let connects = self.client.nats().statistics().connects.load(Relaxed);
             let mut window = window(&known);
-            // What is wrong with it does not come again without it.
+            // For the first try only: if `former` is the fault, the next one does without it.
             let former = former.take();
             let former = former.and_then(|tail| tail.kept(window, &known, connects));
             let went_on = former.is_some();
@@ -192,7 +192,7 @@ impl Reader<'_> {
             return Ok(Some(Tail::of(&known, connects, kept, &read)));
         }
         Err(Error::unavailable(format!(
-            "reading {} in {LOG} ends at another place each time: is it being made again, or does a replica lag behind?",
+            "{LOG} changes each time that {} is read: is the stream being recreated, or does a replica lag behind?",
             self.subject
         )))
     }
@@ -209,13 +209,13 @@ impl Reader<'_> {
     }
 }
 
-/// What a tail has of a window, for a reading that goes on from there.
+/// The part of a former tail that a reading continues from.
 #[derive(Default)]
 struct Kept {
     rows: Vec<Row>,
-    /// What they took on the wire, about.
+    /// Their approximate size on the wire.
     bytes: usize,
-    /// Everything of the room up to this sequence is among them, or below the window.
+    /// Every message of the room up to this sequence is in `rows`, or below the window.
     upto: u64,
 }
 
@@ -251,13 +251,14 @@ impl Tail {
         }
     }
 
-    /// What it has of a window that begins no lower than it does. None where the log may be another
-    /// one by now: no server is given an older copy of it while we are connected.
+    /// The rows inside a window that begins no lower than this tail. `None` if the log may be
+    /// another one: restoring an older copy takes a restart of the server, and so a new connection.
     fn kept(&self, window: Window, known: &Known, connects: u64) -> Option<Kept> {
         if (self.epoch, self.connects) != (known.life.newest().id, connects) {
             return None;
         }
-        // Where the consumer was made again, what lies between the two floors may have no row any more.
+        // The floor went down: the consumer was recreated, and rows between the two floors may be
+        // missing.
         if known.life.end(known.floor.cast_signed()) < self.floor {
             return None;
         }

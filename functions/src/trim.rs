@@ -11,14 +11,14 @@ use crate::store::epoch::{Life, find_life};
 use crate::store::rows::first_since;
 use crate::subjects::LOG;
 
-/// How often it looks.
+/// Interval between two trims.
 const PAUSE: Duration = Duration::from_secs(5);
 
-/// Purges what is stored and older than `stream.keep_days`; what is stored at all, oldest first,
-/// while the log is more than half full: a full log takes no message.
+/// Purges stored messages that are older than `stream.keep_days`. If the log is more than half
+/// full, it purges stored messages of any age, oldest first: a full log accepts no message.
 ///
 /// # Errors
-/// What kept it from looking; it begins again after a pause.
+/// NATS or the database is unavailable; the task is restarted after a pause.
 pub async fn trim(mut background: Background, app: App) -> Result<()> {
     loop {
         once(&background, &app).await?;
@@ -26,14 +26,15 @@ pub async fn trim(mut background: Background, app: App) -> Result<()> {
             .await
             .is_ok()
         {
-            // Notes what was stored since, or the next start would look at all of it.
+            // Saves the floor once more, or the next start would compare everything since the last
+            // one.
             return once(&background, &app).await;
         }
     }
 }
 
 async fn once(background: &Background, app: &App) -> Result<()> {
-    // Compares the database with the log, and notes up to where it has everything.
+    // Compares the database with the log, and saves the floor.
     let Some(settled) = background.settled("persist").await? else {
         return Ok(());
     };
@@ -52,7 +53,8 @@ async fn once(background: &Background, app: &App) -> Result<()> {
         Some(below) => below,
         None => old(background, app, &life, first..=settled.upto).await?,
     };
-    // What only a dead letter holds besides stays, unless it is as safe there as here.
+    // A message whose only other copy is a dead letter stays, unless that stream has as many
+    // replicas.
     let replicas = stream.config.num_replicas;
     let letter = dead_letter::first_less_safe(background.client(), LOG, replicas).await?;
     let below = below.min(stored_below).min(letter.unwrap_or(u64::MAX));
@@ -69,8 +71,8 @@ async fn once(background: &Background, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Shows in `persist`'s STATS which epoch is the newest, and whether it began because the log was
-/// rolled back: the log says it only when that happens.
+/// Shows the newest epoch in `persist`'s STATS, and whether a rollback began it: the log line about
+/// it appears only once.
 fn show(background: &Background, life: &Life) -> Result<()> {
     let newest = life.newest();
     let epoch = json!({
@@ -81,7 +83,7 @@ fn show(background: &Background, life: &Life) -> Result<()> {
     background.show("persist", "epoch", epoch)
 }
 
-/// Below which sequence the log must go to be a quarter full, where it is more than half full.
+/// The sequence below which to purge so that a log over half full goes down to a quarter.
 fn full(state: &natsfn::jetstream::StreamState, max_bytes: i64) -> Option<u64> {
     let max = u64::try_from(max_bytes).ok().filter(|max| *max > 0)?;
     if state.bytes <= max / 2 {
@@ -92,9 +94,8 @@ fn full(state: &natsfn::jetstream::StreamState, max_bytes: i64) -> Option<u64> {
     Some(state.first_seq + (sequences as f64 * surplus).ceil() as u64)
 }
 
-/// The first sequence that was stored since the time before which the log need not go back. Where
-/// there is no row of that time, all of the sequences are old, if the log says so of the last one: a
-/// table without rows says nothing.
+/// The first sequence that was stored within `keep_days`. If there is none, all are old, provided
+/// that the log's last message is old too: an empty table proves nothing.
 async fn old(
     background: &Background,
     app: &App,

@@ -1,4 +1,4 @@
-//! `page.*`: where the page is, and what it tells a browser.
+//! `page.*`: where the page listens, and what it tells browsers.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -19,8 +19,8 @@ pub struct Settings {
     /// in `websocket.allowed_origins`.
     #[serde(deserialize_with = "websocket")]
     pub websocket: String,
-    /// Connections that are open at once. Where there are more, the address that has most of them loses
-    /// its oldest one. Each costs a file and some memory.
+    /// Limit of open connections; beyond it, the address with the most loses its oldest one. Each
+    /// takes a file descriptor and some memory.
     #[serde(deserialize_with = "at_least_one")]
     pub max_connections: usize,
     /// The traces of browsers.
@@ -32,10 +32,10 @@ pub struct Settings {
 #[serde(default, deny_unknown_fields)]
 pub struct Telemetry {
     /// Where browsers send traces by OTLP over HTTP, such as `http://localhost:4318`; the collector
-    /// must allow the page's origin (CORS). Without it they record none.
+    /// must allow the page's origin (CORS). Without it, browsers record no traces.
     #[serde(deserialize_with = "endpoint")]
     pub endpoint: Option<String>,
-    /// The part of the traces that is kept, from 0 to 1: the functions' own.
+    /// The share of traces that browsers sample, 0 to 1; set it like the functions' own.
     #[serde(deserialize_with = "ratio")]
     pub ratio: f64,
 }
@@ -70,8 +70,8 @@ fn ratio<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
 }
 
 impl Settings {
-    /// Whom the page talks to beside its own server. A browser does not say why a WebSocket did not
-    /// open, so the page asks the same port over HTTP whether there is anybody.
+    /// The origins that the page connects to besides its own. A browser hides why a WebSocket
+    /// failed, so the page also probes that port over HTTP.
     pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
         let websocket = origin(&self.websocket, &WEBSOCKET).map(str::to_owned);
         let asked = websocket.as_ref().map(|url| url.replacen("ws", "http", 1));
@@ -92,8 +92,8 @@ impl Settings {
     }
 }
 
-/// Scheme, host and port of an address without a login. What would be more than one word of a policy
-/// is none.
+/// Scheme, host and port of a URL. `None` if it has a login, or characters that would end a word of
+/// the Content-Security-Policy.
 fn origin<'a>(url: &'a str, schemes: &[&str]) -> Option<&'a str> {
     let uri: Uri = url.parse().ok()?;
     let (scheme, authority) = (uri.scheme_str()?, uri.authority()?.as_str());

@@ -1,4 +1,4 @@
-//! One room from two places: the rows of the database and the tail of the log. Pure.
+//! Merges a room's rows with the log's tail. Pure.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,11 +10,11 @@ use crate::tail::waiting::Waiting;
 pub struct Merged {
     /// Oldest first.
     pub rows: Vec<Row>,
-    /// More lie in the direction that was asked for.
+    /// Whether there are more in the page's direction.
     pub more: bool,
 }
 
-/// Those of a tail that stand nearest in the page's direction, at most `n`.
+/// The `n` messages of a tail that are nearest in the page's direction.
 pub fn nearest(tail: &[Waiting], page: Page, n: usize) -> &[Waiting] {
     match page {
         Page::Last => &tail[tail.len().saturating_sub(n)..],
@@ -30,10 +30,10 @@ pub fn nearest(tail: &[Waiting], page: Page, n: usize) -> &[Waiting] {
 }
 
 /// Leaves out of the tail what `persist` will not store: a message whose `(uid, id)` is in the
-/// table at another place, or earlier in the tail.
+/// table at another position, or earlier in the tail.
 ///
-/// A repeat that came after the tail was read may be stored before the first one is, which is in
-/// retry. It lies above `upto` and is not answered, so it must not hide the first one either.
+/// A repeat that came after the tail was read may be stored first, while the first message is in
+/// retry. The repeat is above `upto` and not in the answer, so it must not hide the first message.
 pub fn storable(
     tail: &[Waiting],
     known: &HashMap<(String, String), Row>,
@@ -41,7 +41,7 @@ pub fn storable(
 ) -> Vec<Row> {
     let will_be_stored = |Waiting { row, first }: &&Waiting| {
         let key = (row.message.uid.clone(), row.message.id.clone());
-        // What is answered from the table.
+        // A repeat in this room above `upto` does not count.
         let stored = known
             .get(&key)
             .filter(|stored| stored.at <= upto || !stored.message.same_room(&row.message));
@@ -51,8 +51,8 @@ pub fn storable(
     storable.map(|waiting| waiting.row.clone()).collect()
 }
 
-/// Merges a page of rows with the tail. `rows` are the nearest in the page's direction, one more
-/// than `limit` where there are so many; a message that is in both counts once.
+/// Merges a page of rows with the tail. `rows` are the nearest in the page's direction, up to
+/// `limit + 1`; a message in both counts once.
 pub fn merge(rows: Vec<Row>, tail: Vec<Row>, page: Page, limit: usize) -> Merged {
     let mut all: BTreeMap<Position, Row> = rows.into_iter().map(|row| (row.at, row)).collect();
     for row in tail {
@@ -207,8 +207,8 @@ mod tests {
             }
         }
 
-        /// The part of the log that the page needs, told from the table as it was before the
-        /// tail is read: then less of what lies above the floor was stored.
+        /// The part of the log that the page needs, computed before the tail is read, when less
+        /// above the floor was stored.
         fn window(&self, page: Page, limit: usize) -> Window {
             let life = Life::of_epochs(&[(NOW, 0)]);
             let window = Window::of(page, &life, self.floor as u64);
@@ -280,10 +280,10 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
-        /// The model holds everything: what is stored, and then the tail in its order. Of the
-        /// tail just the part is read that the page needs, as the database was before: there the
-        /// model begins, so that of two that are not stored and one a repeat of the other, the one
-        /// in that part counts.
+        /// The model is a table that holds everything: the stored rows, then the tail in its order.
+        /// The code under test reads only the part of the tail that the page needs. The model
+        /// stores that part first: if two unstored messages share an id, the one in that part
+        /// counts.
         #[test]
         fn page_is_that_of_a_table_that_holds_everything(
             world in world(),

@@ -1,4 +1,4 @@
-//! What a request for history asks.
+//! A request for history, parsed.
 
 use natsfn::{Caller, Error, FromEvent, Request, Result, from_json};
 use serde::Deserialize;
@@ -6,13 +6,13 @@ use serde::Deserialize;
 use crate::place::Place;
 use crate::store::rows::{Page, Position};
 
-/// Messages in an answer where nothing is said.
+/// The limit if the request names none.
 const DEFAULT_LIMIT: u64 = 50;
 
-/// Messages in an answer at most.
+/// The highest limit.
 const MAX_LIMIT: u64 = 200;
 
-/// What a payload is.
+/// Describes a valid payload in errors.
 const ALLOWED: &str = "the JSON object {limit, before, after}, with positions {epoch, seq}";
 
 /// A room, and which of its messages. The payload is empty or `{limit, before, after}`.
@@ -68,8 +68,8 @@ impl Question {
 
 impl<S> FromEvent<Request, S> for Question {
     fn from_event(request: &mut Request, state: &S) -> Result<Self> {
-        // Whoever may read is told by the server's permissions, which hold for people: a request
-        // from inside chat's own account comes from nobody.
+        // The server's permissions decide which people may read. A request from inside chat's own
+        // account has no caller, and is refused.
         Caller::from_event(request, state)?;
         Self::read(request.subject(), request.payload())
     }

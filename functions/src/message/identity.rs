@@ -1,4 +1,4 @@
-//! Who sends: a uid and a name for people, made of the caller that the server stamped.
+//! The sender: a uid and a display name, from the caller that the server stamped.
 
 use natsfn::{Caller, Error, Kind, Result};
 use percent_encoding::percent_decode_str;
@@ -6,16 +6,16 @@ use percent_encoding::percent_decode_str;
 use super::room::is_token;
 use super::visible::is_visible;
 
-/// The longest name that is shown, in characters.
+/// The longest display name, in characters; the rest is cut.
 const MAX_NAME: usize = 128;
 
 /// A person. The user name of their connection is `<uid>~<name>`, the name percent-encoded, or the
 /// uid alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Who it is, for good.
+    /// The permanent id.
     pub uid: String,
-    /// What people call them.
+    /// The display name.
     pub name: String,
 }
 
@@ -23,10 +23,9 @@ impl Identity {
     /// Reads the caller.
     ///
     /// # Errors
-    /// [`Kind::Forbidden`] for a user name that names nobody: only whoever makes users could do
-    /// that.
+    /// [`Kind::Forbidden`] for an invalid user name; only whoever creates users can cause it.
     pub fn of(caller: &Caller) -> Result<Self> {
-        let nobody = || Error::new(Kind::Forbidden, "this user is no person and cannot send");
+        let nobody = || Error::new(Kind::Forbidden, "this user is not a person and cannot send");
         let (uid, name) = caller.user.split_once('~').unwrap_or((&caller.user, ""));
         if !is_token(uid) {
             return Err(nobody());
@@ -49,7 +48,7 @@ impl Identity {
         })
     }
 
-    /// What a limit counts by: a person may have several connections, with names that differ.
+    /// The key of rate limits: the uid, since a person's connections may have different names.
     pub fn key(caller: &Caller) -> String {
         let uid = caller.user.split('~').next();
         uid.unwrap_or_default().to_owned()

@@ -17,15 +17,16 @@ const MAX_DEPTH: usize = 64;
 pub struct Logged<'a> {
     /// The subject, `<realm>.<room>`.
     pub subject: &'a str,
-    /// The header `Nats-Msg-Id`, where there is one; of a replayed dead letter the first one.
+    /// The header `Nats-Msg-Id`, if any; for a replayed dead letter, the original one.
     pub message_id: Option<&'a str>,
-    /// Its sequence and stream time, in ns since 1970; of a replayed dead letter the first ones.
+    /// Its sequence and stream time, in ns since 1970; for a replayed dead letter, the original
+    /// ones.
     pub origin: (u64, i64),
     /// When the stream took it, in ns since 1970.
     pub time_ns: i64,
     /// The bytes.
     pub payload: &'a [u8],
-    /// Why no client can read it off the wire, if it is such a message.
+    /// Why no client can parse it, for such a message.
     pub unreadable: Option<&'a str>,
 }
 
@@ -43,13 +44,12 @@ impl<'a> From<&'a natsfn::Message> for Logged<'a> {
 }
 
 impl Logged<'_> {
-    /// The message, or why it is a dead letter. `persist` stores and `history` shows by this one
-    /// rule, so they never disagree about what a room holds.
+    /// The message, or why it is a dead letter. `persist` and `history` share this rule, so they
+    /// agree on what a room holds.
     ///
-    /// A payload with both `uid` and `id` is one that `send` wrote (or a back end that is trusted
-    /// to speak for a person). Everything else is a back end's: its uid is empty and its id is
-    /// `Nats-Msg-Id`, or sequence and time together. The header does not decide, because a
-    /// replayed dead letter has a new one.
+    /// A payload with both `uid` and `id` was written by `send` (or by a back end that speaks for a
+    /// person). Any other is a back end's: its uid is empty, its id is `Nats-Msg-Id`, or else
+    /// sequence and time. The header does not decide, because a replayed dead letter has a new one.
     pub fn message(&self) -> Result<Message, Refusal> {
         if let Some(why) = self.unreadable {
             return Err(Refusal::Unreadable(why.to_owned()));

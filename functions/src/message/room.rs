@@ -22,7 +22,7 @@ pub enum Realm {
     Admin,
 }
 
-/// A room's name that is none.
+/// An invalid room name.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a room's name is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -")]
 pub struct BadRoom;

@@ -1,12 +1,12 @@
-//! Whether there is anything to see in what somebody wrote.
+//! Whether a text has anything visible.
 
-/// True where one can see something of it. `web/src/model/visible.ts` judges by the same rule.
+/// Whether any character is visible. `web/src/model/visible.ts` has the same rule.
 pub fn is_visible(text: &str) -> bool {
     text.chars()
         .any(|c| !c.is_whitespace() && !c.is_control() && !shows_nothing(c))
 }
 
-/// What Unicode wants shown as nothing (its property `Default_Ignorable_Code_Point`: zero-width
+/// Characters that Unicode leaves invisible (property `Default_Ignorable_Code_Point`: zero-width
 /// characters, fillers, direction marks), and two that fonts leave empty: annotation marks and the
 /// blank of Braille.
 fn shows_nothing(c: char) -> bool {

@@ -17,20 +17,21 @@ use tokio_util::task::TaskTracker;
 use super::Page;
 use super::places::Places;
 
-/// A request's line and headers, which need less than one KiB.
+/// Limit of a request's line and headers; browsers send less than 1 KiB.
 const LONGEST_HEAD: usize = 16 << 10;
 const MOST_HEADERS: usize = 64;
 /// How long a client may take over a request's head, and how long a connection is kept without one.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection lives, so that one who reads a byte a minute does not hold it for ever. The
-/// page compressed takes seconds; a browser connects again unseen.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest life of a connection, so that a slow reader cannot hold it forever. The compressed page
+/// loads in seconds, and browsers reconnect by themselves.
 const LIFE: Duration = Duration::from_secs(120);
-/// What is being answered at the end may take this long.
+/// How long a response in progress may take once the connection is to end.
 const GRACE: Duration = Duration::from_secs(3);
-/// The pause after an error of the system, such as too many open files: one of them is closed meanwhile.
+/// The pause after a failed accept, such as too many open files; another connection is closed
+/// meanwhile.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Answers whoever connects, until `stop`; then ends what is being answered.
+/// Serves connections until `stop`, then finishes the responses in progress.
 pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Output = ()>) {
     let places = Places::new(page.max_connections);
     let (clients, stopping) = (TaskTracker::new(), CancellationToken::new());
@@ -53,7 +54,7 @@ pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Out
             }
             Err(error) => {
                 places.make_room();
-                tracing::warn!(%error, "the page cannot take a connection and ends another");
+                tracing::warn!(%error, "the page cannot accept a connection, and closes another one");
                 sleep(PAUSE).await;
             }
         }
@@ -64,14 +65,14 @@ pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Out
     clients.wait().await;
 }
 
-/// One connection, from its beginning to its end.
+/// Serves one connection.
 async fn attend(stream: TcpStream, page: Arc<Page>, stopping: CancellationToken) {
-    // An answer is written whole; waiting for more to send with it only delays it.
+    // A response is written whole; Nagle's algorithm would only delay it.
     let _ = stream.set_nodelay(true);
     let service = service_fn(move |request| ready(Ok::<_, Infallible>(page.answer(&request))));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
+        .header_read_timeout(HEAD_TIMEOUT)
         .max_header_size(LONGEST_HEAD)
         .max_headers(MOST_HEADERS)
         .serve_connection(TokioIo::new(stream), service);

@@ -1,9 +1,9 @@
-//! Which compressed form a browser takes.
+//! Which content codings a browser accepts.
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT_ENCODING;
 
-/// Whether the headers of a request accept this coding, by `Accept-Encoding` as RFC 9110 has it.
+/// Whether a request's `Accept-Encoding` accepts this coding (RFC 9110).
 pub(super) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     let lines = headers.get_all(ACCEPT_ENCODING).iter();
     let mut any = false;
@@ -22,7 +22,7 @@ pub(super) fn accepts(headers: &HeaderMap, coding: &str) -> bool {
     any
 }
 
-/// `q=0.5`; 1 where nothing is said, 0 where what is said is no number.
+/// The weight of `q=0.5`: 1 without `q`, 0 if it is not a number.
 fn weight(parameters: &str) -> f32 {
     let mut parameters = parameters.split(';').map(str::trim);
     let weight = parameters.find_map(|parameter| {

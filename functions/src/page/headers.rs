@@ -1,4 +1,4 @@
-//! What a browser must not do with the page, said with every answer.
+//! The security headers of every answer.
 
 use std::iter;
 
@@ -7,11 +7,11 @@ use hyper::header::{self, HeaderName, HeaderValue};
 
 use super::Settings;
 
-/// The same for every answer, so that none goes without them.
+/// The headers, the same for every answer.
 pub(super) fn of(settings: &Settings) -> HeaderMap {
     let fixed = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // A link that somebody posts must not tell where it was found.
+        // The target of a posted link must not learn where the link was.
         (header::REFERRER_POLICY, "no-referrer"),
         (
             HeaderName::from_static("permissions-policy"),
@@ -30,14 +30,14 @@ pub(super) fn of(settings: &Settings) -> HeaderMap {
         .map(|(name, value)| (name, HeaderValue::from_static(value)))
         .into_iter()
         .collect();
-    // What stands in the settings was checked: it makes a header.
+    // Always valid: the settings were checked.
     if let Ok(policy) = HeaderValue::try_from(policy(settings)) {
         headers.insert(header::CONTENT_SECURITY_POLICY, policy);
     }
     headers
 }
 
-/// Nothing is allowed but what the page is made of and whom it talks to.
+/// The Content-Security-Policy: the page's own files, and the addresses that it connects to.
 fn policy(settings: &Settings) -> String {
     let connect: Vec<String> = iter::once("'self'".to_owned())
         .chain(settings.origins())

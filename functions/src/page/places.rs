@@ -1,4 +1,4 @@
-//! Who holds the places for connections: nobody shuts others out.
+//! The limit of connections, shared so that no address shuts others out.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-/// Places for a number of connections. Where all are taken, the address that has most of them gives up its
-/// oldest one: so one that takes all there are makes room for others, and for itself.
+/// Places for connections. If none is free, the address with the most places loses its oldest one:
+/// an address that takes all makes room for others, and for itself.
 pub(super) struct Places {
     most: usize,
     held: Mutex<Held>,
@@ -41,7 +41,7 @@ impl Places {
         })
     }
 
-    /// A place for somebody from this address.
+    /// Takes a place for a connection from this address.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
         let given_up = CancellationToken::new();
         let mut held = self.lock();
@@ -62,7 +62,7 @@ impl Places {
         }
     }
 
-    /// Ends a connection, where the system has no room for another.
+    /// Ends a connection because the system has no room for another.
     pub(super) fn make_room(&self) {
         self.lock().give_up();
     }
@@ -73,7 +73,7 @@ impl Places {
 }
 
 impl Held {
-    /// The oldest place of those whose address has most.
+    /// Takes back the oldest place of the addresses with the most places.
     fn give_up(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
         for taken in &self.places {
@@ -88,7 +88,7 @@ impl Held {
 }
 
 impl Place {
-    /// Waits until the place is somebody else's.
+    /// Waits until the place is taken back.
     pub(super) fn lost(&self) -> WaitForCancellationFuture<'_> {
         self.given_up.cancelled()
     }
@@ -106,7 +106,7 @@ impl Drop for Place {
     }
 }
 
-/// Whom an address belongs to: with IPv6 everybody has a network of their own.
+/// Whom an address counts for: with IPv6 one subscriber has a whole /64 network.
 fn holder(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),

@@ -14,14 +14,14 @@ use hyper::{Response, StatusCode};
 use super::encoding::accepts;
 use super::set;
 
-/// `web/dist` at the time when this program was built, compressed forms beside what they are of;
-/// build.rs writes it.
+/// `web/dist` when this program was built, compressed files beside the plain ones; build.rs writes
+/// it.
 const BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
-/// What Vite names after its content: another content has another name.
+/// Vite names the files in this directory after their content, so they can be cached forever.
 const NAMED_BY_CONTENT: &str = "assets/";
 
-/// Files by their paths. A path that is not among them is nothing, whatever it is made of.
+/// Files by path. Only an exact path finds one, so `..` leads nowhere.
 pub struct Site(HashMap<String, File>);
 
 /// A file and its compressed forms.
@@ -38,12 +38,12 @@ pub struct Asset {
 
 pub(super) struct File {
     asset: Asset,
-    /// The content's hash, the same for each of its forms, hence a weak one.
+    /// The hash of the plain content, as a weak ETag: all encodings share it.
     tag: HeaderValue,
 }
 
 impl Site {
-    /// The page that is built into this program; empty where it was built without one.
+    /// The page that is built into this program; empty if it was built without one.
     pub fn built_in() -> Self {
         let files: BTreeMap<&str, &'static [u8]> = BUILT_IN.iter().copied().collect();
         let content = |path: &str| files.get(path).copied().map(Bytes::from_static);
@@ -83,7 +83,7 @@ impl Site {
 }
 
 impl File {
-    /// The file, or the word that the browser has it already.
+    /// The file, or 304 if the browser has it.
     pub(super) fn response(&self, asked: &HeaderMap) -> Response<Full<Bytes>> {
         let (body, coding) = match &self.asset {
             Asset {
@@ -132,7 +132,7 @@ impl File {
     }
 }
 
-/// What a file is, by its name: with `nosniff` a browser takes our word for it.
+/// The content type, by extension; with `nosniff` browsers do not guess it.
 fn kind(path: &str) -> &'static str {
     match path.rsplit('.').next().unwrap_or_default() {
         "html" => "text/html; charset=utf-8",

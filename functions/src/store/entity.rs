@@ -1,5 +1,5 @@
-//! The tables as chat's statements need them, which each start checks. `migrations` makes them and does
-//! not import this file.
+//! The tables as chat's statements need them; each start checks them. `migrations` creates them and
+//! does not import this file.
 
 /// A stored message.
 pub mod messages {
@@ -12,17 +12,17 @@ pub mod messages {
     #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
     #[sea_orm(table_name = "messages")]
     pub struct Model {
-        /// The life of the log that the message came from.
+        /// The epoch of the log that the message came from.
         #[sea_orm(primary_key, auto_increment = false)]
         pub epoch: i64,
-        /// The message's sequence in that life.
+        /// The message's sequence in that epoch.
         #[sea_orm(primary_key, auto_increment = false)]
         pub seq: i64,
         /// `chat` or `admin`: who may read it.
         pub realm: Realm,
         /// The room within the realm.
         pub room: Room,
-        /// Who sent it; empty where a trusted back end did.
+        /// Who sent it; empty for a trusted back end.
         #[sea_orm(column_type = "Text", unique_key = "uid_msg_id")]
         pub uid: String,
         /// The sender's name as shown to people.
@@ -43,8 +43,8 @@ pub mod messages {
     impl ActiveModelBehavior for ActiveModel {}
 }
 
-/// The epochs of the log: in each, a sequence stands for one message. A stream that is made again
-/// begins one, and so does a stream that was rolled back.
+/// The epochs of the log: in each, a sequence stands for one message. Recreating or rolling back
+/// the stream begins a new one.
 pub mod epochs {
     use sea_orm::entity::prelude::*;
 
@@ -59,7 +59,7 @@ pub mod epochs {
         /// The stream's name.
         #[sea_orm(column_type = "Text", unique_key = "follows")]
         pub stream: String,
-        /// When the stream was made, in ns since 1970.
+        /// When the stream was created, in ns since 1970.
         #[sea_orm(unique_key = "follows")]
         pub stream_created: i64,
         /// Everything of the stream's life up to this sequence is stored: reading may begin behind it.

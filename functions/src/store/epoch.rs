@@ -1,5 +1,5 @@
-//! The epochs of the log: in each, a sequence stands for one message. A stream that is made again
-//! begins one, and so does a stream that was rolled back and uses sequences again.
+//! The epochs of the log: in each, a sequence stands for one message. Recreating or rolling back
+//! the stream begins a new one, since it reuses sequences.
 
 use std::ops::RangeInclusive;
 
@@ -18,8 +18,8 @@ pub struct Life {
     later: Vec<Model>,
 }
 
-/// The life of the stream that was made at `stream_created` (ns since 1970). Its first epoch is
-/// begun if it is new.
+/// The life of the stream that was created at `stream_created` (ns since 1970). If it is new, its
+/// first epoch begins.
 pub async fn life_of(
     db: &impl ConnectionTrait,
     stream: &str,
@@ -32,7 +32,7 @@ pub async fn life_of(
     begun(db, stream, stream_created).await
 }
 
-/// The life of the stream that was made at `stream_created` (ns since 1970), if it has begun.
+/// The life of the stream that was created at `stream_created` (ns since 1970), if it has begun.
 pub async fn find_life(
     db: &impl ConnectionTrait,
     stream: &str,
@@ -51,7 +51,7 @@ pub async fn find_life(
     }))
 }
 
-/// The life of a stream whose newest epoch is the newest of all, if any has begun.
+/// The stream's newest life, if any has begun.
 pub async fn newest_life(db: &impl ConnectionTrait, stream: &str) -> Result<Option<Life>, DbErr> {
     let newest = Entity::find()
         .filter(COLUMN.stream.eq(stream))
@@ -62,8 +62,8 @@ pub async fn newest_life(db: &impl ConnectionTrait, stream: &str) -> Result<Opti
     }
 }
 
-/// Notes that everything up to `floor` is stored. An older floor, as a second instance may bring
-/// it, changes nothing.
+/// Saves that everything up to `floor` is stored. A lower floor, which a second instance may bring,
+/// changes nothing.
 pub async fn save_floor(db: &impl ConnectionTrait, epoch: i64, floor: i64) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::Floor, floor.into())
@@ -74,8 +74,7 @@ pub async fn save_floor(db: &impl ConnectionTrait, epoch: i64, floor: i64) -> Re
     Ok(())
 }
 
-/// Notes that rows up to the epoch's floor are missing above `floor`. False where the floor is another
-/// one by now.
+/// Lowers the floor, because rows above `floor` are missing. False if it has changed meanwhile.
 pub async fn lower_floor(
     db: &impl ConnectionTrait,
     epoch: &Model,
@@ -91,7 +90,7 @@ pub async fn lower_floor(
 }
 
 impl Life {
-    /// The newest epoch: that of the messages to come.
+    /// The newest epoch, which new messages belong to.
     pub fn newest(&self) -> &Model {
         self.later.last().unwrap_or(&self.first)
     }
@@ -101,22 +100,22 @@ impl Life {
         self.later.iter().rev().chain([&self.first])
     }
 
-    /// Where the message with this sequence stands: in the newest epoch that had begun by then.
+    /// The position of a sequence: in the newest epoch that begins at or below it.
     pub fn position(&self, seq: i64) -> Position {
         let begun = |epoch: &&Model| epoch.first_seq <= seq;
         let epoch = self.epochs().find(begun).unwrap_or(&self.first).id;
         Position { epoch, seq }
     }
 
-    /// The position behind which the sequence after `seq` follows: where `seq` was the last one
-    /// before a rollback, everything of the epochs before it is included.
+    /// The position directly before the sequence after `seq`. If an epoch begins there, all of the
+    /// earlier epochs are below it.
     pub fn end(&self, seq: i64) -> Position {
         let epoch = self.position(seq + 1).epoch;
         Position { epoch, seq }
     }
 
-    /// The highest sequence of the log that stands at a position or below it: `u64::MAX` where the
-    /// position is behind everything to come, 0 where it is before everything.
+    /// The highest sequence of the log at or below a position: `u64::MAX` if the position is above
+    /// everything to come, 0 if it is below everything.
     pub fn seqs_upto(&self, at: Position) -> u64 {
         let later = self.epochs().filter(|epoch| epoch.id > at.epoch);
         let end = later.map(|epoch| epoch.first_seq - 1).min();
@@ -127,7 +126,7 @@ impl Life {
         seq.map_or(u64::MAX, |seq| u64::try_from(seq).unwrap_or(0))
     }
 
-    /// The same below a position.
+    /// The highest sequence of the log below a position.
     pub fn seqs_below(&self, at: Position) -> u64 {
         let upto = self.seqs_upto(at);
         let is_at = i64::try_from(upto).is_ok_and(|seq| seq > 0 && self.position(seq) == at);
@@ -151,11 +150,10 @@ impl Life {
         }
     }
 
-    /// Begins the epoch that follows the newest one: the stream's messages from `first_seq` on are
-    /// others than those that are stored. Where another instance has begun it at the same moment,
-    /// its beginning stands.
+    /// Begins the next epoch: from `first_seq` on, the stream's messages differ from the stored
+    /// ones. If another instance has begun it at the same moment, that one's `first_seq` stands.
     ///
-    /// It is logged as an error, by the instance that begins it: what an operator has to look at.
+    /// The instance that begins it logs an error, for the operator.
     pub async fn follow(self, db: &impl ConnectionTrait, first_seq: i64) -> Result<Self, DbErr> {
         let newest = self.newest();
         let floor = newest.floor.min(first_seq - 1);
@@ -168,13 +166,13 @@ impl Life {
                 first_seq,
                 former_epoch = newest.id,
                 epoch = life.newest().id,
-                "the log was rolled back and uses sequences again: a new epoch begins. What was stored stays, and what the log holds now is stored beside it. Messages that were acknowledged after the log's older state and had not been stored are lost: was an older copy of JetStream's store put back, or the power cut without `sync_interval: always`?"
+                "the log was rolled back and reuses sequences: a new epoch begins. Stored messages stay, and those that the log holds now are stored beside them. Messages that were acknowledged after the log's older state and had not been stored are lost. Was an older copy of JetStream's store restored, or the power cut without `sync_interval: always`?"
             );
         }
         Ok(life)
     }
 
-    /// The sequences by the epochs in which they stand, the lowest first.
+    /// Splits the sequences by epoch, the lowest first.
     pub fn parts(&self, seqs: RangeInclusive<i64>) -> Vec<(i64, RangeInclusive<i64>)> {
         let (start, mut end) = seqs.into_inner();
         let mut parts = Vec::new();
@@ -190,7 +188,7 @@ impl Life {
     }
 }
 
-/// Begins an epoch. False where somebody else began it at the same moment.
+/// Begins an epoch. False if another instance began it at the same moment.
 async fn begin(
     db: &impl ConnectionTrait,
     stream: &str,

@@ -19,17 +19,18 @@ pub enum Stored {
     Here,
     /// It was there already, at its own position: it was delivered before.
     Again,
-    /// Its `(uid, id)` says the same at another position: a sender's retry, which adds no row.
+    /// Its `(uid, id)` is stored with the same content at another position: a sender's retry, which
+    /// adds no row.
     Repeat(Position),
-    /// Its `(uid, id)` says something else at another position: the id was taken, this is a dead letter.
+    /// Its `(uid, id)` is stored with other content: this message becomes a dead letter.
     Taken(Position),
 }
 
-/// Why a batch was not stored. Nothing of it is.
+/// Why a batch was not stored; none of its rows is.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertError {
-    /// The position of a new message belongs to another one: the log was rolled back and counts
-    /// its sequences again. It needs a new epoch.
+    /// The position of a new message belongs to another one: the log was rolled back and reuses
+    /// sequences. It needs a new epoch.
     #[error("epoch {} seq {} is another message's place in the table: was the log rolled back or replaced?", .0.epoch, .0.seq)]
     Clash(Position),
     /// Another instance stores the same messages at the same moment, again and again.
@@ -40,13 +41,13 @@ pub enum InsertError {
     Db(#[from] DbErr),
 }
 
-/// Stores each message once and says what became of each row, in their order. One statement a
-/// batch (a few for a huge one), and more only where a row was not new: then it is looked first
-/// which were there, so that a redelivery is told apart.
+/// Stores each message once, and returns what became of each row, in order. A batch of new rows is
+/// one statement (a few for a huge one). Otherwise the rows that were there are read first, to tell
+/// redeliveries from new rows.
 ///
-/// `(uid, id)` is the only target of the conflict clause, so a clash of positions stays an error.
-/// To tell a real clash from a false one, the statement runs in a savepoint: where two instances
-/// store the same delivery at the same moment, PostgreSQL may notice the primary key first.
+/// Only `(uid, id)` is in the conflict clause, so a clash of positions is an error. It may be a
+/// false one: if two instances store the same delivery at once, PostgreSQL may notice the primary
+/// key first. So the statement runs in a savepoint and is tried again.
 pub async fn insert_once<C>(db: &C, rows: &[Row]) -> Result<Vec<Stored>, InsertError>
 where
     C: ConnectionTrait + TransactionTrait,
@@ -87,7 +88,8 @@ where
     Err(InsertError::Contended)
 }
 
-/// How often a false clash is tried again; each time somebody else has committed the row meanwhile.
+/// How often a false clash is tried again; each time another instance has committed the row
+/// meanwhile.
 const ATTEMPTS: usize = 4;
 
 /// Rows in one statement on SQLite, which takes 32,766 parameters; a row has ten.
@@ -114,8 +116,8 @@ async fn insert(db: &impl ConnectionTrait, rows: &[Row]) -> Result<u64, DbErr> {
     Ok(inserted)
 }
 
-/// One array a column instead of one parameter a value: one statement for every size of a batch,
-/// which PostgreSQL parses once.
+/// One array per column instead of one parameter per value: the statement is the same for every
+/// batch size, so PostgreSQL parses it once.
 async fn insert_arrays(
     db: &impl ConnectionTrait,
     rows: &[Row],
@@ -187,7 +189,7 @@ fn key(row: &Row) -> (String, String) {
     (row.message.uid.clone(), row.message.id.clone())
 }
 
-/// A position of the batch that another message has, in the table or in the batch itself.
+/// A position of the batch that belongs to another message, in the table or in the batch.
 async fn clash(db: &impl ConnectionTrait, rows: &[Row]) -> Result<Option<Position>, DbErr> {
     let mut owners = HashMap::new();
     for row in rows_at(db, rows.iter().map(|row| row.at)).await? {

@@ -1,5 +1,5 @@
-//! Finds out that the log was rolled back: an older copy of it was put back, and what it takes now
-//! gets sequences that stand for other messages in the database.
+//! Detects a rollback: an older copy of the log was restored, so new messages get sequences that
+//! stand for others in the database.
 
 use std::time::Duration;
 
@@ -11,33 +11,33 @@ use super::rows::{Row, last_among};
 use crate::message::logged::Logged;
 use crate::subjects::LOG;
 
-/// How long the leader of a log with replicas may need to be up to date.
+/// How long a new leader of a replicated log may need to catch up.
 const ELECTION: Duration = Duration::from_secs(2);
 
-/// What the log says of the newest row of its life.
+/// Whether the log agrees with a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It holds the same message there, or has dropped it.
+    /// The log holds the same message there, or has trimmed it.
     Same,
-    /// It holds another one, or has not come that far.
+    /// The log holds another one there, or ends below.
     Other,
 }
 
-/// Whether the newest message that the database has of this life is the one that the log has at
-/// its sequence. This is what `history` asks: where it is not, one of the two is from another time.
+/// Whether the log agrees with the newest row of this life. `history` asks this: if not, the log or
+/// the database was restored to another state.
 ///
 /// # Errors
 /// The log or the database is away.
 pub async fn agrees(client: &Client, db: &Db, life: &Life) -> Result<bool> {
-    // The row is read first: what is stored now was in the log before.
+    // The row is read first: whatever is stored was in the log before.
     let Some(row) = newest_row(db, life).await? else {
         return Ok(true);
     };
     Ok(verdict(client, &row).await? == Verdict::Same)
 }
 
-/// Looks whether the log was rolled back, and begins an epoch where it was: at the first sequence
-/// behind the last message that log and database have in common. Returns the life as it then is.
+/// Checks for a rollback. If there was one, begins an epoch directly behind the last message that
+/// log and database have in common. Returns the current life.
 ///
 /// # Errors
 /// The log or the database is away.
@@ -57,24 +57,24 @@ pub async fn check(client: &Client, db: &Db, life: Life) -> Result<Life> {
     Ok(life.follow(db, common + 1).await?)
 }
 
-/// The log, where it is not the one that the database knows.
+/// The log's state, if it differs from what the database knows.
 async fn differs(client: &Client, db: &Db, life: &Life) -> Result<Option<StreamInfo>> {
     let agrees = agrees(client, db, life).await?;
-    // What is noted was in the log, so the log is read after it.
+    // The log is read after the database: whatever the database knows was in the log before.
     let log = client.stream_info(LOG).await?;
     let newest = life.newest();
     if log.created_ns() != newest.stream_created {
-        // It was made again just now: that is another life, and says nothing of this one.
+        // Recreated just now: that is another life, which says nothing about this one.
         return Ok(None);
     }
     let has_come_so_far = newest.floor.cast_unsigned() <= log.state.last_seq;
-    // The log may be older than another one that was made in its place and is gone again.
+    // An old log may have been restored after a newer one had replaced it.
     let known = newest_life(db, LOG).await?;
     let is_newest = known.is_some_and(|known| known.newest().id <= newest.id);
     Ok((!(agrees && has_come_so_far && is_newest)).then_some(log))
 }
 
-/// The newest row of a life: of the newest epoch, or what is below its beginning.
+/// The newest row of a life: in its newest epoch, else in an earlier one, below the later ones.
 async fn newest_row(db: &Db, life: &Life) -> Result<Option<Row>> {
     let mut upto = i64::MAX;
     for epoch in life.epochs() {
@@ -86,17 +86,17 @@ async fn newest_row(db: &Db, life: &Life) -> Result<Option<Row>> {
     Ok(None)
 }
 
-/// The highest sequence at which the database has what the log has. Where there is none, everything
-/// that the log holds is new.
+/// The highest sequence at which database and log have the same message. If there is none,
+/// everything in the log is new.
 async fn last_common(client: &Client, db: &Db, life: &Life, state: StreamState) -> Result<i64> {
     let below = state.first_seq.cast_signed() - 1;
     let mut upto = i64::MAX;
     for epoch in life.epochs() {
-        // Rows up to the middle are the same, or those above it are others: halves the interval.
+        // Binary search: up to the last common row all are the same, above it all differ.
         let (mut low, mut high) = (below.max(epoch.first_seq - 1), upto);
         let mut common = None;
         while low < high {
-            // The first look is at the newest row: it is the same where nothing was rolled back.
+            // The newest row comes first: without a rollback it is the same.
             let middle = if high == upto {
                 upto
             } else {
@@ -143,7 +143,8 @@ async fn verdict(client: &Client, row: &Row) -> Result<Verdict> {
     })
 }
 
-/// What `history` answers until a new epoch has begun: it cannot tell one message from another.
+/// The error of `history` until `persist` has begun a new epoch: before that, positions are
+/// ambiguous.
 pub fn unsettled() -> Error {
     Error::unavailable(
         "the log was rolled back, and `persist` has not begun a new epoch yet; is it running?",

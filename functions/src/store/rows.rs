@@ -15,7 +15,7 @@ use super::entity::messages::{ActiveModel, COLUMN, Column, Entity, Model};
 use crate::message::Message;
 use crate::message::room::{Realm, Room};
 
-/// Where a message stands: in which epoch of the log, at which sequence. Positions are in order of time.
+/// The epoch and sequence of a message. Positions are in order of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The epoch of the log.
@@ -63,7 +63,7 @@ pub async fn page(
     Ok(rows)
 }
 
-/// The position of the row behind the `limit` nearest ones of a page, where there are so many.
+/// The position of the row that follows the `limit` nearest ones of a page, if there is one.
 pub async fn furthest(
     db: &impl ConnectionTrait,
     realm: Realm,
@@ -96,7 +96,7 @@ fn in_direction(realm: Realm, room: &Room, page: Page) -> Select<Entity> {
         .order_by(Column::Seq, order)
 }
 
-/// The rows at the positions, in no order.
+/// The rows at the positions, in any order.
 pub async fn rows_at(
     db: &impl ConnectionTrait,
     positions: impl IntoIterator<Item = Position>,
@@ -105,7 +105,7 @@ pub async fn rows_at(
     among(db, [Column::Epoch, Column::Seq], pairs).await
 }
 
-/// Those rows whose `(uid, id)` is that of one of the messages, by `(uid, id)`.
+/// The rows with the `(uid, id)` of the messages, by `(uid, id)`.
 pub async fn rows_of<'a>(
     db: &impl ConnectionTrait,
     messages: impl IntoIterator<Item = &'a Message>,
@@ -121,8 +121,8 @@ pub async fn rows_of<'a>(
         .collect())
 }
 
-/// The sequence of the first row of these epochs, from the sequence `from` on, that was written at
-/// `since` or later, in ms since 1970.
+/// The lowest sequence of these epochs, from `from` on, whose row was written at `since` or later
+/// (ms since 1970).
 pub async fn first_since(
     db: &impl ConnectionTrait,
     epochs: impl IntoIterator<Item = i64>,
@@ -197,9 +197,9 @@ where
     Ok(rows.into_iter().map(Row::from).collect())
 }
 
-/// Whether two columns are one of the pairs. However many pairs there are, they are one parameter
-/// or two: both databases turn them into rows and look each up by the index. Given as values, they
-/// would be a scan of the whole table on SQLite and as many ORs on PostgreSQL.
+/// Whether two columns equal one of the pairs. All pairs are one or two parameters, which the
+/// database expands to rows and looks up by the index. A list of values would be a table scan on
+/// SQLite and many ORs on PostgreSQL.
 fn pairs_in<T>(backend: DbBackend, columns: [Column; 2], pairs: Vec<(T, T)>) -> Result<Expr, DbErr>
 where
     T: Serialize,

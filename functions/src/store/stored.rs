@@ -1,4 +1,4 @@
-//! Up to where the database has everything of the log, as the database itself shows.
+//! Up to where the database has everything of the log, checked against its rows.
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
@@ -14,26 +14,25 @@ use super::rows::{count, rows_of, seqs_among};
 use crate::message::logged::Logged;
 use crate::subjects::LOG;
 
-/// How many sequences are looked at in one statement.
+/// Sequences in one statement.
 const PART: i64 = 10_000;
 
 /// How many messages of the log are read at once.
 const READS: usize = 64;
 
-/// The sequences that need no row, as far as this process has seen: their messages are not read
-/// again at each comparison.
+/// Sequences known to need no row: their messages are not read again at each comparison.
 #[derive(Clone, Debug, Default)]
 pub struct Passed(Arc<Mutex<Seen>>);
 
 #[derive(Debug, Default)]
 struct Seen {
     epoch: i64,
-    /// The noted floor when they were seen.
+    /// The saved floor at that time.
     floor: i64,
     seqs: BTreeSet<i64>,
 }
 
-/// Sequences that have no row, and of which the log has no message any more.
+/// Sequences without a row, whose messages the log no longer holds.
 #[derive(Default)]
 struct Lost {
     count: usize,
@@ -42,7 +41,7 @@ struct Lost {
 }
 
 impl Lost {
-    /// They come in their order.
+    /// Adds sequences, which come in ascending order.
     fn add(&mut self, seqs: &[i64]) {
         if let (Some(from), Some(to)) = (seqs.first(), seqs.last()) {
             self.from = if self.count == 0 { *from } else { self.from };
@@ -52,41 +51,41 @@ impl Lost {
     }
 }
 
-/// What the log says of sequences that have no row.
+/// What the log holds at sequences without a row.
 #[derive(Default)]
 struct Look {
-    /// The first one at which it has a message that the database needs.
+    /// The first one whose message must be stored.
     needed: Option<i64>,
-    /// Those below it that it does not hold any more.
+    /// Those below it that the log no longer holds.
     vanished: Vec<i64>,
 }
 
-/// Up to where the database has everything of a life of the log, without a gap. It is noted as the
+/// Up to where the database has everything of a life of the log, without a gap. It is saved as the
 /// life's floor, and compared with the consumer's ack floor: by `setup`, by `persist` on each
 /// connection, and before the log is trimmed.
 ///
-/// The ack floor alone shows nothing: the database may have been put back to an older state since,
-/// also while `persist` runs (a backup, or a standby that took over without the last commits). Nor
-/// does the noted floor: rows below it may have been deleted. So each sequence that the log still
-/// holds, and each above the noted floor, must have its row, or be one that needs none.
+/// The ack floor alone proves nothing: the database may have been restored to an older state, even
+/// while `persist` runs (from a backup, or by failover to a standby that lacks the last commits).
+/// Nor does the saved floor: rows below it may have been deleted. So each sequence that the log
+/// holds, and each above the saved floor, must have a row or need none.
 ///
-/// It looks first whether the log was rolled back. Then all that the log holds behind the common
-/// part is new, also what the consumer has acknowledged.
+/// It checks for a rollback first. After one, everything in the log behind the common part is new,
+/// even if the consumer has acknowledged it.
 ///
 /// # Errors
-/// The database's own; the log is away, or one of the two changed meanwhile.
+/// The log or the database is unavailable, or one of them changed meanwhile.
 pub async fn stored_up_to(context: Background, stream: StreamId, passed: Passed) -> Result<u64> {
     let (db, client) = (context.db()?, context.client());
     let life = life_of(&db, &stream.name, stream.created_ns()).await?;
     let life = rollback::check(client, &db, life).await?;
     let log = client.stream_info(&stream.name).await?;
     if log.created_ns() != stream.created_ns() {
-        return Err(Error::unavailable("the log was made again just now"));
+        return Err(Error::unavailable("the log was recreated just now"));
     }
-    // A log that never held anything begins at 0.
+    // It is 0 if the log never held anything.
     let first = log.state.first_seq.cast_signed().max(1);
     let floor = life.newest().floor;
-    // The consumer stands above the log's end where an older log was put back under it.
+    // The ack floor is above the log's end if an older log was restored under the consumer.
     let upto = stream.ack_floor.min(log.state.last_seq).cast_signed();
     let upto = upto.max(floor);
     let mut stored = floor.min(first - 1);
@@ -141,8 +140,8 @@ pub async fn stored_up_to(context: Background, stream: StreamId, passed: Passed)
 }
 
 impl Passed {
-    /// Whether these sequences and those that have a row are all of them. Where they are not, what was
-    /// seen may not be so any more: it is looked at again.
+    /// Whether each of the sequences has a row, or is known to need none. If not, forgets what is
+    /// known, so that it is checked again.
     async fn and_rows_are_all(
         &self,
         db: &Db,
@@ -161,7 +160,7 @@ impl Passed {
         Ok(are_all)
     }
 
-    /// Those of the sequences that were not seen yet.
+    /// The sequences that are not known yet.
     fn unknown(&self, life: &Life, seqs: &[i64]) -> Vec<i64> {
         let passed = self.of(life);
         let unknown = seqs.iter().filter(|seq| !passed.seqs.contains(seq));
@@ -174,7 +173,8 @@ impl Passed {
         passed.seqs = passed.seqs.split_off(&first);
     }
 
-    /// Nothing of another epoch counts, nor what was seen in a database that is older now.
+    /// Forgets what was seen in another epoch, or before the database was restored to an older
+    /// state.
     fn of(&self, life: &Life) -> MutexGuard<'_, Seen> {
         let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = life.newest();
@@ -199,7 +199,7 @@ async fn rows(
     Ok(rows)
 }
 
-/// Those of the sequences that have no row at their position, in their order.
+/// The sequences without a row at their position, ascending.
 async fn missing(
     db: &impl ConnectionTrait,
     life: &Life,
@@ -216,8 +216,8 @@ async fn missing(
     Ok(missing)
 }
 
-/// Looks where the log has a message that the database still needs. It does not need a repeat, which
-/// has its row elsewhere, nor what is, or can only be, a dead letter.
+/// Finds the first message that must still be stored. A repeat needs no row, since it has one
+/// elsewhere, nor does a message that is, or can only become, a dead letter.
 async fn look(client: &Client, db: &Db, seqs: &[i64]) -> Result<Look> {
     let mut look = Look::default();
     for seqs in seqs.chunks(READS) {
@@ -250,7 +250,7 @@ async fn look(client: &Client, db: &Db, seqs: &[i64]) -> Result<Look> {
     Ok(look)
 }
 
-/// Notes the floor, where the database still has as many rows as were seen: it may have been put back
+/// Saves the floor if the database still has as many rows as were seen: it may have been restored
 /// in between.
 async fn note(db: &Db, life: &Life, stored: i64, seen: u64) -> Result<()> {
     let newest = life.newest();

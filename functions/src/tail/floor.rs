@@ -1,4 +1,4 @@
-//! How far the database is: the tail lies above.
+//! The floor: up to here the database is complete, and the tail lies above.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,11 +11,10 @@ use crate::store::rollback::{self, unsettled};
 use crate::store::rows::{Position, rows_at};
 use crate::subjects::{CONSUMER, LOG};
 
-/// For how long the floor that was read is good enough. An older one is safe: it only makes the
-/// tail longer.
+/// How long a floor is cached. An old one is safe: it only makes the tail longer.
 const FRESH: Duration = Duration::from_millis(250);
 
-/// The floor as it was read last.
+/// The cached floor.
 #[derive(Clone, Default)]
 pub(super) struct Floor(Arc<Mutex<Option<Known>>>);
 
@@ -28,7 +27,7 @@ pub(super) struct Known {
     read: Instant,
 }
 
-/// What a look after a reading says of it.
+/// Whether a reading is valid, checked after it.
 pub(super) enum Look {
     Same,
     OtherLife,
@@ -40,8 +39,8 @@ impl Known {
         self.life.position(seq.cast_signed())
     }
 
-    /// Looks at stream and database after the messages were read: only if the stream is still the
-    /// same are they of its epoch.
+    /// Checks stream and database after the messages were read: they belong to this epoch only if
+    /// the stream is still the same.
     pub(super) async fn look(&self, client: &Client, db: &Db, head: u64) -> Result<Look> {
         let stored = async {
             if head == 0 || head > self.floor {
@@ -59,8 +58,8 @@ impl Known {
             return Err(unsettled());
         }
         // A head without a row is a dead letter or a repeat; or the floor is that of another
-        // database or another life of the log, which one look tells. And what was stored and
-        // trimmed since the floor was read lies above it, in the database alone.
+        // database or life, which reading the floor again tells. If the log was trimmed since the
+        // floor was read, there are messages above the floor in the database alone.
         let trimmed = head == 0 && info.state.first_seq > self.floor + 1;
         Ok(if !stored || trimmed {
             Look::Doubtful
@@ -71,7 +70,7 @@ impl Known {
 }
 
 impl Floor {
-    /// The floor that was read last, or the one of now.
+    /// The cached floor if it is fresh, else the current one.
     pub(super) async fn known(&self, client: &Client, db: &Db) -> Result<Known> {
         let known = self.lock().clone();
         if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
@@ -80,7 +79,7 @@ impl Floor {
         let read = Instant::now();
         let stream = client.stream_info(LOG).await.map_err(absent)?;
         let floor = match client.consumer_info(LOG, CONSUMER).await {
-            // A consumer older than its stream is that of a former life.
+            // A consumer older than its stream belongs to a former life.
             Ok(consumer) if consumer.created >= stream.created => {
                 check_database(db, &consumer).await?;
                 consumer.ack_floor.stream_seq
@@ -103,7 +102,7 @@ impl Floor {
         Ok(known)
     }
 
-    /// Lets it be read again.
+    /// Clears the cache.
     pub(super) fn forget(&self) {
         *self.lock() = None;
     }
@@ -113,7 +112,8 @@ impl Floor {
     }
 }
 
-/// What another database has is missing here, and would be a gap that nobody sees.
+/// Refuses a database that `persist` does not fill: what it lacks would be a gap that nobody
+/// notices.
 async fn check_database(db: &Db, consumer: &ConsumerInfo) -> Result<()> {
     let (fed, read) = (consumer.database(), db.identity().await?);
     match (fed, read.as_deref()) {

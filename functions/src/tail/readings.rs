@@ -1,4 +1,4 @@
-//! Long readings of the log: who asks for the same room shares one, and no room takes all memory.
+//! Long readings of the log: requests for the same room share one, and no room takes all memory.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -21,15 +21,15 @@ pub const READING_MIB: u32 = 16;
 /// What all readings of a process may hold at once, in MiB: four long ones, or many short ones.
 const ALL_MIB: u32 = 4 * READING_MIB;
 
-/// How many readings of one room may be held at once: one is answered from while the next one is
-/// read, and half of the memory is left for other rooms.
+/// How many readings of one room may be held at once: one answers requests while the next is read,
+/// and half of the memory is left for other rooms.
 const IN_ROOM: usize = 2;
 
-/// How many in one room may find out at once how long its tail is. Where it is long, the others that
-/// ask at that moment learn it from them, and read nothing in vain.
+/// How many requests may probe the length of a room's tail at once. If it is long, the others learn
+/// that from them, and read nothing in vain.
 const PEEKS: usize = 8;
 
-/// The rooms that are being read, and the memory for what is read. `T` is what a reading gives.
+/// The rooms being read, and the memory for that. `T` is the result of a reading.
 pub struct Readings<T> {
     rooms: Arc<Rooms<T>>,
     memory: Arc<Semaphore>,
@@ -39,10 +39,10 @@ type Rooms<T> = Mutex<HashMap<Place, Arc<Room<T>>>>;
 
 /// A room that somebody reads or waits for, or whose messages are still held.
 struct Room<T> {
-    /// How many ask for a shared reading at the moment.
+    /// Requests for a shared reading at the moment.
     asking: AtomicUsize,
     last: tokio::sync::Mutex<Option<Reading<T>>>,
-    /// From where on those that wait need the log.
+    /// The lowest position that waiting requests need.
     wanted: Mutex<Option<Position>>,
     turns: Arc<Semaphore>,
     peeks: Arc<Semaphore>,
@@ -75,12 +75,11 @@ struct Visit<T> {
     room: Arc<Room<T>>,
 }
 
-/// Somebody who asks for a shared reading. Nobody is answered by the last one any more once all
-/// have left.
+/// A request for a shared reading. When the last request leaves, the last reading is dropped.
 struct Asking<T>(Visit<T>);
 
 impl<T> Readings<T> {
-    /// Whether somebody reads much of this room at the moment.
+    /// Whether a long reading of this room is in progress.
     pub fn are_going_on(&self, place: &Place) -> bool {
         lock(&self.rooms).get(place).is_some_and(|room| {
             room.asking.load(SeqCst) > 0 || room.turns.available_permits() < IN_ROOM
@@ -99,9 +98,9 @@ impl<T> Readings<T> {
         })
     }
 
-    /// A reading of a room's log above a position that began after this was called: one's own, or
-    /// somebody else's. Everything that was acknowledged before the call is in either. A reading may
-    /// go on from the one before it, where that is still held and reached as far down.
+    /// A reading of a room's log above a position, its own or a shared one. It began after this
+    /// call, so it has everything that was acknowledged before. It may continue from the previous
+    /// one, if that is still held and reached as far down.
     ///
     /// # Errors
     /// Those of the reading.
@@ -122,18 +121,19 @@ impl<T> Readings<T> {
         {
             return reading.answer();
         }
-        // Nobody is answered by the last one any more.
+        // The last reading answers no further request.
         let mut former = last.take();
         let held = match self.at_once(place) {
             Some(held) => held,
             None => {
-                // Whoever waits for memory holds none. The deadline of the request ends the wait.
+                // A request that waits for memory holds none. The deadline of the request ends the
+                // wait.
                 former = None;
                 self.alone(place).await?
             }
         };
         let began = Instant::now();
-        // Whoever waits by now is answered as well.
+        // Covers every request that waits by now.
         let above = room.wanted().map_or(above, |wanted| wanted.min(above));
         let former = former.filter(|former| former.above <= above);
         let former = former.and_then(|former| former.answer.ok());
@@ -161,7 +161,7 @@ impl<T> Readings<T> {
         })
     }
 
-    /// The same where nobody has to be waited for.
+    /// The same without waiting: `None` if a turn or memory is not free.
     fn at_once(&self, place: &Place) -> Option<Held<T>> {
         let visit = self.visit(place);
         let (turns, memory) = (visit.room.turns.clone(), self.memory.clone());
@@ -184,7 +184,7 @@ impl<T> Readings<T> {
 }
 
 impl<T> Held<T> {
-    /// Gives back what a reading of so many bytes does not need.
+    /// Gives back the memory that `bytes` do not need.
     #[must_use]
     pub fn shrunk_to(mut self, bytes: usize) -> Self {
         let surplus = self
@@ -237,7 +237,7 @@ impl<T> Drop for Asking<T> {
 impl<T> Drop for Visit<T> {
     fn drop(&mut self) {
         let mut rooms = lock(&self.rooms);
-        // The map's and this one.
+        // Only the map and this visit hold it.
         if Arc::strong_count(&self.room) == 2 {
             rooms.remove(&self.place);
         }

@@ -5,7 +5,7 @@ use natsfn::{Client, Message, Range, Result};
 use super::window::Window;
 use crate::subjects::LOG;
 
-/// How many messages are read before it is looked whether they are enough.
+/// Messages in one read of the log.
 const CHUNK: usize = 1_000;
 
 /// How much is read at most.
@@ -34,19 +34,18 @@ pub struct Stretch {
 pub enum End {
     /// It has everything of the window that was in the log when it began, and perhaps more.
     Whole,
-    /// There is more than it may read.
+    /// There is more than the bound allows.
     Long,
-    /// What answers does not have the head: it is a replica that lags behind the leader, or the
+    /// The server that answers lacks the head: it is a replica that lags behind the leader, or the
     /// log was trimmed meanwhile.
     Behind,
 }
 
-/// Reads a room's messages in a window. In a busy room the head and the messages are of different
-/// moments: reading goes on from where it ended until it has the head that was asked for at the
-/// beginning. What was acknowledged before is then in it; what came after need not be.
+/// Reads a room's messages in a window, up to the head that the room has at the beginning. So
+/// everything that was acknowledged before the call is included; what comes later need not be.
 ///
 /// # Errors
-/// [`natsfn::Kind::Unavailable`] where JetStream does not answer.
+/// [`natsfn::Kind::Unavailable`] if JetStream does not answer.
 pub async fn stretch(
     client: &Client,
     subject: &str,

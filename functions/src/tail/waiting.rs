@@ -1,4 +1,4 @@
-//! What of the log's tail waits to be stored. Pure.
+//! Marks the repeats in the log's tail. Pure.
 
 use std::collections::HashSet;
 
@@ -9,7 +9,7 @@ use crate::store::rows::Row;
 pub struct Waiting {
     /// The message.
     pub row: Row,
-    /// No earlier one of the tail has the same `(uid, id)`.
+    /// Whether no earlier message of the tail has the same `(uid, id)`.
     pub first: bool,
 }
 

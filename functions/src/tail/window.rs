@@ -13,8 +13,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// What of the log may stand on a page and not in the database: `floor` is up to where
-    /// everything of this life of the log is stored.
+    /// The part of the log that may be on a page and not in the database; up to `floor`, everything
+    /// of this life is stored.
     pub fn of(page: Page, life: &Life, floor: u64) -> Self {
         let all = Self {
             above: floor,
@@ -27,9 +27,9 @@ impl Window {
         }
     }
 
-    /// The same, knowing that the database alone fills the page up to the row `furthest` from
-    /// where it begins. Rows are never taken away, so nothing beyond that one can be on the page,
-    /// however far the floor lies behind what is stored.
+    /// Narrows the window, knowing that the database alone fills the page up to the row at
+    /// `furthest`. Rows are never deleted, so nothing beyond that row can be on the page, however
+    /// low the floor is.
     #[must_use]
     pub fn filled_up_to(self, page: Page, life: &Life, furthest: Position) -> Self {
         match page {
@@ -38,7 +38,7 @@ impl Window {
         }
     }
 
-    /// Nothing of the log is in it.
+    /// Whether it holds nothing.
     pub fn is_empty(self) -> bool {
         self.upto <= self.above
     }
