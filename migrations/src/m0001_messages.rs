@@ -26,7 +26,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        // What makes a redelivery or a retry add no row.
+        // With this key a redelivery or a retry adds no row.
         manager
             .create_index(
                 Index::create()
@@ -38,7 +38,7 @@ impl MigrationTrait for Migration {
                     .take(),
             )
             .await?;
-        // What a page of a room's history is read by.
+        // For a page of a room's history.
         manager
             .create_index(
                 Index::create()

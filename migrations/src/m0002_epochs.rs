@@ -1,4 +1,4 @@
-//! The table of the log's lives: a stream that is made again begins a new epoch.
+//! The table of epochs: a recreated stream begins a new one.
 
 use sea_orm_migration::{prelude::*, schema::*};
 

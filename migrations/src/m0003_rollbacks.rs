@@ -1,4 +1,4 @@
-//! Several epochs in one life of the log: an older copy of it that is put back uses sequences again.
+//! Several epochs in one life of the log: a restored older copy reuses sequences.
 
 use sea_orm_migration::{prelude::*, schema::*};
 
@@ -12,7 +12,7 @@ const NEW_KEY: &str = "epochs_stream_stream_created_follows";
 #[async_trait::async_trait]
 impl MigrationTrait for Migration {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // SQLite takes one column in a statement.
+        // SQLite alters one column per statement.
         for column in [Epochs::FirstSeq, Epochs::Follows] {
             manager
                 .alter_table(
