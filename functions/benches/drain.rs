@@ -1,7 +1,7 @@
-//! How fast `persist` drains a backlog, beside the plain loop that everybody writes first: one
-//! message, one INSERT, one ack. Both in one run, on the same server and databases.
+//! How fast `persist` drains a backlog, compared with the plain loop: one message, one INSERT, one
+//! ack. Both run on the same server and databases.
 //!
-//! `cargo xtask bench`; `DRAIN_MESSAGES` and `DRAIN_PLAIN` set how many.
+//! `cargo xtask bench drain`; `DRAIN_MESSAGES` and `DRAIN_PLAIN` set the numbers of messages.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -33,7 +33,7 @@ fn number(name: &str, default: usize) -> usize {
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    // `cargo test --benches` only asks whether it compiles.
+    // `cargo test --benches` only checks that it compiles.
     if std::env::args().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -47,7 +47,7 @@ async fn main() -> Result<(), Failure> {
     let sqlite = format!("sqlite://{}/chat.db?mode=rwc", directory.path().display());
     run("SQLite", &sqlite, messages, plain).await?;
     let server = std::env::var("BENCH_DATABASE_URL")
-        .map_err(|_| "BENCH_DATABASE_URL must name an empty database of a PostgreSQL")?;
+        .map_err(|_| "BENCH_DATABASE_URL must name an empty PostgreSQL database")?;
     run("PostgreSQL", &server, messages, plain).await
 }
 
@@ -86,7 +86,7 @@ async fn run(name: &str, url: &str, messages: usize, plain: usize) -> Result<(),
     Ok(())
 }
 
-/// Publishes messages as `send` writes them, many at once.
+/// Publishes messages in the form that `send` writes, many at once.
 async fn fill(nats: &async_nats::Client, n: usize) -> Result<(), Failure> {
     let context = jetstream::new(nats.clone());
     let run = nuid();
@@ -116,7 +116,7 @@ fn nuid() -> String {
     now.unwrap_or_default().as_nanos().to_string()
 }
 
-/// The plain loop, on the same consumer, so that both read from the same place.
+/// The plain loop, on the same consumer as `persist`.
 async fn one_by_one(
     nats: &async_nats::Client,
     db: &DatabaseConnection,

@@ -1,4 +1,4 @@
-//! A backlog of a million messages when `persist` starts, while people go on sending (FAULTS 30).
+//! `persist` starts with a backlog of a million messages, while people send more (FAULTS 30).
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use crate::world::World;
 use crate::{Failure, number};
 
-/// Messages on their way to the log at once.
+/// Unacknowledged publishes at once.
 const AT_ONCE: usize = 1_000;
 
 pub(crate) async fn run(world: &mut World, ledger: &Ledger) -> Result<String, Failure> {
@@ -58,7 +58,8 @@ async fn publish(backend: &jetstream::Context, i: usize) -> Result<String, Failu
         .message_id(&id)
         .payload(message.to_string().into());
     let room = format!("chat.room{}", i % 50);
-    // The stream knows what it has acknowledged too late; after its window the table's key does.
+    // A publish that timed out is repeated: the stream deduplicates it in its window, the table's
+    // key later.
     loop {
         let sent = backend.send_publish(room.clone(), message.clone()).await?;
         match sent.await {

@@ -1,7 +1,7 @@
 //! The database's file system is full for 3, 6 and 60 s while messages are sent (FAULTS 35).
 //!
-//! `LEDGER_DISK` names a directory on a small file system, for instance
-//! `mount -t tmpfs -o size=16m tmpfs DIR`. SQLite only: a PostgreSQL would need a tablespace there.
+//! `LEDGER_DISK` names a directory on a small file system, for instance `mount -t tmpfs -o size=16m
+//! tmpfs DIR`. SQLite only: PostgreSQL would need a tablespace there.
 
 use std::fs::File;
 use std::io::Write;
@@ -37,7 +37,7 @@ pub(crate) async fn run(world: &mut World, ledger: &Ledger) -> Result<String, Fa
     Ok("3".to_owned())
 }
 
-/// Takes all the room that there is.
+/// Writes until the file system is full.
 fn fill(ballast: &Path) -> Result<(), Failure> {
     let mut file = File::create(ballast)?;
     let bytes = [0; 4096];

@@ -1,4 +1,5 @@
-//! What the senders know, on disk and outside the system, and its balance against the table.
+//! The ledger: what the senders sent and what was acknowledged, kept outside chat and compared with
+//! the table.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -19,10 +20,10 @@ use crate::Failure;
 /// Senders that write at the same time.
 pub(crate) const WRITERS: usize = 8;
 
-/// How long after the last fault everything acknowledged must be in the table.
+/// Time limit, after the last fault, for all acknowledged messages to be in the table.
 const SETTLES: Duration = Duration::from_secs(30);
 
-/// What was sent, acknowledged, and answered by something else.
+/// What was sent, acknowledged, and answered otherwise.
 #[derive(Clone)]
 pub(crate) struct Ledger(Arc<Books>);
 
@@ -48,12 +49,12 @@ impl Ledger {
         })))
     }
 
-    /// Starts the senders, `each` messages apiece, or until it is [enough](Self::stop).
+    /// Starts the senders. Each sends `each` messages, or until [`Writers::stop`].
     pub(crate) fn write(&self, nats: &Client, each: usize) -> Writers {
         self.write_slowly(nats, each, Duration::ZERO)
     }
 
-    /// As [`Self::write`], each with a pause after every message.
+    /// As [`Self::write`], with a pause after every message.
     pub(crate) fn write_slowly(&self, nats: &Client, each: usize, pause: Duration) -> Writers {
         let mut writers = JoinSet::new();
         for writer in 0..WRITERS {
@@ -70,13 +71,13 @@ impl Ledger {
         self.0.retries.load(Relaxed)
     }
 
-    /// A message that the log has acknowledged to somebody else than the senders.
+    /// Notes a message that the log has acknowledged to another sender.
     pub(crate) fn note_acked(&self, id: String) {
         lock(&self.0.sent).insert(id.clone());
         lock(&self.0.acked).insert(id);
     }
 
-    /// The 99th percentile of the sends that were acknowledged since this was asked last.
+    /// The 99th percentile of the sends that were acknowledged since the last call.
     pub(crate) fn p99_since_last(&self) -> Duration {
         let mut took = std::mem::take(&mut *lock(&self.0.took));
         took.sort_unstable();
@@ -88,7 +89,7 @@ impl Ledger {
         Ok(writeln!(lock(&self.0.file), "{line}")?)
     }
 
-    /// What of it the table has.
+    /// Compares the ledger with the table.
     pub(crate) async fn balance(&self, database: &str) -> Result<Balance, Failure> {
         let db = Database::connect(database).await?;
         let acked = lock(&self.0.acked).clone();
@@ -106,7 +107,7 @@ impl Ledger {
     }
 }
 
-/// Senders at work.
+/// The running senders.
 pub(crate) struct Writers(JoinSet<Result<(), Failure>>);
 
 impl Writers {
@@ -117,7 +118,7 @@ impl Writers {
         Ok(self.0.is_empty())
     }
 
-    /// Lets each finish the message that it has begun.
+    /// Stops each sender after its current message.
     pub(crate) async fn stop(mut self, ledger: &Ledger) -> Result<(), Failure> {
         ledger.0.enough.store(true, Relaxed);
         while let Some(ended) = self.0.join_next().await {
@@ -127,7 +128,7 @@ impl Writers {
     }
 }
 
-/// One writer: the next message only when the last is acknowledged, a repeat under the same id.
+/// One sender: repeats a message under the same id until it is acknowledged, then sends the next.
 async fn write(
     writer: usize,
     n: usize,
@@ -167,7 +168,7 @@ async fn write(
             }
             ledger.note(&json!({ "unknown": id, "answer": body }))?;
             ledger.0.retries.fetch_add(1, Relaxed);
-            // Nobody answers at once while a server is away; a person would not hammer either.
+            // While a server is away a request fails at once; the pause avoids a busy loop.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         tokio::time::sleep(pause).await;
@@ -175,7 +176,7 @@ async fn write(
     Ok(())
 }
 
-/// The ledger against the table.
+/// The ledger compared with the table.
 pub(crate) struct Balance {
     sent: usize,
     acked: usize,
@@ -208,8 +209,8 @@ impl fmt::Display for Balance {
     }
 }
 
-/// The number of rows and their ids, once there are as many as were acknowledged, or when the time
-/// for that is over.
+/// The number of rows and their ids, once there are as many as were acknowledged, or after
+/// [`SETTLES`].
 async fn settled(
     db: &DatabaseConnection,
     acked: usize,

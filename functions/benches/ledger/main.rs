@@ -1,5 +1,5 @@
-//! What is left of acknowledged messages when everything around them fails: the ledger of the senders
-//! against the table, on SQLite and on PostgreSQL.
+//! Which acknowledged messages survive faults: the senders' ledger compared with the table, on
+//! SQLite and PostgreSQL.
 //!
 //! `cargo xtask bench ledger|stalls|backlog|storm|disk|outage`. `LEDGER_MESSAGES` sets how many are sent or
 //! wait, `LEDGER_SECONDS` how long the storm or an outage lasts, `LEDGER_SEED` the storm's faults.
@@ -48,7 +48,7 @@ const SCENARIOS: [&str; 6] = ["ledger", "stalls", "backlog", "storm", "disk", "o
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test --benches` only asks whether it compiles.
+    // `cargo test --benches` only checks that it compiles.
     if arguments.iter().any(|argument| argument == "--test") {
         return Ok(());
     }
@@ -62,7 +62,7 @@ async fn main() -> Result<(), Failure> {
         named
     };
     let postgres = std::env::var("BENCH_DATABASE_URL")
-        .map_err(|_| "BENCH_DATABASE_URL must name a database of a PostgreSQL")?;
+        .map_err(|_| "BENCH_DATABASE_URL must name a PostgreSQL database")?;
     for scenario in scenarios {
         println!(
             "{scenario:<11} {:>8} {:>8} {:>8} {:>8} {:>10} {:>5} {:>8} {:>8} {:>8}",
@@ -95,7 +95,7 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs one on a database; `postgres` is the server of it, for a scenario that takes it away.
+/// Runs a scenario on a database; `postgres` is its server, for a scenario that stops it.
 async fn run(
     scenario: &str,
     name: &str,
@@ -107,7 +107,7 @@ async fn run(
     let started = Instant::now();
     let faults = match scenario {
         "outage" => {
-            let postgres = postgres.ok_or("an outage is of a PostgreSQL")?;
+            let postgres = postgres.ok_or("the scenario `outage` needs a PostgreSQL")?;
             outage::run(&mut world, &ledger, postgres).await?
         }
         "stalls" => stalls::run(&mut world, &ledger).await?,
@@ -123,7 +123,7 @@ async fn run(
     );
     if balance.is_broken() {
         return Err(format!(
-            "the promise is broken; the ledger and the logs are in {}",
+            "messages were lost, duplicated or invented; the ledger and the logs are in {}",
             world.keep().display()
         )
         .into());
@@ -131,7 +131,7 @@ async fn run(
     Ok(())
 }
 
-/// An empty database of its own on the PostgreSQL that `url` leads to.
+/// Creates an empty database on the PostgreSQL server of `url`.
 async fn fresh(url: &str, scenario: &str) -> Result<String, Failure> {
     let name = format!("ledger_{scenario}_{}", std::process::id());
     let server = Database::connect(url).await?;
@@ -144,7 +144,7 @@ async fn fresh(url: &str, scenario: &str) -> Result<String, Failure> {
     Ok(format!("{server}/{name}"))
 }
 
-/// A number that the environment may set.
+/// A number from the environment, or the default.
 fn number<T: std::str::FromStr>(name: &str, default: T) -> T {
     std::env::var(name)
         .ok()

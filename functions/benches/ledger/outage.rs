@@ -1,5 +1,5 @@
-//! PostgreSQL is gone for five minutes, first stopped and then standing still, while people send and read
-//! (FAULTS 32). `LEDGER_SECONDS` sets another time.
+//! PostgreSQL is away for five minutes, first stopped and then suspended, while people send and
+//! read (FAULTS 32). `LEDGER_SECONDS` sets the time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::postgres::Postgres;
 use crate::world::World;
 use crate::{Failure, number};
 
-/// What `history` has not answered by then, it has not answered: its own deadline is shorter.
+/// Longer than the deadline of `history`: after this it will not answer.
 const UNANSWERED: Duration = Duration::from_secs(8);
 
-/// After each message of a sender: 8 of them send about 40 a second.
+/// The pause of a sender after each message: 8 senders send about 40 a second.
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(crate) async fn run(
@@ -44,14 +44,14 @@ pub(crate) async fn run(
     let meanwhile = outage(&nats, ledger, gone).await?;
     postgres.resume();
     println!(
-        "  standing still: {meanwhile}; {}",
+        "  suspended: {meanwhile}; {}",
         drained(postgres, ledger).await?
     );
     writers.stop(ledger).await?;
     Ok("2".to_owned())
 }
 
-/// What senders and a reader meet while the database is away.
+/// What senders and a reader get while the database is away.
 async fn outage(nats: &Client, ledger: &Ledger, lasts: Duration) -> Result<String, Failure> {
     let (acked, retries) = (ledger.acked(), ledger.retries());
     let started = Instant::now();

@@ -1,5 +1,5 @@
-//! Processes that stand still instead of ending: nats-server for 5 s, 40 s and 6 min, one of two `persist` for
-//! 60 s, far longer than the ack wait (FAULTS 10 and 18).
+//! Processes that are suspended (SIGSTOP) instead of killed: nats-server for 5 s, 40 s and 6 min,
+//! one of two `persist` for 60 s, far longer than the ack wait (FAULTS 10 and 18).
 
 use std::time::Duration;
 
@@ -28,6 +28,6 @@ pub(crate) async fn run(world: &mut World, ledger: &Ledger) -> Result<String, Fa
     world.persists[0].signal("-CONT")?;
     sleep(pause).await;
     writers.stop(ledger).await?;
-    println!("  acknowledged when the stopped persist woke: {meanwhile}");
+    println!("  acknowledged when the suspended persist resumed: {meanwhile}");
     Ok("2+1".to_owned())
 }

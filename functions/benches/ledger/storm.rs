@@ -1,5 +1,5 @@
-//! A random fault every five seconds (FAULTS 64): nats-server and one of two `persist` are killed,
-//! stopped for a while, or told to end. The seed is printed, and makes the same faults again.
+//! A random fault every five seconds (FAULTS 64): nats-server or one of two `persist` is killed,
+//! suspended for a while, or terminated. The printed seed repeats the same faults.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,5 @@
-//! chat as its own processes: `dev` without `persist`, and as many of those as a scenario wants.
+//! chat in processes of its own: `dev` without `persist`, and as many `persist` as a scenario
+//! wants.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ pub(crate) struct World {
     pub(crate) persists: Vec<Process>,
     _dev: Process,
     addresses: Value,
-    // Last: it goes when the processes in it are gone.
+    // Last, so that it is removed after the processes in it have ended.
     directory: TempDir,
 }
 
@@ -44,7 +45,7 @@ impl World {
         self.directory.path()
     }
 
-    /// Leaves the directory behind, for whoever looks at what went wrong.
+    /// Keeps the directory, so that a failure can be examined.
     pub(crate) fn keep(self) -> PathBuf {
         self.directory.keep()
     }
@@ -73,7 +74,7 @@ impl World {
         send(signal, pid.trim())
     }
 
-    /// A connection of alice, or of the trusted back end.
+    /// Connects as a person, or as the trusted back end.
     pub(crate) async fn connect(&self, who: &str) -> Result<Client, Failure> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let login = match &self.addresses["users"][who] {
@@ -100,7 +101,7 @@ async fn addresses(data: &Path, dev: &mut Process) -> Result<Value, Failure> {
     }
 }
 
-/// A process that is killed, as with `kill -9`, when this is dropped.
+/// A process that is killed (SIGKILL) when this is dropped.
 pub(crate) struct Process {
     child: Child,
     log: PathBuf,
@@ -126,13 +127,13 @@ impl Process {
         send(signal, &self.child.id().to_string())
     }
 
-    /// Waits until it has ended by itself.
+    /// Waits until the process ends.
     pub(crate) fn wait(&mut self) -> Result<(), Failure> {
         self.child.wait()?;
         Ok(())
     }
 
-    /// The most memory that it has ever used, in MiB, where the system has a `/proc` as Linux has.
+    /// The process's peak memory, in MiB, on a system with Linux's `/proc`.
     pub(crate) fn peak_mib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;

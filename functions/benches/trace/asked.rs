@@ -1,5 +1,5 @@
-//! hello, traced in each way, in processes that stand side by side and are asked in turns: whatever
-//! else the machine does, it does to all of them.
+//! hello in each tracing mode, in processes that run side by side and are called in turns: other
+//! load on the machine affects all of them.
 
 use std::time::Instant;
 
@@ -12,12 +12,12 @@ use crate::collector::Mode;
 use crate::rates::{Rates, median, sorted};
 use crate::{Failure, child};
 
-/// What the subjects of these processes begin with.
+/// The prefix of these processes' subjects.
 pub(crate) const HELLO: &str = "hello";
 
 const IN_FLIGHT: usize = 128;
 
-/// Requests of a turn with [`IN_FLIGHT`], and of one with one at a time.
+/// Requests of a turn with [`IN_FLIGHT`] at once, and of a turn with one at a time.
 const MANY: usize = 5_000;
 const SINGLE: usize = 1_000;
 
@@ -40,7 +40,7 @@ pub(crate) async fn measure(
         eprintln!("hello: round {round} of {rounds}");
         let mut round_rates = vec![0.0; modes.len()];
         let mut round_latencies = vec![0.0; modes.len()];
-        // Each begins as often as the others: the first of a round has it colder.
+        // Each mode is first equally often: the first of a round has colder caches.
         for turn in 0..modes.len() {
             let at = (turn + round) % modes.len();
             let (subject, _) = &children[at];
@@ -56,7 +56,7 @@ pub(crate) async fn measure(
     Ok(())
 }
 
-/// What a process used of the processors for each of its requests. Other processes disturb it least.
+/// Prints the processor time per request, which other processes disturb least.
 fn print_processor_time(modes: &[Mode], children: &[(String, Child)], requests: usize) {
     let spent: Vec<f64> = children
         .iter()
@@ -105,7 +105,7 @@ async fn ask(nats: &Client, subject: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Headers of a trace of its own, as a page sends them.
+/// Headers with a new trace, as a browser sends them.
 pub(crate) fn traced() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(

@@ -9,10 +9,10 @@ use tokio::process::{Child, Command};
 use crate::Failure;
 use crate::collector::Mode;
 
-/// Names the part of a child.
+/// The environment variable that tells a child which part it runs.
 pub(crate) const PART: &str = "TRACE_PART";
 
-/// Starts one, and waits until it serves.
+/// Starts a child, and waits until it serves.
 pub(crate) async fn start(
     part: &str,
     arguments: &[&str],
@@ -42,7 +42,7 @@ pub(crate) async fn start(
     Err(format!("{part} does not serve").into())
 }
 
-/// What it has used of the processors, where the system has a `/proc` as Linux has.
+/// The child's processor time, on a system with Linux's `/proc`.
 pub(crate) fn processor_time(child: &Child) -> Option<Duration> {
     let threads = std::fs::read_dir(format!("/proc/{}/task", child.id()?)).ok()?;
     let nanoseconds = threads

@@ -1,5 +1,5 @@
-//! Where a traced process sends to: a collector that takes everything and keeps nothing, one that
-//! takes nothing, and none.
+//! Where a traced process sends its spans: to a collector that accepts and discards them, to one
+//! that never reads, or to none.
 
 use std::convert::Infallible;
 
@@ -13,14 +13,14 @@ use tokio::net::TcpListener;
 
 use crate::Failure;
 
-/// How a process is traced.
+/// A tracing mode of a process.
 pub(crate) struct Mode {
     pub(crate) name: &'static str,
     collector: Option<(String, &'static str)>,
 }
 
 impl Mode {
-    /// Off first: the others are told as a share of it.
+    /// All modes. Off is the first, since the others are shown as a share of it.
     pub(crate) fn all(collector: &Collector) -> Vec<Self> {
         let mode = |name, collector: Option<(&String, &'static str)>| Self {
             name,
@@ -49,12 +49,12 @@ impl Mode {
     }
 }
 
-/// The addresses.
+/// The addresses of the collectors.
 pub(crate) struct Collector {
     well: String,
     away: String,
     stalled: String,
-    // Its backlog takes connections, and nobody ever reads from them.
+    // Its backlog accepts connections, but nothing reads from them.
     _deaf: TcpListener,
 }
 

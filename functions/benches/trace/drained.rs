@@ -1,4 +1,4 @@
-//! `persist`, traced in each way, from when its process starts until a full log is stored.
+//! `persist` in each tracing mode, from the start of its process until the whole log is stored.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ pub(crate) async fn measure(
 ) -> Result<(), Failure> {
     let messages = number("TRACE_MESSAGES", 50_000);
     let database = std::env::var("BENCH_DATABASE_URL")
-        .map_err(|_| "BENCH_DATABASE_URL must name an empty database of a PostgreSQL")?;
+        .map_err(|_| "BENCH_DATABASE_URL must name an empty PostgreSQL database")?;
     let definition = chat_service(App::new(Config::default())).build()?;
     natsfn::setup::setup(&definition, nats, Some(&database)).await?;
     let mut rates = Rates::new("persist, drain, messages/s");

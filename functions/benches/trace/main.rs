@@ -1,6 +1,6 @@
-//! What tracing costs: hello, asked 128 at a time and one at a time, and `persist`'s drain; with
-//! tracing off, with one trace in a hundred, with every trace, and with a collector that is away or
-//! takes nothing. The ratios are what counts.
+//! What tracing costs `hello` (128 requests at a time, and one at a time) and `persist` (draining a
+//! backlog): with tracing off, with 1 % and 100 % of the traces, and with a collector that is away
+//! or never reads. Only the ratios matter.
 //!
 //! `cargo xtask bench trace`; `TRACE_ROUNDS` sets how many rounds (20; a fifth of them for the
 //! drain), `TRACE_MESSAGES` how many messages a drain has (50,000).

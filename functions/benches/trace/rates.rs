@@ -1,4 +1,4 @@
-//! What was measured, as a share of what it is without tracing.
+//! The figures of each tracing mode, as a share of those without tracing.
 
 use crate::collector::Mode;
 
