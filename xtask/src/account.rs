@@ -1,4 +1,4 @@
-//! The account that PostgreSQL runs as. It refuses to run as root, and whoever runs tests in a container is root.
+//! The account that PostgreSQL runs as: it refuses to run as root, which tests in a container usually do.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,14 +8,14 @@ use std::process::{Command, Stdio};
 
 use crate::Result;
 
-/// Our own account, or, for root, one that exists for PostgreSQL or for nobody.
+/// The current account, or, instead of root, `postgres` or `nobody`.
 #[derive(Clone, Copy)]
 pub(crate) struct Account {
     instead_of_root: Option<(u32, u32)>,
 }
 
 impl Account {
-    /// Whom PostgreSQL shall run as.
+    /// Chooses the account for PostgreSQL.
     pub(crate) fn choose() -> Result<Self> {
         if user_id()? != 0 {
             return Ok(Self {
@@ -25,15 +25,15 @@ impl Account {
         let passwd = fs::read_to_string("/etc/passwd")?;
         let account = ids(&passwd, "postgres").or_else(|| ids(&passwd, "nobody"));
         let account = account.ok_or(
-            "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody` to run it as: \
-             make one, or run this as an ordinary user",
+            "PostgreSQL refuses to run as root, and there is no user `postgres` or `nobody`: \
+             create one, or run this as an ordinary user",
         )?;
         Ok(Self {
             instead_of_root: Some(account),
         })
     }
 
-    /// A command that this account runs, and that stops when this process ends, even if it is killed.
+    /// A command that runs as this account. It stops when this process ends, even if this process is killed.
     pub(crate) fn command(self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("setpriv");
         if let Some((user, group)) = self.instead_of_root {
@@ -43,7 +43,7 @@ impl Account {
                 "--clear-groups".into(),
             ]);
         }
-        // What SIGINT asks PostgreSQL for is to close its connections and stop in order.
+        // On SIGINT, PostgreSQL closes its connections and shuts down cleanly.
         command.arg("--pdeathsig=INT").arg("--").arg(program);
         command
     }
@@ -56,7 +56,7 @@ impl Account {
         }
     }
 
-    /// Whether it may enter a directory or run a program: a clone below `/root` is closed to everybody else.
+    /// Whether the account may enter a directory or run a program: only root can enter a clone below `/root`.
     pub(crate) fn may_use(self, path: &Path) -> Result<bool> {
         let mut test = self.command("test");
         let status = test
@@ -72,7 +72,7 @@ impl Account {
     }
 }
 
-/// Who we are. The standard library does not say, but every Unix has `id`.
+/// The id of the current user. The standard library has no function for it, but every Unix has `id`.
 pub(crate) fn user_id() -> Result<u32> {
     let output = Command::new("id").arg("-u").output()?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().parse()?)

@@ -1,4 +1,4 @@
-//! What the tests find in their environment: the tools, and one PostgreSQL for the whole run.
+//! The environment of the tests: the tools, and one PostgreSQL for the whole run.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,23 +14,23 @@ use crate::tool::Tool;
 use crate::toolbox::POSTGRES;
 use crate::{Result, web};
 
-/// Set up before the first suite runs, so that a missing tool is known at once; gone when this is dropped.
+/// Set up before the first suite runs, so that a missing tool is reported at once; removed on drop.
 pub(crate) struct Bench {
     variables: Vec<(&'static str, OsString)>,
-    // In this order: the server stops before its directory is removed.
+    // Dropped in this order: the server stops before its directory is removed.
     _server: Option<Server>,
     _place: Option<Place>,
 }
 
 impl Bench {
-    /// Provides what these suites need.
+    /// Provides the tools that these suites need.
     pub(crate) fn set_up(suites: &[&Suite]) -> Result<Self> {
         let mut bench = Self {
             variables: Vec::new(),
             _server: None,
             _place: None,
         };
-        // Before anything is compiled: the program that carries the page is compiled once then.
+        // Before any compilation: the program embeds the page, and so is compiled only once.
         if suites.iter().any(|suite| suite.name == BROWSER) {
             web::build(&Node::find()?)?;
         }
@@ -46,7 +46,8 @@ impl Bench {
             if tool.name == POSTGRES.name {
                 let account = Account::choose()?;
                 let place = Place::fresh(account, &program)?;
-                // The data are thrown away, so it need not wait for the disk; a crash of PostgreSQL itself loses nothing.
+                // No waiting for the disk, since the data are temporary; a crash of PostgreSQL alone still loses
+                // nothing.
                 let settings = ["max_connections=200", "fsync=off", "full_page_writes=off"];
                 let cluster = Cluster::open(&place, account, false)?;
                 let server = Server::start(&place, cluster, account, 0, &settings)?;
@@ -64,8 +65,8 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Gives a command what was set up, and nothing else of the kind: a test whose outcome depends on what
-    /// somebody has in their environment is a riddle.
+    /// Sets the environment of a command, and removes other variables of this kind, so that no test depends on the
+    /// developer's environment.
     pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();

@@ -1,4 +1,4 @@
-//! A database cluster: the files that a PostgreSQL server works on, and the password of its superuser.
+//! A database cluster: the files of a PostgreSQL server, and the password of its superuser.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
@@ -17,12 +17,12 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the cluster unless it is there. One that `lasts` is on the disk when this returns.
+    /// Creates the cluster if it does not exist. One that `lasts` is synced to disk.
     pub(crate) fn open(place: &Place, account: Account, lasts: bool) -> Result<Self> {
         let data = place.directory.join("data");
         let password_file = place.directory.join("password");
         if !data.exists() {
-            // Under another name until it is whole: a killed `initdb` leaves what looks like a cluster.
+            // Created under another name: a killed `initdb` leaves what looks like a complete cluster.
             let aside = place.directory.join("data.aside");
             for leftover in [fs::remove_dir_all(&aside), fs::remove_file(&password_file)] {
                 leftover.or_else(|error| match error.kind() {
@@ -51,7 +51,7 @@ impl Cluster {
     }
 }
 
-/// A password that nobody guesses: everybody on the machine can reach the port.
+/// A random password: every user of the machine can reach the port.
 fn write_password(path: &Path) -> Result<()> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask dev`: the main job on one machine.
+//! `cargo xtask dev`: builds and runs everything on one machine.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -8,19 +8,19 @@ use crate::toolbox::NATS_SERVER;
 use crate::{Result, asks_for_help, jaeger, watch, web, workspace};
 
 const HELP: &str = "\
-Provides nats-server, builds the page and chat, and runs `chat dev ARGS`: everything on one machine.
+Fetches nats-server if it is missing, builds the page and chat, and runs `chat dev ARGS`: everything on one machine.
 
 Usage: cargo xtask dev [--release] [--watch] [--jaeger] [ARGS...]
 
-  --release   build for speed (minutes the first time)
-  --watch     the page from its sources at http://localhost:5173, where a change is seen at once
-  --jaeger    with Jaeger, which takes every trace (two minutes to build the first time)
+  --release   build with optimizations (takes minutes the first time)
+  --watch     serve the page from its sources at http://localhost:5173, where a change shows at once
+  --jaeger    run Jaeger too, which records every trace (takes two minutes to build the first time)
   ARGS        go to `chat dev`; `cargo xtask dev -- --help` lists them
 
 It keeps messages in SQLite, or in the PostgreSQL of DATABASE_URL (`cargo xtask postgres` starts one).
-NATS_SERVER may name the nats-server to take, NODE_BIN the Node.js. Ctrl-C stops all of it.";
+NATS_SERVER may name the nats-server to use, NODE_BIN the Node.js. Ctrl-C stops everything.";
 
-/// Replaces this process by `chat dev`, so that signals and the exit code are the program's own.
+/// Replaces this process by `chat dev`, so that chat receives the signals and sets the exit code.
 pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
     let known = ["--release", "--watch", "--jaeger"];
     let count = arguments
@@ -50,13 +50,13 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         cargo
     };
     if watches {
-        // Vite waits for chat, but not for a compiler.
+        // Compiled first, since Vite waits only briefly for chat.
         if !cargo("build").status()?.success() {
             return Err("chat does not compile".into());
         }
         watch::begin(&node, arguments)?;
     }
-    // `cargo run` in its turn becomes the program that it has built.
+    // `cargo run` in turn replaces itself by the program that it has built.
     let mut chat = cargo("run");
     if traces {
         jaeger::begin()?;

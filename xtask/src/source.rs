@@ -1,4 +1,4 @@
-//! A package that carries a tool, and the place that it has in the cache.
+//! A package that contains a tool, and its place in the cache.
 
 use std::fmt;
 use std::fs;
@@ -9,19 +9,19 @@ use crate::{pip, workspace};
 
 /// A pinned package of a registry. `provides` is the path in the unpacked package that the cache links to.
 pub(crate) enum Source {
-    /// Its version and its checksums stand in `requirements.txt`.
+    /// `requirements.txt` has its version and checksums.
     PyPi {
         package: &'static str,
         provides: &'static str,
     },
-    /// Built here; Go's checksum database vouches for what is built.
+    /// Built here; Go's checksum database verifies the sources.
     Go {
         module: &'static str,
         version: &'static str,
         provides: &'static str,
     },
-    /// Built here in a copy of the module, where Go refuses to install one that replaces others or the program
-    /// is told its version as it is built.
+    /// Built here in a copy of the module: for a module with `replace` lines, which `go install` refuses, or a
+    /// program whose version is set by a build flag.
     GoCopy {
         module: &'static str,
         version: &'static str,
@@ -31,7 +31,7 @@ pub(crate) enum Source {
         flags: &'static [&'static str],
         provides: &'static str,
     },
-    /// A collector that OpenTelemetry's builder puts together here; Go's checksum database vouches for its parts.
+    /// A collector that OpenTelemetry's builder assembles here; Go's checksum database verifies its parts.
     Collector {
         version: &'static str,
         /// The list of the parts, in this repository. It names the same version.
@@ -41,13 +41,13 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    /// Whether the cache holds this very package: the link points to it and does not dangle.
+    /// Whether the cache holds this package and version: the link points to it and is not broken.
     pub(crate) fn is_cached(&self, tool: &Tool) -> bool {
         let link = link(tool);
         fs::read_link(&link).is_ok_and(|target| target == self.place()) && link.exists()
     }
 
-    /// What the cache's link points to, relative to itself, since a checkout may be moved.
+    /// The target of the cache's link, relative so that a checkout can be moved.
     pub(crate) fn place(&self) -> PathBuf {
         Path::new("store")
             .join(self.directory())
@@ -94,7 +94,7 @@ impl fmt::Display for Source {
     }
 }
 
-/// The cache's link to a tool: the first part of the path by which it is known.
+/// The cache's link to a tool: the first part of its `cached` path.
 pub(crate) fn link(tool: &Tool) -> PathBuf {
     workspace::target("tools").join(tool.cached.split('/').next().unwrap_or(tool.cached))
 }

@@ -10,11 +10,11 @@ use crate::tool::Tool;
 use crate::toolbox::{COLLECTOR, JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL};
 use crate::{Result, feature, web, workspace};
 
-/// Tests that somebody may want to run on their own.
+/// Tests that can be run on their own.
 pub(crate) struct Suite {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// It needs tools that the others do not, so it runs only when it is named.
+    /// Needs tools that the others do not, so it runs only when it is named.
     pub(crate) further: bool,
     /// The programs that its tests start or talk to.
     pub(crate) needs: &'static [&'static Tool],
@@ -24,7 +24,7 @@ pub(crate) struct Suite {
 pub(crate) const SUITES: &[Suite] = &[
     Suite {
         name: "format",
-        about: "every file is as rustfmt writes it",
+        about: "every file is formatted by rustfmt",
         further: false,
         needs: &[],
         run: |_| run(&mut workspace::cargo(["fmt", "--all", "--check"])),
@@ -48,11 +48,11 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "integration",
-        about: "the crates as their users see them, on nats-server, PostgreSQL and SQLite",
+        about: "the crates' public API, on nats-server, PostgreSQL and SQLite",
         further: false,
         needs: &[&NATS_SERVER, &POSTGRES],
         run: |bench| {
-            // The examples are what some of the tests run; `cargo test` alone would make tests of them.
+            // Some of the tests run the examples as programs; `cargo test` alone builds them only as tests.
             run(&mut workspace::cargo([
                 "build",
                 "--workspace",
@@ -74,7 +74,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "web",
-        about: "the page's code: format, lints, types, and the tests beside it",
+        about: "the page's code: format, lints, types and unit tests",
         further: false,
         needs: &[&NODE],
         run: |_| {
@@ -87,14 +87,14 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: BROWSER,
-        about: "the page in a real Chromium, on the program that carries it and a real nats-server",
+        about: "the page in a real Chromium, with the real chat and nats-server",
         further: false,
         needs: &[&NODE, &NATS_SERVER],
         run: browser,
     },
     Suite {
         name: "cli",
-        about: "what people see who use the real nats CLI",
+        about: "chat as the real nats CLI shows it",
         further: true,
         needs: &[&NATS_SERVER, &POSTGRES, &NATS_CLI],
         run: |bench| alone(bench, NATS_CLI_TESTS),
@@ -115,10 +115,10 @@ pub(crate) const SUITES: &[Suite] = &[
     },
 ];
 
-/// The suite that needs the built page, and the program with the page in it.
+/// The suite that needs the built page, and the program that embeds it.
 pub(crate) const BROWSER: &str = "browser";
 
-/// The modules with tests that run the nats CLI. Not just `cli::`, which is a part of natsfn itself.
+/// The modules with tests that run the nats CLI. Not `cli::`, which is a module of natsfn.
 const NATS_CLI_TESTS: &str = "nats_cli::";
 
 /// The module whose tests run Jaeger.
@@ -134,7 +134,7 @@ fn lints() -> Result<()> {
         .args(["--", "--deny", "warnings"]))?;
     let mut doc = workspace::cargo(["doc", "--workspace", "--no-deps", "--all-features"]);
     run(doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
-    // All features at once hide a module that lacks one of them.
+    // With all features, a module that fails to enable one it needs still compiles.
     run(&mut workspace::cargo([
         "check",
         "--package",
@@ -159,7 +159,7 @@ fn lints() -> Result<()> {
 fn alone(bench: &Bench, tests: &str) -> Result<()> {
     let mut list = cargo_test(&["--test", "*", "--", tests, "--list"]);
     let output = bench.equip(&mut list).stderr(Stdio::inherit()).output()?;
-    // A filter that matches nothing passes; that would prove nothing.
+    // A filter that matches no test passes, and would prove nothing.
     if output.status.success() && !String::from_utf8_lossy(&output.stdout).contains(": test") {
         return Err(format!("there is no test in a module `{tests}`").into());
     }
@@ -169,15 +169,15 @@ fn alone(bench: &Bench, tests: &str) -> Result<()> {
 fn browser(bench: &Bench) -> Result<()> {
     let node = Node::find()?;
     web::build(&node)?;
-    // As the integration tests build it, so that one of the two finds it built.
+    // Built as in the suite `integration`, so that only one of the two compiles.
     run(&mut cargo_test(&["--test", "it", "--no-run"]))?;
-    // It lies beside this program: the same cargo has built both.
+    // chat is in the directory of this program: the same cargo has built both.
     let chat = env::current_exe()?.with_file_name("chat");
     let mut playwright = node.npm(["run", "e2e"]);
     run(bench.equip(&mut playwright).env("CHAT_BIN", chat))
 }
 
-/// Always the same features, so that one suite's build serves the next.
+/// Always the same features, so that all suites share one build.
 fn cargo_test(arguments: &[&str]) -> Command {
     let mut test = workspace::cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     test.args(arguments);

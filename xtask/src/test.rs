@@ -1,4 +1,4 @@
-//! `cargo xtask test`: proves that the project does what it says.
+//! `cargo xtask test`: runs the tests.
 
 use std::ffi::OsString;
 use std::time::Instant;
@@ -7,7 +7,7 @@ use crate::bench::Bench;
 use crate::suite::{SUITES, Suite};
 use crate::{Result, asks_for_help};
 
-/// Runs the suites one after the other, up to the first that fails.
+/// Runs the suites in order, until one fails.
 pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     if asks_for_help(arguments) {
         println!("{}", help());
@@ -35,7 +35,7 @@ pub(crate) fn test(arguments: &[OsString]) -> Result<()> {
     outcome
 }
 
-/// The named suites, or without names those that need no further tools.
+/// The named suites, or all that need no further tools.
 fn choose(names: &[OsString]) -> Result<Vec<&'static Suite>> {
     if names.is_empty() {
         return Ok(SUITES.iter().filter(|suite| !suite.further).collect());
@@ -53,7 +53,7 @@ Runs the tests, with a real nats-server, a real PostgreSQL and a real Chromium.
 
 Usage: cargo xtask test [SUITE...]
 
-Suites, of which those without a star run when none is named:
+Suites; without a name, all but those with a star run:
 "
     .to_owned();
     for Suite {

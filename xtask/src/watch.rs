@@ -1,4 +1,4 @@
-//! The page from its sources, seen at once when they change: Vite beside `chat dev`.
+//! Vite beside `chat dev`: serves the page from its sources and shows each change at once.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use crate::Result;
 use crate::node::Node;
 
-/// Starts Vite, which waits for the addresses that `chat dev` with these arguments writes. It ends with this
-/// process, which is to become `chat dev`.
+/// Starts Vite, which waits for the addresses that `chat dev` with these arguments writes. Vite ends with this
+/// process, which will become `chat dev`.
 pub(crate) fn begin(node: &Node, arguments: &[OsString]) -> Result<()> {
     let addresses = std::path::absolute(data(arguments).join("dev.json"))?;
     let mut vite = node.package("vite/bin/vite.js");
-    // Ctrl-C is for chat, and Vite ends with it: this is the main thread, which becomes chat.
+    // Ctrl-C reaches chat only. Vite ends with the thread that starts it: the main thread, which becomes chat.
     vite.process_group(0)
         .env("CHAT_DEV", addresses)
         .spawn()

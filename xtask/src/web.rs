@@ -1,4 +1,4 @@
-//! The page: its packages installed and its files built, each only when what they come from has changed.
+//! Installs the page's packages and builds its files, each only when its inputs have changed.
 
 use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::node::Node;
 use crate::{Result, workspace};
 
-/// What lies in the page's directory and does not go into what is built.
+/// Parts of the page's directory that the build does not depend on.
 const BESIDE: [&str; 6] = [
     "node_modules",
     "dist",
@@ -19,14 +19,14 @@ const BESIDE: [&str; 6] = [
     "README.md",
 ];
 
-/// What the packages come from.
+/// The files that the installed packages depend on.
 const PACKAGES: [&str; 3] = ["package.json", "package-lock.json", ".npmrc"];
 
-/// Installs the packages that the lock file names, unless they are there.
+/// Installs the packages of the lock file, unless they are installed.
 pub(crate) fn install(node: &Node) -> Result<()> {
     let _lock = lock()?;
     let web = workspace::root().join("web");
-    // It goes with what it vouches for.
+    // Inside `node_modules`, so that it is deleted together with the packages.
     let installed = web.join("node_modules/.installed");
     let wanted = Wanted::of(node, &web, &PACKAGES.map(PathBuf::from))?;
     if wanted.is_noted(&installed) {
@@ -37,7 +37,7 @@ pub(crate) fn install(node: &Node) -> Result<()> {
     wanted.note(&installed)
 }
 
-/// Builds the page into `web/dist`, unless what is there was built from the same files.
+/// Builds the page into `web/dist`, unless it was built from the same files.
 pub(crate) fn build(node: &Node) -> Result<()> {
     install(node)?;
     let _lock = lock()?;
@@ -50,13 +50,13 @@ pub(crate) fn build(node: &Node) -> Result<()> {
         return Ok(());
     }
     eprintln!("building the page ...");
-    // A build that fails half way must not pass for an older one.
+    // A build that fails halfway must not be taken for the previous one.
     let _ = fs::remove_file(&built);
     run(&mut node.npm(["run", "build"]))?;
     wanted.note(&built)
 }
 
-/// Two at once take turns. The lock ends with the process that holds it.
+/// Only one process builds at a time. The lock ends with the process that holds it.
 fn lock() -> Result<File> {
     fs::create_dir_all(workspace::target(""))?;
     let lock = File::create(workspace::target("web.lock"))?;
@@ -71,7 +71,7 @@ fn lock() -> Result<File> {
     Ok(lock)
 }
 
-/// What must have gone into a result, as one number.
+/// A hash of all inputs of a result.
 struct Wanted(String);
 
 impl Wanted {
@@ -96,7 +96,7 @@ impl Wanted {
     }
 }
 
-/// The files that go into what is built, in a fixed order.
+/// The input files of the build, in a fixed order.
 fn find(web: &Path, below: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let mut entries: Vec<_> = fs::read_dir(web.join(below))?.collect::<io::Result<_>>()?;
     entries.sort_by_key(fs::DirEntry::file_name);
@@ -114,7 +114,7 @@ fn find(web: &Path, below: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// What npm says is progress, so none of it goes to standard output.
+/// npm's output is progress, so it goes to standard error.
 fn run(npm: &mut Command) -> Result<()> {
     let status = npm.stdout(stderr()).status()?;
     if status.success() {

@@ -1,4 +1,4 @@
-//! Where the workspace is, and the cargo that works on it.
+//! The directory of the workspace, and its cargo.
 
 use std::env;
 use std::ffi::OsStr;
@@ -11,7 +11,7 @@ pub(crate) fn root() -> &'static Path {
     xtask.parent().unwrap_or(xtask)
 }
 
-/// A directory below `target/`, which is all that this program writes to.
+/// A directory below `target/`; this program writes only there.
 pub(crate) fn target(directory: &str) -> PathBuf {
     root().join("target").join(directory)
 }
@@ -19,8 +19,8 @@ pub(crate) fn target(directory: &str) -> PathBuf {
 /// A cargo command: the cargo that runs this program, so that a chosen toolchain stays chosen.
 pub(crate) fn cargo(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    // `cargo xtask` has set these for this program. Build scripts look at them too, and would compile half of
-    // the dependencies anew whenever somebody calls cargo by hand in between.
+    // `cargo xtask` has set these for this program. Build scripts read them too: with other values than in a cargo
+    // run by hand, half of the dependencies would be compiled again.
     let is_ours =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os() {
