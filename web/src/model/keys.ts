@@ -1,13 +1,13 @@
 import type { Stored } from "./message";
 
-/** Which messages are among rows. A list of rows never changes, so that is found out once for each. */
+/** The message keys of each list of rows. A list never changes, so its keys are computed once. */
 const known = new WeakMap<readonly Stored[], Set<string>>();
 
 export function hasKey(rows: readonly Stored[], key: string): boolean {
   return keysOf(rows).has(key);
 }
 
-/** The rows and one more. What is known of them passes on: a live message walks no rows. */
+/** The rows and one more. Reuses the set of keys, so that a live message needs no pass over the rows. */
 export function withRow(rows: readonly Stored[], row: Stored): readonly Stored[] {
   const keys = keysOf(rows);
   known.delete(rows);

@@ -1,8 +1,8 @@
 import type { Position } from "./place";
 
-/** One message as it is shown. The object stays the same while nothing of it changes. */
+/** A message as it is shown. The object is the same as long as nothing in it changes. */
 export interface Entry {
-  /** Stays the same when a message of one's own is acknowledged: use it as React key. */
+  /** Stays the same when the person's own message is acknowledged: use it as React key. */
   readonly key: string;
   readonly id: string;
   /** Who wrote it; compare with `me.uid`. Empty for a back end. */
@@ -11,9 +11,9 @@ export interface Entry {
   readonly name: string;
   /** Hostile text. */
   readonly text: string;
-  /** ms since 1970; until the service has set it, the time on this device. */
+  /** ms since 1970; the time of this device until the service has set it. */
   readonly timestamp: number;
-  /** Null until it stands in the log: no permalink yet. */
+  /** Null until the message is in the log: then it has no permalink yet. */
   readonly at: Position | null;
   readonly delivery: Delivery;
 }
@@ -21,31 +21,31 @@ export interface Entry {
 export type Delivery =
   /** Waits for its turn. `problem`: what it waits for; `until`: when it is tried again. */
   | { readonly state: "queued"; readonly problem: string | null; readonly until: number | null }
-  /** `problem`: what the last try met. */
+  /** `problem`: why the last try failed. */
   | { readonly state: "sending"; readonly problem: string | null }
   | { readonly state: "sent" }
   /** Refused, and not tried again by itself. `retry(id)` or `discard(id)`. */
   | { readonly state: "failed"; readonly reason: string };
 
-/** A message that stands in the log. */
+/** A message that is in the log. */
 export interface Stored extends Entry {
   readonly at: Position;
 }
 
-/** What arrived live. It carries no epoch: it is of the newest one known. */
+/** A live message. It carries no epoch; it belongs to the newest known one. */
 export interface Live {
   readonly seq: number;
-  /** The sequence of the room's message before it; 0 where the log does not know. */
+  /** The sequence of the room's previous message; 0 if the log does not know it. */
   readonly prev: number;
-  /** Null where only history can tell whether it is a message: see `readLive`. */
+  /** Null if only history can tell whether it is a valid message: see `readLive`. */
   readonly message: Omit<Stored, "at"> | null;
-  /** Its sender's id is much older than itself: it may repeat a message from further up. */
+  /** The sender's id is much older than the message: it may repeat an earlier message. */
   readonly stale: boolean;
 }
 
 export const SENT: Delivery = { state: "sent" };
 
-/** The identity of a message: its sender's id is unique to the sender only. */
+/** The identity of a message: the sender's id is unique only per sender. */
 export function messageKey(uid: string, id: string): string {
   return `${uid}/${id}`;
 }

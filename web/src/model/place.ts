@@ -7,7 +7,7 @@ export interface Place {
   readonly room: string;
 }
 
-/** Where a message stands: a life of the log, and its sequence there. */
+/** The position of a message: an epoch of the log, and the sequence in it. */
 export interface Position {
   readonly epoch: number;
   readonly seq: number;
@@ -19,7 +19,7 @@ export interface Address {
   readonly at: Position | null;
 }
 
-/** The rule of the service: one plain subject token, so no subject is built from anything else. */
+/** The rule of the service: one plain subject token, so that a room's name cannot change a subject. */
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
 const ADDRESS = /^#\/(chat|admin)\/([^/]*)(?:\/([^/]*))?$/;
@@ -31,7 +31,7 @@ export function isRoomName(name: string): boolean {
   return TOKEN.test(name);
 }
 
-/** The key of a place wherever places are looked up: `chat/general`. */
+/** The key of a place in maps: `chat/general`. */
 export function placeKey(place: Place): string {
   return `${place.realm}/${place.room}`;
 }
@@ -41,8 +41,8 @@ export function samePlace(a: Place | null, b: Place | null): boolean {
 }
 
 /**
- * Reads `location.hash`: `#/chat/general` or, with a message, `#/chat/general/1.42`. What is no
- * address is null; what names a room that cannot be is "invalid".
+ * Reads `location.hash`: `#/chat/general` or, with a message, `#/chat/general/1.42`. Null if it is empty; "invalid"
+ * if it names no possible room.
  */
 export function readAddress(hash: string): Address | "invalid" | null {
   const found = ADDRESS.exec(hash);
@@ -54,24 +54,24 @@ export function readAddress(hash: string): Address | "invalid" | null {
   return { place: { realm: realm === "admin" ? "admin" : "chat", room }, at: position };
 }
 
-/** The other way round, for links. */
+/** Writes a `location.hash`, for links. */
 export function writeAddress(place: Place, at: Position | null = null): string {
   const message = at ? `/${at.epoch}.${at.seq}` : "";
   return `#/${place.realm}/${place.room}${message}`;
 }
 
-/** Reads `<epoch>.<seq>`, as permalinks and the answers of history spell a position. */
+/** Reads `<epoch>.<seq>`, the form of positions in permalinks and in answers of history. */
 export function readPosition(text: string): Position | undefined {
   const found = /^(\d{1,15})\.(\d{1,15})$/.exec(text);
   return found ? { epoch: Number(found[1]), seq: Number(found[2]) } : undefined;
 }
 
-/** Less than zero where `a` is older. */
+/** Less than zero if `a` is older. */
 export function comparePositions(a: Position, b: Position): number {
   return a.epoch - b.epoch || a.seq - b.seq;
 }
 
-/** The older of two, where there are two. */
+/** The older of two positions, or the only one. */
 export function older(a: Position | null, b: Position | null): Position | null {
   if (!a || !b) return a ?? b;
   return comparePositions(a, b) < 0 ? a : b;

@@ -3,7 +3,7 @@ import { comparePositions, type Position } from "./place";
 import type { Answer, OlderQuestion, Room } from "./room";
 import { heard } from "./room-live";
 
-/** Takes an answer of history in; one to another turn's question is of the past, and ignored. */
+/** Applies an answer of history. An answer to an outdated question is ignored. */
 export function answered(room: Room, turn: number, answer: Answer): Room {
   if (room.askingOlder?.turn === turn) {
     return answeredOlder(room, room.askingOlder.question, answer);
@@ -16,8 +16,8 @@ export function answered(room: Room, turn: number, answer: Answer): Room {
 
 function answeredLast(room: Room, answer: Answer): Room {
   const rest = settle(room);
-  // Whatever came since the question waits for the next one: only an answer that finds the log
-  // in the same life as before tells which life a live message is of.
+  // Live messages since the question keep waiting: their epoch is certain only when the next answer has the same
+  // epoch.
   return {
     ...rest,
     rows: answer.rows,
@@ -33,13 +33,13 @@ function answeredAfter(room: Room, after: Position, answer: Answer): Room {
   const newest = answer.rows.at(-1)?.at;
   if (!upto) return room;
   const isNewEpoch = [answer.head, newest].some((at) => at && at.epoch !== upto.epoch);
-  // Everything up to `after` was in the log once. A head below it is that of another log.
+  // Everything up to `after` was in the log once, so a head below it belongs to another log.
   if (isNewEpoch || (!answer.more && comparePositions(answer.head, after) < 0)) {
     return { ...room, asking: null, reload: true };
   }
   const rows = merge(room.rows, answer.rows);
   if (answer.more) {
-    // Full pages go on. One without a message would go on forever.
+    // A page with `more` leads to the next one; without a message, that would never end.
     if (!newest || comparePositions(newest, after) <= 0) {
       return { ...room, asking: null, problem: ENDLESS };
     }
@@ -50,7 +50,7 @@ function answeredAfter(room: Room, after: Position, answer: Answer): Room {
   return waiting.reduce<Room>((next, one) => heard(next, one.live), { ...rest, waiting: [] });
 }
 
-/** Takes the answered question out, and with it what it settles: what has no row by now has none. */
+/** Removes the answered question, and what it settles: what was asked about and has no row now gets none. */
 function settle(room: Room): Room {
   return {
     ...room,
@@ -64,7 +64,7 @@ function settle(room: Room): Room {
 function answeredOlder(room: Room, question: OlderQuestion, answer: Answer): Room {
   const first = room.rows[0]?.at;
   const rest = { ...room, askingOlder: null };
-  // The rows were loaded anew or trimmed meanwhile: the page does not lie above them any more.
+  // The rows were reloaded or trimmed meanwhile, so the page no longer borders on them.
   if (!first || comparePositions(first, question.before) !== 0) return rest;
   if (answer.more && answer.rows.length === 0) {
     return { ...rest, olderProblem: ENDLESS };
@@ -72,7 +72,7 @@ function answeredOlder(room: Room, question: OlderQuestion, answer: Answer): Roo
   return { ...rest, rows: merge(room.rows, answer.rows), hasOlder: answer.more };
 }
 
-/** Rows and a page of history in the log's order. Where both have a message, history is right. */
+/** Merges rows and a page of history in the log's order. For a message in both, history is right. */
 function merge(rows: readonly Stored[], page: readonly Stored[]): readonly Stored[] {
   if (page.length === 0) return rows;
   const known = new Map(rows.map((row) => [row.key, row]));

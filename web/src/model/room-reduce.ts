@@ -8,7 +8,7 @@ import { heard } from "./room-live";
 export function reduce(room: Room, event: RoomEvent): Room {
   switch (event.type) {
     case "joined":
-      // What was sent while nobody listened shows in no chain.
+      // Messages from before the subscription show in no `prev`.
       return { ...forgetQuestions(room), joined: true, doubt: true, forbidden: false };
     case "lost":
       return { ...forgetQuestions(room), joined: false };
@@ -39,7 +39,7 @@ export function reduce(room: Room, event: RoomEvent): Room {
 }
 
 function forgetQuestions(room: Room): Room {
-  // The problem goes with its question: whoever joins anew asks anew.
+  // The problems go with their questions: after the next join they are asked again.
   return { ...room, asking: null, askingOlder: null, problem: null, olderProblem: null };
 }
 
@@ -75,7 +75,7 @@ function acked(room: Room, entry: Entry, timestamp: number): Room {
   };
 }
 
-/** One's own message is shown once: as its row where there is one, in the same place in the list. */
+/** Shows the person's own message once: as its row, as soon as there is one. */
 function settleOwn(room: Room): Room {
   if (room.owed.length === 0) return room;
   const owed = room.owed.filter(({ entry }) => !hasKey(room.rows, entry.key));

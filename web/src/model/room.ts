@@ -2,43 +2,43 @@ import type { Entry, Live, Stored } from "./message";
 import type { Position } from "./place";
 
 /**
- * What the page knows of a room, as a pure reducer: `reduce` takes what happened, `nextQuestion`
- * says what history is to be asked. However events interleave, the rows end as a fresh fetch would
- * give them: one contiguous set, none twice.
+ * What the page knows of a room, as a pure reducer: `reduce` applies an event, `nextQuestion` says what to ask
+ * history. In whatever order events come, the rows end as a fresh fetch would return them: contiguous, and none
+ * twice.
  *
- * Everything of the room from the first row up to `upto` is in `rows`. A live message joins them
- * only where the chain shows that nothing lies between; else it waits in `waiting`, and history
- * is asked for what is after `upto`, one question at a time.
+ * Everything of the room from the first row up to `upto` is in `rows`. A live message is appended only if its `prev`
+ * shows that none is missing; else it goes to `waiting`, and history is asked for what is after `upto`, one question
+ * at a time.
  */
 export interface Room {
-  /** The live subscription stands, and the server has confirmed it. */
+  /** The server has confirmed the live subscription. */
   readonly joined: boolean;
   readonly rows: readonly Stored[];
   readonly upto: Position | null;
   readonly hasOlder: boolean;
   readonly waiting: readonly Waiting[];
-  /** Something may be missing, or the log may have begun anew: ask once. */
+  /** Messages may be missing, or the log may be another one: ask once. */
   readonly doubt: boolean;
-  /** The log did begin anew: forget the rows, ask for the last page. */
+  /** The log is another one: drop the rows, ask for the last page. */
   readonly reload: boolean;
-  /** The reader is far from the end: what comes there is not taken in, and asked for later. */
+  /** The reader is far from the end: new messages are not appended, but asked for later. */
   readonly isHeld: boolean;
   readonly asking: { readonly turn: number; readonly question: TailQuestion } | null;
   readonly askingOlder: { readonly turn: number; readonly question: OlderQuestion } | null;
-  /** Numbers questions. An answer to another turn is of the past, and ignored. */
+  /** Numbers questions. An answer to an earlier turn is ignored. */
   readonly turn: number;
   readonly problem: string | null;
   readonly olderProblem: string | null;
   readonly forbidden: boolean;
-  /** One's own messages that the log has taken and whose row has not come yet. */
+  /** The person's own messages that are acknowledged, but have no row yet. */
   readonly owed: readonly Owed[];
-  /** One's own messages on their way: the outbox's part of this room. */
+  /** The person's unacknowledged messages: the outbox's part of this room. */
   readonly unsent: readonly Entry[];
 }
 
 interface Waiting {
   readonly live: Live;
-  /** The question in flight was asked after it came, so the answer settles it. */
+  /** It came before the question in flight was asked, so the answer settles it. */
   readonly asked: boolean;
 }
 
@@ -56,9 +56,9 @@ export type Question = TailQuestion | OlderQuestion;
 export interface Answer {
   /** Oldest first. */
   readonly rows: readonly Stored[];
-  /** More lie in the direction that was asked for. */
+  /** There are more in the direction of the question. */
   readonly more: boolean;
-  /** Everything of the room up to here is stored or in this answer. */
+  /** Up to here, everything of the room is in the database or in this answer. */
   readonly head: Position;
 }
 
@@ -93,7 +93,7 @@ export const EMPTY: Room = {
   unsent: [],
 };
 
-/** What is to be asked now about the newest messages; null where nothing is, or one is in flight. */
+/** The next question about the newest messages; null if there is none, or one is in flight. */
 export function nextQuestion(room: Room): TailQuestion | null {
   if (!room.joined || room.asking || room.problem !== null || room.forbidden) return null;
   if (!room.upto || room.reload) return { type: "last" };
@@ -101,7 +101,7 @@ export function nextQuestion(room: Room): TailQuestion | null {
   return room.doubt || room.waiting.length > 0 ? { type: "after", after: room.upto } : null;
 }
 
-/** What is to be asked for the page above the first row; null where there is none. */
+/** The question for the page before the first row; null if there is none. */
 export function olderQuestion(room: Room): OlderQuestion | null {
   const before = room.rows[0]?.at;
   if (!room.joined || room.askingOlder || !room.hasOlder || !before) return null;

@@ -2,8 +2,8 @@ let last = 0;
 let count = 0;
 
 /**
- * A UUIDv7. Those of one page are strictly ascending, also within a millisecond and when the clock
- * is set back: the outbox sends in the order of ids.
+ * A UUIDv7. The ids of one page ascend strictly, even within a millisecond and when the clock is set back: the outbox
+ * sends in their order.
  */
 export function uuidv7(now = Date.now()): string {
   if (now > last) {
@@ -14,7 +14,7 @@ export function uuidv7(now = Date.now()): string {
     count = 0;
   }
   const time = last.toString(16).padStart(12, "0");
-  // Not randomUUID: only pages from a secure origin have that.
+  // Not `randomUUID`, which only secure origins have.
   const random = crypto.getRandomValues(new Uint8Array(8));
   random[0] = ((random[0] ?? 0) & 0x3f) | 0x80;
   const tail = Array.from(random, (byte) => byte.toString(16).padStart(2, "0")).join("");

@@ -1,4 +1,4 @@
-/** What the page must know to begin; its server says it in `/config.json`. */
+/** The page's configuration, from its server's `/config.json`. */
 export interface Config {
   /** Where nats-server listens for browsers: `ws://` or `wss://`. */
   readonly websocket: string;
@@ -9,7 +9,7 @@ export interface Config {
 /** How long the page's server may take to answer. */
 const CONFIG_MS = 8_000;
 
-/** Reads `/config.json`. Throws a sentence for the person where there is none. */
+/** Reads `/config.json`. Throws an error with a sentence for the person. */
 export async function loadConfig(): Promise<Config> {
   const signal = AbortSignal.timeout(CONFIG_MS);
   const away = () => {

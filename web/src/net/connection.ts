@@ -10,7 +10,7 @@ import { readMe, type UserInfo } from "./permissions";
 import { Pulse } from "./pulse";
 import { subject } from "./subjects";
 
-/** What `send` answers: the message is in the log. */
+/** The answer of `send`: the message is in the log. */
 export interface Sent {
   readonly id: string;
   readonly seq: number;
@@ -18,23 +18,22 @@ export interface Sent {
 }
 
 /**
- * One connection to the server, from its beginning to its end. It never reconnects by itself:
- * nats-core would do so and silently drop what was being sent, while `link.ts` opens a new
- * connection, on which every room asks for what it missed.
+ * One connection to the server. It never reconnects: nats-core would silently drop what was being sent. Instead
+ * `link.ts` opens a new connection, and every room asks for what it missed.
  */
 export interface Connection {
   readonly me: Me;
-  /** Resolves once the connection has ended, whoever ended it. */
+  /** Resolves when the connection has ended, for any reason. */
   readonly ended: Promise<void>;
   /**
-   * Hears a room's live messages. Resolves once the server has the subscription: every message
-   * stored from then on is heard, so history that is asked for now leaves no gap before them.
-   * `ended`: the server has taken the subscription away, as it does with a right.
+   * Subscribes to a room's live messages. Resolves when the server has confirmed the subscription: history that is
+   * asked for after that leaves no gap before the live messages. `ended`: the server has ended the subscription, for
+   * instance because a permission was removed.
    */
   join(place: Place, heard: Heard, ended: () => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
   send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
-  /** Asks for a sign of life now. The connection ends where none comes. */
+  /** Pings the server now. Without an answer the connection ends. */
   probe(): void;
   close(): void;
 }
@@ -58,10 +57,10 @@ export async function connect(url: string, credentials: Credentials): Promise<Co
   }
 }
 
-/** A little more than the deadline of the functions: the service's own answer comes first. */
+/** A little more than the functions' deadline, so that the service's own error comes first. */
 const REQUEST_MS = 6_000;
 
-/** Rows of a page: what fills a screen first, and then much at once. */
+/** Rows per page: first what fills a screen, then many at once. */
 const LIMITS = { last: 50, after: 200, before: 100 } as const;
 
 class Joined implements Connection {
@@ -103,9 +102,9 @@ class Joined implements Connection {
       },
     });
     await this.unlessLost(this.nats.flush());
-    // The server's refusal comes before its answer to the flush.
+    // A refusal of the server arrives before its answer to the flush.
     if (subscription.isClosed()) throw forbidden();
-    // Without a reason it was closed by this page, or with the connection.
+    // Without an error, this page or the end of the connection has closed it.
     void subscription.closed.then((why) => why && ended());
     return () => {
       if (!this.isOver) subscription.unsubscribe();
@@ -131,7 +130,7 @@ class Joined implements Connection {
   }
 
   close() {
-    // A socket into a dead network takes its time to close. For everybody else it is over now.
+    // A socket in a dead network closes late; the rest of the page need not wait for that.
     this.end();
     this.nats.close().catch(() => {});
   }
@@ -161,7 +160,7 @@ class Joined implements Connection {
       return new Failure("away", "Nobody serves this at the moment.");
     }
     if (why instanceof errors.TimeoutError) {
-      // Perhaps it is the network that is gone, and not who should have answered.
+      // Perhaps the network is dead, and not the service.
       this.probe();
       return new Failure("away", "No answer came in time.");
     }
@@ -191,7 +190,7 @@ function refusal(code: number, msg: Msg): Failure {
   try {
     wait = msg.json<{ details?: { retry_after_ms?: unknown } }>().details?.retry_after_ms;
   } catch {
-    // The headers say what is needed.
+    // The headers have what is needed.
   }
   return new Failure("refused", said, code, typeof wait === "number" ? wait : null);
 }

@@ -1,7 +1,7 @@
 import { AuthorizationError, errors, type NatsConnection, wsconnect } from "@nats-io/nats-core";
 import { NoConnection } from "./failure";
 
-/** How one logs in, until there are tokens. */
+/** The login, until there are tokens. */
 export interface Credentials {
   readonly user: string;
   readonly password: string;
@@ -10,14 +10,14 @@ export interface Credentials {
 /** How long an attempt may take. */
 export const CONNECT_MS = 5_000;
 
-/** Local names by the service's rule. What is none is not put into the name of an inbox. */
+/** User names by the service's rule; only such a name is put into an inbox prefix. */
 const USER = /^[a-z0-9_-]{1,32}$/;
 
 const PROBE_MS = 3_000;
 
 export interface Opened {
   readonly nats: NatsConnection;
-  /** What it goes through, to hear of each byte that comes. */
+  /** The socket of the connection, to notice all incoming data. */
   readonly socket: WebSocket;
 }
 
@@ -30,7 +30,7 @@ export async function dial(url: string, credentials: Credentials): Promise<Opene
   }
   if (!(await answers(url))) throw away();
   try {
-    // Since the first try it may have come up.
+    // The server may have started since the first attempt.
     return await attempt(url, credentials);
   } catch (error) {
     if (error instanceof NoConnection) throw error;
@@ -39,7 +39,7 @@ export async function dial(url: string, credentials: Credentials): Promise<Opene
   }
 }
 
-/** Throws a `NoConnection` where the server said why, or said nothing for too long. */
+/** Throws a `NoConnection` if the server gave a reason, or did not answer in time. */
 async function attempt(url: string, { user, password }: Credentials): Promise<Opened> {
   const socket = new WebSocket(url);
   try {
@@ -79,9 +79,9 @@ function away(): NoConnection {
 }
 
 /**
- * A browser does not tell a script whether a WebSocket failed because nobody is there or because
- * it was refused, as nats-server does with the page of another origin. A plain request tells: its
- * answer may not be read, but that there is one may be known.
+ * Whether anything answers at the address. A script cannot see whether a WebSocket failed because nothing listens or
+ * because it was refused, as nats-server does with another origin. A plain request tells: its response is unreadable,
+ * but that it came is known.
  */
 async function answers(url: string): Promise<boolean> {
   try {

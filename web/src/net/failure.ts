@@ -1,12 +1,12 @@
-/** Why something that was asked for did not happen. */
+/** Why a request failed. */
 export type FailureKind =
-  /** The server's permissions do not let this person do it. */
+  /** The server's permissions do not allow it. */
   | "forbidden"
-  /** Nobody serves it, or no answer came in time; it may have happened. */
+  /** No instance of the service runs, or none answered in time; it may have happened. */
   | "away"
   /** The connection ended first; it may have happened. */
   | "lost"
-  /** The service said no; `code` is its number. */
+  /** The service refused; `code` is its error code. */
   | "refused";
 
 /** A request that failed. */
@@ -24,7 +24,7 @@ export class Failure extends Error {
   }
 }
 
-/** A connection that did not come about, by what the person can do about it. */
+/** A connection that failed; `kind` is what the person can do about it. */
 export class NoConnection extends Error {
   override readonly name = "NoConnection";
 
@@ -36,7 +36,7 @@ export class NoConnection extends Error {
   }
 }
 
-/** The sentence of whatever was thrown. */
+/** The message of a thrown value. */
 export function sentence(error: unknown): string {
   return error instanceof Error && error.message !== "" ? error.message : String(error);
 }

@@ -12,12 +12,12 @@ export type LinkStatus =
       readonly retryAt: number | null;
     };
 
-/** What a link tells. */
+/** The events of a link. */
 export interface LinkEvents {
-  /** A connection stands: join everything and ask for what was missed. */
+  /** A connection is open: join everything and ask for what was missed. */
   up(connection: Connection): void;
   down(): void;
-  /** The server takes this person no more, or not at all; the link has stopped. */
+  /** The server refuses this person; the link has stopped. */
   refused(why: NoConnection): void;
   changed(): void;
 }
@@ -26,7 +26,7 @@ export interface LinkEvents {
 export class Link {
   status: LinkStatus = { state: "connecting" };
   private connection: Connection | null = null;
-  /** Numbers attempts: what comes of an older one is closed, and ignored. */
+  /** Numbers attempts: the connection of an older one is closed. */
   private turn = 0;
   private failures = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
@@ -34,7 +34,7 @@ export class Link {
   constructor(
     private readonly connect: () => Promise<Connection>,
     private readonly events: LinkEvents,
-    /** Goes on after an outage that was there from the beginning: a page loaded anew in it. */
+    /** Keeps trying if the first attempt fails too: for a page that is reloaded during an outage. */
     private readonly patient: boolean,
   ) {}
 
@@ -49,9 +49,9 @@ export class Link {
     this.connection = null;
   }
 
-  /** Tries at once what would be tried later; looks whether a connection that stands is alive. */
+  /** Retries at once, or checks whether the open connection is alive. */
   wake() {
-    // An attempt that runs may lead nowhere any more; the next one then follows soon.
+    // A running attempt may be stuck; the next one then follows soon.
     this.failures = 0;
     if (this.connection) this.connection.probe();
     else if (this.status.state === "offline" && this.status.retryAt !== null) this.attempt();
@@ -87,7 +87,7 @@ export class Link {
   private failed(error: unknown) {
     const why = error instanceof NoConnection ? error : new NoConnection("away", sentence(error));
     const hadOne = this.status.state === "offline";
-    // What a server refuses today it may take in a moment, when it has come up; a password not.
+    // A starting server may refuse for a moment; a wrong password stays wrong.
     const goesOn =
       why.kind !== "wrong-password" && (hadOne || (this.patient && why.kind === "away"));
     if (goesOn) return this.pause();
@@ -110,10 +110,10 @@ export class Link {
 }
 
 const FIRST_PAUSE_MS = 400;
-/** With the 5 s of an attempt that leads nowhere, a network that is back is used within 10 s. */
+/** With the 5 s of a stuck attempt, a connection returns within 10 s after the network. */
 const LONGEST_PAUSE_MS = 3_000;
 
-/** Half of each pause is chance, so that a server that comes up is not met by all at once. */
+/** Half of each pause is random, so that not all pages connect to a restarted server at once. */
 export function pause(failures: number, chance = Math.random()): number {
   const full = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10));
   return full / 2 + (full / 2) * chance;

@@ -1,5 +1,5 @@
 /**
- * Stands in for `@nats-io/nkeys` in the built page. nats-core signs a server's challenge with it,
- * for logins by key; nobody logs in to a page so, and its cryptography is a tenth of the script.
+ * Replaces `@nats-io/nkeys` in the built page. nats-core needs it only for logins by key, which a page never uses,
+ * and its cryptography is a tenth of the script.
  */
 export const fromSeed = undefined;

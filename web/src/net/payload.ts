@@ -3,10 +3,9 @@ import { isRoomName, type Place } from "../model/place";
 import { MAX_TEXT } from "../model/text";
 
 /**
- * Reads a live message from its bytes and the log's headers. The log holds what `persist` will
- * not store (bad JSON, another room's name), and that must not be shown. What `send` writes is
- * recognised for sure; anything that is spelled differently is left to history, which judges by
- * the same rule as `persist`. Null: a message without a sequence is none of the log.
+ * Reads a live message from its payload and the log's headers. The log also holds what `persist` does not store (bad
+ * JSON, another room's name), which must not be shown. A payload as `send` writes it is recognized; history decides
+ * about any other, by the rule of `persist`. Null: without a sequence it does not come from the log.
  */
 export function readLive(
   place: Place,
@@ -20,7 +19,7 @@ export function readLive(
   return { seq, prev, message, stale: message !== null && isStale(message) };
 }
 
-/** Reads a page of history. Throws where it is none. */
+/** Reads a page of history. Throws if it is invalid. */
 export function readPage(payload: string): Stored[] {
   const rows: unknown = JSON.parse(payload);
   if (!Array.isArray(rows)) throw new Error("history answered no list");
@@ -43,10 +42,10 @@ export function readPage(payload: string): Stored[] {
 
 const DAY_MS = 86_400_000;
 
-/** The log refuses an id that it has seen within two minutes; later a repeat gets a sequence. */
+/** The log recognizes a repeated id for two minutes; a later repeat gets a sequence of its own. */
 const STALE_MS = 100_000;
 
-/** A NUL, or half of a surrogate pair, which the service reads no JSON with. */
+/** A NUL, which is not stored, or an escaped surrogate, which the service may refuse as JSON. */
 const UNSTORABLE = /\\u(0000|d[89a-f])/;
 
 function readPayload(
@@ -77,7 +76,7 @@ function readPayload(
   return isId(id) ? told("", id, user, text, timestamp) : null;
 }
 
-/** The object, if spelling it again gives the same bytes: no key twice, no 1.0. */
+/** The object, if serializing it again gives the same text: no repeated key, no `1.0`. */
 function parsed(payload: string): Record<string, unknown> | null {
   try {
     const json: unknown = JSON.parse(payload);
@@ -100,7 +99,7 @@ function count(text: string | undefined): number | null {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : null;
 }
 
-/** Of a UUIDv7, whose first 48 bits are its time in ms; other ids do not tell. */
+/** For a UUIDv7, whose first 48 bits are its time in ms; false for other ids. */
 function isStale({ id, timestamp }: { id: string; timestamp: number }): boolean {
   const found = /^([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$/.exec(id);
   return found !== null && timestamp - Number.parseInt(`${found[1]}${found[2]}`, 16) > STALE_MS;

@@ -2,7 +2,7 @@ import type { Me } from "../model/me";
 import type { Realm } from "../model/place";
 import { subject, type Verb } from "./subjects";
 
-/** What the server answers to `$SYS.REQ.USER.INFO`: one's own name and permissions. */
+/** The answer to `$SYS.REQ.USER.INFO`: the user's own name and permissions. */
 export interface UserInfo {
   readonly user?: string;
   readonly permissions?: { readonly publish?: List; readonly subscribe?: List };
@@ -13,7 +13,7 @@ interface List {
   readonly deny?: readonly string[];
 }
 
-/** Who a connection is. Null for a login that is no person's: it reads no room. */
+/** The person of a connection. Null for a login that may read no room. */
 export function readMe(info: UserInfo): Me | null {
   const { uid, name } = readName(info.user ?? "");
   const may = (verb: Verb, realm: Realm) =>

@@ -1,7 +1,6 @@
 /**
- * Watches for life in a connection. A network that drops everything tells nobody: where nothing
- * came for a while a sign of life is asked for, and where then nothing comes either it is dead.
- * Whatever comes is one, so a slow answer is not cut off in its middle.
+ * Detects a dead connection, which a network that drops everything does not report. After a quiet time it pings; if
+ * nothing comes then either, the connection is dead. Any data counts, so a slow answer is not cut off.
  */
 export class Pulse {
   private isAsked = false;
@@ -10,26 +9,26 @@ export class Pulse {
   constructor(
     private readonly ask: () => void,
     private readonly dead: () => void,
-    /** Whether anybody looks at the page. */
+    /** Whether the page is visible. */
     private readonly isSeen: () => boolean,
   ) {
     this.heard();
   }
 
-  /** Something came. */
+  /** Data came. */
   heard() {
     this.isAsked = false;
     this.after(this.isSeen() ? QUIET_MS : UNSEEN_QUIET_MS, () => this.check());
   }
 
-  /** Asks at once, and not only after a while. */
+  /** Pings at once. */
   check() {
     if (this.isAsked) return;
     this.isAsked = true;
     this.ask();
     this.after(PATIENCE_MS, (late) => {
       if (late < LATE_MS) return this.dead();
-      // The device slept, or the page was held: what came in that time may not be read yet.
+      // The device slept or the page was frozen: data that came meanwhile may be unread yet.
       this.isAsked = false;
       this.check();
     });
@@ -46,14 +45,11 @@ export class Pulse {
   }
 }
 
-/**
- * Together the two are how long a dead connection goes unnoticed. With a new one, which takes a
- * moment, that is under the 10 s within which a page is to be well again.
- */
+/** A dead connection is noticed after the sum of these. With the time for a new one, a page recovers within 10 s. */
 const QUIET_MS = 4_000;
 const PATIENCE_MS = 3_000;
 
-/** A page that nobody sees is asked about when somebody does; until then it spares the battery. */
+/** A hidden page pings rarely, to save the battery; it pings when it becomes visible. */
 const UNSEEN_QUIET_MS = 20_000;
 
 const LATE_MS = 1_000;

@@ -1,7 +1,7 @@
 import type { Config } from "../config";
 import { type Tracing, UNTRACED } from "./tracing";
 
-/** Loads what traces, where the configuration wants that; most pages never load it. */
+/** Loads the tracer if the configuration asks for it; most pages never load it. */
 export async function loadTracing({ telemetry, websocket }: Config): Promise<Tracing> {
   if (!telemetry) return UNTRACED;
   try {
@@ -9,10 +9,10 @@ export async function loadTracing({ telemetry, websocket }: Config): Promise<Tra
     const loaded = await Promise.race([import("./tracer"), late]);
     return loaded ? new loaded.Tracer(telemetry, new URL(websocket)) : UNTRACED;
   } catch {
-    // Chatting goes on without traces.
+    // Without the tracer the page works untraced.
     return UNTRACED;
   }
 }
 
-/** Nobody waits longer for it to log in. */
+/** Logging in waits no longer than this for the tracer. */
 const LOAD_MS = 5_000;

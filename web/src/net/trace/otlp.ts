@@ -13,8 +13,8 @@ export interface Span {
 }
 
 /**
- * Sends spans to a collector as OTLP over HTTP, in JSON. OpenTelemetry's own packages would add
- * more to the page than everything else in it that is not React; a page needs this much of them.
+ * Sends spans to a collector as OTLP over HTTP, in JSON. OpenTelemetry's own packages would be larger than the rest
+ * of the page without React.
  */
 export class Exporter {
   private spans: Span[] = [];
@@ -27,21 +27,21 @@ export class Exporter {
   /** `endpoint`: the collector, such as `http://localhost:4318`. */
   constructor(endpoint: string) {
     this.url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
-    // The last chance: a page that is hidden may never be shown again.
+    // The last chance: a hidden page may never be shown again.
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") while (this.spans.length > 0) this.send();
     });
   }
 
   add(span: Span) {
-    // What others write may be far more than what one does oneself, and tells less.
+    // Live messages are many, so they leave some places for the person's own actions.
     const most = span.kind === "CONSUMER" ? MOST - OWN : MOST;
     if (this.spans.length < most) this.spans.push(span);
     else this.lost += 1;
     this.sendSoon();
   }
 
-  /** One request at a time: a collector that is slow is not asked for more. */
+  /** One request at a time, so that a slow collector gets no more load. */
   private sendSoon() {
     if (this.isSending || this.spans.length === 0) return;
     if (this.spans.length >= AT_ONCE) this.send();
@@ -53,7 +53,7 @@ export class Exporter {
     this.timer = undefined;
     const spans = this.spans.splice(0, AT_ONCE);
     const body = JSON.stringify(payload(spans, this.lost));
-    // `keepalive` outlives the page, and takes 64 KiB.
+    // With `keepalive` the request outlives the page; browsers limit it to 64 KiB.
     const keepalive = body.length < 60_000;
     const headers = { "content-type": "application/json" };
     const signal = AbortSignal.timeout(PATIENCE_MS);
@@ -62,7 +62,7 @@ export class Exporter {
       const answer = await fetch(this.url, { method: "POST", headers, body, keepalive, signal });
       if (!answer.ok) this.lost += spans.length;
     } catch {
-      // A collector that is away costs nothing but its spans.
+      // If the collector is away, only the spans are lost.
       this.lost += spans.length;
     }
     this.isSending = false;
@@ -70,17 +70,17 @@ export class Exporter {
   }
 }
 
-/** Spans that wait at most, and how many of these places are for what one does oneself. */
+/** Limit of waiting spans, and how many of these places are for the person's own actions. */
 const MOST = 500;
 const OWN = 100;
 
-/** Spans of one request: as many as `keepalive` takes. */
+/** Spans per request, so that `keepalive` is possible. */
 const AT_ONCE = 80;
 const PAUSE_MS = 2_000;
 const PATIENCE_MS = 10_000;
 const KINDS = { INTERNAL: 1, CLIENT: 3, CONSUMER: 5 } as const;
 
-/** The message `ExportTraceServiceRequest` in OTLP's JSON. `lost`: how many spans never arrived. */
+/** The message `ExportTraceServiceRequest` in OTLP's JSON. `lost`: the number of spans that were dropped. */
 function payload(spans: readonly Span[], lost: number) {
   const told = lost > 0 ? { lost_spans: lost } : {};
   const resource = { attributes: attributes({ "service.name": "chat-web", ...told }) };
@@ -112,7 +112,7 @@ function attributes(values: Record<string, string | number>) {
   }));
 }
 
-/** A number of ns since 1970 is too large to be exact as a number. */
+/** ns since 1970, as a string: a `number` would not be exact. */
 function nanoseconds(ms: number): string {
   const whole = Math.floor(ms);
   return `${whole}${String(Math.floor((ms - whole) * 1_000_000)).padStart(6, "0")}`;

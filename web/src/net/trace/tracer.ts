@@ -5,8 +5,8 @@ import { Exporter, type Span } from "./otlp";
 import type { Traced, Tracing } from "./tracing";
 
 /**
- * Spans of sending, of entering a room, of reading history and of hearing a message, named by
- * OpenTelemetry's conventions.
+ * Spans for sending, entering a room, reading history and receiving a live message, named by OpenTelemetry's
+ * conventions.
  */
 export class Tracer implements Tracing {
   private readonly exporter: Exporter;
@@ -55,7 +55,7 @@ export class Tracer implements Tracing {
   }
 
   live(place: Place, traceparent: string | null) {
-    // A link to the publisher's span, and a trace of its own: one message is heard by many.
+    // A trace of its own with a link to the publisher's span: many pages receive one message.
     const context = /^00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}$/.exec(traceparent ?? "");
     const from = template("live", place.realm);
     const span = this.begin(`process ${from}`, "CONSUMER", newId(16), null);
@@ -66,7 +66,7 @@ export class Tracer implements Tracing {
       "messaging.destination.name": from.replace("{room}", place.room),
     });
     if (context?.[1] && context[2]) span.link = { traceId: context[1], spanId: context[2] };
-    // Whoever sampled the publishing decides for the hearing too, so that its link leads somewhere.
+    // Sampled by the publisher's trace id, so that the link leads to a recorded span.
     this.end(span, span.link?.traceId);
   }
 
@@ -107,8 +107,8 @@ export class Tracer implements Tracing {
 }
 
 /**
- * Decides as the functions' sampler does, from the trace's id alone, so that traces stay whole:
- * the last 63 bits against the ratio.
+ * Decides by trace id, like the functions' sampler, so that traces stay complete: compares the last 63 bits with the
+ * ratio.
  */
 export function isSampled(traceId: string, ratio: number): boolean {
   if (ratio >= 1) return true;

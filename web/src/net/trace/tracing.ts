@@ -1,16 +1,16 @@
 import type { Place } from "../../model/place";
 
-/** Where the page says what it does, for whoever traces it. */
+/** Traces what the page does. */
 export interface Tracing {
-  /** One's own message, from the person's Enter (`began`, ms since 1970) to its answer. */
+  /** The person's own message, from Enter (`began`, ms since 1970) to the answer. */
   send<T>(place: Place, id: string, began: number, work: Traced<T>): Promise<T>;
-  /** A question for history. `enters`: it is the first one of a room. */
+  /** A request for history. `enters`: it is the first one for the room. */
   history<T>(place: Place, enters: boolean, work: Traced<T>): Promise<T>;
-  /** A message was heard; its headers name the span that published it. */
+  /** A live message was received; `traceparent` names the span that published it. */
   live(place: Place, traceparent: string | null): void;
 }
 
-/** Work that passes its span's context on, where there is one. */
+/** Work that passes on its span's context, if there is one. */
 export type Traced<T> = (traceparent?: string) => Promise<T>;
 
 export const UNTRACED: Tracing = {
