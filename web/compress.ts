@@ -7,13 +7,12 @@ const TEXT = /\.(html|js|css|svg|json|webmanifest|txt)$/;
 
 const WEIGHS = /\.(js|css)$/;
 
-/** Bytes of script and style that a browser is sent at most, all told. */
+/** The limit on compressed script and style, in bytes. */
 const LIMIT = 150_000;
 
 /**
- * Lays each file's compressed forms beside it, as X.br and X.gz: the program that serves the page
- * has nothing to compress, so these can be as small as the best and slowest setting makes them. A
- * page that has grown too heavy is not built.
+ * Writes compressed forms of each file beside it, as X.br and X.gz, at the best and slowest setting:
+ * the program that serves the page does not compress. Fails the build if the page is too large.
  */
 export function compress(): Plugin {
   let directory = "";
@@ -41,7 +40,7 @@ export function compress(): Plugin {
   };
 }
 
-/** How many bytes of it are sent. */
+/** Its compressed size in bytes. */
 function compressFile(file: string): number {
   const plain = readFileSync(file);
   const params = {
@@ -54,7 +53,7 @@ function compressFile(file: string): number {
     [".gz", gzipSync(plain, { level: 9 })],
   ] as const;
   for (const [suffix, compressed] of forms) {
-    // A file of some bytes only grows.
+    // A very small file would only grow.
     if (compressed.length < plain.length) {
       writeFileSync(file + suffix, compressed);
     }

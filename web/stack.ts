@@ -3,25 +3,25 @@ import type { IncomingMessage } from "node:http";
 import { setTimeout } from "node:timers/promises";
 import type { Plugin, ProxyOptions, ServerOptions } from "vite";
 
-/** Where a running `chat dev` is: what it writes for other programs. */
+/** The addresses of a running `chat dev`, from the file that it writes for other programs. */
 export interface Stack {
   page: string;
   websocket: string;
 }
 
-/** The path at which Vite passes a browser on to NATS. */
+/** The path at which Vite proxies a browser to NATS. */
 const NATS = "/nats";
 
 const LOOK_MS = 200;
 
 /**
- * The stack whose addresses are in the file that CHAT_DEV names, once it runs; none where Vite
- * runs by itself. `cargo xtask dev --watch` starts both.
+ * Waits for the stack whose addresses are in the file that CHAT_DEV names; undefined if Vite runs by
+ * itself. `cargo xtask dev --watch` starts both.
  */
 export async function findStack(): Promise<Stack | undefined> {
   const file = process.env["CHAT_DEV"];
   while (file) {
-    // A file from before this process is of a run that was killed.
+    // A file older than this process is left from a run that was killed.
     const written = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
     if (written >= performance.timeOrigin) {
       return JSON.parse(readFileSync(file, "utf8"));
@@ -32,9 +32,9 @@ export async function findStack(): Promise<Stack | undefined> {
 }
 
 /**
- * Vite serves the sources, the stack everything else. nats-server lets in the page's own origin
- * only, which is not Vite's: so a browser goes through Vite, which says that it is the page, for
- * pages of its own and for nobody else.
+ * Vite serves the sources, the stack everything else. nats-server accepts only the page's own
+ * origin, which is not Vite's: so a browser connects through Vite, which sets that origin, for its
+ * own pages only.
  */
 export function through({ page, websocket }: Stack): ServerOptions {
   const nats: ProxyOptions = {
@@ -52,7 +52,7 @@ export function through({ page, websocket }: Stack): ServerOptions {
   return { strictPort: true, proxy: { "/health": page, [NATS]: nats } };
 }
 
-/** The page's own configuration, but with the way to NATS that leads through Vite. */
+/** The page's own configuration, but with Vite's address for NATS. */
 export function configuration({ page }: Stack): Plugin {
   return {
     name: "configuration",

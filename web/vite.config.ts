@@ -11,12 +11,12 @@ export default defineConfig({
   // The page's Content-Security-Policy refuses inline scripts and data: URLs of anything but
   // images, so small files stay files.
   build: {
-    // The browsers that the README promises: syntax and styles are made for them. Functions are not,
-    // so that none may be newer than these.
+    // The browsers that the README promises. Syntax and styles are transformed for them; functions of
+    // the platform are not polyfilled, so use none that is newer.
     target: ["chrome111", "edge111", "firefox121", "safari16.4"],
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
-    // What counts is the weight that is sent, which `compress.ts` bounds.
+    // `compress.ts` limits the compressed size instead.
     chunkSizeWarningLimit: 600,
   },
   resolve: {
@@ -25,10 +25,10 @@ export default defineConfig({
   server: stack ? through(stack) : {},
   test: {
     include: ["src/**/*.test.{ts,tsx}"],
-    // What needs a document says so in its first line: making one takes longer than most tests.
+    // A test that needs a document says so in its first line: creating one takes longer than most tests.
     environment: "node",
     pool: "threads",
-    // A guard, for machines that are busy with other things.
+    // A guard against hanging, for busy machines.
     testTimeout: 120_000,
   },
 });

@@ -1,8 +1,8 @@
 import type { Browser } from "@playwright/test";
 
 /**
- * Stops a browser with all its processes, as a laptop does that is closed, until the returned
- * function is called. The clock goes on meanwhile.
+ * Stops a browser with all its processes, like closing a laptop, until the returned function is
+ * called. The clock goes on meanwhile.
  */
 export async function fallAsleep(browser: Browser): Promise<() => void> {
   const session = await browser.newBrowserCDPSession();

@@ -106,7 +106,7 @@ test("a laptop sleeps, and wakes in another network: nothing is missing", async 
   expect(await bob.page.evaluate(untilHeld, all.length + 1)).toEqual([...all, "after it"]);
 });
 
-/** Goes back until the page holds the whole room. */
+/** Loads older messages until the page holds the whole room. */
 async function readAll({ page }: Person, count: number): Promise<void> {
   await page.evaluate(withStore);
   await page.locator("[role=log]").evaluate((log) => log.scrollTo(0, 0));
@@ -118,7 +118,7 @@ async function toMiddle(person: Person): Promise<void> {
   await person.looks();
 }
 
-/** Runs in the page: resolves once it holds so many messages, each of them in the log. */
+/** Runs in the page: resolves once it holds `count` messages, all of them in the log. */
 function untilHeld(count: number): Promise<string[]> {
   const store = window.findStore();
   return new Promise((done) => {
@@ -132,7 +132,7 @@ function untilHeld(count: number): Promise<string[]> {
   });
 }
 
-/** What a fresh question is answered: the room as it stands in the database and in the log. */
+/** What a fresh request to history returns: the room as it is in the database and the log. */
 async function stored(stack: Stack, room: string): Promise<string[]> {
   const bob = await stack.connect("bob");
   const answer = await bob.request(`chat.history.${room}`, JSON.stringify({ limit: 200 }));

@@ -18,8 +18,8 @@ import { chromium, type LaunchOptions } from "@playwright/test";
 const PROGRAMS = ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"];
 
 /**
- * How Playwright launches the browser: the one that CHROMIUM names, else one on PATH, else
- * Playwright's own, else the one that an npm package carries, with the libraries it brings.
+ * Launch options for the browser: the one that CHROMIUM names, else one on PATH, else Playwright's
+ * own, else the one in an npm package, with the libraries in it.
  */
 export async function findChromium(): Promise<LaunchOptions> {
   const named = process.env["CHROMIUM"];
@@ -33,7 +33,7 @@ export async function findChromium(): Promise<LaunchOptions> {
   return {
     executablePath: found.executablePath,
     env: Object.fromEntries(Object.entries(env).filter((entry) => entry[1] !== undefined)),
-    // Chromium's sandbox refuses root, which whoever runs tests in a container is.
+    // Chromium's sandbox refuses root, as whom tests run in a container.
     chromiumSandbox: process.getuid?.() !== 0 && installed !== undefined,
   };
 }
@@ -49,7 +49,7 @@ function playwrightsOwn(): string | undefined {
   return existsSync(file) ? file : undefined;
 }
 
-/** Unpacked once beside the packages, so that a new version of the package is unpacked anew. */
+/** Unpacked once inside node_modules, so that a new version of the package is unpacked again. */
 async function packaged(): Promise<{ executablePath: string; env: Record<string, string> }> {
   if (process.platform !== "linux" || process.arch !== "x64") {
     throw new Error(
@@ -67,13 +67,13 @@ async function packaged(): Promise<{ executablePath: string; env: Record<string,
     try {
       renameSync(aside, directory);
     } catch {
-      // Somebody else has unpacked it meanwhile.
+      // Another process has unpacked it meanwhile.
       rmSync(aside, { recursive: true });
     }
   }
   const env: Record<string, string> = {};
   const libraries = process.env["LD_LIBRARY_PATH"];
-  // The system's own come first where it has them: they fit the rest of the system.
+  // The system's own libraries come first: they fit the rest of the system.
   if (missing(join(directory, "chromium"), process.env).length > 0) {
     env["LD_LIBRARY_PATH"] = [join(directory, "lib"), libraries].filter(Boolean).join(":");
   }

@@ -3,7 +3,7 @@ import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 
-/** A span as it comes, with its attributes by name. */
+/** A received span, with its attributes by name. */
 export interface Span {
   readonly traceId: string;
   readonly spanId: string;
@@ -14,7 +14,7 @@ export interface Span {
   readonly links: readonly { readonly traceId: string; readonly spanId: string }[];
 }
 
-/** Takes what browsers export by OTLP over HTTP, from pages of any origin. */
+/** Receives OTLP over HTTP from pages of any origin. */
 export class Collector {
   readonly spans: Span[] = [];
 

@@ -73,13 +73,13 @@ test("on a phone Enter makes a line, and a tap on Send sends and leaves the keyb
   await alice.page.keyboard.press("Enter");
   await alice.page.keyboard.type("another");
   await expect(alice.field).toHaveValue("one line\nanother");
-  // The phone's keyboard is there for as long as the field has the focus: not once may it lose it.
+  // The phone's keyboard stays open while the field has the focus: it must never lose it.
   await alice.field.evaluate((field) =>
     field.addEventListener("blur", () => field.setAttribute("data-left", "")),
   );
   await send.tap();
   await alice.sees(["one line\nanother"]);
-  // The second tap of somebody in a hurry meets a button that has nothing to send.
+  // A quick second tap hits a button with nothing to send.
   await expect(send).toBeDisabled();
   const { x = 0, y = 0, width = 0 } = (await send.boundingBox()) ?? {};
   await alice.page.touchscreen.tap(x + width / 2, y + width / 2);
@@ -91,7 +91,7 @@ test("on a phone Enter makes a line, and a tap on Send sends and leaves the keyb
   await alice.sees(["one line\nanother", "by a tablet's keyboard"]);
 });
 
-/** Where it stands on the screen. */
+/** Its position on the screen. */
 function boxOf(one: Locator) {
   return one.evaluate((element) => {
     const { left, right, top, bottom, width, height } = element.getBoundingClientRect();

@@ -19,7 +19,7 @@ test("a very tall message is folded, and its beginning stays where it is when it
   const folded = await height(message);
   expect(folded).toBeLessThan(500);
 
-  // Where the list is at its end, it would stay there.
+  // Away from the end, where the list would stay at the end.
   const more = message.getByRole("button", { name: "Show more", expanded: false });
   await expect(more).toBeInViewport();
   const before = await top(message);
@@ -32,13 +32,13 @@ test("a very tall message is folded, and its beginning stays where it is when it
   expect(await top(message)).toBe(before);
   await expect(alice.page.getByRole("button", { name: "Jump to newest" })).toBeVisible();
 
-  // It is as it was after one has been elsewhere in the room.
+  // It stays unfolded after scrolling away and back.
   await alice.page.locator("[role=log]").evaluate((log) => log.scrollTo(0, 0));
   await expect(message).toHaveCount(0);
   await alice.page.getByRole("button", { name: "Jump to newest" }).click();
   await expect(less).toBeInViewport();
 
-  // From its end one is led back to its beginning.
+  // Folding it from its end scrolls to its beginning.
   await less.click();
   await expect(more).toBeInViewport();
   expect(await height(message)).toBe(folded);
@@ -91,15 +91,15 @@ function isFocused(element: Element): boolean {
   return element === document.activeElement;
 }
 
-/** The message begins in view. */
+/** Expects the beginning of the message in view. */
 async function inside({ page }: Person, message: Locator): Promise<void> {
   const log = await top(page.locator("[role=log]"));
   expect(await top(message)).toBeGreaterThanOrEqual(log - 1);
 }
 
 /**
- * Scrolls up by steps, and tells by how much each step moved a message that is in view before and
- * after it by more or less than it should.
+ * Scrolls up in steps, and returns for each step by how much more or less than expected a message
+ * moved that is in view before and after it.
  */
 async function scrollUp(log: Element): Promise<number[]> {
   const frame = () => new Promise((done) => requestAnimationFrame(done));

@@ -32,7 +32,7 @@ test("a browser that lets the page keep nothing chats, and says what that means"
   await context.close();
 });
 
-/** Runs in the page before it: what Chromium does where site data are blocked. */
+/** Runs before the page: does what Chromium does when site data are blocked. */
 function keepNothing() {
   const denied = () => {
     throw new DOMException("Access is denied for this document.", "SecurityError");

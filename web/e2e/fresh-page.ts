@@ -11,8 +11,8 @@ const TYPES: Record<string, string> = {
 };
 
 /**
- * For work on the page: where PAGE_DIST names a directory, its files are shown instead of those in
- * the program, which need not be built again for each change. The server's headers stay.
+ * For work on the page: if PAGE_DIST names a directory, its files are served instead of those in the
+ * program, which then need not be rebuilt for each change. The server's headers stay.
  */
 export async function serveFresh(context: BrowserContext, page: string): Promise<void> {
   const directory = process.env["PAGE_DIST"];

@@ -1,6 +1,6 @@
 import type { ChatActions } from "../src/store/view";
 
-/** Where React keeps what it has rendered, as its developer tools find it. */
+/** Where React keeps its component tree, as its developer tools find it. */
 interface Fiber {
   readonly child: Fiber | null;
   readonly memoizedProps: { readonly chat?: ChatActions } | null;
@@ -13,9 +13,9 @@ declare global {
 }
 
 /**
- * Runs in the page, and makes its store known to what runs there later. The store is found in what
- * React was given to show: production code has no door for tests, and of a long room the list
- * shows only what is in view.
+ * Runs in the page, and exposes its store to later scripts. The store is found in the props of
+ * React's components: production code has no test hook, and of a long room the list renders only
+ * what is in view.
  */
 export function withStore(): void {
   window.findStore = () => {

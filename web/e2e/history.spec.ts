@@ -2,7 +2,7 @@ import type { Person } from "./person";
 import { Stack } from "./stack";
 import { test as base, expect } from "./test";
 
-// `history` runs beside, so that it can be stopped.
+// `history` runs in a process of its own, so that it can be stopped.
 const test = base.extend<object, { stack: Stack }>({
   stack: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.
@@ -88,7 +88,7 @@ test("while history hangs live goes on, a room says so, and is whole by itself a
   await stack.end(history);
 });
 
-/** Asks again until `history`, which was just started, answers. */
+/** Retries until `history`, which was just started, answers. */
 async function retry({ page }: Person): Promise<void> {
   const button = page.getByRole("button", { name: "Retry" });
   await expect(async () => {

@@ -76,7 +76,7 @@ test("text that turns its direction turns nothing around it, and is copied as it
   await alice.write(text);
   await alice.sees([text]);
 
-  // Where the letters stand: the text runs from right to left, the address and the name do not.
+  // Letter positions: the text runs from right to left, the address and the name do not.
   const message = alice.messages.first();
   expect(await message.locator(".text").evaluate(runsLeftToRight)).toBe(false);
   expect(await message.locator(".text a").evaluate(runsLeftToRight)).toBe(true);
@@ -87,7 +87,7 @@ test("text that turns its direction turns nothing around it, and is copied as it
   expect(await alice.page.evaluate(() => navigator.clipboard.readText())).toBe(text);
 });
 
-/** Whether the third letter of the element stands to the right of its second one. */
+/** Whether the third letter of the element is to the right of its second one. */
 function runsLeftToRight(element: Element): boolean {
   const node = document.createTreeWalker(element, NodeFilter.SHOW_TEXT).nextNode();
   const left = (index: number) => {

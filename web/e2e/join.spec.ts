@@ -8,15 +8,15 @@ import { Stack } from "./stack";
 import { test as base, expect } from "./test";
 import { Writers, type Written } from "./writers";
 
-/** `JOINS=1000 npm run e2e -- join` for the whole proof. */
+/** `JOINS=1000 npm run e2e -- join` runs all of it. */
 const JOINS = Number(process.env["JOINS"] ?? 100);
 const PER_SECOND = Number(process.env["JOIN_RATE"] ?? 500);
 const ROOMS = ["a", "b", "c", "d", "e"];
 
-/** One in so many times the connection ends, and all rooms are joined again behind what is known. */
+/** Once in so many joins the connection ends, and all rooms are joined again after what is loaded. */
 const REJOINS = 20;
 
-/** One join: what the page held after it, and what had been acknowledged when it began. */
+/** One join: what the page held after it, and what was acknowledged when it began. */
 interface Join {
   readonly room: string;
   readonly kind: "anew" | "again";
@@ -28,7 +28,7 @@ const test = base.extend<object, { stack: Stack }>({
   stack: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.
     async ({}, use) => {
-      // One person writes here as fast as many do elsewhere.
+      // One person writes as much as many do in production: no rate limit.
       const env = { CHAT_SEND__RATE: "100000", CHAT_SEND__BURST: "100000" };
       const stack = await Stack.start([], env);
       await use(stack);
@@ -42,7 +42,7 @@ test(`${JOINS} joins at ${PER_SECOND} messages a second: each time one whole set
   enter,
   stack,
 }) => {
-  // A guard: a quarter of a second each, but many seconds where others use the machine.
+  // A guard: a join takes a quarter of a second, but many seconds on a busy machine.
   test.setTimeout(120_000 + JOINS * 15_000);
   const seed = Number(process.env["JOIN_SEED"] ?? Date.now() % 1_000_000);
   const next = random(seed);
@@ -85,7 +85,7 @@ test(`${JOINS} joins at ${PER_SECOND} messages a second: each time one whole set
   expect(Math.min(...sizes)).toBeGreaterThan(0);
 });
 
-/** Loses the connection. Every room is joined again, and looked at. */
+/** Ends the connection. Every room is joined again, and checked. */
 async function joinAgain(page: Page, network: Network, writers: Writers): Promise<Join[]> {
   const acked = ROOMS.map((room) => writers.newest(room));
   const back = page.evaluate(untilBack);
@@ -99,7 +99,7 @@ async function joinAgain(page: Page, network: Network, writers: Writers): Promis
   return joins;
 }
 
-/** Runs in the page: resolves once the connection has ended and another one stands. */
+/** Runs in the page: resolves once the connection has ended and another one is open. */
 function untilBack(): Promise<void> {
   const store = window.findStore();
   let wasAway = false;
@@ -115,8 +115,8 @@ function untilBack(): Promise<void> {
 }
 
 /**
- * Runs in the page: opens a room, `anew` as one that is not listed, and waits until a live message
- * came behind its history. Answers what the page then holds.
+ * Runs in the page: opens a room, with `anew` as one that is not listed, and waits until a live
+ * message came after its history. Returns what the page then holds.
  */
 function enterRoom({ room, anew }: { room: string; anew: boolean }): Promise<Written[]> {
   const store = window.findStore();
@@ -132,7 +132,7 @@ function enterRoom({ room, anew }: { room: string; anew: boolean }): Promise<Wri
       history ??= last;
       if (last === history) return;
       stop();
-      // Who read everything comes back to the last page, and not to all pages since.
+      // With everything read the room opens at the last page, without loading all pages since.
       store.markRead(place);
       done(shown.entries.map(({ text, at }) => [Number(text), at?.seq ?? 0]));
     };
@@ -141,7 +141,7 @@ function enterRoom({ room, anew }: { room: string; anew: boolean }): Promise<Wri
   });
 }
 
-/** Compares what a page held with what the log took in: where they part, in words. */
+/** Compares what a page held with the log. Returns the differences in words. */
 function violation({ room, kind, acked, held }: Join, all: readonly Written[]): string[] {
   const where = `${room}, joined ${kind} when ${acked} was acknowledged`;
   const first = held[0]?.[1];

@@ -3,7 +3,7 @@ import { serveFresh } from "./fresh-page";
 import { seed } from "./seed";
 import { expect, test } from "./test";
 
-/** More than an open room keeps. */
+/** More messages than an open room keeps. */
 const MANY = 1_400;
 
 test("a room that stays open keeps its end, and lets go of what is far above", async ({
@@ -18,7 +18,7 @@ test("a room that stays open keeps its end, and lets go of what is far above", a
   expect(await lastIndex(page)).toBeLessThan(1_000);
   await expect(page.getByRole("button", { name: "Jump to newest" })).toBeHidden();
 
-  // Who reads further up stays there, whatever comes, and what was let go of comes back.
+  // A reader further up stays there, whatever arrives, and dropped messages are loaded again.
   await alice.page.getByRole("log").hover();
   await page.mouse.wheel(0, -3_000);
   await alice.looks();
@@ -39,7 +39,7 @@ test("a room that stays open keeps its end, and lets go of what is far above", a
   await expect(alice.message("message 60").last()).toBeInViewport();
 });
 
-/** How many messages the page holds, by the last one in it. */
+/** The index of the last rendered message: one less than the page holds, at the end. */
 function lastIndex(page: Page): Promise<number> {
   return page
     .locator("[data-index]")
@@ -80,7 +80,7 @@ test("a page whose server does not answer at first begins by itself once it does
   await serveFresh(context, stack.page);
   let isUp = false;
   const held: (() => void)[] = [];
-  // The first question is never answered, as by a connection that is half open.
+  // The first request is never answered, as over a half-open connection.
   await context.route("**/config.json", async (route) => {
     if (isUp) return route.continue();
     if (held.length > 0) return route.abort();

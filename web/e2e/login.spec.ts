@@ -50,7 +50,7 @@ test("a server that is away and one that refuses the page are no wrong password"
   } finally {
     start();
   }
-  // The server is started again in its own time: whoever asks too early is told that it is away.
+  // The server takes a while to restart: an early attempt finds it away.
   await expect(async () => {
     if (!(await alice.rooms.isVisible())) await alice.logIn();
     await expect(alice.rooms).toBeVisible({ timeout: 2000 });
@@ -67,7 +67,7 @@ test("a server that is too slow to log in at is away, and refuses nobody", async
   const alert = page.getByRole("alert");
   const thaw = stack.freezeServer();
   try {
-    // Whatever else the page asks of that server once it gave up is answered again.
+    // Requests after the page has given up are answered again.
     const { host } = new URL(websocket);
     const asksAgain = page.waitForRequest((request) => new URL(request.url()).host === host);
     await alice.logIn();
@@ -82,7 +82,7 @@ test("a server that is too slow to log in at is away, and refuses nobody", async
 });
 
 test("a server that comes up while somebody logs in lets them in", async ({ page, stack }) => {
-  // The first WebSocket meets nobody, as one moment before; a plain request then finds the server.
+  // The first WebSocket finds no server; the plain request after it does.
   await page.addInitScript(() => {
     let isUp = false;
     window.WebSocket = class extends WebSocket {
@@ -102,7 +102,7 @@ test("a page from elsewhere is refused by the server, and says that it was", asy
   page,
   stack,
 }) => {
-  // The same page under another name than the server was told of.
+  // The same page under a host name that the server does not allow.
   const elsewhere = new URL(stack.page);
   elsewhere.hostname = "page.localhost";
   await page.goto(elsewhere.href);
@@ -110,7 +110,7 @@ test("a page from elsewhere is refused by the server, and says that it was", asy
   await expect(page.getByRole("alert")).toHaveAttribute("data-kind", "refused");
 });
 
-/** What the page is told. */
+/** The page's configuration. */
 async function config(page: string): Promise<{ websocket: string }> {
   const response = await fetch(`${page}/config.json`);
   return (await response.json()) as { websocket: string };

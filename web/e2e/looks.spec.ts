@@ -152,15 +152,15 @@ test("nothing moves for those who want reduced motion", async ({ enter, stack })
   expect(longest).toBeLessThan(10);
 });
 
-/** No finding, no sideways scrolling, and nothing but the log has to be scrolled. */
+/** No axe findings, no sideways scrolling, and only the log scrolls. */
 async function check(page: Page, view: string): Promise<void> {
-  // A transition's colours are of neither state.
+  // During a transition colours belong to neither state.
   await page.evaluate(() => {
     const running = document.getAnimations().filter((one) => one instanceof CSSTransition);
     return Promise.allSettled(running.map((one) => one.finished)).then(() => {});
   });
-  // The legacy mode differs where there are frames of other origins, of which the page has none: it
-  // spares a page of its own for each report.
+  // The legacy mode differs only for frames of other origins, which the page does not have; it needs
+  // no page of its own for each report.
   const { violations } = await new AxeBuilder({ page }).setLegacyMode().analyze();
   const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map((node) => node.html)}`);
   expect(found, view).toEqual([]);

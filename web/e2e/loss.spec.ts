@@ -4,19 +4,19 @@ import type { Person } from "./person";
 import { test as base, expect } from "./test";
 
 interface Fixtures {
-  /** Writes in the room of the test, from elsewhere. */
+  /** Writes in the test's room from another connection. */
   say: (text: string) => Promise<void>;
-  /** Whether bob's page looks at the room's end by itself. */
+  /** Whether bob's page checks the room's head by timer. */
   hasTimer: boolean;
-  /** What may be lost on bob's connection. */
+  /** Drops live messages on bob's connection. */
   loss: Loss;
-  /** In the room of the test, where the message `FIRST` stands, on a connection that loses. */
+  /** Bob in the test's room, with the message `FIRST`, on a lossy connection. */
   bob: Person;
 }
 
 const FIRST = "one";
 
-/** What a browser tells, and whom. */
+/** Events that a browser fires, and their targets. */
 const OCCASIONS = [
   ["window", "focus"],
   ["window", "online"],
@@ -74,7 +74,7 @@ test("a lost newest message comes as soon as one returns to the page, or the net
 }) => {
   const all = [FIRST];
   for (const [count, [target, event]] of OCCASIONS.entries()) {
-    // Somebody who changes windows all the time has nothing looked at again for a while.
+    // After a check, switching windows causes no other one for a while.
     await bob.page.clock.setSystemTime(Date.now() + (count + 1) * 60_000);
     const text = `before ${event}`;
     const lost = loss.lose(text);
@@ -104,7 +104,7 @@ test.describe("by itself", () => {
   });
 });
 
-/** Runs in the page: says what a browser says then. */
+/** Runs in the page: fires the event. */
 function happen({ target, event }: { target: "window" | "document"; event: string }): void {
   (target === "window" ? window : document).dispatchEvent(new Event(event));
 }

@@ -1,13 +1,13 @@
 import type { Page } from "@playwright/test";
 
 /**
- * A connection that stands, and loses single live messages: as a server does that has more for
- * somebody than they read, or one of a cluster that the message did not reach. Nobody is told.
+ * A connection that silently drops single live messages, like a server with a slow consumer, or a
+ * server of a cluster that the message did not reach.
  */
 export class Loss {
   private readonly wanted = new Map<string, () => void>();
 
-  /** From its next load on the page is connected through this. */
+  /** From its next load on, the page connects through this. */
   static async between(page: Page): Promise<Loss> {
     const loss = new Loss();
     await page.routeWebSocket(/./, (near) => {
@@ -17,12 +17,12 @@ export class Loss {
     return loss;
   }
 
-  /** Loses the live message with this text once. Resolves when it is lost. */
+  /** Drops the live message with this text once. Resolves when it is dropped. */
   lose(text: string): Promise<void> {
     return new Promise((done) => this.wanted.set(text, done));
   }
 
-  /** What is left of what the server says at once, which may be several things. */
+  /** Removes the message from a chunk of the protocol, which may hold several. */
   private pass(said: Buffer): Buffer {
     for (const [text, done] of this.wanted) {
       const [start, end] = liveMessage(said, text);
@@ -35,10 +35,10 @@ export class Loss {
   }
 }
 
-/** How often the page looks at the end of its room by itself, in ms. */
+/** How often the page checks the head of its room, in ms. */
 export const LOOKS_MS = 30_000;
 
-/** From its next load on the page looks at nothing by itself: only what happens leads it there. */
+/** From its next load on, the page has no check by timer: only events make it check. */
 export async function withoutTimer(page: Page): Promise<void> {
   await page.addInitScript((period) => {
     const { setInterval } = window;
@@ -48,7 +48,7 @@ export async function withoutTimer(page: Page): Promise<void> {
   }, LOOKS_MS);
 }
 
-/** Where the live message with this text is: `HMSG live.<room> <sid> <header> <total>`, and so many bytes. */
+/** Finds the live message with this text: `HMSG live.<room> <sid> <header> <total>`, and its bytes. */
 function liveMessage(said: Buffer, text: string): [start: number, end: number] {
   const at = said.indexOf(JSON.stringify(text));
   const start = said.lastIndexOf("HMSG live.", at);
@@ -56,6 +56,6 @@ function liveMessage(said: Buffer, text: string): [start: number, end: number] {
   const line = said.indexOf("\r\n", start);
   const total = Number(said.subarray(start, line).toString().split(" ").at(-1));
   const end = line + 2 + total + 2;
-  // It may also stand in an answer of history, behind another live message.
+  // The text may also be in an answer of history, after another live message.
   return at < end ? [start, end] : [0, 0];
 }

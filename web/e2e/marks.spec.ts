@@ -12,7 +12,7 @@ test("what one can do with the first unread message leaves its divider readable"
   const alice = await enter("alice", room);
   await alice.write("new");
   const link = bob.rooms.getByRole("link", { name: room });
-  // What comes only after the click is not new to him.
+  // Messages that come after the click are not marked as new.
   await expect(link).toHaveAccessibleDescription("1 unread");
   await link.click();
   const divider = bob.page.getByText("New messages");

@@ -2,8 +2,8 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 /**
- * The network between a browser and everything: a SOCKS 5 proxy that can fail as networks do,
- * where nobody is told. Give `proxy` to a browser's context.
+ * The network of a browser: a SOCKS 5 proxy that can fail silently, as networks do. Pass `proxy` to
+ * a browser's context.
  */
 export class Network {
   private readonly ways = new Set<Way>();
@@ -26,28 +26,28 @@ export class Network {
     return { server: `socks5://127.0.0.1:${address.port}` };
   }
 
-  /** From now on nothing passes, either way. Nothing is closed; who connects waits. */
+  /** From now on no data passes, in either direction. Connections stay open; new ones wait. */
   cut(): void {
     this.isCut = true;
     for (const way of this.ways) way.hold();
   }
 
-  /** What was held passes, as TCP sees to after an outage that it outlives. */
+  /** Held data passes, as TCP retransmits after an outage. */
   heal(): void {
     this.isCut = false;
     for (const way of this.ways) way.pass();
   }
 
   /**
-   * New connections pass. Those from before lead nowhere, and nobody is told: as after a sleep, in
-   * another network, or behind a router that has forgotten them.
+   * New connections pass. Old ones stay dead without being closed: as after a sleep, in another
+   * network, or behind a router that lost its state.
    */
   healElsewhere(): void {
     this.isCut = false;
     for (const way of this.ways) way.forget();
   }
 
-  /** Ends every connection, and lets new ones pass. */
+  /** Closes every connection, and lets new ones pass. */
   sever(): void {
     for (const way of this.ways) way.end();
   }
@@ -64,7 +64,7 @@ export class Network {
   }
 }
 
-/** One connection of the browser, and what it leads to. */
+/** One connection of the browser, and the one to its destination. */
 class Way {
   private far: Socket | null = null;
   private isLost = false;
@@ -100,7 +100,7 @@ class Way {
     this.ended();
   }
 
-  /** What a browser says first: which greetings it knows, and then where it wants to go. */
+  /** The SOCKS handshake: the methods the browser offers, then its destination. */
   private async greet(): Promise<void> {
     await once(this.near, "data");
     this.near.write(Buffer.from([VERSION, NO_PASSWORD]));
@@ -112,7 +112,7 @@ class Way {
     await once(far, "connect");
     join(this.near, far);
     join(far, this.near);
-    // Of the address that it speaks from nobody makes use.
+    // The bound address in the reply is not used.
     this.near.write(Buffer.from([VERSION, DONE, 0, IPV4, 0, 0, 0, 0, 0, 0]));
     if (this.near.isPaused()) this.hold();
   }
@@ -137,7 +137,7 @@ function address(wish: Buffer): { host: string; port: number } {
   }
 }
 
-/** Passes on what one side says, and that it has ended. */
+/** Forwards data and the end of one side. */
 function join(from: Socket, to: Socket): void {
   from.on("data", (said) => to.write(said));
   from.on("end", () => to.end());

@@ -40,7 +40,7 @@ test("messages that wait survive a refresh in the middle of an outage", async ({
   await alice.field.fill("a draft");
   await expect(alice.page.getByText("2 messages wait")).toBeVisible();
 
-  // The page itself comes from the process that is held while the server is stopped.
+  // The process that serves the page is stopped with the server.
   start();
   await alice.page.reload();
 

@@ -1,11 +1,11 @@
 import { expect, type Locator, type Page } from "@playwright/test";
 
-/** Somebody who uses the page, by what everybody sees of it: its names and roles. */
+/** A person who uses the page, through its accessible names and roles. */
 export class Person {
   constructor(
     readonly page: Page,
     readonly name: string,
-    /** Writes with a finger: Enter makes a line there. */
+    /** Uses a touch screen, where Enter makes a new line. */
     readonly isTouch = false,
   ) {}
 
@@ -15,13 +15,13 @@ export class Person {
     await this.page.getByRole("button", { name: "Log in" }).click();
   }
 
-  /** Goes to a room by its address, and waits until its messages are there. */
+  /** Opens a room by its address, and waits until its messages are shown. */
   async open(room: string, realm: "chat" | "admin" = "chat"): Promise<void> {
     await this.goTo(room, realm);
     await expect(this.log(room)).toHaveAttribute("aria-busy", "false");
   }
 
-  /** Goes to a room by its address, whether or not its messages can come. */
+  /** Opens a room by its address, without waiting for its messages. */
   async goTo(room: string, realm: "chat" | "admin" = "chat"): Promise<void> {
     await this.page.evaluate((hash) => {
       location.hash = hash;
@@ -29,7 +29,7 @@ export class Person {
     await expect(this.log(room)).toBeVisible();
   }
 
-  /** Writes and sends. */
+  /** Types and sends a message. */
   async write(text: string): Promise<void> {
     await this.field.fill(text);
     if (this.isTouch) await this.page.getByRole("button", { name: "Send" }).tap();
@@ -52,7 +52,7 @@ export class Person {
     return this.page.getByRole("log", { name: room, exact: true });
   }
 
-  /** The messages that the page holds at the moment, oldest first. */
+  /** The rendered messages, oldest first. */
   get messages(): Locator {
     return this.page.getByRole("log").getByRole("article");
   }
@@ -61,12 +61,12 @@ export class Person {
     return this.messages.filter({ has: this.page.getByText(text, { exact: true }) });
   }
 
-  /** The texts of the messages in the page, as they stand from top to bottom. */
+  /** The texts of the rendered messages, from top to bottom. */
   texts(): Promise<string[]> {
     return this.page.locator("[role=log] article .text").allTextContents();
   }
 
-  /** The first message in view, and where it stands in the list. */
+  /** The first message in view, and its position in the list. */
   topmost(): Promise<{ text: string | undefined; place: number | undefined }> {
     return this.page.locator("[role=log]").evaluate((log) => {
       const top = log.getBoundingClientRect().top;
@@ -76,14 +76,14 @@ export class Person {
     });
   }
 
-  /** Looks at the page for a second: what follows from what is shown has happened. */
+  /** Watches the page for a second, so that effects of what is shown have happened. */
   async looks(): Promise<void> {
     await this.page.evaluate(async () => {
       for (let frame = 0; frame < 60; frame += 1) await new Promise(requestAnimationFrame);
     });
   }
 
-  /** Waits until exactly these messages are there, each of them sent. */
+  /** Waits until exactly these messages are shown, all of them sent. */
   async sees(texts: readonly string[]): Promise<void> {
     await expect.poll(() => this.texts()).toEqual(texts);
     await expect(this.page.locator("article:not([data-state=sent])")).toHaveCount(0);

@@ -1,4 +1,4 @@
-/** Numbers from 0 up to below what is asked for, always the same ones for a seed (mulberry32). */
+/** Pseudo-random integers from 0 to `below - 1`, the same for the same seed (mulberry32). */
 export function random(seed: number): (below: number) => number {
   let state = seed;
   return (below) => {

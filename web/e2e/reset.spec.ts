@@ -27,7 +27,7 @@ test("the log is lost and made again: a room goes on with what it had, and what 
   await expect
     .poll(() => ask("CONSUMER.INFO.CHAT_MESSAGES.chat-persist"))
     .toMatchObject({ num_pending: 0, num_ack_pending: 0 });
-  // What is not in the database yet goes with the log.
+  // Messages that are not in the database yet are lost with the log.
   const pause = { pause_until: new Date(Date.now() + HOUR_MS) };
   await ask("CONSUMER.PAUSE.CHAT_MESSAGES.chat-persist", pause);
   await bob.write(LOST);
@@ -40,7 +40,7 @@ test("the log is lost and made again: a room goes on with what it had, and what 
 
   await alice.sees([...OLD, QUEUED]);
   await expect.poll(() => bob.texts()).toEqual([...OLD, QUEUED]);
-  // The new log counts from 1 again: these have sequences that the old ones had.
+  // The new log counts from 1 again: these get sequences of old messages.
   for (const text of NEW) await bob.write(text);
   const all = [...OLD, QUEUED, ...NEW];
   for (const person of [alice, bob]) await person.sees(all);

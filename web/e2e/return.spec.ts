@@ -20,7 +20,7 @@ test("a room is as one left it, and tells what has come since", async ({ enter, 
   await expect(alice.page.getByText("New messages")).toBeInViewport();
   await expect(alice.message("since then")).toBeInViewport();
 
-  // Whoever was at the end comes back to the end.
+  // A reader who was at the end returns to the end.
   await alice.open("general");
   await alice.open(room);
   await expect(alice.message("since then")).toBeInViewport();
@@ -68,7 +68,7 @@ test("where one left a room is found again also when its old messages had to go"
 
   await alice.open("general");
   const bob = await enter("bob", room);
-  // A room that is not open keeps its last messages only.
+  // A room that is not open keeps only its last messages.
   await bob.write("one more");
   await expect(alice.rooms.getByRole("link", { name: room })).toHaveAccessibleDescription(
     "1 unread",
@@ -109,7 +109,7 @@ test("where one left a long room is found again also when others never stop writ
   await others.close();
 });
 
-/** Scrolls up, and tells where one is then. */
+/** Scrolls up, and returns the new position. */
 async function readUp(person: Person, by: number) {
   await person.looks();
   await person.page.locator("[role=log]").hover();

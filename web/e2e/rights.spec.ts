@@ -1,7 +1,7 @@
 import { Stack } from "./stack";
 import { test as base, expect } from "./test";
 
-// Its nats-server is configured anew while it runs.
+// Its own stack: the configuration of its nats-server is reloaded.
 const test = base.extend<object, { stack: Stack }>({
   stack: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.

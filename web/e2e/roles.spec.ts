@@ -28,7 +28,7 @@ test("an admin room is alice's, and refused to bob", async ({ enter, room }) => 
   await expect(bob.page.getByText("No messages yet")).toBeHidden();
   await expect(bob.field).toBeHidden();
   await expect(bob.rooms.getByText("Admin rooms")).toBeHidden();
-  // The refusal costs no more than that room.
+  // The refusal affects that room only.
   await bob.open(room);
   await bob.write("bob is still here");
   await bob.sees(["bob is still here"]);
@@ -40,7 +40,7 @@ test("who sends too fast sees that the message waits, and it arrives", async ({
   stack,
 }) => {
   const bob = await enter("bob", room);
-  // The same person, elsewhere, takes whatever the limit gives.
+  // The same person uses up the rate limit elsewhere.
   const other = await stack.connect("bob");
   let isBusy = true;
   const hurry = (async () => {

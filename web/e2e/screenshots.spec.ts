@@ -4,7 +4,7 @@ import type { Page } from "@playwright/test";
 import type { Stack } from "./stack";
 import { expect, test } from "./test";
 
-// `npm run screenshots` makes the pictures in docs/ anew; no other run comes here.
+// `npm run screenshots` renews the pictures in docs/; other runs skip this file.
 
 const DESKTOP = { viewport: { width: 1280, height: 800 } };
 const PHONE = { viewport: { width: 390, height: 780 } };
@@ -91,7 +91,7 @@ test("read only", async ({ enter, stack }) => {
   await shoot(charlie.page, "docs/read-only.webp");
 });
 
-/** As WebP, which Playwright's own pictures cannot be: half as large as PNG. */
+/** As WebP, half as large as PNG, which Playwright cannot write. */
 async function shoot(page: Page, path: string): Promise<void> {
   await page.evaluate(() => document.fonts.ready.then(() => {}));
   const session = await page.context().newCDPSession(page);
@@ -117,7 +117,7 @@ async function say(stack: Stack, room: string, texts: readonly string[]): Promis
   await backend.close();
 }
 
-/** A message in a person's name. Without uid and id it is a program's, as that of `Deploys`. */
+/** Publishes a message in a person's name. Without uid and id it is a back end's, like `Deploys`. */
 function by(user: string, text: string, timestamp: number) {
   if (user === "Deploys") return { user, text, timestamp };
   const uid = user.toLowerCase().replace(" ", "-");

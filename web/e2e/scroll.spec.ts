@@ -4,7 +4,7 @@ import { seed } from "./seed";
 import { expect, test } from "./test";
 
 const LONG = 10_000;
-/** Rows in the page at any time, however long the room is. */
+/** The most rows in the document at any time, however long the room is. */
 const MOST_ROWS = 80;
 
 test("10,000 messages scroll smoothly, to the first one and back", async ({
@@ -31,7 +31,7 @@ test("10,000 messages scroll smoothly, to the first one and back", async ({
   await expect(alice.message(`message ${LONG}`)).toBeVisible();
   report("frame while scrolling through 10,000 messages", frames, "ms");
   expect(frames.length).toBeGreaterThan(30);
-  // Chromium draws by software here, on cores that others use too: a freeze would be far above.
+  // Software rendering on a busy machine is slow, but a freeze would be far slower.
   expect(at(frames, 0.5)).toBeLessThan(50);
 });
 
@@ -55,7 +55,7 @@ test("a burst of 300 messages is shown whole and in order", async ({ enter, room
   await seed(stack, room, 300);
   await expect(alice.messages).toHaveCount(300);
 
-  // They were published at the same time: the order is the log's, and the same after a refresh.
+  // They were published concurrently: the order is the log's, and the same after a refresh.
   const live = await alice.texts();
   expect(new Set(live).size).toBe(300);
   await alice.page.reload();
@@ -113,14 +113,14 @@ function toTop(page: Page): Promise<void> {
   return page.locator("[role=log]").evaluate((log) => log.scrollTo(0, 0));
 }
 
-/** Two frames: what a change of the scroll position leads to has been drawn. */
+/** Waits two frames: effects of a scroll have been drawn. */
 function settle(page: Page): Promise<void> {
   return page.evaluate(
     () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done()))),
   );
 }
 
-/** Scrolls on for two seconds, as fast as a hand does, and measures each frame. */
+/** Scrolls for two seconds, as fast as by hand, and measures each frame. */
 function frameTimes(page: Page): Promise<number[]> {
   return page.locator("[role=log]").evaluate(async (log) => {
     const times: number[] = [];
@@ -136,7 +136,7 @@ function frameTimes(page: Page): Promise<number[]> {
   });
 }
 
-/** Goes near the top and watches, frame by frame, where the topmost message stands. */
+/** Scrolls near the top and records the position of the topmost message in each frame. */
 async function readWhileOlderComeIn(): Promise<{ places: number[]; grown: number }> {
   const log = document.querySelector("[role=log]");
   if (!log) throw new Error("no log");

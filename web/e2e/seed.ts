@@ -1,9 +1,9 @@
 import type { Stack } from "./stack";
 
-/** How many publishes wait for their acknowledgement at once. */
+/** How many publishes may be unacknowledged at once. */
 const AT_ONCE = 200;
 
-/** Far longer than a disk needs for them: only a hang meets it. */
+/** Far longer than a disk needs: only a hang reaches it. */
 const GUARD_MS = 60_000;
 
 /** Fills a room as a trusted back end does: `count` messages, each acknowledged, a minute apart. */

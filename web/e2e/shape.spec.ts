@@ -46,7 +46,7 @@ test("nor does a field take the end away that shrinks and grows again within one
   await expect(alice.page.getByRole("button", { name: "Jump to newest" })).toBeHidden();
 });
 
-/** Runs in the page: writes one text after the other before a frame is drawn. Returns the field's heights. */
+/** Runs in the page: sets one text after the other within a frame. Returns the field's heights. */
 async function fillTwice(field: HTMLElement | SVGElement, texts: string[]): Promise<number[]> {
   const heights: number[] = [];
   const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set;

@@ -1,7 +1,7 @@
 import { Stack } from "./stack";
 import { test as base, expect } from "./test";
 
-// `send` runs beside, so that it can be held.
+// `send` runs in a process of its own, so that it can be stopped.
 const test = base.extend<object, { stack: Stack }>({
   stack: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.

@@ -8,7 +8,7 @@ import { expect, test } from "./test";
 const ROOMS = 20;
 const SENT = 80;
 const SENT_PER_SECOND = 10;
-/** With those that are measured this makes 50 a second. */
+/** Together with the measured messages this makes 50 per second. */
 const OTHERS_PER_SECOND = 40;
 
 test("a room's history is on the screen soon after it was entered", async ({
@@ -50,17 +50,17 @@ test("a message is on the other's screen soon after Enter, at 50 messages a seco
   expect(at(times, 0.5)).toBeLessThan(1000);
 });
 
-/** Runs in the page: opens a room, and measures until a frame with its messages is there. */
+/** Runs in the page: opens a room, and measures the time until a frame shows its messages. */
 async function enterAndWait(room: string): Promise<number> {
   const frame = () => new Promise<number>((done) => requestAnimationFrame(done));
   const start = performance.now();
   location.hash = `#/chat/${room}`;
   while (!document.querySelector(`[role=log][aria-label="${room}"] article`)) await frame();
-  // The frame after the one in which they came is the first that shows them.
+  // They are visible in the frame after the one in which they were added.
   return (await frame()) - start;
 }
 
-/** What a page reports: a text, and when by the clock that both browsers share. */
+/** A page's report: a text, and its time by the clock that both browsers share. */
 type Note = (text: string, at: number) => void;
 
 async function listen(page: Page, watch: () => void): Promise<Map<string, number>> {
@@ -96,7 +96,7 @@ function watchScreen(): void {
   new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
 }
 
-/** Writes in the room as many others do, evenly, until the returned function is called. */
+/** Writes in the room at an even rate until the returned function is called. */
 function chatter(backend: NatsConnection, room: string): () => void {
   let count = 0;
   const timer = setInterval(() => {

@@ -22,8 +22,8 @@ interface Login {
 const START_MS = 30_000;
 
 /**
- * The real thing: `chat dev` with its nats-server, its functions, its database and the page, in a
- * directory of its own. CHAT_BIN names the program.
+ * A real stack: `chat dev` with its nats-server, functions, database and page, in a directory of its
+ * own. CHAT_BIN names the program.
  */
 export class Stack {
   private joined: ChildProcess[] = [];
@@ -56,8 +56,8 @@ export class Stack {
   }
 
   /**
-   * Stops nats-server until the returned function is called. `chat dev` would start it again at
-   * once, so that is held for as long.
+   * Stops nats-server until the returned function is called. `chat dev` would restart it at once, so
+   * that process is stopped meanwhile.
    */
   stopServer(): () => void {
     this.dev.kill("SIGSTOP");
@@ -65,14 +65,14 @@ export class Stack {
     return () => this.dev.kill("SIGCONT");
   }
 
-  /** Lets nats-server hang, as a network does that drops everything, until the returned function is called. */
+  /** Makes nats-server hang, like a network that drops everything, until the returned function is called. */
   freezeServer(): () => void {
     const pid = this.serverPid();
     process.kill(pid, "SIGSTOP");
     return () => process.kill(pid, "SIGCONT");
   }
 
-  /** Changes the configuration of nats-server while it runs, as an operator does. */
+  /** Changes nats-server's configuration while it runs, as an operator does. */
   async reconfigure(change: (text: string) => string): Promise<void> {
     const file = join(this.directory, "nats.conf");
     const before = readFileSync(file, "utf8");
@@ -82,7 +82,7 @@ export class Stack {
     process.kill(this.serverPid(), "SIGHUP");
   }
 
-  /** Makes what is missing of streams and consumers, as an operator does. */
+  /** Creates missing streams and consumers, as an operator does. */
   async setUp(): Promise<void> {
     const [code] = await once(run([...this.configured(), "setup"], {}), "exit");
     if (code !== 0) throw new Error(`chat setup ended with ${code}; E2E_LOG=1 shows what it says`);
@@ -125,7 +125,7 @@ export class Stack {
 }
 
 function run(args: readonly string[], changes: NodeJS.ProcessEnv): ChildProcess {
-  // The program takes each CHAT_... for its own configuration, and refuses what it does not know.
+  // The program reads every CHAT_... variable as configuration, and refuses unknown ones.
   const { CHAT_BIN: program, ...env } = process.env;
   if (!program) {
     throw new Error("CHAT_BIN must name the program `chat`; `cargo xtask test browser` does that.");
@@ -134,7 +134,7 @@ function run(args: readonly string[], changes: NodeJS.ProcessEnv): ChildProcess 
   return spawn(program, args, { env: { ...env, ...changes }, stdio });
 }
 
-/** Waits for a file, without asking again and again. */
+/** Waits for a file, without polling. */
 function untilExists(directory: string, name: string, writer: ChildProcess): Promise<void> {
   return new Promise((resolve, reject) => {
     const watcher = watch(directory);

@@ -8,7 +8,7 @@ test("a message that arrives at once never says on its way that it waits", async
   await alice.write("first");
   await alice.sees(["first"]);
 
-  // On a busy machine some take longer, and may say so: it needs one that did not.
+  // On a busy machine some messages take longer and may show it: find one that did not.
   let heights: number[] = [];
   for (let turn = 1; heights.length === 0; turn += 1) {
     const seen = alice.page.evaluate(watchQuick, `message ${turn}`);
@@ -18,7 +18,7 @@ test("a message that arrives at once never says on its way that it waits", async
   expect(heights).toHaveLength(1);
 });
 
-/** The heights that a message has until it is sent and a little longer; none where that took long. */
+/** The heights of a message until shortly after it is sent; none if sending took long. */
 async function watchQuick(text: string): Promise<number[]> {
   const heights = new Set<number>();
   const frame = () => new Promise<number>((done) => requestAnimationFrame(done));

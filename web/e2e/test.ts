@@ -10,7 +10,7 @@ interface Fixtures {
   enter: (name: string, room?: string, options?: BrowserContextOptions) => Promise<Person>;
   /** A room that no other test writes in. */
   room: string;
-  /** Whatever the page said that it should not: no test leaves anything here. */
+  /** Errors and violations that the page reported: every test must leave this empty. */
   complaints: string[];
 }
 
@@ -55,7 +55,7 @@ export const test = base.extend<Fixtures, { stack: Stack }>({
       const page = await context.newPage();
       page.on("pageerror", (error) => complaints.push(`${name}: ${error.stack ?? error}`));
       page.on("console", (message) => {
-        // A policy that refuses something of ours says so here.
+        // The Content-Security-Policy reports violations here.
         if (/Content.Security.Policy|React/i.test(message.text())) complaints.push(message.text());
       });
       await page.goto(`${stack.page}/${hash}`);

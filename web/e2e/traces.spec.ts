@@ -2,7 +2,7 @@ import { Collector } from "./collector";
 import { Stack } from "./stack";
 import { test as base, expect } from "./test";
 
-/** A stack whose page says what it does to a collector. */
+/** A stack whose page exports traces to a collector. */
 const test = base.extend<object, { collector: Collector; stack: Stack }>({
   collector: [
     // biome-ignore lint/correctness/noEmptyPattern: Playwright wants the pattern.
@@ -44,7 +44,7 @@ test("a message is one trace, to which whoever hears it links", async ({
     "messaging.message.id": expect.stringMatching(/^alice:[0-9a-f-]{36}$/),
   });
 
-  // Both hear it: its own writer, and bob.
+  // Both receive it live: its author, and bob.
   const links = () => collector.named("process live.chat.{room}").flatMap(({ links }) => links);
   await expect
     .poll(() => links().map(({ traceId }) => traceId))

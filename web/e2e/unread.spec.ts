@@ -34,7 +34,7 @@ test("a room that is opened is not read by whoever still sees the one before", a
   await seed(stack, room, 45);
   const link = bob.rooms.getByRole("link", { name: room });
   await expect(link).toHaveAccessibleDescription("45 unread");
-  // Between the address and the picture, which comes with the next frame.
+  // Between the change of the address and the next frame, which shows the room.
   await bob.page.evaluate(() =>
     window.addEventListener("hashchange", () => window.dispatchEvent(new Event("focus")), {
       once: true,
@@ -58,7 +58,7 @@ for (const count of [30, 50, 180]) {
     await seed(stack, room, count);
     const link = bob.rooms.getByRole("link", { name: room });
     await expect(link).toHaveAccessibleDescription(/unread/);
-    // The page that comes later knows the last page of the room only.
+    // The page that is opened later has loaded only the last page of the room.
     await bob.page.reload();
     await expect(link).toHaveAccessibleDescription(/unread/);
 

@@ -4,15 +4,15 @@ import type { Stack } from "./stack";
 /** A message by its number in its room, which is its text, and its sequence in the log. */
 export type Written = readonly [number: number, seq: number];
 
-/** How often what is due is sent, in ms. */
+/** How often due messages are sent, in ms. */
 const BEAT_MS = 10;
 
-/** Unanswered messages at which writers wait: behind more of them the rate would be a wish. */
+/** With more unanswered messages than this the writers wait. */
 const MOST_IN_FLIGHT = 400;
 
 const GUARD_MS = 30_000;
 
-/** Write through `send`, evenly into some rooms, and keep account of what was acknowledged. */
+/** Write through `send` at an even rate into several rooms, and record what was acknowledged. */
 export class Writers {
   private readonly written = new Map<string, Written[]>();
   private readonly start = performance.now();
@@ -35,7 +35,7 @@ export class Writers {
     return new Writers(await stack.connect(name), rooms, perSecond);
   }
 
-  /** The newest sequence of the room that was acknowledged. */
+  /** The room's newest acknowledged sequence. */
   newest(room: string): number {
     return Math.max(
       0,
@@ -45,19 +45,19 @@ export class Writers {
     );
   }
 
-  /** Everything that was written in a room, in the log's order. Only `stop` makes it whole. */
+  /** Everything that was written in a room, in log order. Complete after `stop`. */
   all(room: string): Written[] {
     return this.of(room).toSorted(([, a], [, b]) => a - b);
   }
 
-  /** Acknowledged messages, and how many that is in a second. */
+  /** The number of acknowledged messages, and their rate per second. */
   get reached(): { messages: number; perSecond: number } {
     const messages = this.rooms.reduce((sum, room) => sum + this.of(room).length, 0);
     const until = this.end || performance.now();
     return { messages, perSecond: (messages * 1000) / (until - this.start) };
   }
 
-  /** Returns once each message is acknowledged. */
+  /** Resolves once every message is acknowledged. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
     await Promise.all(this.inFlight);

@@ -19,12 +19,12 @@ export interface Entry {
 }
 
 export type Delivery =
-  /** Waits for its turn. `problem`: what it waits for; `until`: when it is tried again. */
+  /** Waits for its turn. `problem`: what it waits for; `until`: when the next attempt is. */
   | { readonly state: "queued"; readonly problem: string | null; readonly until: number | null }
   /** `problem`: why the last try failed. */
   | { readonly state: "sending"; readonly problem: string | null }
   | { readonly state: "sent" }
-  /** Refused, and not tried again by itself. `retry(id)` or `discard(id)`. */
+  /** Refused, and not retried automatically. `retry(id)` or `discard(id)`. */
   | { readonly state: "failed"; readonly reason: string };
 
 /** A message that is in the log. */

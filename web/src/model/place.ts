@@ -13,7 +13,7 @@ export interface Position {
   readonly seq: number;
 }
 
-/** What the address bar names: a room, and perhaps a message of it (a permalink). */
+/** An address of the page: a room, and for a permalink a message of it. */
 export interface Address {
   readonly place: Place;
   readonly at: Position | null;
@@ -24,10 +24,10 @@ const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
 const ADDRESS = /^#\/(chat|admin)\/([^/]*)(?:\/([^/]*))?$/;
 
-/** The sentence for a name that `isRoomName` refuses. */
+/** Shown for a name that `isToken` refuses. */
 export const ROOM_NAME_RULE = "A room's name is 1 to 64 of the characters A-Z, a-z, 0-9, _ and -.";
 
-export function isRoomName(name: string): boolean {
+export function isToken(name: string): boolean {
   return TOKEN.test(name);
 }
 
@@ -50,7 +50,7 @@ export function readAddress(hash: string): Address | "invalid" | null {
   const [, realm, raw = "", at] = found;
   const room = decoded(raw);
   const position = at === undefined || at === "" ? null : readPosition(at);
-  if (room === null || !isRoomName(room) || position === undefined) return "invalid";
+  if (room === null || !isToken(room) || position === undefined) return "invalid";
   return { place: { realm: realm === "admin" ? "admin" : "chat", room }, at: position };
 }
 

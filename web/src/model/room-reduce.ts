@@ -4,7 +4,7 @@ import type { Question, Room, RoomEvent } from "./room";
 import { answered } from "./room-answer";
 import { heard } from "./room-live";
 
-/** The room after something happened to it. */
+/** Applies an event. */
 export function reduce(room: Room, event: RoomEvent): Room {
   switch (event.type) {
     case "joined":

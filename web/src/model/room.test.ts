@@ -16,7 +16,7 @@ import { reduce } from "./room-reduce";
 const LIMIT = 3;
 const ME = "alice";
 
-/** What is published. Ids of 0 to 9 are used again and again, so many are repeats. */
+/** A published message. Ids are 0 to 9, so many are duplicates. */
 type Kind = "fresh" | "repeat" | "dead" | "unclear" | "elsewhere";
 
 interface Logged {
@@ -24,7 +24,7 @@ interface Logged {
   readonly row: Stored | null;
 }
 
-/** The service's side: lives of a log, of which each ends with what was stored of it. */
+/** The service: epochs of a log, each of which ends with what was stored of it. */
 class Service {
   private epoch = 1;
   private seq = 0;
@@ -49,7 +49,7 @@ class Service {
     return { seq: this.seq, prev, message: isClear ? message : null, stale: isRepeat };
   }
 
-  /** The log is made anew; what `persist` had not stored of it is gone. */
+  /** The log is reset; messages that `persist` had not stored are lost. */
   beginAnew(unstored: number) {
     const rows = this.log.flatMap(({ row }) => (row ? [row] : []));
     this.stored.push(...rows.slice(0, Math.max(0, rows.length - unstored)));
@@ -60,7 +60,7 @@ class Service {
     this.hasBegunAnew = true;
   }
 
-  /** The log is trimmed behind the database: what was last in the room is not known any more. */
+  /** The log is trimmed: it no longer knows the room's previous message. */
   forget() {
     this.forgotten = this.seq;
   }
@@ -70,7 +70,7 @@ class Service {
   }
 
   answer(question: Question): Answer {
-    // As the service does: its head counts what lies in other rooms, too.
+    // Like the service, whose head includes messages of other rooms.
     const head = { epoch: this.epoch, seq: this.seq };
     const rows = this.rows();
     if (question.type === "after") {
@@ -89,7 +89,7 @@ function told(uid: string, id: string): Omit<Stored, "at"> {
   return { key: messageKey(uid, id), id, uid, name: "A", text: id, timestamp: 1, delivery: SENT };
 }
 
-/** A page that meets the service through a network that delays, drops and cuts. */
+/** A page that reaches the service through a network that delays, drops and disconnects. */
 class Page {
   room: Room = EMPTY;
   readonly service = new Service();
@@ -111,7 +111,7 @@ class Page {
     if (live && isHeard && this.room.joined) this.onTheWay.push(live);
   }
 
-  /** One's own message: its answer may overtake the live copy, or come when that was lost. */
+  /** The person's own message: its answer may overtake the live copy, or the live copy may be lost. */
   send(isHeard: boolean) {
     const live = this.service.publish("fresh", 0);
     if (!live?.message) return;
@@ -142,7 +142,7 @@ class Page {
     if (isTwice) this.answers.push(found);
   }
 
-  /** The connection ends, or the person goes to another room. Answers on their way come late. */
+  /** The connection ends, or the person opens another room. Answers in flight come late. */
   lose() {
     this.onTheWay = [];
     this.on({ type: "lost" });
@@ -152,12 +152,12 @@ class Page {
     if (!this.room.joined) this.on({ type: "joined" });
   }
 
-  /** The network is whole again. */
+  /** The network works again. */
   calm() {
     this.on({ type: "held", isHeld: false });
     this.join();
-    // A message shows what was lost before it. Another life of the log that has outgrown the
-    // former one unheard shows only when the page looks for the head, as it does every 30 s.
+    // The next message shows what was lost before it. A new epoch whose sequences have unnoticed
+    // passed those of the old one shows only when the page checks the head, as it does every 30 s.
     if (this.service.hasBegunAnew) this.on({ type: "check" });
     else this.publish("fresh", 0, true);
     while (this.onTheWay.length > 0) this.hear();
@@ -169,7 +169,7 @@ class Page {
     }
   }
 
-  /** What a page that opens the room now, and scrolls as far back, would have. */
+  /** The rows of a page that opens the room now, and scrolls as far back. */
   fresh(): Stored[] {
     const rows = this.service.rows();
     const count = Math.max(this.room.rows.length, Math.min(rows.length, 1));
@@ -177,7 +177,7 @@ class Page {
   }
 }
 
-/** One thing that happens, as data, so that a failure prints what led to it. */
+/** One event, as data, so that a failing test prints the events before it. */
 type Step = readonly [act: string, ...values: (number | boolean | Kind)[]];
 
 function act(page: Page, [name, a, b, c]: Step) {

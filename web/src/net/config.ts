@@ -2,7 +2,7 @@
 export interface Config {
   /** Where nats-server listens for browsers: `ws://` or `wss://`. */
   readonly websocket: string;
-  /** The collector's address and the share of traces that it gets; null for none. */
+  /** The collector's address and the sampling ratio; null without telemetry. */
   readonly telemetry: { readonly endpoint: string; readonly ratio: number } | null;
 }
 

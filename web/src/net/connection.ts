@@ -30,7 +30,7 @@ export interface Connection {
    * asked for after that leaves no gap before the live messages. `ended`: the server has ended the subscription, for
    * instance because a permission was removed.
    */
-  join(place: Place, heard: Heard, ended: () => void): Promise<Leave>;
+  join(place: Place, heard: OnLive, ended: () => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
   send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
   /** Pings the server now. Without an answer the connection ends. */
@@ -38,7 +38,7 @@ export interface Connection {
   close(): void;
 }
 
-export type Heard = (live: Live, traceparent: string | null) => void;
+export type OnLive = (live: Live, traceparent: string | null) => void;
 export type Leave = () => void;
 
 /** Connects and logs in. Throws a `NoConnection`. */
@@ -48,7 +48,7 @@ export async function connect(url: string, credentials: Credentials): Promise<Co
     const answer = await nats.request("$SYS.REQ.USER.INFO", "", { timeout: CONNECT_MS });
     const me = readMe(answer.json<{ data?: UserInfo }>().data ?? {});
     if (!me) throw new Failure("forbidden", "It may read no room.");
-    return new Joined(nats, socket, me);
+    return new OpenConnection(nats, socket, me);
   } catch (error) {
     const isAway = nats.isClosed() || error instanceof errors.TimeoutError;
     nats.close().catch(() => {});
@@ -63,7 +63,7 @@ const REQUEST_MS = 6_000;
 /** Rows per page: first what fills a screen, then many at once. */
 const LIMITS = { last: 50, after: 200, before: 100 } as const;
 
-class Joined implements Connection {
+class OpenConnection implements Connection {
   readonly ended: Promise<void>;
   private end: () => void = () => {};
   private isOver = false;
@@ -93,7 +93,7 @@ class Joined implements Connection {
     nats.closed().then(this.end);
   }
 
-  async join(place: Place, heard: Heard, ended: () => void) {
+  async join(place: Place, heard: OnLive, ended: () => void) {
     const subscription = this.nats.subscribe(subject("live", place), {
       callback: (error, msg) => {
         if (error || this.isOver) return;

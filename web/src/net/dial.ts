@@ -49,7 +49,7 @@ async function attempt(url: string, { user, password }: Credentials): Promise<Op
       user,
       pass: password,
       name: "chat page",
-      // The only inbox that this person may subscribe.
+      // The only inbox that this person may subscribe to.
       inboxPrefix: `_INBOX.u.${user}`,
       timeout: CONNECT_MS,
       reconnect: false,

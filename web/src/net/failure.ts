@@ -4,7 +4,7 @@ export type FailureKind =
   | "forbidden"
   /** No instance of the service runs, or none answered in time; it may have happened. */
   | "away"
-  /** The connection ended first; it may have happened. */
+  /** The connection ended before the answer; it may have happened. */
   | "lost"
   /** The service refused; `code` is its error code. */
   | "refused";

@@ -22,7 +22,7 @@ export interface LinkEvents {
   changed(): void;
 }
 
-/** Keeps one connection alive until it is stopped. */
+/** Keeps the page connected, one connection after the other, until it is stopped. */
 export class Link {
   status: LinkStatus = { state: "connecting" };
   private connection: Connection | null = null;

@@ -1,5 +1,5 @@
 import { type Live, messageKey, SENT, type Stored } from "../model/message";
-import { isRoomName, type Place } from "../model/place";
+import { isToken, type Place } from "../model/place";
 import { MAX_TEXT } from "../model/text";
 
 /**
@@ -36,7 +36,7 @@ export function readPage(payload: string): Stored[] {
     ) {
       throw new Error("history answered something that is no message");
     }
-    return { ...told(uid, id, user, text, timestamp), at: { epoch, seq } };
+    return { ...messageOf(uid, id, user, text, timestamp), at: { epoch, seq } };
   });
 }
 
@@ -69,11 +69,11 @@ function readPayload(
   if (length < 1 || length > MAX_TEXT || !isTime || UNSTORABLE.test(payload)) return null;
   if (typeof json["uid"] === "string" && typeof json["id"] === "string") {
     const { uid, id } = json as { uid: string; id: string };
-    const isPerson = uid === "" || isRoomName(uid);
-    return isPerson && isId(id) ? told(uid, id, user, text, timestamp) : null;
+    const isPerson = uid === "" || isToken(uid);
+    return isPerson && isId(id) ? messageOf(uid, id, user, text, timestamp) : null;
   }
   const id = header("Nats-Msg-Id") ?? `${seq}-${time}`;
-  return isId(id) ? told("", id, user, text, timestamp) : null;
+  return isId(id) ? messageOf("", id, user, text, timestamp) : null;
 }
 
 /** The object, if serializing it again gives the same text: no repeated key, no `1.0`. */
@@ -87,7 +87,7 @@ function parsed(payload: string): Record<string, unknown> | null {
   }
 }
 
-function told(uid: string, id: string, name: string, text: string, timestamp: number) {
+function messageOf(uid: string, id: string, name: string, text: string, timestamp: number) {
   return { key: messageKey(uid, id), id, uid, name, text, timestamp, delivery: SENT };
 }
 

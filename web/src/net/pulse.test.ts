@@ -74,7 +74,7 @@ describe("a pulse", () => {
   it("asks anew after a sleep, which is no silence", () => {
     const { told, pulse } = watched();
     pulse.check();
-    // Timers stand still in a sleep, and the clock does not.
+    // During sleep timers stop, but the clock goes on.
     vi.setSystemTime(Date.now() + 3_600_000);
     vi.advanceTimersByTime(3_000);
     expect(told).toEqual(["ask", "ask"]);

@@ -26,7 +26,7 @@ export class Pulse {
     if (this.isAsked) return;
     this.isAsked = true;
     this.ask();
-    this.after(PATIENCE_MS, (late) => {
+    this.after(PONG_TIMEOUT_MS, (late) => {
       if (late < LATE_MS) return this.dead();
       // The device slept or the page was frozen: data that came meanwhile may be unread yet.
       this.isAsked = false;
@@ -47,7 +47,7 @@ export class Pulse {
 
 /** A dead connection is noticed after the sum of these. With the time for a new one, a page recovers within 10 s. */
 const QUIET_MS = 4_000;
-const PATIENCE_MS = 3_000;
+const PONG_TIMEOUT_MS = 3_000;
 
 /** A hidden page pings rarely, to save the battery; it pings when it becomes visible. */
 const UNSEEN_QUIET_MS = 20_000;

@@ -1,4 +1,4 @@
-import { isRoomName, type Place, type Realm } from "../model/place";
+import { isToken, type Place, type Realm } from "../model/place";
 import { Failure } from "./failure";
 
 /** The purpose of a subject: live messages of a room, its history, or sending. */
@@ -6,7 +6,7 @@ export type Verb = "live" | "history" | "send";
 
 /** A room's subject. Throws for an invalid room name, which could make another subject. */
 export function subject(verb: Verb, { realm, room }: Place): string {
-  if (!isRoomName(room)) throw new Failure("refused", "No room can have this name.", 400);
+  if (!isToken(room)) throw new Failure("refused", "No room can have this name.", 400);
   return spell(verb, realm, room);
 }
 

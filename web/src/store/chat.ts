@@ -21,14 +21,14 @@ import type {
   UnsentView,
 } from "./view";
 
-/** Makes the page's one store. It begins to load at once. */
+/** Creates the page's only store, which starts to load at once. */
 export function createChat(): ChatActions {
   const chat = new Chat();
   void chat.start();
   return chat;
 }
 
-/** Joins the parts: who is logged in, their connection, and what they do in rooms. */
+/** Connects the parts: the login, the connection, and the person's rooms. */
 class Chat implements ChatActions {
   private config: Config | null = null;
   private store: OutboxStore | null = null;
@@ -50,7 +50,7 @@ class Chat implements ChatActions {
     window.addEventListener("online", () => this.wake());
     window.addEventListener("offline", () => this.wake());
     window.addEventListener("focus", () => this.wake());
-    // A browser may hold a page that nobody sees, and let it go on as if nothing had been.
+    // A browser may freeze a hidden page, and resume it later.
     document.addEventListener("resume", () => this.wake());
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "visible") this.wake();
@@ -64,7 +64,7 @@ class Chat implements ChatActions {
     else this.ended(null);
   }
 
-  /** What the page's server says, once it does. */
+  /** Loads the configuration, again and again until it succeeds. */
   private async configured(): Promise<Config> {
     for (let failures = 0; ; failures += 1) {
       try {
@@ -88,7 +88,7 @@ class Chat implements ChatActions {
 
   logIn(user: string, password: string) {
     if (this.session.state !== "logged-out" || !this.config) return;
-    // Names have no capitals, which a phone puts at the beginning of whatever is typed.
+    // User names are lower case, but a phone capitalizes the first letter.
     const credentials = { user: user.trim().toLowerCase(), password };
     this.session = { state: "logging-in", user: credentials.user };
     this.begin(credentials, false);
@@ -105,7 +105,7 @@ class Chat implements ChatActions {
 
   openAddress(hash: string) {
     this.address = readAddress(hash);
-    // The browser keeps this with each entry of its history: an entry that has it was come back to.
+    // The browser keeps the state with each entry of its history: an entry that has it was opened before.
     const isReturn = history.state === OPENED;
     history.replaceState(OPENED, "");
     this.openIt(isReturn);
@@ -113,7 +113,7 @@ class Chat implements ChatActions {
 
   openRoom(place: Place, at?: Position) {
     const hash = writeAddress(place, at ?? null);
-    // The browser tells of a new address by itself; the same again leads back to where it points.
+    // A new address fires `hashchange`; the same one again does not.
     if (location.hash === hash) this.openAddress(hash);
     else location.hash = hash;
   }
@@ -138,8 +138,8 @@ class Chat implements ChatActions {
     this.person?.markRead(place);
   }
 
-  stands(place: Place, isAtEnd: boolean) {
-    this.person?.stands(place, isAtEnd);
+  setAtEnd(place: Place, isAtEnd: boolean) {
+    this.person?.setAtEnd(place, isAtEnd);
   }
 
   send(place: Place, text: string): boolean {
@@ -176,7 +176,7 @@ class Chat implements ChatActions {
     this.changed();
   }
 
-  /** After a reload: at once as before, also where no server answers. */
+  /** After a reload: shows the person's page at once, even if no server answers. */
   private resume({ credentials, me }: Remembered) {
     this.enter(me);
     this.begin(credentials, true);
@@ -199,7 +199,7 @@ class Chat implements ChatActions {
   }
 
   private refused(why: NoConnection) {
-    // Somebody who was logged in learns why they are not any more.
+    // The login page says why they were logged out.
     if (why.kind === "wrong-password") this.stored.forget();
     this.ended({ kind: why.kind, said: why.message });
   }
@@ -224,7 +224,7 @@ class Chat implements ChatActions {
     this.person.openAddress(this.address, isReturn);
   }
 
-  /** The network may have come or gone, or the person has: look at once, not when a timer says. */
+  /** The network changed, or the person came back: check now instead of at the next timer. */
   private wake() {
     this.link?.wake();
     if (Date.now() - this.woken < WAKE_MS) return;
@@ -241,7 +241,7 @@ class Chat implements ChatActions {
     return { session: this.session, link, outlives: isKept, ...shown };
   }
 
-  /** Many changes at once are told once. */
+  /** Notifies the listeners once for many changes. */
   private changed() {
     this.view = null;
     if (!this.isTold) return;
@@ -253,13 +253,13 @@ class Chat implements ChatActions {
   }
 }
 
-/** What an entry of the browser's history holds once it was opened. */
+/** The state of an entry of the browser's history that was opened. */
 const OPENED = "opened";
 
-/** How often the head of the open room is looked at. */
+/** How often the head of the open room is checked. */
 const CHECK_MS = 30_000;
 
-/** How often all rooms are, at most: some people change windows every second. */
+/** How often all rooms are checked at most: some people switch windows every second. */
 const WAKE_MS = 5_000;
 
 const NOTHING_UNSENT: UnsentView = { queued: 0, failed: 0, elsewhere: null };

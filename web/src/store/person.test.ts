@@ -21,7 +21,7 @@ function alice(put: OutboxStore["put"], kept: Item[] = []): Person {
   return new Person(ALICE, store, UNTRACED, () => {});
 }
 
-/** Its store takes a message only once `written` is called. */
+/** With a store that has a message only once `written` is called. */
 function slow(): { person: Person; written: () => void } {
   let written = () => {};
   const done = new Promise<void>((resolve) => {
@@ -52,7 +52,7 @@ it("what was begun while a message was written down stays", async () => {
   person.send(GENERAL, "hello");
   person.setDraft(GENERAL, "and");
   written();
-  // A turn of the event loop: what the store's answer leads to has happened.
+  // One turn of the event loop: the effects of the store's answer have happened.
   await new Promise((turn) => setTimeout(turn));
   expect(person.draft(GENERAL)).toBe("and");
 });

@@ -4,27 +4,27 @@ import { toText } from "../model/text";
 import type { Connection } from "../net/connection";
 import type { Tracing } from "../net/trace/tracing";
 import type { OutboxStore } from "./outbox/outbox-store";
-import { Own } from "./own";
-import { Patience } from "./patience";
+import { OutboxView } from "./outbox-view";
 import type { RoomDriver } from "./room/driver";
 import { Jump } from "./room/jump";
 import { type LastRead, Reading, unread } from "./room/reading";
 import { Rooms } from "./room/rooms";
 import { Spots } from "./room/spots";
 import { INVALID, Visit } from "./room/visit";
+import { SlowAnswers } from "./slow-answers";
 import { Drafts } from "./storage/drafts";
-import { Keep } from "./storage/keep";
 import { forPerson } from "./storage/storage";
+import { StoredValue } from "./storage/stored-value";
 import type { ChatView, RoomEntry, RoomView, Spot } from "./view";
 
-/** Everything that one logged-in person has in this tab: rooms, what is unread, drafts, outbox. */
+/** The state of one logged-in person in this tab: rooms, unread counts, drafts, outbox. */
 export class Person {
   private readonly kept;
   private readonly rooms: Rooms;
   private readonly reading: Reading;
-  private readonly own: Own;
+  private readonly own: OutboxView;
   private readonly drafts: Drafts;
-  private readonly patience: Patience;
+  private readonly slowAnswers: SlowAnswers;
   private visit: Visit | null = null;
   private jumps = 0;
   private readonly spots = new Spots();
@@ -37,14 +37,14 @@ export class Person {
   ) {
     const { uid } = me;
     this.kept = {
-      read: new Keep<LastRead>(forPerson, "read", uid, {}),
-      rooms: new Keep<readonly Place[]>(forPerson, "rooms", uid, []),
-      drafts: new Keep<Readonly<Record<string, string>>>(forPerson, "drafts", uid, {}),
-      last: new Keep<{ readonly place?: Place }>(forPerson, "last", uid, {}),
+      read: new StoredValue<LastRead>(forPerson, "read", uid, {}),
+      rooms: new StoredValue<readonly Place[]>(forPerson, "rooms", uid, []),
+      drafts: new StoredValue<Readonly<Record<string, string>>>(forPerson, "drafts", uid, {}),
+      last: new StoredValue<{ readonly place?: Place }>(forPerson, "last", uid, {}),
     };
     this.reading = new Reading(this.kept.read);
     this.drafts = new Drafts(this.kept.drafts);
-    this.patience = new Patience(changed);
+    this.slowAnswers = new SlowAnswers(changed);
     this.rooms = new Rooms(this.kept.rooms, (driver) => ({
       changed: () => this.roomChanged(driver()),
       ask: (connection, place, question) => {
@@ -55,7 +55,7 @@ export class Person {
       },
       heard: (place, _, traceparent) => this.tracing.live(place, traceparent),
     }));
-    this.own = new Own(
+    this.own = new OutboxView(
       () => this.me,
       store,
       this.rooms,
@@ -70,20 +70,20 @@ export class Person {
     this.list();
     this.rooms.up(connection);
     this.own.outbox.online(({ id, place, text, created }) =>
-      this.patience.wait(
-        // Named as the log names it: two people may have the same id.
+      this.slowAnswers.wait(
+        // As in the log: ids are unique for their sender only.
         this.tracing.send(place, `${connection.me.uid}:${id}`, created, (context) =>
           connection.send(place, { id, text }, context),
         ),
-        // A link that hangs is found so before the next ping would find it.
+        // Finds a hanging connection before the next regular ping.
         () => connection.probe(),
       ),
     );
   }
 
-  /** A message waits for its acknowledgement for longer than it should. */
+  /** An acknowledgement is overdue. */
   get isSlow(): boolean {
-    return this.patience.isTried;
+    return this.slowAnswers.isSlow;
   }
 
   down() {
@@ -97,7 +97,7 @@ export class Person {
     this.visit?.stop();
   }
 
-  /** Looks once whether the end of a room was missed: no chain shows a lost last message. */
+  /** Checks the head of rooms: the chain does not show a lost last message. */
   check(which: "open" | "all") {
     for (const driver of this.rooms.all()) {
       const isMeant = which === "all" || driver === this.openDriver();
@@ -106,12 +106,12 @@ export class Person {
     }
   }
 
-  /** Where one is when the address says nothing. */
+  /** The room to open if the address is empty. */
   home(): Place {
     return this.kept.last.get().place ?? { realm: "chat", room: "general" };
   }
 
-  /** `isReturn`: by the browser's history, so a permalink leads to where one went from there. */
+  /** `isReturn`: by the browser's history, so the room opens where its reader left it. */
   openAddress(address: Address | "invalid", isReturn: boolean) {
     const place = address === "invalid" ? null : address.place;
     const isSame = this.openPlace() !== null && samePlace(place, this.openPlace());
@@ -155,10 +155,10 @@ export class Person {
     this.openDriver()?.dispatch({ type: "retry" });
   }
 
-  stands(place: Place, isAtEnd: boolean) {
+  setAtEnd(place: Place, isAtEnd: boolean) {
     const driver = this.openDriver();
     if (!driver || !samePlace(place, driver.place)) return;
-    this.visit?.stands(driver, isAtEnd);
+    this.visit?.setAtEnd(driver, isAtEnd);
   }
 
   markRead(place: Place) {
@@ -173,7 +173,7 @@ export class Person {
     const clean = toText(text);
     if (clean === null || !this.mayWrite(place)) return false;
     if (samePlace(place, this.openPlace())) this.visit?.wrote();
-    // Also before its history comes: it stays listed once the message is sent.
+    // Even before its history comes, so that the room stays listed after the message is sent.
     this.rooms.visit(place);
     this.own.outbox.add(place, clean);
     return true;
@@ -195,7 +195,7 @@ export class Person {
     if (this.drafts.set(place, text)) this.list();
   }
 
-  /** Takes over what another tab of this person has read, visited or drafted. */
+  /** Applies what another tab of this person has read, visited or drafted. */
   heard(event: StorageEvent) {
     const { read, rooms, drafts } = this.kept;
     if (rooms.heard(event) || drafts.heard(event)) this.list();
@@ -241,7 +241,7 @@ export class Person {
     const { place, room } = driver;
     const isOpen = driver === this.openDriver();
     if (room.upto) {
-      // Nobody has "unread" messages from before they first came.
+      // In a room that is opened for the first time nothing is unread.
       if (!this.reading.lastRead(place)) this.reading.mark(place, room);
       this.lookAround(driver);
       if (isOpen && !room.forbidden) this.entered(place);
@@ -264,14 +264,14 @@ export class Person {
     this.rooms.visit(place);
   }
 
-  /** Keeps drivers for what is listed. */
+  /** Updates which rooms are listed and have a driver. */
   private list() {
     this.rooms.keep(this.places());
     this.own.show();
     this.changed();
   }
 
-  /** What is listed: also where something waits that this person wrote. */
+  /** The listed rooms, including those with drafts or unsent messages. */
   private places(): readonly Place[] {
     const held = [...this.own.places(), ...this.drafts.places()];
     return this.rooms.list(this.openPlace(), this.me.isAdmin, held);

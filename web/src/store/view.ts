@@ -3,106 +3,106 @@ import type { Delivery, Entry } from "../model/message";
 import type { Place, Position } from "../model/place";
 import type { LinkStatus } from "../net/link";
 
-/** Everything that the components show. A new object for each change, old parts kept. */
+/** Everything that the components show. Each change makes a new object, unchanged parts are reused. */
 export interface ChatView {
   readonly session: SessionView;
   readonly link: LinkView;
-  /** The navigation, in its order: the rooms that everybody has, those visited, admin rooms. */
+  /** The navigation, in order: the rooms of everybody, visited ones, admin rooms. */
   readonly rooms: readonly RoomEntry[];
-  /** The room that is open. Null before the first one is, and while nobody is logged in. */
+  /** The open room. Null before the first one is opened, and while nobody is logged in. */
   readonly room: RoomView | null;
   readonly unsent: UnsentView;
-  /** Drafts and messages that wait outlive the page. False in a browser that lets it keep nothing. */
+  /** Whether drafts and unsent messages survive a reload. False if the browser blocks site data. */
   readonly outlives: boolean;
 }
 
-/** This person's messages that are not accepted yet, in all rooms. */
+/** This person's unsent messages, in all rooms. */
 export interface UnsentView {
   readonly queued: number;
   readonly failed: number;
   /**
-   * What is wrong with a message of a room that is not open: the one that those after it wait for,
-   * or else one that was refused. Null where nothing is.
+   * A problem in a room that is not open: the message that blocks those after it, or else one that
+   * was refused. Null if there is none.
    */
   readonly elsewhere: { readonly place: Place; readonly delivery: Delivery } | null;
 }
 
 export type SessionView =
-  /** Reading the configuration, or what this tab remembers: show nothing that asks. */
+  /** Loading the configuration and the remembered login: show no login form yet. */
   | { readonly state: "starting" }
-  /** `failure`: why the last attempt, or the session until now, ended; null where all is well. */
+  /** `failure`: why the last login or session ended; null if nothing failed. */
   | { readonly state: "logged-out"; readonly failure: LoginFailure | null }
   | { readonly state: "logging-in"; readonly user: string }
   | { readonly state: "logged-in"; readonly me: Me };
 
 export interface LoginFailure {
   /**
-   * `wrong-password`: the server said no to name or password. `away`: no server answered.
-   * `refused`: a server answered and took no connection (the page's origin, its limits).
-   * `misconfigured`: the page does not know where its server is.
+   * `wrong-password`: the server refused name or password. `away`: no server answered. `refused`: a
+   * server answered but refused the connection (the page's origin, limits). `misconfigured`: the
+   * page does not know its server's address.
    */
   readonly kind: "wrong-password" | "away" | "refused" | "misconfigured";
-  /** A sentence for the person: cause and cure. */
+  /** For the person: cause and cure. */
   readonly said: string;
 }
 
-/** The connection; `slow`: it stands, and a message waits for its acknowledgement for too long. */
+/** The connection. `slow`: connected, but an acknowledgement is overdue. */
 export type LinkView = LinkStatus | { readonly state: "slow" };
 
 export interface RoomEntry {
   readonly place: Place;
-  /** Messages by others that are not read. */
+  /** Unread messages by others. */
   readonly unread: number;
-  /** There are more than `unread` says: show `50+`. */
+  /** There are more than `unread`: show `50+`. */
   readonly unreadMore: boolean;
   readonly isOpen: boolean;
   readonly hasDraft: boolean;
-  /** Messages of this room that are not accepted yet, and go by themselves. */
+  /** Unsent messages of this room that are sent automatically. */
   readonly queued: number;
-  /** Messages of this room that wait for Retry or Discard. */
+  /** Unsent messages of this room that wait for Retry or Discard. */
   readonly failed: number;
-  /** `leaveRoom` takes it away: visited, holds nothing of this person, none that everybody has. */
+  /** `leaveRoom` may remove it: it is a visited room without a draft or unsent messages. */
   readonly canLeave: boolean;
 }
 
 export interface RoomView {
   readonly place: Place;
   /**
-   * `loading`: nothing is known yet, or not back to the first unread message. `ready`: `entries` is the room; empty means "No messages yet".
-   * `failed`: its history could not be read, `problem` says why; `entries` holds what came live.
-   * `forbidden`: this person may not read here. `invalid`: no room can have this name.
+   * `loading`: no messages yet, or not back to the first unread one. `ready`: `entries` is the room;
+   * empty means "No messages yet". `failed`: history could not be read, `problem` says why; `entries`
+   * holds live messages. `forbidden`: this person may not read here. `invalid`: not a room's name.
    */
   readonly phase: "loading" | "ready" | "failed" | "forbidden" | "invalid";
-  /** Oldest first; this person's unsent messages are last. */
+  /** Oldest first, then this person's unsent messages. */
   readonly entries: readonly Entry[];
-  /** Older messages exist: `loadOlder()` when the reader comes near the top. */
+  /** Whether older messages exist: `loadOlder()` when the reader comes near the top. */
   readonly older: OlderView;
-  /** Newer messages are missing between what is known and what came live, or may be. */
+  /** Messages are, or may be, missing between the loaded and the live ones. */
   readonly gap: GapView | null;
-  /** Why history is missing, in a sentence; null where nothing is. `retryHistory()` asks again. */
+  /** Why history could not be read; null if it was. `retryHistory()` asks again. */
   readonly problem: string | null;
   /** The key of the first unread entry, for the "New messages" divider; null for none. */
   readonly dividerBefore: string | null;
   readonly unread: number;
-  /** The message that a permalink names: scroll there and mark it, once per `token`. */
+  /** The message of a permalink: scroll there and mark it, once per `token`. */
   readonly target: Target | null;
-  /** Where its reader was when they left it: it opens there. Null where that was at the end. */
+  /** Where its reader was when they left it: the room opens there. Null for the end. */
   readonly spot: Spot | null;
   readonly mayWrite: boolean;
 }
 
-/** A place in a list: a message, and how far below the upper edge it begins, in pixels. */
+/** A scroll position: a message, and how many pixels below the top of the view it begins. */
 export interface Spot {
   readonly key: string;
   readonly top: number;
-  /** How far back the room has to be loaded for it: by then its row may be gone. */
+  /** How far back the room has to be loaded for it: its row may have been dropped. */
   readonly at: Position | null;
 }
 
 export type OlderView =
-  /** History was not read yet: `problem` says why, where that is not just a matter of time. */
+  /** History was not read yet; `problem` says why, unless it is still loading. */
   | { readonly state: "unknown" }
-  /** Nor is it, before the connection is back. */
+  /** Not known, and will not be before the connection is back. */
   | { readonly state: "away" }
   | { readonly state: "none" }
   | { readonly state: "some" }
@@ -110,7 +110,7 @@ export type OlderView =
   | { readonly state: "failed"; readonly problem: string };
 
 export interface GapView {
-  /** The key of the first entry after the gap; null where nothing came after it yet. */
+  /** The key of the first entry after the gap; null if there is none yet. */
   readonly before: string | null;
   readonly state: "loading" | "failed";
 }
@@ -118,12 +118,12 @@ export interface GapView {
 export type Target =
   | { readonly state: "loading"; readonly at: Position; readonly token: number }
   | { readonly state: "found"; readonly key: string; readonly token: number }
-  /** There is no such message, or it is too far back to be loaded. */
+  /** The message does not exist, or is too far back. */
   | { readonly state: "missing"; readonly said: string; readonly token: number };
 
-/** What components may do. None of them throws; what goes wrong shows in the view. */
+/** What components may do. None of these throws; errors show in the view. */
 export interface ChatActions {
-  /** For `useSyncExternalStore`. Both are bound. */
+  /** For `useSyncExternalStore`. Both are bound methods. */
   subscribe(listener: () => void): () => void;
   getSnapshot(): ChatView;
 
@@ -132,35 +132,35 @@ export interface ChatActions {
   /** Tries to connect now instead of at `link.retryAt`. */
   reconnectNow(): void;
 
-  /** Opens what the address bar names (`location.hash`); call on `hashchange` and at the start. */
+  /** Opens the address in `location.hash`; call on `hashchange` and at the start. */
   openAddress(hash: string): void;
   openRoom(place: Place, at?: Position): void;
-  /** The reader leaves a room; null at its end. */
+  /** The reader leaves a room at `spot`; null at its end. */
   leaveAt(place: Place, spot: Spot | null): void;
-  /** Takes a visited room out of the navigation. The rooms that everybody has stay. */
+  /** Removes a visited room from the navigation. */
   leaveRoom(place: Place): void;
 
   loadOlder(): void;
-  /** After a failure: of history, of older pages, of a gap. */
+  /** After history failed, for the room, older pages or a gap. */
   retryHistory(): void;
   /**
-   * The reader sees the newest message of the room: at the bottom, the page visible and focused. The
-   * room is named since another may be open already that is not shown yet.
+   * The reader sees the newest message of the room: at the bottom, the page visible and focused.
+   * Names the shown room, since another one may be open but not rendered yet.
    */
   markRead(place: Place): void;
 
   /**
-   * Whether the reader is at the newest message of the room: then what lies far above may be let go, and
-   * else what comes far below need not be taken in yet.
+   * Whether the reader is at the newest message of the room. If so rows far above may be dropped; if
+   * not new messages need not be added yet.
    */
-  stands(place: Place, isAtEnd: boolean): void;
+  setAtEnd(place: Place, isAtEnd: boolean): void;
 
-  /** Sends into the room. False where the text is nothing to send; its draft is kept then. */
+  /** Sends into the room. False if the text cannot be sent; the draft is kept then. */
   send(place: Place, text: string): boolean;
   retry(id: string): void;
   discard(id: string): void;
 
-  /** Drafts are kept per person and room. Cheap to call on each key. */
+  /** Drafts are kept per person and room. Cheap enough for every keystroke. */
   draft(place: Place): string;
   setDraft(place: Place, text: string): void;
 }

@@ -9,12 +9,12 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-/** Against hanging only: on a busy machine a first rendering takes seconds. */
+/** A guard against hanging: on a busy machine the first rendering takes seconds. */
 const GUARD = { timeout: 60_000 };
 
 const FAULT = new Error("unforeseen");
 
-/** What is shown of a room; of one that is broken not even the connection can be. */
+/** The view of a room; rendering a broken one throws. */
 function viewOf(name: string, isBroken: boolean): ChatView {
   const place = { realm: "chat", room: name } as const;
   const counts = { unread: 0, unreadMore: false, queued: 0, failed: 0 };
@@ -45,7 +45,7 @@ function viewOf(name: string, isBroken: boolean): ChatView {
   };
 }
 
-/** The page, and a way to open another room in it. */
+/** The page, with a function that opens another room. */
 function show(first: ChatView): (next: ChatView) => void {
   let view = first;
   const listeners = new Set<() => void>();
@@ -58,7 +58,7 @@ function show(first: ChatView): (next: ChatView) => void {
     draft: () => "",
     leaveAt: () => {},
     markRead: () => {},
-    stands: () => {},
+    setAtEnd: () => {},
   } as unknown as ChatActions;
   render(<App chat={chat} />);
   return (next) => {

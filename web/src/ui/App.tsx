@@ -4,7 +4,7 @@ import { Login } from "./Login";
 import { Shell } from "./Shell";
 import { useView } from "./useView";
 
-/** The whole page: the log-in, or the rooms. */
+/** The whole page: the login form, or the rooms. */
 export function App({ chat }: { chat: ChatActions }) {
   const view = useView(chat);
   switch (view.session.state) {

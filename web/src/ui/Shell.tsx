@@ -14,19 +14,19 @@ import { useIsNarrow } from "./widgets/useIsNarrow";
 
 type Props = { chat: ChatActions; view: ChatView; me: Me };
 
-/** The page of somebody who is logged in: the rooms, and the one that is open. */
+/** The page after login: the rooms, and the open one. */
 export function Shell({ chat, view, me }: Props) {
   const isNarrow = useIsNarrow();
   const [isDrawerOpen, setDrawerOpen] = useState(false);
   const openDrawer = useCallback(() => setDrawerOpen(true), []);
   const closeDrawer = useCallback(() => setDrawerOpen(false), []);
 
-  // Who is no admin and opens an admin room by its address is told so there, and need not see it here.
+  // An admin room that somebody else opens by its address says so itself: it is not listed.
   const rooms = me.isAdmin ? view.rooms : view.rooms.filter(({ place }) => place.realm === "chat");
   useTitle(view);
   useRoomKeys(rooms);
 
-  // A room was chosen in the drawer, or by any other way: show it.
+  // A room was opened, in the drawer or in any other way: show it.
   useEffect(() => {
     window.addEventListener("hashchange", closeDrawer);
     return () => window.removeEventListener("hashchange", closeDrawer);

@@ -1,7 +1,7 @@
 import { useEffect } from "react";
 import type { ChatView } from "../store/view";
 
-/** The tab's title: the room, and before it how much is unread anywhere. */
+/** The tab's title: the unread count of all rooms, and the open room. */
 export function useTitle(view: ChatView): void {
   const title = titleOf(view, document.hasFocus());
   useEffect(() => {
@@ -11,7 +11,7 @@ export function useTitle(view: ChatView): void {
 
 /** "(3) general · Chat", with "50+" where a room has more than it counts. */
 export function titleOf(view: Pick<ChatView, "rooms" | "room">, isLookedAt: boolean): string {
-  // What arrives under the reader's eyes is unread for a moment only: the title would flicker.
+  // Messages that arrive in view are unread for a moment only: the title would flicker.
   const counted = view.rooms.filter((room) => !(isLookedAt && room.isOpen));
   const unread = counted.reduce((sum, room) => sum + room.unread, 0);
   const more = counted.some((room) => room.unreadMore) ? "+" : "";

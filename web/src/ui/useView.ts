@@ -1,12 +1,12 @@
 import { useCallback, useSyncExternalStore } from "react";
 import type { ChatActions, ChatView } from "../store/view";
 
-/** A page that nobody looks at draws no frames, but its title counts what is unread. */
+/** A hidden page draws no frames, but its title shows unread counts. */
 const WITHOUT_FRAMES_MS = 100;
 
 /**
- * What is to be shown, at most once for each frame: a burst of messages is one rendering, not one
- * for each, and React gives up where renderings follow upon each other without end.
+ * The store's view, updated at most once per frame: a burst of messages is rendered once, and React
+ * stops with an error when updates follow each other without end.
  */
 export function useView(chat: ChatActions): ChatView {
   const subscribe = useCallback(

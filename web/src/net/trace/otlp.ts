@@ -13,8 +13,8 @@ export interface Span {
 }
 
 /**
- * Sends spans to a collector as OTLP over HTTP, in JSON. OpenTelemetry's own packages would be larger than the rest
- * of the page without React.
+ * Sends spans to a collector as OTLP over HTTP, in JSON. OpenTelemetry's own packages would be
+ * larger than everything in the page but React, and the page needs only this of them.
  */
 export class Exporter {
   private spans: Span[] = [];
@@ -27,42 +27,42 @@ export class Exporter {
   /** `endpoint`: the collector, such as `http://localhost:4318`. */
   constructor(endpoint: string) {
     this.url = `${endpoint.replace(/\/+$/, "")}/v1/traces`;
-    // The last chance: a hidden page may never be shown again.
+    // The last chance: a hidden page may be closed without notice.
     document.addEventListener("visibilitychange", () => {
       if (document.visibilityState === "hidden") while (this.spans.length > 0) this.send();
     });
   }
 
   add(span: Span) {
-    // Live messages are many, so they leave some places for the person's own actions.
-    const most = span.kind === "CONSUMER" ? MOST - OWN : MOST;
+    // Spans of received messages may be many, and are worth less than those of the person's actions.
+    const most = span.kind === "CONSUMER" ? MAX_QUEUE - RESERVED : MAX_QUEUE;
     if (this.spans.length < most) this.spans.push(span);
     else this.lost += 1;
     this.sendSoon();
   }
 
-  /** One request at a time, so that a slow collector gets no more load. */
+  /** One request at a time, so that a slow collector is not overloaded. */
   private sendSoon() {
     if (this.isSending || this.spans.length === 0) return;
-    if (this.spans.length >= AT_ONCE) this.send();
+    if (this.spans.length >= MAX_BATCH) this.send();
     else this.timer ??= setTimeout(() => this.send(), PAUSE_MS);
   }
 
   private async send() {
     clearTimeout(this.timer);
     this.timer = undefined;
-    const spans = this.spans.splice(0, AT_ONCE);
+    const spans = this.spans.splice(0, MAX_BATCH);
     const body = JSON.stringify(payload(spans, this.lost));
-    // With `keepalive` the request outlives the page; browsers limit it to 64 KiB.
+    // `keepalive` lets the request outlive the page, up to 64 KiB.
     const keepalive = body.length < 60_000;
     const headers = { "content-type": "application/json" };
-    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const signal = AbortSignal.timeout(EXPORT_TIMEOUT_MS);
     this.isSending = true;
     try {
       const answer = await fetch(this.url, { method: "POST", headers, body, keepalive, signal });
       if (!answer.ok) this.lost += spans.length;
     } catch {
-      // If the collector is away, only the spans are lost.
+      // Without a collector only the spans are lost.
       this.lost += spans.length;
     }
     this.isSending = false;
@@ -70,17 +70,17 @@ export class Exporter {
   }
 }
 
-/** Limit of waiting spans, and how many of these places are for the person's own actions. */
-const MOST = 500;
-const OWN = 100;
+/** The longest queue of spans, and how much of it is reserved for the person's own actions. */
+const MAX_QUEUE = 500;
+const RESERVED = 100;
 
-/** Spans per request, so that `keepalive` is possible. */
-const AT_ONCE = 80;
+/** Spans per request: as many as fit into `keepalive`. */
+const MAX_BATCH = 80;
 const PAUSE_MS = 2_000;
-const PATIENCE_MS = 10_000;
+const EXPORT_TIMEOUT_MS = 10_000;
 const KINDS = { INTERNAL: 1, CLIENT: 3, CONSUMER: 5 } as const;
 
-/** The message `ExportTraceServiceRequest` in OTLP's JSON. `lost`: the number of spans that were dropped. */
+/** The message `ExportTraceServiceRequest` in OTLP's JSON. `lost`: how many spans never arrived. */
 function payload(spans: readonly Span[], lost: number) {
   const told = lost > 0 ? { lost_spans: lost } : {};
   const resource = { attributes: attributes({ "service.name": "chat-web", ...told }) };
@@ -112,7 +112,7 @@ function attributes(values: Record<string, string | number>) {
   }));
 }
 
-/** ns since 1970, as a string: a `number` would not be exact. */
+/** As text: ns since 1970 exceed the exact integers of a number. */
 function nanoseconds(ms: number): string {
   const whole = Math.floor(ms);
   return `${whole}${String(Math.floor((ms - whole) * 1_000_000)).padStart(6, "0")}`;

@@ -21,7 +21,7 @@ interface Written {
   status: { code?: number };
 }
 
-/** What the collector got, once the page has sent it. */
+/** The exported spans, once the page has sent them. */
 async function exported(collector: ReturnType<typeof vi.fn>): Promise<Written[]> {
   await vi.advanceTimersByTimeAsync(5_000);
   return collector.mock.calls.flatMap(([url, { body }]) => {
@@ -138,7 +138,7 @@ describe("a trace", () => {
     for (let count = 0; count < 1_000; count += 1) made.live(GENERAL, null);
     await made.send(GENERAL, "id-1", Date.now(), async () => {});
     await vi.advanceTimersByTimeAsync(2_000);
-    // One at a time: a collector that is slow is not asked for more.
+    // One request at a time, so that a slow collector is not overloaded.
     expect(collector).toHaveBeenCalledTimes(1);
     collector.mockResolvedValue(new Response());
     answer();

@@ -1,36 +1,36 @@
 import { type DBSchema, type IDBPDatabase, openDB } from "idb";
 import type { Place } from "../../model/place";
 
-/** A message that is not accepted yet, as it outlives a reload. */
+/** An unsent message, as it is stored. */
 export interface Item {
   readonly uid: string;
-  /** A UUIDv7: items sort by it in the order in which they were written. */
+  /** A UUIDv7: sorting by it gives the order in which items were written. */
   readonly id: string;
   readonly place: Place;
   readonly text: string;
   /** ms since 1970. */
   readonly created: number;
-  /** Why it is not sent by itself any more; null while it waits for its turn. */
+  /** Why it is not sent automatically; null while it waits for its turn. */
   readonly refused: { readonly reason: string; readonly conflict: boolean } | null;
 }
 
-/** Where items lie: one store for all tabs of a browser. */
+/** Where items are stored, for all tabs of a browser. */
 export interface OutboxStore {
-  /** Whether items outlive the page. */
+  /** Whether items survive a reload. */
   readonly outlives: boolean;
   all(uid: string): Promise<Item[]>;
   put(item: Item): Promise<void>;
-  /** Changes an item, unless another tab has taken it out meanwhile. */
+  /** Changes an item, unless another tab has removed it meanwhile. */
   change(item: Item): Promise<void>;
   remove(uid: string, id: string): Promise<void>;
 }
 
-/** IndexedDB; or, in a browser that has none for this page, the memory of this tab. */
+/** IndexedDB, or memory if the browser has none for this page. */
 export async function openOutboxStore(): Promise<OutboxStore> {
-  // Some browsers neither open nor refuse it, and nobody shall wait for that to log in.
+  // Some browsers neither open nor refuse it, and the login must not wait for that.
   const late = new Promise<null>((resolve) => setTimeout(resolve, OPEN_MS, null));
   const db = await Promise.race([open(), late]).catch(() => null);
-  return db ? new Kept(db) : new Remembered();
+  return db ? new IndexedDbOutbox(db) : new MemoryOutbox();
 }
 
 const OPEN_MS = 3_000;
@@ -49,9 +49,9 @@ interface Schema extends DBSchema {
 
 type Db = IDBPDatabase<Schema>;
 
-class Kept implements OutboxStore {
+class IndexedDbOutbox implements OutboxStore {
   readonly outlives = true;
-  /** What this tab knows to lie there: a browser may throw it away while the page is open. */
+  /** What this tab knows to be stored: a browser may delete the database while the page is open. */
   private readonly known = new Map<string, Item>();
   private opening: Promise<Db> | null = null;
 
@@ -82,7 +82,7 @@ class Kept implements OutboxStore {
     await this.with((db) => db.delete("outbox", [uid, id]));
   }
 
-  /** Again with a database opened anew, where the browser has closed it: nobody else did. */
+  /** Reopens the database if the browser has closed it, and tries once more. */
   private async with<T>(work: (db: Db) => Promise<T>): Promise<T> {
     const { db } = this;
     try {
@@ -116,7 +116,7 @@ function range(uid: string): IDBKeyRange {
   return IDBKeyRange.bound([uid], [uid, []]);
 }
 
-class Remembered implements OutboxStore {
+class MemoryOutbox implements OutboxStore {
   readonly outlives = false;
   private readonly items = new Map<string, Item>();
 

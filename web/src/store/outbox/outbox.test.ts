@@ -10,7 +10,7 @@ import type { Tabs } from "./tabs";
 
 const GENERAL: Place = { realm: "chat", room: "general" };
 
-/** The tabs of one browser: what Web Locks and BroadcastChannel do, between objects. */
+/** The tabs of one browser, with fakes of Web Locks and BroadcastChannel. */
 class Browser {
   private readonly heard = new Set<(news: OutboxNews) => void>();
   private last: Promise<void> = Promise.resolve();
@@ -30,7 +30,7 @@ class Browser {
   };
 }
 
-/** The log, which takes each id once. */
+/** A log, which stores each id once. */
 class Log {
   texts: string[] = [];
   sends = 0;
@@ -168,7 +168,7 @@ describe("an outbox", () => {
       }),
     );
     await vi.waitFor(() => expect(b.outbox.delivery(item).state).toBe("sending"));
-    // Too late: it is on its way, in whichever tab.
+    // Too late: it is being sent, even if by another tab.
     b.outbox.discard(item.id);
     expect(b.outbox.items).toHaveLength(1);
     answer();
@@ -195,7 +195,7 @@ describe("an outbox", () => {
     const browser = new Browser();
     const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
     a.outbox.online((item) => {
-      // Far longer than this test may take.
+      // Far longer than the test.
       if (item.text === "first") throw new Failure("refused", "slow down", 429, 3_600_000);
       return log.take(item);
     });
@@ -331,7 +331,7 @@ describe("an outbox", () => {
     const log = new Log();
     const store = await openOutboxStore();
     let box: Outbox;
-    // The sender has read it already when the person takes it back.
+    // The sender has already read it when the person discards it.
     const all = async (of: string) => {
       const read = await store.all(of);
       for (const { id, text } of read) if (text === "taken back") box.discard(id);

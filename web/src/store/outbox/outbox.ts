@@ -7,7 +7,7 @@ import type { Tabs } from "./tabs";
 import { QUEUED, Unsent } from "./unsent";
 import { judge, notKept, type Verdict } from "./verdict";
 
-/** What one tab's outbox tells the others. */
+/** What one tab's outbox reports to the others. */
 export type OutboxNews =
   | { readonly type: "changed" }
   | { readonly type: "delivery"; readonly id: string; readonly delivery: Delivery }
@@ -15,19 +15,19 @@ export type OutboxNews =
 
 export interface OutboxEvents {
   changed(): void;
-  /** It outlives a reload now. */
+  /** The message is stored, and survives a reload. */
   written(item: Item): void;
-  /** The log has it. It is not in `items` any more. */
+  /** The message is in the log, and no longer in `items`. */
   acked(item: Item, sent: Sent): void;
 }
 
 type Send = (item: Item) => Promise<Sent>;
 
 /**
- * A person's messages on their way. Each is written down before it is sent, with the id that it
- * keeps through all tries, and leaves when the log has it or the person discards it: so what was
- * written in an outage, or before a reload, arrives once and in its order. All tabs share the
- * items; one at a time sends them, one message at a time.
+ * A person's unsent messages. Each is stored before it is sent, under an id that all attempts share,
+ * and is removed when it is in the log or the person discards it: messages written in an outage, or
+ * before a reload, arrive once and in order. All tabs share the items; one tab at a time sends them,
+ * one message at a time.
  */
 export class Outbox {
   private readonly unsent: Unsent;
@@ -58,7 +58,7 @@ export class Outbox {
     return this.unsent.delivery(item);
   }
 
-  /** Sends what waits, now and from now on, until `offline`. */
+  /** Sends waiting messages, now and from now on, until `offline`. */
   online(send: Send) {
     this.send = send;
     this.nudge();
@@ -88,7 +88,7 @@ export class Outbox {
     return item;
   }
 
-  /** Tries again at once. What clashed with another message's id gets a new one. */
+  /** Retries at once. A message whose id was taken gets a new one. */
   retry(id: string) {
     const item = this.unsent.find(id);
     if (!item) return;
@@ -108,7 +108,7 @@ export class Outbox {
     if (!item || this.delivery(item).state !== "sending") this.drop(id);
   }
 
-  /** Its row was seen: an answer got lost, and there is nothing left to ask. */
+  /** Its row was seen: it was accepted, and only the answer was lost. */
   seen(id: string) {
     this.discard(id);
   }
@@ -133,7 +133,7 @@ export class Outbox {
     this.wake();
   }
 
-  /** Sends what waits, if no other tab does. */
+  /** Sends waiting messages, if no other tab does. */
   private async nudge() {
     this.hasMore = true;
     if (this.isSending) return;
@@ -144,9 +144,9 @@ export class Outbox {
         await this.tabs.exclusively(() => this.sendAll());
         failures = 0;
       } catch {
-        // The store could not be read: what lies there goes once it can be.
+        // The store could not be read: try again later.
         this.hasMore = true;
-        await this.pause(patience(failures));
+        await this.pause(retryPause(failures));
         failures += 1;
       }
     }
@@ -164,7 +164,7 @@ export class Outbox {
 
   private async sendOne(item: Item, send: Send) {
     const before = this.delivery(item);
-    // It stays said while it is tried again: what comes and goes each second is not read.
+    // The problem stays shown during the next attempt: nobody can read a text that flickers.
     const problem = before.state === "queued" ? before.problem : null;
     this.deliver(item, { state: "sending", problem });
     try {
@@ -203,7 +203,7 @@ export class Outbox {
     }
   }
 
-  /** Ends early when something changes that the sender should look at. */
+  /** Ends early when something changes that matters to the sender. */
   private pause(wait: number): Promise<void> {
     return new Promise((resolve) => {
       const timer = setTimeout(resolve, wait);
@@ -230,7 +230,7 @@ export class Outbox {
     this.hide(item.id);
   }
 
-  /** A page that ended while it wrote a message down had no time to say that it had. */
+  /** A page that was closed while it stored a message could not report `written`. */
   private async begin() {
     await this.reload();
     for (const item of this.items) if (this.unsent.isWritten(item)) this.events.written(item);
@@ -239,19 +239,19 @@ export class Outbox {
   private async reload() {
     const kept = await this.read();
     if (!kept) return;
-    // Another tab took one back: perhaps that for which this one waits.
+    // Another tab discarded one: perhaps the one that this tab is waiting to retry.
     if (this.unsent.read(kept)) this.wake();
-    // The tab that wrote it may be gone.
+    // The tab that wrote it may be closed.
     if (kept.some(({ refused }) => !refused)) void this.nudge();
   }
 
-  /** All that the store has, once it can be read; null where nobody asks any more. */
+  /** Everything in the store, once it can be read; null if the outbox is closed first. */
   private async read(): Promise<Item[] | null> {
     for (let failures = 0; !this.isClosed; failures += 1) {
       try {
         return await this.store.all(this.uid);
       } catch {
-        await new Promise((resolve) => setTimeout(resolve, patience(failures)));
+        await new Promise((resolve) => setTimeout(resolve, retryPause(failures)));
       }
     }
     return null;
@@ -268,8 +268,8 @@ export class Outbox {
   }
 }
 
-/** How long a store is left alone that could not be read. */
-function patience(failures: number): number {
+/** The pause before a store that could not be read is read again. */
+function retryPause(failures: number): number {
   return Math.min(5_000, 250 * 2 ** Math.min(failures, 10));
 }
 

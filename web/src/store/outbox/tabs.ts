@@ -1,6 +1,6 @@
-/** The other tabs of this browser in which the same person chats. */
+/** The other tabs of this browser with the same person. */
 export interface Tabs<News> {
-  /** Does the work while no other tab does such work. */
+  /** Runs the work while no other tab runs it. */
   exclusively(work: () => Promise<void>): Promise<void>;
   tell(news: News): void;
   close(): void;
@@ -13,8 +13,8 @@ export function browserTabs<News>(name: string, heard: (news: News) => void): Ta
   if (channel) channel.onmessage = ({ data }: MessageEvent<News>) => heard(data);
   return {
     async exclusively(work) {
-      // A page that was not loaded securely has no locks. Two tabs may send the same message then;
-      // its id is the same, so the log still takes it once.
+      // Insecure contexts have no locks. Then two tabs may send the same message; its id is the same,
+      // so the log still takes it once.
       if (!navigator.locks) return work();
       let isBegun = false;
       const begin = () => {
@@ -24,12 +24,12 @@ export function browserTabs<News>(name: string, heard: (news: News) => void): Ta
       try {
         await navigator.locks.request(name, begin);
       } catch (error) {
-        // Where the page may keep nothing it gets no locks either.
+        // A page without site data gets no locks either.
         if (isBegun) throw error;
         await work();
       }
     },
-    // What was in flight when somebody logged out may still be answered.
+    // A request in flight at logout may still be answered.
     tell: (news) => isOpen && channel?.postMessage(news),
     close: () => {
       isOpen = false;
@@ -38,7 +38,7 @@ export function browserTabs<News>(name: string, heard: (news: News) => void): Ta
   };
 }
 
-/** None in a browser that lets the page have no part in others: then each tab is alone. */
+/** Null if the browser isolates the page's tabs from each other. */
 function openChannel(name: string): BroadcastChannel | null {
   try {
     return new BroadcastChannel(name);

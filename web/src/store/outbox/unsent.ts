@@ -1,14 +1,14 @@
 import type { Delivery } from "../../model/message";
 import type { Item } from "./outbox-store";
 
-/** What one tab knows of the messages that are not accepted yet: those in the store, and its own. */
+/** The unsent messages that one tab knows: those in the store, and its own. */
 export class Unsent {
   /** In the order in which they were written. */
   items: readonly Item[] = [];
   private readonly deliveries = new Map<string, Delivery>();
-  /** Shown already and not written down, or not yet. */
+  /** Shown, but not stored, or not yet. */
   private readonly unwritten = new Map<string, Item>();
-  /** Acknowledged or discarded; what was read from the store before that may still show it. */
+  /** Acknowledged or discarded; an older read of the store may still contain it. */
   private readonly gone = new Set<string>();
 
   constructor(private readonly changed: () => void) {}
@@ -28,7 +28,7 @@ export class Unsent {
     this.changed();
   }
 
-  /** The store does not have it, or not yet: it is here as long as this tab is. */
+  /** The store does not have it, or not yet: it lives as long as this tab. */
   hold(item: Item) {
     this.unwritten.set(item.id, item);
     this.show(item);
@@ -48,7 +48,7 @@ export class Unsent {
     this.changed();
   }
 
-  /** What was said of it on its way holds no more. */
+  /** Drops its delivery state. */
   forget(id: string) {
     this.deliveries.delete(id);
   }
@@ -61,7 +61,7 @@ export class Unsent {
     this.changed();
   }
 
-  /** Takes over what the store has now. True where something is there no more. */
+  /** Applies what the store has now. Returns whether something is gone. */
   read(kept: readonly Item[]): boolean {
     const before = this.items;
     const written = kept.filter((item) => this.isWritten(item) && !this.gone.has(item.id));
@@ -70,7 +70,7 @@ export class Unsent {
     return before.some(({ id }) => !this.find(id));
   }
 
-  /** The first whose turn it is, of what the store has. */
+  /** The first stored message that is to be sent. */
   next(kept: readonly Item[]): Item | undefined {
     const isOver = ({ id }: Item) => this.gone.has(id) || this.unwritten.get(id)?.refused;
     return kept.find((item) => !item.refused && !isOver(item));

@@ -1,12 +1,12 @@
 import { Failure, sentence } from "../../net/failure";
 
-/** What becomes of a message whose sending failed. */
+/** What to do with a message whose sending failed. */
 export type Verdict =
-  /** Refused for good: the same again would be refused again. */
+  /** Refused: a retry would be refused again. */
   | { readonly type: "failed"; readonly reason: string; readonly conflict: boolean }
-  /** Try again with the same id: it may be in the log already, which then says so. */
+  /** Retry with the same id: if it is already in the log, the answer says so. */
   | { readonly type: "again"; readonly problem: string; readonly wait: number }
-  /** Nobody to ask: the next connection tries. */
+  /** Not connected: the next connection retries. */
   | { readonly type: "offline" };
 
 const LONGEST_WAIT_MS = 15_000;
@@ -28,7 +28,7 @@ export function judge(error: unknown, tries: number, chance = Math.random()): Ve
   }
 }
 
-/** Why a message that the browser does not keep was not sent: it would not outlive a reload. */
+/** Why a message was not sent that the browser could not store. */
 export function notKept(error: unknown): string {
   const isFull = error instanceof DOMException && error.name === "QuotaExceededError";
   if (isFull)
@@ -55,7 +55,7 @@ function refused({ code, message, retryAfter }: Failure, wait: number, tries: nu
     case 413:
       return failed("The message is too large. Shorten it.");
     default:
-      return failed(told(message));
+      return failed(asSentence(message));
   }
 }
 
@@ -63,8 +63,8 @@ function failed(reason: string) {
   return { type: "failed", reason, conflict: false } as const;
 }
 
-/** The service's sentence, as one stands by itself. */
-function told(message: string): string {
+/** The service's error message as a sentence. */
+function asSentence(message: string): string {
   if (message === "") return "The chat refused it.";
   const said = message.charAt(0).toUpperCase() + message.slice(1);
   return /[.!?]$/.test(said) ? said : `${said}.`;

@@ -4,7 +4,7 @@ import { EMPTY, type Room } from "../../model/room";
 import { Arrival } from "./arrival";
 import type { RoomDriver } from "./driver";
 
-/** A room whose log holds `count` messages, the last fifty of which are loaded. */
+/** A room with `count` messages, of which the last fifty are loaded. */
 function driver(count: number, changes: Partial<Room> = {}) {
   const made = {
     room: EMPTY,

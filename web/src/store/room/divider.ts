@@ -1,11 +1,11 @@
 import type { Position } from "../../model/place";
 
-/** What has been unread for so long was not seen as it came. */
+/** A message that is unread for so long was not seen as it came. */
 const UNSEEN_MS = 1_000;
 
 /**
- * Where the "New messages" divider of the open room stands: after what was read when the room was
- * opened, or when its reader looked away. Messages that come while they look on move nothing.
+ * The position of the "New messages" divider in the open room: after the last message that was read
+ * when the room was opened or the reader looked away. It does not move while they are reading.
  */
 export class Divider {
   after: Position | null = null;
@@ -14,7 +14,7 @@ export class Divider {
 
   constructor(private readonly changed: () => void) {}
 
-  /** The room is known: `unread` of it lie after `lastRead`. Called with each change. */
+  /** Called with each change of a loaded room: `unread` messages are after `lastRead`. */
   look(unread: number, lastRead: () => Position | null) {
     if (this.isNew) {
       this.isNew = false;
@@ -31,7 +31,7 @@ export class Divider {
     }
   }
 
-  /** Whoever writes has seen what there is. */
+  /** A person who writes has seen the messages above. */
   remove() {
     this.after = null;
     this.stop();

@@ -225,7 +225,7 @@ describe("a room's driver", () => {
   it("tells an answer to an older page from one to what is new, both asked at once", async () => {
     const slow = new Slow();
     const general: RoomDriver = new RoomDriver(GENERAL, {
-      // As somebody who comes into a room and looks for the first message that is new.
+      // Like opening a room at its first unread message.
       changed: () => general.loadOlder(),
       ask: (connection, where, question) => connection.history(where, question),
       heard: () => {},

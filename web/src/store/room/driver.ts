@@ -8,10 +8,10 @@ import {
   type RoomEvent,
 } from "../../model/room";
 import { reduce } from "../../model/room-reduce";
-import type { Connection, Heard, Leave } from "../../net/connection";
+import type { Connection, Leave, OnLive } from "../../net/connection";
 import { Failure, sentence } from "../../net/failure";
 
-/** What surrounds a room: it may trace what the room does. */
+/** What a driver needs from its surroundings, which may trace it. */
 export interface Surroundings {
   changed(): void;
   ask(connection: Connection, place: Place, question: Question): ReturnType<Connection["history"]>;
@@ -19,22 +19,22 @@ export interface Surroundings {
 }
 
 /**
- * Keeps one room whole while it is listed: joins it on each connection and asks what its reducer
- * wants to know. The order makes the join gapless: first the subscription, and the server's word
- * that it stands; what comes from then on waits. Only then history, which holds everything that
- * was stored before it was asked. Whatever was stored between the two is in both, and counts once.
- * In the other order a message stored in between would be in neither.
+ * Keeps one listed room up to date: joins it on each connection and asks history what its reducer
+ * wants to know. The order makes the join gapless: first the subscription, until the server has
+ * confirmed it; live messages from then on wait. Only then history, which holds every message that
+ * was stored before it was asked. A message stored between the two is in both, and is counted once.
+ * In the other order such a message would be in neither.
  */
 export class RoomDriver {
   room = EMPTY;
-  /** History takes so long that what came live is worth showing without it. */
+  /** History is slow: live messages are shown without it. */
   isSlow = false;
   private connection: Connection | null = null;
   private leave: Leave | null = null;
   private failures = 0;
-  /** How often in a row the server has said no to this room. */
+  /** How often in a row the server refused this room. */
   private refusals = 0;
-  /** It once said yes. */
+  /** The server once accepted a join. */
   private wasIn = false;
   private joinTimer: Timer;
   private retryTimer: Timer;
@@ -52,7 +52,7 @@ export class RoomDriver {
   }
 
   private async join(connection: Connection) {
-    const heard: Heard = (live, traceparent) => {
+    const heard: OnLive = (live, traceparent) => {
       if (connection !== this.connection) return;
       this.dispatch({ type: "live", live });
       this.around.heard(this.place, live, traceparent);
@@ -68,7 +68,7 @@ export class RoomDriver {
     }
   }
 
-  /** The server lets this person not hear or read here. It is asked again: it may give the right back. */
+  /** The server forbids this room. The join is retried: the permission may be granted again. */
   private shutOut(connection: Connection) {
     if (connection !== this.connection) return;
     this.leave?.();
@@ -93,7 +93,7 @@ export class RoomDriver {
     this.dispatch({ type: "lost" });
   }
 
-  /** For a room that is listed no more. */
+  /** For a room that is no longer listed. */
   stop() {
     this.leave?.();
     this.down();
@@ -117,7 +117,7 @@ export class RoomDriver {
   private async ask(question: Question) {
     const { connection } = this;
     if (!connection) return;
-    // Whoever is told of it may ask for something else at once: afterwards the turn is theirs.
+    // Taken before the dispatch, whose listeners may ask the next question at once.
     const turn = this.room.turn + 1;
     this.dispatch({ type: "asked", question });
     if (question.type !== "before") this.watchSlow();
@@ -131,7 +131,7 @@ export class RoomDriver {
     }
   }
 
-  /** Who asks too much is told when to ask again, and does: nothing is wrong with the room. */
+  /** Waits out a 429, as the server asks: it is no problem of the room. */
   private async answer(connection: Connection, question: Question) {
     for (;;) {
       try {
@@ -139,7 +139,7 @@ export class RoomDriver {
       } catch (error) {
         const wait = error instanceof Failure && error.code === 429 ? error.retryAfter : null;
         if (wait === null) throw error;
-        // Not all rooms at once again.
+        // Random, so that not all rooms ask again at once.
         await new Promise((resume) => setTimeout(resume, wait * (1 + Math.random())));
         if (connection !== this.connection) throw error;
       }
@@ -180,7 +180,7 @@ export class RoomDriver {
     this.isSlow = false;
   }
 
-  /** One's own message comes live at once. Where it does not, its copy was lost. */
+  /** The person's own message should come live at once. If it does not, the live copy was lost. */
   private expectOwed() {
     clearTimeout(this.owedTimer);
     this.owedTimer = setTimeout(() => {

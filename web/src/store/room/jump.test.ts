@@ -4,7 +4,7 @@ import { EMPTY } from "../../model/room";
 import type { RoomDriver } from "./driver";
 import { Jump } from "./jump";
 
-/** A room whose log holds 1 to 20, except for 7, of which the last five are loaded. */
+/** A room with the messages 1 to 20 but 7, of which the last five are loaded. */
 function driver() {
   const made = {
     room: EMPTY,

@@ -2,10 +2,10 @@ import { comparePositions, type Position } from "../../model/place";
 import type { Target } from "../view";
 import type { RoomDriver } from "./driver";
 
-/** How far back a permalink may lead. Pages up to there are loaded one after another. */
+/** How many rows are loaded at most to find the message of a permalink. */
 const FARTHEST = 10_000;
 
-/** A permalink being followed: goes back page by page until its message is there. */
+/** Follows a permalink: loads older pages until its message is there. */
 export class Jump {
   target: Target;
 
@@ -16,7 +16,7 @@ export class Jump {
     this.target = { state: "loading", at, token };
   }
 
-  /** Looks at the room after a change of it, and asks for the next page where that is needed. */
+  /** Called with each change of the room. Asks for the next page if it is needed. */
   follow(driver: RoomDriver) {
     const { room } = driver;
     const first = room.rows[0];

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from "vitest";
 import { messageKey, SENT, type Stored } from "../../model/message";
 import type { Place } from "../../model/place";
 import { EMPTY, type Room } from "../../model/room";
-import { Keep } from "../storage/keep";
+import { StoredValue } from "../storage/stored-value";
 import { firstAfter, type LastRead, Reading, unread } from "./reading";
 
 const GENERAL: Place = { realm: "chat", room: "general" };
@@ -19,7 +19,7 @@ function room(...writers: string[]): Room {
 }
 
 function kept() {
-  return new Keep<LastRead>(localStorage, "read", "alice", {});
+  return new StoredValue<LastRead>(localStorage, "read", "alice", {});
 }
 
 const at = (seq: number, epoch = 1) => ({ epoch, seq });

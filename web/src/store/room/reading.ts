@@ -1,40 +1,40 @@
 import type { Stored } from "../../model/message";
 import { comparePositions, type Place, type Position, placeKey } from "../../model/place";
 import type { Room } from "../../model/room";
-import type { Keep } from "../storage/keep";
+import type { StoredValue } from "../storage/stored-value";
 
 /** How far a person has read, by room. */
 export type LastRead = Readonly<Record<string, Position | undefined>>;
 
 export interface Unread {
   readonly count: number;
-  /** There are more above the rows that are loaded. */
+  /** There may be more above the loaded rows. */
   readonly more: boolean;
 }
 
-/** Last read, per person and room; it never moves back. */
+/** Last read position, per person and room; it never moves back. */
 export class Reading {
-  constructor(private readonly keep: Keep<LastRead>) {}
+  constructor(private readonly keep: StoredValue<LastRead>) {}
 
   lastRead(place: Place): Position | null {
     const key = placeKey(place);
     return Object.hasOwn(this.keep.get(), key) ? (this.keep.get()[key] ?? null) : null;
   }
 
-  /** True where that is news. */
+  /** Returns whether the position changed. */
   mark(place: Place, room: Room): boolean {
     const at = room.rows.at(-1)?.at ?? room.upto;
     const before = this.lastRead(place);
     if (!at || (before && comparePositions(at, before) === 0)) return false;
     const isBehind = before && comparePositions(at, before) < 0;
-    // Behind is possible after the log was lost: then what was read is not there any more.
+    // Only a log that was lost ends before the last read position.
     if (isBehind && room.upto && comparePositions(room.upto, before) >= 0) return false;
     this.keep.change((read) => ({ ...read, [placeKey(place)]: at }));
     return true;
   }
 }
 
-/** What others wrote after `lastRead`. */
+/** Counts messages by others after `lastRead`. */
 export function unread(room: Room, lastRead: Position | null, uid: string): Unread {
   if (!lastRead) return { count: 0, more: false };
   let count = 0;

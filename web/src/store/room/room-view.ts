@@ -4,10 +4,10 @@ import type { Room } from "../../model/room";
 import type { GapView, OlderView, RoomView } from "../view";
 import type { RoomDriver } from "./driver";
 
-/** The parts of a room's view that follow from the room alone. */
+/** The parts of a room's view that depend on the room alone. */
 export type Shown = Pick<RoomView, "phase" | "entries" | "older" | "gap" | "problem">;
 
-/** What there is to see of a room. `isOffline`: nothing will come by itself for a while. */
+/** Derives what is shown of a room. */
 export function show({ room, isSlow }: RoomDriver, isOffline: boolean): Shown {
   const isKnown = room.upto !== null;
   const away =
@@ -39,7 +39,7 @@ function phase(room: Room, problem: string | null): RoomView["phase"] {
 
 function older(room: Room, isOffline: boolean): OlderView {
   const { askingOlder, olderProblem, hasOlder, upto } = room;
-  // Only an answer of history tells where a room begins.
+  // Only an answer of history tells whether older messages exist.
   if (upto === null) return { state: isOffline ? "away" : "unknown" };
   if (askingOlder) return { state: "loading" };
   if (olderProblem !== null) return { state: "failed", problem: olderProblem };
@@ -51,7 +51,7 @@ function gap(problem: string | null, before: string | null): GapView | null {
   return { before, state: problem === null ? "loading" : "failed" };
 }
 
-/** The stored, what came live behind a gap, and one's own on their way: each once. */
+/** Rows, live messages behind a gap, and the person's own unsent messages, without duplicates. */
 function entriesOf(room: Room, heard: readonly Entry[]): readonly Entry[] {
   const own = [...room.owed.map(({ entry }) => entry), ...room.unsent];
   if (heard.length === 0 && own.length === 0) return room.rows;

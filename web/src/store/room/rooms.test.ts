@@ -1,11 +1,11 @@
 // @vitest-environment happy-dom
 import { beforeEach, expect, it } from "vitest";
 import type { Place } from "../../model/place";
-import { Keep } from "../storage/keep";
+import { StoredValue } from "../storage/stored-value";
 import { Rooms } from "./rooms";
 
 function rooms() {
-  const visited = new Keep<readonly Place[]>(localStorage, "rooms", "alice", []);
+  const visited = new StoredValue<readonly Place[]>(localStorage, "rooms", "alice", []);
   return new Rooms(visited, () => ({
     changed: () => {},
     ask: () => Promise.reject(new Error("nobody asks here")),

@@ -1,6 +1,6 @@
-import { isRoomName, type Place, placeKey, samePlace } from "../../model/place";
+import { isToken, type Place, placeKey, samePlace } from "../../model/place";
 import type { Connection } from "../../net/connection";
-import type { Keep } from "../storage/keep";
+import type { StoredValue } from "../storage/stored-value";
 import { RoomDriver, type Surroundings } from "./driver";
 
 /** The rooms that everybody has. */
@@ -11,22 +11,22 @@ const EVERYBODY: readonly Place[] = ["general", "random", "help"].map((room) => 
 
 const ADMINS: readonly Place[] = [{ realm: "admin", room: "staff" }];
 
-/** Visited rooms that stay listed, the latest. Each costs a subscription. */
+/** How many visited rooms stay listed, latest first. Each costs a subscription. */
 const MOST_VISITED = 30;
 
-/** The rooms that are listed, each with the driver that keeps it whole. */
+/** The listed rooms, each with its driver. */
 export class Rooms {
   private readonly drivers = new Map<string, RoomDriver>();
   private connection: Connection | null = null;
 
   constructor(
-    private readonly visited: Keep<readonly Place[]>,
+    private readonly visited: StoredValue<readonly Place[]>,
     private readonly around: (driver: () => RoomDriver) => Surroundings,
   ) {}
 
   /**
-   * In the order of the navigation. `open` is listed also before anything is known of it, and
-   * `held` for what the person has there: nothing of theirs is where no link leads.
+   * In the order of the navigation. `open` is listed even before it is loaded; `held` are rooms with
+   * drafts or unsent messages, which must stay reachable.
    */
   list(open: Place | null, isAdmin: boolean, held: readonly Place[] = []): readonly Place[] {
     const fixed = isAdmin ? [...EVERYBODY, ...ADMINS] : EVERYBODY;
@@ -40,12 +40,12 @@ export class Rooms {
     return [...chat, ...places.filter(({ realm }) => realm === "admin")];
   }
 
-  /** Visited rooms may be left; what everybody has may not. */
+  /** Visited rooms may be left; the rooms of everybody may not. */
   canLeave(place: Place): boolean {
     return this.visited.get().some((other) => samePlace(other, place)) && !isFixed(place);
   }
 
-  /** Makes the drivers those of these places. */
+  /** Starts and stops drivers so that exactly these places have one. */
   keep(places: readonly Place[]) {
     const keys = new Set(places.map(placeKey));
     for (const [key, driver] of this.drivers) {
@@ -95,7 +95,7 @@ export class Rooms {
   visit(place: Place) {
     if (isFixed(place) || this.canLeave(place)) return;
     this.visited.change((visited) => {
-      const others = visited.filter((one) => isRoomName(one.room) && !samePlace(one, place));
+      const others = visited.filter((one) => isToken(one.room) && !samePlace(one, place));
       return [...others, place].slice(-MOST_VISITED);
     });
   }

@@ -1,11 +1,11 @@
 import { type Place, placeKey } from "../../model/place";
 import type { Spot } from "../view";
 
-/** Where the reader of each room was when they left it, for as long as the page is there. */
+/** Where the reader of each room was when they left it, until the page is reloaded. */
 export class Spots {
   private readonly left = new Map<string, Spot>();
 
-  /** Null for whoever was at the end: there they come back to. */
+  /** Null: at the end, where the room opens anyway. */
   leave(place: Place, spot: Spot | null) {
     if (spot) this.left.set(placeKey(place), spot);
     else this.forget(place);

@@ -7,18 +7,18 @@ import type { Jump } from "./jump";
 import { firstAfter } from "./reading";
 import { show } from "./room-view";
 
-/** The room that is open, from when it is opened until another one is: where in it one looks. */
+/** The open room, until another one is opened: where its reader looks, and what is marked there. */
 export class Visit {
   private readonly divider: Divider;
-  /** Null where a permalink says where the room opens. */
+  /** Null if a permalink decides where the room opens. */
   private readonly arrival: Arrival | null;
-  /** Where the room opens, if not at its end or at what is new. */
+  /** Where the room opens, if not at its end or at the first unread message. */
   private readonly spot: Spot | null;
 
   constructor(
-    /** Null: no room can have the name that the address gives. */
+    /** Null: the address is not valid. */
     readonly place: Place | null,
-    /** The permalink that is followed. */
+    /** The permalink that is being followed. */
     public jump: Jump | null,
     left: Spot | null,
     changed: () => void,
@@ -49,22 +49,22 @@ export class Visit {
   }
 
   /**
-   * Whether the reader is at the end: then rows far above are dropped, and else new ones at the end
-   * wait once the room holds many.
+   * Whether the reader is at the end. There rows far above are dropped; elsewhere new messages are
+   * not added once the room holds many.
    */
-  stands(driver: RoomDriver, isAtEnd: boolean) {
+  setAtEnd(driver: RoomDriver, isAtEnd: boolean) {
     const count = driver.room.rows.length;
     if (!isAtEnd) {
       if (count > MOST_OPEN) driver.dispatch({ type: "held", isHeld: true });
       return;
     }
     driver.dispatch({ type: "held", isHeld: false });
-    // A link that is followed leads to what would be let go.
+    // The message of a permalink may be among those that would be dropped.
     if (count <= 2 * KEPT_OPEN || this.jump?.target.state === "loading") return;
     driver.dispatch({ type: "trimmed", keep: KEPT_OPEN });
   }
 
-  /** What there is to see of the room for the person `uid`. */
+  /** What is shown of the room to the person `uid`. */
   show(driver: RoomDriver, isOffline: boolean, uid: string): Omit<RoomView, "unread" | "mayWrite"> {
     const { after } = this.divider;
     const first = after && firstAfter(driver.room.rows, after, uid);
@@ -73,7 +73,7 @@ export class Visit {
     return {
       place: driver.place,
       ...shown,
-      // Rows that will not be in view in the end are not shown for a moment.
+      // Do not flash rows that will be out of view once the room has opened.
       ...(isArriving && { phase: "loading", entries: [] }),
       dividerBefore: first?.key ?? null,
       target: this.jump?.target ?? null,
@@ -82,13 +82,13 @@ export class Visit {
   }
 }
 
-/** Rows that the open room keeps at least while its reader is at the end; twice as many at most. */
+/** While its reader is at the end, the open room keeps between this many rows and twice as many. */
 const KEPT_OPEN = 500;
 
-/** From so many rows on the open room takes in nothing at its end while its reader is further up. */
+/** With more rows than this, no new messages are added while the reader is further up. */
 const MOST_OPEN = 3_000;
 
-/** Shown where the address names no room that can be. */
+/** Shown for an address that is not valid. */
 export const INVALID: RoomView = {
   place: { realm: "chat", room: "" },
   phase: "invalid",

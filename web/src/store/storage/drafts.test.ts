@@ -1,12 +1,12 @@
 // @vitest-environment happy-dom
 import { beforeEach, expect, it, vi } from "vitest";
 import { Drafts } from "./drafts";
-import { Keep } from "./keep";
+import { StoredValue } from "./stored-value";
 
 const LUNCH = { realm: "chat", room: "lunch" } as const;
 const OPS = { realm: "admin", room: "ops" } as const;
 
-const tab = () => new Drafts(new Keep(localStorage, "drafts", "alice", {}));
+const tab = () => new Drafts(new StoredValue(localStorage, "drafts", "alice", {}));
 
 beforeEach(() => localStorage.clear());
 

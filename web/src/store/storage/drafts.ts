@@ -1,10 +1,10 @@
 import { type Place, placeKey, readAddress } from "../../model/place";
 import { toText } from "../../model/text";
-import type { Keep } from "./keep";
+import type { StoredValue } from "./stored-value";
 
-/** What a person has begun to write, by room. */
+/** A person's drafts, by room. */
 export class Drafts {
-  constructor(private readonly keep: Keep<Readonly<Record<string, string>>>) {}
+  constructor(private readonly keep: StoredValue<Readonly<Record<string, string>>>) {}
 
   of(place: Place): string {
     const drafts = this.keep.get();
@@ -16,7 +16,7 @@ export class Drafts {
     return this.of(place).trim() !== "";
   }
 
-  /** The rooms that have one. */
+  /** The rooms with a draft. */
   places(): readonly Place[] {
     return Object.keys(this.keep.get()).flatMap((key) => {
       const address = readAddress(`#/${key}`);
@@ -24,12 +24,12 @@ export class Drafts {
     });
   }
 
-  /** What was sent is none any more, unless something else was begun meanwhile. As `set`. */
+  /** Removes a draft that was sent, unless it was changed meanwhile. Returns the same as `set`. */
   sent(place: Place, text: string): boolean {
     return toText(this.of(place)) === text && this.set(place, "");
   }
 
-  /** True where the room has a draft now and had none, or the other way round. */
+  /** Returns whether the room gained or lost its draft. */
   set(place: Place, text: string): boolean {
     const had = this.has(place);
     this.keep.change(({ [placeKey(place)]: _, ...others }) =>

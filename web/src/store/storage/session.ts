@@ -1,20 +1,20 @@
 import type { Me } from "../../model/me";
 import type { Credentials } from "../../net/dial";
-import type { Kept } from "./storage";
+import type { KeyValueStorage } from "./storage";
 
-/** A person that is logged in, as this tab remembers it. */
+/** The logged-in person, as this tab remembers them. */
 export interface Remembered {
   readonly credentials: Credentials;
-  /** Who that was at the last connection, for a page that is loaded anew in an outage. */
+  /** As of the last connection, for a page that is reloaded in an outage. */
   readonly me: Me;
 }
 
 /**
- * Who is logged in. The only file that knows how: today with name and password, which the tab
- * keeps so that a reload asks for nothing. Short-lived tokens will take the password's place.
+ * The stored login. The only file that knows what is stored: today name and password, so that a
+ * reload does not ask again. Short-lived tokens will replace the password.
  */
 export class Session {
-  constructor(private readonly storage: Kept) {}
+  constructor(private readonly storage: KeyValueStorage) {}
 
   remembered(): Remembered | null {
     try {

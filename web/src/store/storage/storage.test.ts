@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
-import { Keep } from "./keep";
 import { Session } from "./session";
 import { opened, outlives } from "./storage";
+import { StoredValue } from "./stored-value";
 
-/** What Chromium does where cookies are blocked. */
+/** What Chromium does with blocked cookies. */
 const blocked = opened(() => {
   throw new DOMException("Access is denied for this document.", "SecurityError");
 });
@@ -20,7 +20,7 @@ it("a browser that lets the page keep nothing is told from one that does", () =>
 });
 
 it("what is kept for a person is remembered by this tab all the same", () => {
-  const drafts = new Keep<Record<string, string>>(blocked, "drafts", "alice", {});
+  const drafts = new StoredValue<Record<string, string>>(blocked, "drafts", "alice", {});
   drafts.change(() => ({ room: "text" }));
   expect(drafts.get()).toEqual({ room: "text" });
 });

@@ -1,8 +1,8 @@
-/** What the page uses of a browser's storage. */
-export type Kept = Pick<Storage, "getItem" | "setItem" | "removeItem">;
+/** The part of the Storage API that the page uses. */
+export type KeyValueStorage = Pick<Storage, "getItem" | "setItem" | "removeItem">;
 
-/** The memory of this tab, for a browser that lets the page keep nothing. */
-class Memory implements Kept {
+/** In memory, for a browser that blocks site data. */
+class MemoryStorage implements KeyValueStorage {
   private readonly items = new Map<string, string>();
 
   getItem(key: string) {
@@ -18,20 +18,20 @@ class Memory implements Kept {
   }
 }
 
-/** A browser's storage. Where cookies are blocked, already to name it throws. */
-export function opened(storage: () => Kept): Kept {
+/** A browser's storage, or memory: with blocked cookies even accessing `localStorage` throws. */
+export function opened(storage: () => KeyValueStorage): KeyValueStorage {
   try {
     const found = storage();
     found.getItem("");
     return found;
   } catch {
-    return new Memory();
+    return new MemoryStorage();
   }
 }
 
-/** Whether what is put there outlives a reload. */
-export function outlives(storage: Kept): boolean {
-  return !(storage instanceof Memory);
+/** Whether its items survive a reload. */
+export function outlives(storage: KeyValueStorage): boolean {
+  return !(storage instanceof MemoryStorage);
 }
 
 export const forPerson = opened(() => localStorage);

@@ -1,23 +1,23 @@
 import { forPerson } from "./storage";
 
-/** What a person may choose for the page's looks; `system` follows the device. */
+/** A person's choice of theme; `system` follows the device. */
 export type Theme = "system" | "light" | "dark";
 
 const KEY = "chat.theme";
 
-/** The choice that was kept, or `system`. */
+/** The stored choice, or `system`. */
 export function theme(): Theme {
   const kept = forPerson.getItem(KEY);
   return kept === "light" || kept === "dark" ? kept : "system";
 }
 
-/** Keeps a choice and shows the page in it. */
+/** Stores a choice and applies it. */
 export function chooseTheme(choice: Theme): void {
   try {
     if (choice === "system") forPerson.removeItem(KEY);
     else forPerson.setItem(KEY, choice);
   } catch {
-    // Full: it holds until the page is loaded anew.
+    // Storage is full: it holds until the next reload.
   }
   show(choice);
 }

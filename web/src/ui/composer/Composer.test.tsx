@@ -7,7 +7,7 @@ import { Composer } from "./Composer";
 
 const GENERAL = { realm: "chat", room: "general" } as const;
 
-/** What the store has as the room's draft. */
+/** The room's draft in the store. */
 let kept: string;
 let tell: () => void;
 let sent: string[];
@@ -36,7 +36,7 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
       kept = text;
     },
     send: (into: Place, text: string) => {
-      // What one reads above the field is where it goes, whatever is open meanwhile.
+      // Sent to the rendered room, even if another one is open by now.
       expect(into).toBe(place);
       sent.push(text);
       return takes;
@@ -47,7 +47,7 @@ function show(draft = "", place: Place = GENERAL): HTMLTextAreaElement {
 }
 
 const type = (field: HTMLElement, value: string) => fireEvent.change(field, { target: { value } });
-/** A device that has fingers for a pointer. */
+/** A device with a touch screen. */
 function onPhone(): void {
   vi.spyOn(window, "matchMedia").mockImplementation((query) =>
     Object.assign(new EventTarget() as MediaQueryList, { matches: /coarse/.test(query) }),
@@ -110,7 +110,7 @@ test("on a phone Enter makes a line, and the button sends", () => {
   const field = show();
   type(field, "hello");
   expect(field.getAttribute("enterkeyhint")).toBe("enter");
-  // What is not prevented the browser does.
+  // Without `preventDefault` the browser inserts the line.
   expect(fireEvent.keyDown(field, { key: "Enter" })).toBe(true);
   expect(sent).toEqual([]);
   expect(hint()).toBe("Enter for a new line, Ctrl+Enter to send");

@@ -22,7 +22,7 @@ type Props = {
   chat: ChatActions;
   place: Place;
   onSent: () => void;
-  /** The text is another one, and the field perhaps of another height. */
+  /** The text has changed, and perhaps the height of the field. */
   onChanged: () => void;
   ref: Ref<HTMLTextAreaElement>;
 };
@@ -30,14 +30,14 @@ type Props = {
 /** The counter shows when this many characters are left. */
 const NEAR_LIMIT = 400;
 
-/** Where one writes. What stands in it is kept as the room's draft. */
+/** The text field. Its text is kept as the room's draft. */
 export const Composer = memo(function Composer({ chat, place, onSent, onChanged, ref }: Props) {
   const [text, setText, change] = useDraft(chat, place);
   const field = useRef<HTMLTextAreaElement>(null);
   useAutosize(field, text);
 
-  // At once: of a field that shrinks and grows again before a frame is drawn nobody else would hear,
-  // and the list has lost its end then as if its reader had scrolled.
+  // In a layout effect: if the field shrinks and grows again within a frame, no observer reports it,
+  // and the list has lost its end as if its reader had scrolled.
   // biome-ignore lint/correctness/useExhaustiveDependencies: each text has its height.
   useLayoutEffect(onChanged, [onChanged, text]);
 
@@ -50,10 +50,10 @@ export const Composer = memo(function Composer({ chat, place, onSent, onChanged,
 
   const send = () => {
     if (!canSend || !chat.send(place, text)) return;
-    // The draft stays until the message is written down: a reload may come before that.
+    // The draft is kept until the message is stored: a reload may come before that.
     setText("");
     onSent();
-    // Whoever closed the phone's keyboard to send does not want it back.
+    // On a phone a keyboard that was closed must stay closed.
     if (!isTouch) field.current?.focus();
   };
 
@@ -63,7 +63,7 @@ export const Composer = memo(function Composer({ chat, place, onSent, onChanged,
     send();
   };
 
-  /** The button takes no focus: the field keeps it, and with it the phone's keyboard. */
+  /** Keeps the focus in the field when the button is pressed, and so the phone's keyboard open. */
   const onMouseDown = (event: MouseEvent) => {
     if (event.target !== field.current) event.preventDefault();
   };
@@ -123,7 +123,7 @@ function characters(count: number): string {
   return count === 1 ? "1 character" : `${count} characters`;
 }
 
-/** A placeholder wraps as text does, and would make an empty field two lines high. */
+/** A long placeholder would wrap and make an empty field two lines high. */
 function shortened(room: string): string {
   return room.length > LONGEST_NAME ? `${room.slice(0, LONGEST_NAME - 1)}…` : room;
 }

@@ -1,7 +1,7 @@
 import { Eye } from "lucide-react";
 import type { Realm } from "../../model/place";
 
-/** Where the field would be, for those who may only read: said before they type. */
+/** In place of the text field, for people who may only read. */
 export function ReadOnly({ realm }: { realm: Realm }) {
   return (
     <div className="composer column">

@@ -1,12 +1,12 @@
-/** Whether a key sends what stands in the field. On a phone Enter alone is the only way to a line. */
+/** Whether a key sends the text. On a phone Enter is the only key for a new line. */
 export function sends(event: KeyboardEvent, isTouch: boolean): boolean {
   if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return false;
   return !isTouch || event.ctrlKey || event.metaKey;
 }
 
 /**
- * The key belongs to an input method, where Enter chooses a word. WebKit says of the last one that
- * the composition is over; what it was tells its code only.
+ * Whether the key belongs to an input method, where Enter chooses a word. WebKit reports the last
+ * such key after the composition has ended: only its key code shows it.
  */
 export function isComposing(event: KeyboardEvent): boolean {
   return event.isComposing || event.keyCode === OF_INPUT_METHOD;

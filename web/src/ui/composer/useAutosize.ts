@@ -1,6 +1,6 @@
 import { type RefObject, useLayoutEffect } from "react";
 
-/** Lets a text field grow with its text where the browser has no `field-sizing: content`. */
+/** Makes a text field grow with its text in browsers without `field-sizing: content`. */
 export function useAutosize(field: RefObject<HTMLTextAreaElement | null>, text: string): void {
   useLayoutEffect(() => {
     const element = field.current;

@@ -3,9 +3,9 @@ import type { Place } from "../../model/place";
 import type { ChatActions } from "../../store/view";
 
 /**
- * What is being written in a room: shown, set without keeping it, and changed as by hand, which
- * keeps it. A person has one draft of a room, so what they write in another tab shows here too:
- * else whichever tab wrote last would take away what stands in the other.
+ * The draft of a room: the text, a setter that does not store it, and a setter for typing, which
+ * does. A person has one draft per room, so a change in another tab shows here too: otherwise the
+ * tab that wrote last would overwrite the other's text.
  */
 export function useDraft(chat: ChatActions, place: Place) {
   const [text, setText] = useState(() => chat.draft(place));

@@ -1,7 +1,7 @@
 import { type RefObject, useEffect } from "react";
 import { isComposing } from "./sends";
 
-/** Esc leads to the newest message and into the field, and so does writing with the focus nowhere. */
+/** Esc, or typing without a focused element, moves to the newest message and the text field. */
 export function useWritingKeys(
   field: RefObject<HTMLTextAreaElement | null>,
   toNewest: () => void,
@@ -21,12 +21,12 @@ export function useWritingKeys(
   }, [field, toNewest]);
 }
 
-/** Focuses a field that nobody asked for, unless a keyboard would then cover half of a phone's page. */
+/** Focuses a field unasked, except on a phone, where its keyboard would cover half of the page. */
 export function focusUnasked(field: HTMLElement | null): void {
   if (!window.matchMedia("(pointer: coarse)").matches) field?.focus();
 }
 
-/** A dialog or a menu is open: the keys are its own. */
+/** Whether a dialog or a menu is open, to which the keys belong. */
 function isCovered(): boolean {
   return document.querySelector("dialog[open], [role=menu]") !== null;
 }

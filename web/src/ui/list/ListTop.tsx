@@ -4,7 +4,7 @@ import { Marks } from "./Marks";
 
 type Props = { room: RoomView; marks: readonly Mark[]; onRetry: () => void };
 
-/** Above the first message: whether older ones exist. It has the height of `TOP_SPACE`. */
+/** Above the first message: whether older ones exist. Its height is `TOP_SPACE`. */
 export function ListTop({ room, marks, onRetry }: Props) {
   return (
     <div className="log-top">

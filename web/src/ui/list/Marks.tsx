@@ -1,6 +1,6 @@
 import type { Mark } from "../message/rows";
 
-/** What stands between two messages: a new day, the first unread one, something missing. */
+/** The marks between two messages: a new day, new messages, a gap. */
 export function Marks({ marks }: { marks: readonly Mark[] }) {
   return marks.map((mark) => {
     switch (mark.kind) {
@@ -20,7 +20,7 @@ export function Marks({ marks }: { marks: readonly Mark[] }) {
         return (
           <div key="gap" className="column">
             <p className="gap" data-state={mark.state}>
-              {/* What to do about it is said once, above the list. */}
+              {/* The banner above the list says what to do. */}
               {mark.state === "loading"
                 ? "Looking for messages that may be missing here…"
                 : "Messages may be missing here."}

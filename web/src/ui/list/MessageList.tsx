@@ -5,7 +5,7 @@ import { rowsOf } from "../message/rows";
 import { useLeaving } from "../scroll/useLeaving";
 import { type Scroll, useScroll } from "../scroll/useScroll";
 import { Empty, Failed, Loading } from "../widgets/RoomNotice";
-import { Jump } from "./Jump";
+import { JumpButton } from "./JumpButton";
 import { ListTop } from "./ListTop";
 import { Marks } from "./Marks";
 import { useArrivals } from "./useArrivals";
@@ -14,15 +14,15 @@ import { useMessageKeys } from "./useMessageKeys";
 import { useReading } from "./useReading";
 import { useToday } from "./useToday";
 
-/** What others may do with the list. */
+/** What other components may do with the list. */
 export type MessageListHandle = Pick<Scroll, "toNewest" | "keepEnd">;
 
 type Props = { chat: ChatActions; room: RoomView; onJump: () => void; ref: Ref<MessageListHandle> };
 
-/** How many messages above those in view it asks for older ones. */
+/** Older messages are loaded when the view is this many messages from the first. */
 const AHEAD = 12;
 
-/** A room's messages, of which only those near the eye are in the page. */
+/** A room's messages. Only those near the view are in the document. */
 export function MessageList({ chat, room, onJump, ref }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   const heads = useHeads(room.entries);
@@ -44,7 +44,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   const { isPlaced, isAtEnd } = scroll;
   // biome-ignore lint/correctness/useExhaustiveDependencies: each further message may be one too many.
   useEffect(() => {
-    if (isPlaced) chat.stands(room.place, isAtEnd);
+    if (isPlaced) chat.setAtEnd(room.place, isAtEnd);
   }, [chat, room.place, entries.length, isPlaced, isAtEnd]);
 
   const retry = () => chat.retryHistory();
@@ -78,7 +78,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
                   ref={scroll.measure}
                   data-index={index}
                   className="log-row"
-                  // Scrolling and older pages add rows too; only what arrives is to be read out.
+                  // Scrolling and older pages add rows too; only arrivals are announced.
                   aria-live={hasArrived(key) ? undefined : "off"}
                   style={{ transform: `translateY(${start}px)` }}
                 >
@@ -102,7 +102,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
         )}
       </div>
       {scroll.isPlaced && !scroll.isAtEnd && (
-        <Jump
+        <JumpButton
           unread={room.unread}
           onJump={() => {
             scroll.toNewest();

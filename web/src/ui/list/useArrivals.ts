@@ -3,8 +3,8 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { RoomView } from "../../store/view";
 
 /**
- * Tells which messages arrived while one looked: those a screen reader reads out. A message that
- * left the page and comes back by scrolling is none of them any more.
+ * The messages that arrived while the list was shown: a screen reader announces them. A message that
+ * was scrolled out of the page and comes back is not announced again.
  */
 export function useArrivals(
   room: RoomView,
@@ -24,7 +24,7 @@ export function useArrivals(
     }
     return { arrived: keys, isFound: baseline === null || entries.length === 0 };
   }, [entries, baseline]);
-  // It was let go of: nothing that comes in above the rest has arrived.
+  // That message was dropped: what is loaded above the rest is not an arrival.
   if (!isFound) setBaseline(entries.at(-1)?.key ?? null);
 
   const [left] = useState(() => new Set<string>());

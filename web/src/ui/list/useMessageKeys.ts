@@ -3,14 +3,14 @@ import type { Row } from "../message/rows";
 import type { Scroll } from "../scroll/useScroll";
 
 /**
- * Up and down through the messages with the arrow keys. Tab reaches one of them only, the last one
- * that had the focus or else the newest, and from there what one can do with it.
+ * Arrow keys move up and down through the messages. Tab reaches only one of them, the last one that
+ * had the focus or else the newest, and then its actions.
  */
 export function useMessageKeys(rows: readonly Row[], scroll: Scroll) {
   const [chosen, choose] = useState<string | null>(null);
   const goal = useRef<string | null>(null);
 
-  // The row may not be in the page yet when a key asks for it.
+  // The row may not be in the document yet when a key moves to it.
   useLayoutEffect(() => {
     if (goal.current === null) return;
     const article = scroll.element(goal.current)?.querySelector("article");

@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import type { Place } from "../../model/place";
 import type { ChatActions } from "../../store/view";
 
-/** Tells the store what is read: the newest message is in view, and somebody looks at the page. */
+/** Marks the room as read while the newest message is in view and the page has the focus. */
 export function useReading(chat: ChatActions, place: Place, count: number, isAtEnd: boolean): void {
   // biome-ignore lint/correctness/useExhaustiveDependencies: each further message is read anew.
   useEffect(() => {

@@ -1,10 +1,10 @@
 import { useEffect, useState } from "react";
 import { dayStart } from "../message/clock";
 
-/** A clock may be set, and a machine sleeps through its timers. */
+/** Checked regularly: the clock may be changed, and timers stop while the machine sleeps. */
 const LOOK_MS = 30_000;
 
-/** When today began: what is called "Today" is so until midnight. */
+/** The start of today, updated at midnight. */
 export function useToday(): number {
   const [today, setToday] = useState(() => dayStart(Date.now()));
   useEffect(() => {

@@ -6,11 +6,11 @@ import { Countdown } from "../widgets/Countdown";
 type Props = {
   chat: ChatActions;
   entry: Entry;
-  /** How many messages this one says it for that they wait for their turn; 0 where another does. */
+  /** The number of waiting messages that this one speaks for; 0 if another one does. */
   waiting: number;
 };
 
-/** Where a message of one's own is on its way; nothing once it has arrived. */
+/** The delivery state of the person's own message; nothing once it is sent. */
 export function DeliveryState({ chat, entry, waiting }: Props) {
   const { delivery } = entry;
   switch (delivery.state) {

@@ -1,13 +1,13 @@
 import { type FocusEvent, type ReactNode, useLayoutEffect, useRef, useState } from "react";
 
-/** A taller text is folded, to the height that `messages.css` gives: some twenty lines. */
+/** A taller text is folded to the height in `messages.css`, about twenty lines. */
 const TALL_PX = 480;
 
-/** What stands unfolded does so again when it is scrolled back to, or its room is. */
+/** Unfolded messages stay so when they are scrolled back into view, or their room is reopened. */
 const unfolded = new Set<string>();
 
 type Props = {
-  /** What is folded, for as long as the page is there. */
+  /** Identifies the message, until the page is reloaded. */
   id: string;
   text: string;
   /** Before the height changes. */
@@ -15,7 +15,7 @@ type Props = {
   children: ReactNode;
 };
 
-/** Folds a very tall text, and lets it be unfolded. */
+/** Folds a very tall text, with a button to unfold it. */
 export function Fold({ id, text, onToggle, children }: Props) {
   if (!mayBeTall(text)) return children;
   return (
@@ -30,8 +30,8 @@ function Folding({ id, onToggle, children }: Omit<Props, "text">) {
   const button = useRef<HTMLButtonElement>(null);
   const [isOpen, setOpen] = useState(() => unfolded.has(id));
 
-  // By hand, and not by a state: the list measures the row right after this, and a height that
-  // changes afterwards moves what one reads.
+  // Set on the element, not as state: the list measures the row right after this, and a height that
+  // changes later would move the text under the reader.
   useLayoutEffect(() => {
     const content = box.current?.firstElementChild;
     if (!content) return;
@@ -49,8 +49,8 @@ function Folding({ id, onToggle, children }: Omit<Props, "text">) {
   const hasToggled = useRef(false);
   useLayoutEffect(() => {
     if (!hasToggled.current) return;
-    // What comes after a text that closes moves up: its own beginning is what one is left with. One
-    // that opened for what has the focus in it shows that.
+    // Folding moves the text below up, so scroll to the beginning of this one. A text that unfolded
+    // for a focused link shows that link.
     const seen = isOpen ? box.current?.querySelector(":focus") : box.current?.closest("article");
     seen?.scrollIntoView({ block: "nearest" });
   }, [isOpen]);
@@ -63,7 +63,7 @@ function Folding({ id, onToggle, children }: Omit<Props, "text">) {
     setOpen(!isOpen);
   };
 
-  /** The keyboard reaches a link in the part that does not show. */
+  /** The keyboard focus reaches a link in the hidden part. */
   const onFocus = ({ target }: FocusEvent) => {
     const end = box.current?.getBoundingClientRect().bottom ?? 0;
     if (!isOpen && target.getBoundingClientRect().bottom > end) toggle();
@@ -89,7 +89,7 @@ function Folding({ id, onToggle, children }: Omit<Props, "text">) {
   );
 }
 
-/** Whether it could be tall where lines are shortest: all others need not be measured. */
+/** Whether a text could be too tall on the narrowest screen: others need not be measured. */
 export function mayBeTall(text: string): boolean {
   return text.length + 40 * (text.split("\n").length - 1) > 300;
 }

@@ -11,13 +11,13 @@ const SHOWN_MS = 1_600;
 type Props = {
   place: Place;
   entry: Entry;
-  /** Tab goes through the actions of the message that has the focus, not of one under the pointer. */
+  /** Whether Tab reaches the actions: those of the focused message, not of the hovered one. */
   isTabStop: boolean;
-  /** Takes back what is not sent yet; null where that is no question, or offered below it. */
+  /** Discards a message that is not sent yet; null if it is sent, or the button is below it. */
   onDiscard: (() => void) | null;
 };
 
-/** What one can do with a message: copy its text, copy a link to it, take it back. */
+/** The actions of a message: copy its text, copy a link to it, discard it. */
 export function MessageActions({ place, entry, isTabStop, onDiscard }: Props) {
   const { at } = entry;
   const tabIndex = isTabStop ? 0 : -1;

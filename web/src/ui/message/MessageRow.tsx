@@ -16,7 +16,7 @@ type Props = {
   entry: Entry;
   isFirst: boolean;
   waiting: number;
-  /** The one message that Tab reaches; the arrow keys move on from it. */
+  /** The one message that Tab reaches; arrow keys move to the others. */
   isCurrent: boolean;
   /** A permalink led here. */
   isTarget: boolean;
@@ -24,7 +24,7 @@ type Props = {
   onFold: () => void;
 };
 
-/** A message. What one can do with it appears under the pointer, and on focus. */
+/** A message. Its actions appear on hover and on focus. */
 export const MessageRow = memo(function MessageRow(props: Props) {
   const { chat, place, entry, isFirst, waiting, isCurrent, isTarget, onFold } = props;
   const [isPointed, setPointed] = useState(false);
@@ -49,7 +49,7 @@ export const MessageRow = memo(function MessageRow(props: Props) {
       data-active={isActive || undefined}
       data-target={isTarget || undefined}
       tabIndex={isCurrent ? 0 : -1}
-      // The mouse has to move: while a lively room scrolls, each message passes below a resting one.
+      // Only if the mouse moves: in a busy room messages scroll past a resting pointer.
       onPointerMove={({ pointerType, movementX, movementY }) => {
         if (pointerType === "mouse" && (movementX !== 0 || movementY !== 0)) setPointed(true);
       }}
@@ -66,7 +66,7 @@ export const MessageRow = memo(function MessageRow(props: Props) {
         {isFirst && (
           <div className="author">
             <bdi>{shownName(entry.name)}</bdi>
-            {/* Whatever name it gives itself, nobody has logged in to write it. */}
+            {/* A back end wrote it, whatever name it gives: nobody has logged in. */}
             {entry.uid === "" && <span className="app-mark">App</span>}
             {time}
           </div>
@@ -88,7 +88,7 @@ export const MessageRow = memo(function MessageRow(props: Props) {
   );
 });
 
-/** It waits with others: what is said below the last of them is of none of them alone. */
+/** It waits with others: the text below the last one speaks for all of them. */
 function isOneOfMany({ delivery }: Entry, waiting: number): boolean {
   return delivery.state === "queued" && delivery.problem === null && waiting !== 1;
 }
@@ -102,9 +102,9 @@ type TimeProps = {
   isTabStop: boolean;
 };
 
-/** The time of a message, and the link to it once it has a place in the log. */
+/** The time of a message, which links to it once it is in the log. */
 function Time({ place, entry, isShort, isActive, isTabStop }: TimeProps) {
-  // To spell out a date takes longer than to show a message: only for one that is looked at.
+  // Formatting a full date takes longer than rendering a message: only on hover or focus.
   const title = isActive ? momentOf(entry.timestamp) : undefined;
   const time = (
     <time dateTime={isoOf(entry.timestamp)} title={title}>

@@ -1,4 +1,4 @@
-/** Days and times as the person's own zone and language have them. */
+/** Days and times in the person's time zone and language. */
 const time = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
 const day = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
@@ -9,7 +9,7 @@ export function timeOf(timestamp: number): string {
   return time.format(shown(timestamp));
 }
 
-/** "2:03" or "14:03": the time where "2:03 PM" would not fit, and the whole of it is near. */
+/** "2:03" or "14:03": for places where "2:03 PM" does not fit. */
 export function shortTimeOf(timestamp: number, format = time): string {
   const parts = format.formatToParts(shown(timestamp));
   const start = parts.findIndex(({ type }) => type === "hour");
@@ -20,16 +20,16 @@ export function shortTimeOf(timestamp: number, format = time): string {
     .join("");
 }
 
-/** The whole of it, for a tooltip. */
+/** Date and time in full, for a tooltip. */
 export function momentOf(timestamp: number): string {
   return full.format(shown(timestamp));
 }
 
 let known = { start: 0, end: 0 };
 
-/** When the day began that a moment belongs to. Equal for two moments of one day. */
+/** The start of the day of a timestamp. Equal for two timestamps of one day. */
 export function dayStart(timestamp: number): number {
-  // Neighbours in a room are nearly always of one day, and a long room asks for each of them.
+  // Cached: consecutive messages are nearly always of one day, and each one asks.
   if (timestamp >= known.start && timestamp < known.end) return known.start;
   const date = new Date(shown(timestamp));
   const start = date.setHours(0, 0, 0, 0);
@@ -37,7 +37,7 @@ export function dayStart(timestamp: number): number {
   return start;
 }
 
-/** "Today", "Yesterday", "Monday 3 March", with its year where that is another. */
+/** "Today", "Yesterday", "Monday 3 March", with the year if it is not the current one. */
 export function dayOf(timestamp: number, now: number = Date.now()): string {
   if (dayStart(timestamp) === dayStart(now)) return "Today";
   const yesterday = new Date(now);
@@ -49,7 +49,7 @@ export function dayOf(timestamp: number, now: number = Date.now()): string {
 
 const FARTHEST = 8.64e15;
 
-/** A trusted back end may store any number as a time; `Intl` throws beyond what a date can hold. */
+/** A trusted back end may store any number as a time; `Intl` throws outside the range of `Date`. */
 function shown(timestamp: number): number {
   return Number.isNaN(timestamp) ? 0 : Math.min(Math.max(timestamp, -FARTHEST), FARTHEST);
 }

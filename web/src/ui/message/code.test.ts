@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { parts } from "./code";
 
-/** The parts, each as short as it can be told: `said`, [code], {block}. */
+/** The parts in short notation: text, [code], {block}. */
 function told(text: string): string {
   const signs = { said: ["", ""], code: ["[", "]"], block: ["{", "}"] } as const;
   return parts(text)
@@ -27,7 +27,7 @@ test("code on the lines of its fences is a block, as Slack takes it", () => {
   expect(told("so: ```a\nb```, yes")).toBe("so: {a\nb}, yes");
   expect(told("a ```\nb\n```")).toBe("a {b\n}");
   expect(told("```\na```\nb\n```\nc```")).toBe("{a}b\n{c}");
-  // What could be a language is none unless a fence of its own line closes the block.
+  // A word after the fence is a language only if a fence on its own line closes the block.
   expect(told("```make\nmake x```")).toBe("{make\nmake x}");
 });
 
@@ -65,7 +65,7 @@ test("of any text nothing but what marks code is left out, and it takes no time"
   );
   const lengths = [8, 30, 2_000].map((maxLength) => fc.array(bits, { maxLength, size: "max" }));
   const text = fc.oneof(...lengths).map((list) => list.join(""));
-  // Of the words here a fence takes only this one for a language.
+  // Only this word can be the language after a fence.
   const marks = /^(`|\s|js)*$/u;
   fc.assert(
     fc.property(text, (text) => {

@@ -1,26 +1,26 @@
-/** A part of a message: what somebody says, code within a line of it, or a block of code. */
+/** A part of a message: plain text, inline code, or a block of code. */
 export interface Part {
   readonly kind: "said" | "code" | "block";
   /** Without the backticks around it. */
   readonly text: string;
 }
 
-// A block stands between two lines of three backticks or more, the first of which may name a language.
-// A line in it that ends with them closes a block of the next kind.
+// A block is between two lines of three or more backticks, the first of which may name a language. A
+// line in it that ends with backticks would close a block of the next kind.
 const BLOCK =
   /(?<=\n|^)(?<fence>`{3,})[ \t]*(?:[\w+#.,-]+[ \t]*)?\r?\n(?<block>(?:(?!\k<fence>|[^\n`]*\k<fence>[ \t]*\r?\n)[^\n]*\n)+)\k<fence>[ \t]*(?:\r?\n|$)/u;
 
-// Those who come from Slack write several lines of code that begin and end beside the backticks.
+// As in Slack: several lines of code that begin and end on the lines of the backticks.
 const LOOSE =
   /(?<![`\p{L}\p{N}])(?<open>`{3,})(?!`|\s*\k<open>)(?<loose>(?:(?!\k<open>)[^\n])*\n(?:(?!\k<open>)[\s\S])*)\k<open>(?![`\p{L}\p{N}])(?:[ \t]*\r?\n)?/u;
 
-// Code in a line stands between as many backticks before it as after it, and not inside of words.
+// Inline code is between equally many backticks, and not inside a word.
 const INLINE =
   /(?<![`\p{L}\p{N}])(?<ticks>`+)(?!`)(?<code>[^\n]*?[^\n`])\k<ticks>(?![`\p{L}\p{N}])/u;
 
 const CODE = new RegExp(`${BLOCK.source}|${LOOSE.source}|${INLINE.source}`, "gu");
 
-/** Splits a message into what is code and what is not. What is not closed is no code. */
+/** Splits a message into text and code. Unclosed backticks are text. */
 export function parts(text: string): Part[] {
   const found: Part[] = [];
   let end = 0;

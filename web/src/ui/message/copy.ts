@@ -1,10 +1,10 @@
-/** Puts text on the clipboard; says whether that worked. */
+/** Copies text to the clipboard. Returns whether that worked. */
 export async function copy(text: string): Promise<boolean> {
   try {
     await navigator.clipboard.writeText(text);
     return true;
   } catch {
-    // No clipboard on a page over plain HTTP, or the person said no: the old way needs neither.
+    // No clipboard API over plain HTTP, or no permission: the old command needs neither.
     return copyBySelection(text);
   }
 }

@@ -1,12 +1,12 @@
-/** A piece of a message: plain text, or text that leads somewhere. */
+/** A piece of a message: plain text, or a link. */
 export type Piece = { text: string; href?: string };
 
-// Only what starts with one of these is ever a link: `javascript:`, `data:` and the like stay text.
-// What turns the direction of a text ends a link, which would not look like where it leads.
+// Only these schemes are links: `javascript:`, `data:` and the like stay text. A character that
+// changes the text direction ends a link, which could otherwise look like another address.
 const CANDIDATE = /(?:https?:\/\/|mailto:)[^\s<>"'`\\\u202a-\u202e\u2066-\u2069]+/giu;
 const TRAILING = /[.,:;!?…)\]}*_~]+$/u;
 
-/** Splits a message into text and links. It never makes markup: React sets both as text. */
+/** Splits a message into text and links. No markup is created: React sets both as text. */
 export function pieces(text: string): Piece[] {
   const found: Piece[] = [];
   let end = 0;
@@ -22,7 +22,7 @@ export function pieces(text: string): Piece[] {
   return found;
 }
 
-/** Leaves the full stop after an address out of it, and a bracket that was opened before it. */
+/** Removes punctuation after an address, and a closing bracket that was opened before it. */
 function trim(candidate: string): string {
   let kept = candidate;
   for (;;) {
@@ -42,7 +42,7 @@ function isInsideWord(text: string, index: number): boolean {
   return index > 0 && /[\p{L}\p{N}]/u.test(text[index - 1] ?? "");
 }
 
-/** The address as the browser reads it, or nothing where it is none of the three schemes after all. */
+/** The address as the browser parses it; undefined if it has none of the three schemes. */
 function address(candidate: string): string | undefined {
   const url = parsed(candidate);
   if (!url || !["http:", "https:", "mailto:"].includes(url.protocol)) return undefined;
@@ -50,7 +50,7 @@ function address(candidate: string): string | undefined {
   return empty ? undefined : url.href;
 }
 
-/** As `URL.parse`, which browsers of before 2024 do not have. */
+/** `URL.parse`, which browsers before 2024 lack. */
 function parsed(candidate: string): URL | null {
   try {
     return new URL(candidate);

@@ -2,28 +2,28 @@ import type { Entry } from "../../model/message";
 import type { RoomView } from "../../store/view";
 import { dayOf, dayStart } from "./clock";
 
-/** What stands between two messages. */
+/** A mark between two messages. */
 export type Mark =
   | { kind: "day"; label: string }
   | { kind: "new" }
   | { kind: "gap"; state: "loading" | "failed" };
 
 /**
- * One row of the list: a message and what stands below it, before the next one. Marks belong to the
- * row above, so that a row's top is its message's: the list keeps its place by that when older
- * messages come in above.
+ * One row of the list: a message and the marks below it, before the next one. Marks belong to the row
+ * above, so that the top of a row is the top of its message: the list keeps its position by that
+ * when older messages are added above.
  */
 export interface Row {
   readonly entry: Entry;
-  /** Shows its author; the following ones of the same author, soon after, do not. */
+  /** Shows its author; messages of the same author soon after do not. */
   readonly isFirst: boolean;
   readonly below: readonly Mark[];
-  /** The last one of so many that wait for their turn: it says so for all of them. Else 0. */
+  /** On the last of several waiting messages their number: it says so for all of them. Else 0. */
   readonly waiting: number;
 }
 
 export interface Rows {
-  /** What stands above the first message. */
+  /** The marks above the first message. */
   readonly above: readonly Mark[];
   readonly rows: readonly Row[];
 }
@@ -32,9 +32,9 @@ const GROUP_MS = 5 * 60_000;
 const NONE: readonly Mark[] = [];
 
 /**
- * Groups messages by author, and puts days, the "New messages" divider and gaps between them.
- * `heads` are messages that stood at the top before older ones came: they keep their author, or the
- * text under the reader's eyes would move. `today` is any moment of the day that is called so.
+ * Groups messages by author, and adds marks for days, new messages and gaps between them. `heads`
+ * are messages that were at the top before older ones were loaded: they keep showing their author,
+ * or the text under the reader would move. `today` is any time of the current day.
  */
 export function rowsOf(
   room: Pick<RoomView, "entries" | "dividerBefore" | "gap">,
@@ -68,7 +68,7 @@ export function rowsOf(
   return { above, rows };
 }
 
-/** Whether a message waits for those before it, and for nothing else. */
+/** Whether a message only waits for those before it. */
 function isWaiting({ delivery }: Entry): boolean {
   return delivery.state === "queued" && delivery.problem === null;
 }

@@ -2,7 +2,7 @@ import { type RefObject, useLayoutEffect } from "react";
 
 const MARGIN_PX = 4;
 
-/** Tells the style sheet how far up and down in its message it may stand to be within the list. */
+/** Tells the style sheet how far an element may move within its message to stay inside the list. */
 export function useInside(box: RefObject<HTMLElement | null>): void {
   useLayoutEffect(() => {
     const article = box.current?.closest("article");

@@ -5,7 +5,7 @@ import { Countdown } from "../widgets/Countdown";
 
 type Props = { link: LinkView; queued: number; onReconnect: () => void };
 
-/** While the connection is away: that messages wait here, and a way not to wait. */
+/** While offline: messages wait here, with a button to reconnect now. */
 export function LinkBanner({ link, queued, onReconnect }: Props) {
   if (link.state !== "offline") return null;
   return (
@@ -21,7 +21,7 @@ export function LinkBanner({ link, queued, onReconnect }: Props) {
   );
 }
 
-/** Why a message of another room does not go, for which those of this one may wait. */
+/** Why a message of another room is not sent, which may block those of this one. */
 export function UnsentBanner({ place, delivery }: NonNullable<UnsentView["elsewhere"]>) {
   if (delivery.state === "sent") return null;
   const isRefused = delivery.state === "failed";
@@ -45,7 +45,7 @@ export function UnsentBanner({ place, delivery }: NonNullable<UnsentView["elsewh
   );
 }
 
-/** The room is not all there, though something of it is. */
+/** History failed, but some messages are shown. */
 export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: () => void }) {
   return (
     <div className="banner" data-kind="danger">
@@ -60,7 +60,7 @@ export function HistoryBanner({ problem, onRetry }: { problem: string; onRetry: 
   );
 }
 
-/** The browser lets the page keep nothing, so nobody shall rely on it. */
+/** The browser blocks site data, so drafts and unsent messages are not kept. */
 export function ForgetfulBanner({ onClose }: { onClose: () => void }) {
   return (
     <div className="banner">
@@ -76,7 +76,7 @@ export function ForgetfulBanner({ onClose }: { onClose: () => void }) {
   );
 }
 
-/** A permalink led nowhere. */
+/** The message of a permalink was not found. */
 export function TargetBanner({ said, onClose }: { said: string; onClose: () => void }) {
   return (
     <div className="banner">

@@ -1,7 +1,7 @@
 import { Broken } from "../widgets/RoomNotice";
 import { ShowRooms } from "./RoomHeader";
 
-/** Instead of a room that failed: the way to the others stays. */
+/** Shown instead of a room that failed to render; the other rooms stay reachable. */
 export function BrokenRoom({ onShowRooms }: { onShowRooms: (() => void) | null }) {
   return (
     <main className="room">

@@ -12,11 +12,11 @@ import { RoomHeader } from "./RoomHeader";
 type Props = {
   chat: ChatActions;
   view: ChatView;
-  /** Opens the drawer with the rooms, where they are not beside this. */
+  /** Opens the drawer with the rooms; null if they are shown beside this. */
   onShowRooms: (() => void) | null;
 };
 
-/** The open room: its header, its messages, and where one writes. */
+/** The open room: header, messages, composer. */
 export function Room({ chat, view, onShowRooms }: Props) {
   const { room, link } = view;
   const { elsewhere } = view.unsent;
@@ -25,11 +25,11 @@ export function Room({ chat, view, onShowRooms }: Props) {
   const toNewest = useCallback(() => list.current?.toNewest(), []);
   const keepEnd = useCallback(() => list.current?.keepEnd(), []);
 
-  // The button that was clicked goes away: the focus must not fall through to the page.
+  // The clicked button disappears: without this the focus would be lost.
   const focusField = useCallback(() => focusUnasked(composer.current), []);
   useWritingKeys(composer, toNewest);
 
-  // Which opening of a link that led nowhere has been read about.
+  // The token of the permalink whose banner was closed.
   const [closed, setClosed] = useState<number | null>(null);
   const missing = room?.target?.state === "missing" ? room.target : null;
 

@@ -6,7 +6,7 @@ import { Sign } from "../widgets/Sign";
 type Props = {
   place: Place | null;
   link: LinkView;
-  /** Another room has something new: marks the button that leads there. */
+  /** Another room has unread messages: marks the button that shows the rooms. */
   unread: boolean;
   onShowRooms: (() => void) | null;
 };
@@ -24,11 +24,11 @@ export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
     <header className="room-header">
       {onShowRooms && <ShowRooms unread={unread} onShowRooms={onShowRooms} />}
       <h1>
-        {/* An address may name no room at all. */}
+        {/* An invalid address names no room. */}
         {place?.room && <Sign realm={place.realm} size={18} />}
         <bdi>{place?.room || "Chat"}</bdi>
       </h1>
-      {/* The words stay the same while it tries again and again: nobody wants each attempt read out. */}
+      {/* The text stays the same over all attempts, so that screen readers announce it once. */}
       <span className="connection" role="status" data-state={link.state}>
         <span className="label">{STATES[link.state]}</span>
       </span>
@@ -38,7 +38,7 @@ export function RoomHeader({ place, link, unread, onShowRooms }: Props) {
 
 type ShowRoomsProps = { unread: boolean; onShowRooms: () => void };
 
-/** The way to the rooms, where they are not beside the open one. */
+/** The button that shows the rooms, on narrow screens. */
 export function ShowRooms({ unread, onShowRooms }: ShowRoomsProps) {
   return (
     <button

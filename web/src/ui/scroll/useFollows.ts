@@ -1,6 +1,6 @@
 import { type RefObject, useEffect, useRef } from "react";
 
-/** This near to its end the list counts as being there, and follows what arrives. */
+/** So near to its end the list counts as being there, and follows new messages. */
 export const NEAR_END = 60;
 
 export function isNearEnd(box: Element): boolean {
@@ -8,8 +8,8 @@ export function isNearEnd(box: Element): boolean {
 }
 
 /**
- * Whether the reader stays at the end. Only their scrolling says no: a phone that is turned, or a
- * field that grows, also takes the end out of view, and there it is to be brought back.
+ * Whether the list follows its end. Only scrolling by the reader stops that: rotating a phone, or a
+ * growing text field, also moves the end out of view, and then it is scrolled back.
  */
 export function useFollows(
   frame: RefObject<HTMLDivElement | null>,
@@ -33,7 +33,7 @@ export function useFollows(
       top = box.scrollTop;
       shape.current = shapeOf(box);
     };
-    // Before the list hears of it, and changes its shape.
+    // Before the virtualizer handles the event and changes the heights.
     box.addEventListener("scroll", scrolled, { capture: true, passive: true });
     const observer = new ResizeObserver(() => {
       if (follows.current) toEnd();

@@ -26,7 +26,7 @@ const entries: readonly Entry[] = [1, 2, 3].map((seq) => ({
 
 type Props = { leaveAt: ChatActions["leaveAt"]; shown: readonly Entry[] };
 
-/** A list of rows 100 px high, in view from 150 px on. */
+/** A list of rows of 100 px, scrolled down by 150 px. */
 function List({ leaveAt, shown }: Props) {
   const frame = useRef<HTMLDivElement>(null);
   useLeaving({ leaveAt } as ChatActions, GENERAL, shown, frame, true);
@@ -53,7 +53,7 @@ test("who leaves says which message they were at and where it stands in the log"
   layOut();
   const left: (Spot | null)[] = [];
   const { unmount } = render(<List leaveAt={(_, spot) => left.push(spot)} shown={entries} />);
-  // The store may have forgotten these rows by now: nothing but what was shown tells the position.
+  // The store may have dropped these rows by now: only the rendered ones tell the position.
   unmount();
   expect(left).toEqual([{ key: "bob/3", top: 50, at: { epoch: 1, seq: 3 } }]);
 });

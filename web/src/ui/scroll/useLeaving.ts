@@ -4,7 +4,7 @@ import type { Place } from "../../model/place";
 import type { ChatActions, Spot } from "../../store/view";
 import { isNearEnd } from "./useFollows";
 
-/** Tells where the reader of a room stood when its list goes, so that they come back there. */
+/** Reports the scroll position when a room's list unmounts, so that the reader comes back there. */
 export function useLeaving(
   chat: ChatActions,
   place: Place,
@@ -12,7 +12,7 @@ export function useLeaving(
   frame: RefObject<HTMLDivElement | null>,
   isPlaced: boolean,
 ): void {
-  // What is shown, not what the store has by then: who is about to leave sees no more of the room.
+  // The rendered rows, not those the store has by then, which are never shown.
   const shown = useRef({ entries, isPlaced });
   shown.current = { entries, isPlaced };
   useLayoutEffect(() => {
@@ -24,7 +24,7 @@ export function useLeaving(
   }, [chat, place, frame]);
 }
 
-/** The first message that begins in view, or else the one that fills it. Null at the end. */
+/** The first message that begins in view, or the one that fills the view. Null at the end. */
 function spotIn(box: Element, entries: readonly Entry[]): Spot | null {
   if (isNearEnd(box)) return null;
   const { top, bottom } = box.getBoundingClientRect();

@@ -7,10 +7,10 @@ import { useStillHead } from "./useStillHead";
 import { useTarget } from "./useTarget";
 import { whenStill } from "./whenStill";
 
-/** The height above the first message: whether there are older ones, and its day. */
+/** The height of the space above the first message, with `ListTop` and the first day. */
 export const TOP_SPACE = 104;
 
-/** Of most messages, before they are measured. */
+/** The estimated height of a row, before it is measured. */
 const ROW_HEIGHT = 48;
 
 export interface Scroll {
@@ -19,33 +19,33 @@ export interface Scroll {
   readonly first: number;
   readonly height: number;
   readonly measure: (element: Element | null) => void;
-  /** The list stands where it belongs; before that nothing is to be concluded from it. */
+  /** The list has reached its initial position; before that its position means nothing. */
   readonly isPlaced: boolean;
-  /** The newest message is in view, and not just on the way to where the list belongs. */
+  /** The newest message is in view, after the list has reached its initial position. */
   readonly isAtEnd: boolean;
   /** The key of the message that a permalink led to. */
   readonly target: string | null;
   readonly toNewest: () => void;
-  /** Goes back to the end at once, where the reader is there: something below has grown. */
+  /** Scrolls back to the end if the reader is there: something below the list has grown. */
   readonly keepEnd: () => void;
   /** Brings a row into view. */
   readonly show: (index: number) => void;
-  /** What stands at the top keeps its place over the next change of heights, also at the end. */
+  /** Keeps the top row in place over the next change of heights, even at the end. */
   readonly stay: () => void;
   readonly element: (key: string) => Element | undefined;
 }
 
 /**
- * Where the list stands. It opens where its reader left it, else at the first unread message or at
- * the end, keeps its place when
- * older messages come in above, follows new ones only at the end, and goes where a permalink leads.
+ * The scroll position of the list. It opens where its reader left it, else at the first unread
+ * message or at the end, keeps its position when older messages are added above, follows new ones
+ * only at the end, and scrolls to the message of a permalink.
  */
 export function useScroll(
   frame: RefObject<HTMLDivElement | null>,
   rows: readonly Row[],
   room: RoomView,
 ): Scroll {
-  // How far below the upper edge the row begins that was scrolled to.
+  // How far below the top of the view the row begins that was scrolled to.
   const inset = useRef(0);
   const list = useVirtualizer({
     count: rows.length,
@@ -86,7 +86,7 @@ export function useScroll(
   const show = useCallback((index: number) => toIndex(index, "auto"), [toIndex]);
   const stay = useCallback(() => {
     follows.current = false;
-    // Until the next rendering says it anew.
+    // Until the next rendering updates it.
     list.options.scrollEndThreshold = Number.NEGATIVE_INFINITY;
   }, [list, follows]);
   const element = useCallback((key: string) => list.elementsCache.get(key), [list]);
@@ -101,7 +101,7 @@ export function useScroll(
     const left = rows.findIndex((row) => row.entry.key === room.spot?.key);
     const unread = rows.findIndex((row) => row.entry.key === room.dividerBefore);
     if (left >= 0) toIndex(left, "start", room.spot?.top);
-    // The row above carries the divider; that of the first row stands in the space above it.
+    // The divider is in the row above; that of the first row is in the space above it.
     else if (unread > 0) toIndex(unread - 1, "start");
     else if (unread === 0) list.scrollToOffset(0);
     else toNewest();
@@ -114,8 +114,8 @@ export function useScroll(
 
   const target = useTarget(room, rows, toIndex);
 
-  // After each change of what is shown, for all of them move the end: arrivals, heights, scrolling.
-  // The list's own account lags behind where it was just scrolled to, by one event.
+  // After each rendering: arrivals, heights and scrolling all move the end. The virtualizer's own
+  // offset is one event late after a scroll.
   useEffect(() => {
     if (frame.current && !isEmpty) setAtEnd(isNearEnd(frame.current));
   });

@@ -3,8 +3,8 @@ import { useRef } from "react";
 import type { Row } from "../message/rows";
 
 /**
- * Keeps the message that was the oldest one where it is while older ones come in right above it: the
- * list corrects the guessed heights of rows above the view only, and these are in it.
+ * Keeps the oldest message in place while older ones are added above it: the virtualizer corrects
+ * estimated heights only for rows above the view, and these are in it.
  */
 export function useStillHead(
   list: Virtualizer<HTMLDivElement, Element>,
@@ -20,7 +20,7 @@ export function useStillHead(
   list.shouldAdjustScrollPositionOnItemSizeChange = (item) => {
     const top = list.scrollOffset ?? 0;
     const isMeasured = list.itemSizeCache.has(item.key);
-    // The library's own rule.
+    // The virtualizer's own rule.
     if (isMeasured) return item.end <= top && list.scrollDirection !== "backward";
     if (item.start < top) return true;
     const old = list.measurementsCache[head.current.index];

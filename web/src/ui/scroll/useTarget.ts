@@ -2,12 +2,12 @@ import { useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 import type { RoomView } from "../../store/view";
 import type { Row } from "../message/rows";
 
-/** How long the message stays marked; `messages.css` fades the mark towards the end of it. */
+/** How long the message stays marked; `messages.css` fades the mark out. */
 const MARKED_MS = 3_000;
 
 type ToIndex = (index: number, align: "center") => void;
 
-/** Goes to the message that a permalink names, and tells which to mark, each time that it is opened. */
+/** Scrolls to the message of a permalink and returns which to mark, each time it is opened. */
 export function useTarget(room: RoomView, rows: readonly Row[], toIndex: ToIndex): string | null {
   const { target } = room;
   const key = target?.state === "found" ? target.key : null;

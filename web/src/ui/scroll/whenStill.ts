@@ -1,7 +1,7 @@
-/** A room in which much is said may never be still. */
+/** A busy room may never be still. */
 const MOST_FRAMES = 20;
 
-/** Calls `done` once heights and place are the same for two frames: rows are measured as they come. */
+/** Calls `done` once heights and position are unchanged for two frames: rows are measured late. */
 export function whenStill(box: Element, done: () => void): () => void {
   let before = "";
   let same = 0;

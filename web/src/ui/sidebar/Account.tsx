@@ -10,12 +10,12 @@ import { ThemeMenu } from "./ThemeMenu";
 
 type Props = { chat: ChatActions; me: Me };
 
-/** Who is logged in, and the way out. */
+/** Who is logged in, and the log-out button. */
 export const Account = memo(function Account({ chat, me }: Props) {
   const [leaving, setLeaving] = useState(0);
 
   const leave = () => {
-    // Read when it is asked for: to follow each message on its way would render this again and again.
+    // Read on demand: a prop would render this again with each change of an unsent message.
     const { queued, failed } = chat.getSnapshot().unsent;
     if (queued + failed === 0) chat.logOut();
     else setLeaving(queued + failed);

@@ -2,7 +2,7 @@ import { Dialog } from "../widgets/Dialog";
 
 type Props = { unsent: number; onStay: () => void; onLogOut: () => void };
 
-/** Before somebody logs out with messages that have not left: what becomes of them. */
+/** Asks before a log-out with unsent messages, and says what happens to them. */
 export function LogOutDialog({ unsent, onStay, onLogOut }: Props) {
   return (
     <Dialog label="Log out?" className="dialog" onClose={onStay}>

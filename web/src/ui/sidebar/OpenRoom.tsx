@@ -1,18 +1,18 @@
 import { type FormEvent, useId, useState } from "react";
-import { isRoomName, ROOM_NAME_RULE, writeAddress } from "../../model/place";
+import { isToken, ROOM_NAME_RULE, writeAddress } from "../../model/place";
 import { Dialog } from "../widgets/Dialog";
 
-/** Goes to any room by its name. A room exists once somebody writes in it. */
+/** The dialog that opens any room by its name. A room exists once somebody writes in it. */
 export function OpenRoom({ isAdmin, onClose }: { isAdmin: boolean; onClose: () => void }) {
   const [name, setName] = useState("");
   const [forAdmins, setForAdmins] = useState(false);
   const rule = useId();
   const room = name.trim().replace(/^#/u, "");
-  const isWrong = room !== "" && !isRoomName(room);
+  const isWrong = room !== "" && !isToken(room);
 
   const submit = (event: FormEvent) => {
     event.preventDefault();
-    if (!isRoomName(room)) return;
+    if (!isToken(room)) return;
     location.hash = writeAddress({ realm: forAdmins ? "admin" : "chat", room });
     onClose();
   };

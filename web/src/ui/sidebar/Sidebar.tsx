@@ -5,7 +5,7 @@ import type { ChatActions, RoomEntry } from "../../store/view";
 import { Hint } from "../widgets/Hint";
 import { Account } from "./Account";
 import { OpenRoom } from "./OpenRoom";
-import { Rooms } from "./Rooms";
+import { RoomList } from "./RoomList";
 
 type Props = {
   chat: ChatActions;
@@ -14,7 +14,7 @@ type Props = {
   onChoose: () => void;
 };
 
-/** The rooms, who is logged in, and the way out. */
+/** The rooms, who is logged in, and the log-out button. */
 export function Sidebar({ chat, rooms, me, onChoose }: Props) {
   const [isOpening, setOpening] = useState(false);
   return (
@@ -33,7 +33,7 @@ export function Sidebar({ chat, rooms, me, onChoose }: Props) {
           </button>
         </Hint>
       </div>
-      <Rooms chat={chat} rooms={rooms} onChoose={onChoose} />
+      <RoomList chat={chat} rooms={rooms} onChoose={onChoose} />
       <Account chat={chat} me={me} />
       {isOpening && <OpenRoom isAdmin={me.isAdmin} onClose={() => setOpening(false)} />}
     </div>

@@ -9,12 +9,12 @@ const CHOICES = [
   { value: "dark", label: "Dark", Icon: Moon },
 ] as const;
 
-/** Light, dark, or as the device has it. */
+/** The choice of theme: light, dark, or like the device. */
 export function ThemeMenu() {
   const [current, setCurrent] = useState(theme);
   const { Icon } = CHOICES.find((choice) => choice.value === current) ?? CHOICES[0];
   return (
-    // A modal menu would block the page by a `<style>` element, which its Content-Security-Policy refuses.
+    // A modal menu would insert a `<style>` element, which the Content-Security-Policy refuses.
     <Menu.Root modal={false}>
       <Menu.Trigger className="icon-button" aria-label="Theme" title="Theme">
         <Icon size={18} aria-hidden="true" />

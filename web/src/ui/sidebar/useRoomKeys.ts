@@ -2,7 +2,7 @@ import { useEffect } from "react";
 import { writeAddress } from "../../model/place";
 import type { RoomEntry } from "../../store/view";
 
-/** Alt+Up and Alt+Down go through the rooms, from anywhere in the page. */
+/** Alt+Up and Alt+Down switch rooms, from anywhere in the page. */
 export function useRoomKeys(rooms: readonly RoomEntry[]): void {
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {

@@ -2,7 +2,7 @@ import { isVisible } from "../../model/visible";
 
 const HUES = 8;
 
-/** A person's initials on a colour that stays theirs. It repeats the name, so it is hidden from screen readers. */
+/** A person's initials on a colour of their own. It repeats the name, so screen readers skip it. */
 export function Avatar({ uid, name }: { uid: string; name: string }) {
   return (
     <span className="avatar" data-hue={hue(uid || name)} aria-hidden="true">
@@ -11,7 +11,7 @@ export function Avatar({ uid, name }: { uid: string; name: string }) {
   );
 }
 
-/** The first letters of the first and the last word; by code points, so that no emoji is cut in half. */
+/** The first letters of the first and the last word, by code points: an emoji is not cut in half. */
 export function initials(name: string): string {
   const words = name.split(/[\s._-]+/u);
   const letters = words.flatMap((word) => [...word].find(isVisible) ?? []);
@@ -19,7 +19,7 @@ export function initials(name: string): string {
   return found.join("").toLocaleUpperCase() || "?";
 }
 
-/** FNV-1a: near names get far colours. */
+/** FNV-1a: similar names get different colours. */
 function hue(text: string): number {
   let hash = 2166136261;
   for (const character of text) {

@@ -1,7 +1,7 @@
 import { Component, type ReactNode } from "react";
 
 type Props = {
-  /** What is shown within, by its name: another one is tried anew. */
+  /** Identifies the content: when it changes, rendering is tried again. */
   of: string;
   instead: ReactNode;
   children: ReactNode;
@@ -10,8 +10,8 @@ type Props = {
 type State = { of: string; hasFailed: boolean };
 
 /**
- * Shows something else instead of a part that throws as it is rendered, for which React would take
- * the whole page away. React itself says on the console what was thrown.
+ * Shows something else instead of a part that throws while rendering, for which React would unmount
+ * the whole page. React itself logs the error to the console.
  */
 export class Boundary extends Component<Props, State> {
   override state: State = { of: this.props.of, hasFailed: false };

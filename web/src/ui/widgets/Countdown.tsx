@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 
-/** How long it still waits; hidden from screen readers, which would read out each second. */
+/** The remaining seconds; hidden from screen readers, which would announce each of them. */
 export function Countdown({ until }: { until: number }) {
   const [now, setNow] = useState(Date.now);
   useEffect(() => {

@@ -8,18 +8,18 @@ type Props = {
 };
 
 /**
- * The platform's own modal dialog: focus stays inside, Esc and a click beside it close it, and focus
- * returns to where it was. A library's would write a `<style>` element, which the page's
+ * The platform's own modal dialog: it traps the focus, Esc and a click outside close it, and the
+ * focus returns to where it was. A library's would write a `<style>` element, which the page's
  * Content-Security-Policy refuses.
  */
 export function Dialog({ label, className, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
-  // A layout effect ends before its element leaves the page: a dialog that is taken away while it is
-  // open leaves the focus nowhere.
+  // The cleanup of a layout effect runs before the element is removed: a dialog that is removed while
+  // it is open loses the focus.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
-    // Where one goes on from here: the field of a form, the room that is open.
+    // The element to start from: the field of a form, the open room.
     element?.querySelector<HTMLElement>("input, [aria-current]")?.focus();
     return () => element?.close();
   }, []);

@@ -1,7 +1,7 @@
 import * as Tooltip from "@radix-ui/react-tooltip";
 import { type ReactElement, useState } from "react";
 
-/** What an icon button does, on hover and for whoever comes to it by Tab. The button carries the same words as its accessible name. */
+/** A tooltip for an icon button, on hover and on keyboard focus. The button has the same text as its accessible name. */
 export function Hint({ text, children }: { text: string; children: ReactElement }) {
   const [button, setButton] = useState<HTMLElement | null>(null);
   const [isOpen, setOpen] = useState(false);
@@ -10,7 +10,7 @@ export function Hint({ text, children }: { text: string; children: ReactElement 
       <Tooltip.Trigger
         asChild
         ref={setButton}
-        // Radix opens on any focus, also where a dialog begins or gave it back: nobody asked then.
+        // Radix opens on any focus, even when a dialog opens or returns it: only Tab should.
         onFocus={(event) => event.preventDefault()}
         onKeyUp={({ key }) => {
           if (key === "Tab") setOpen(true);
@@ -18,9 +18,9 @@ export function Hint({ text, children }: { text: string; children: ReactElement 
       >
         {children}
       </Tooltip.Trigger>
-      {/* An open dialog lies above whatever stands beside it in the page. */}
+      {/* Inside the dialog: an open one covers everything outside it. */}
       <Tooltip.Portal container={button?.closest("dialog") ?? null}>
-        {/* Radix would repeat the words for screen readers, which know them from the button. */}
+        {/* Radix would repeat the text for screen readers, which have it from the button. */}
         <Tooltip.Content className="tooltip" sideOffset={4} collisionPadding={8} aria-label=" ">
           {text}
         </Tooltip.Content>

@@ -4,7 +4,7 @@ import { type Place, ROOM_NAME_RULE, writeAddress } from "../../model/place";
 
 const HOME = writeAddress({ realm: "chat", room: "general" });
 
-/** Nothing is known of the room yet. */
+/** The room is loading. */
 export function Loading() {
   return (
     <div className="notice-frame" aria-busy="true">
@@ -19,7 +19,7 @@ export function Loading() {
   );
 }
 
-/** The room is read, and nothing stands in it. */
+/** The room is loaded, and has no messages. */
 export function Empty({ room, mayWrite }: { room: string; mayWrite: boolean }) {
   return (
     <Notice kind="empty" icon={<MessageCircle size={36} />} title="No messages yet">
@@ -31,7 +31,7 @@ export function Empty({ room, mayWrite }: { room: string; mayWrite: boolean }) {
   );
 }
 
-/** The history could not be read. */
+/** History could not be read. */
 export function Failed({ problem, onRetry }: { problem: string | null; onRetry: () => void }) {
   return (
     <Notice kind="failed" icon={<CircleAlert size={36} />} title="History is unavailable">
@@ -56,7 +56,7 @@ export function Forbidden({ realm }: Pick<Place, "realm">) {
   );
 }
 
-/** No room can have the name that the address gives. */
+/** The address is not valid. */
 export function Invalid() {
   return (
     <Notice kind="invalid" icon={<SearchX size={36} />} title="There is no such room">
@@ -68,7 +68,7 @@ export function Invalid() {
   );
 }
 
-/** A part of the page threw as it was to be shown. Nothing knows more than that. */
+/** A part of the page failed to render. */
 export function Broken() {
   return (
     <Notice kind="failed" icon={<CircleAlert size={36} />} title="This part of the page failed">

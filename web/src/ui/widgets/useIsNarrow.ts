@@ -1,6 +1,6 @@
 import { useMedia } from "./useMedia";
 
-/** A phone's width: one column, the rooms in a drawer. Kept up to date. */
+/** Whether the page is as narrow as on a phone: one column, the rooms in a drawer. */
 export function useIsNarrow(): boolean {
   return useMedia("(max-width: 719px)");
 }

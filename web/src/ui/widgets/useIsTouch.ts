@@ -1,6 +1,6 @@
 import { useMedia } from "./useMedia";
 
-/** A phone or a tablet: one writes on the screen, where no Shift+Enter can be had. */
+/** Whether this is a phone or a tablet, whose on-screen keyboard has no Shift+Enter. */
 export function useIsTouch(): boolean {
   return useMedia("(pointer: coarse) and (hover: none)");
 }

@@ -10,8 +10,8 @@ import type { RoomDriver } from "./room/driver";
 import type { Rooms } from "./room/rooms";
 import type { UnsentView } from "./view";
 
-/** A person's own messages on their way: the outbox, and what the rooms show of it. */
-export class Own {
+/** A person's own unsent messages: the outbox, and what the rooms show of it. */
+export class OutboxView {
   readonly outbox: Outbox;
   private readonly entries = new WeakMap<Item, Entry>();
 
@@ -32,19 +32,19 @@ export class Own {
     this.outbox = new Outbox(uid, store, events, (heard) => browserTabs(name, heard));
   }
 
-  /** The rooms that it has messages of. */
+  /** The rooms with unsent messages. */
   places(): readonly Place[] {
     return this.outbox.items.map(({ place }) => place);
   }
 
-  /** How many messages of a room wait for their turn, and how many for the person. */
+  /** How many messages of a room wait for their turn, and how many for Retry or Discard. */
   count(place: Place): { queued: number; failed: number } {
     const own = this.outbox.items.filter((item) => samePlace(item.place, place));
     const failed = own.filter(({ refused }) => refused).length;
     return { queued: own.length - failed, failed };
   }
 
-  /** What is on its way, and what is wrong where one does not see it: outside of the open room. */
+  /** Counts unsent messages, and finds a problem outside of the open room, where it does not show. */
   view(open: Place | null): UnsentView {
     const { items } = this.outbox;
     const failed = items.filter(({ refused }) => refused).length;
@@ -55,7 +55,7 @@ export class Own {
     return { queued: items.length - failed, failed, elsewhere };
   }
 
-  /** Shows the rooms what of it is theirs. */
+  /** Gives each room its unsent messages. */
   show() {
     for (const driver of this.rooms.all()) {
       const { unsent } = driver.room;
@@ -67,7 +67,7 @@ export class Own {
     }
   }
 
-  /** A row that the outbox still has was accepted, and the answer to it lost. */
+  /** A message with a row was accepted, even if its answer was lost: the outbox drops it. */
   settle({ room }: RoomDriver) {
     if (this.outbox.items.length === 0) return;
     for (const { uid, id } of this.outbox.items) {
@@ -80,7 +80,7 @@ export class Own {
     this.rooms.find(item.place)?.dispatch({ type: "acked", entry, timestamp });
   }
 
-  /** The same object as long as nothing of it changes. */
+  /** Returns the same object as long as nothing in it changes. */
   private entry(item: Item, delivery: Delivery): Entry {
     const known = this.entries.get(item);
     if (known && JSON.stringify(known.delivery) === JSON.stringify(delivery)) return known;
@@ -92,7 +92,7 @@ export class Own {
   }
 }
 
-/** It is tried, and does not go: the others wait for it. */
+/** Its attempts fail, and the messages after it wait. */
 function hasProblem(delivery: Delivery): boolean {
   const isTried = delivery.state === "queued" || delivery.state === "sending";
   return isTried && delivery.problem !== null;

@@ -1,7 +1,7 @@
 import { ArrowDown } from "lucide-react";
 
-/** Back to the newest message, and how many came while one read older ones. */
-export function Jump({ unread, onJump }: { unread: number; onJump: () => void }) {
+/** The button back to the newest message, with the number of unread ones. */
+export function JumpButton({ unread, onJump }: { unread: number; onJump: () => void }) {
   return (
     <button type="button" className="button jump" onClick={onJump}>
       <ArrowDown size={16} aria-hidden="true" />

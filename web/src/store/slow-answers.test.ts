@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import { Patience } from "./patience";
+import { SlowAnswers } from "./slow-answers";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -12,14 +12,14 @@ afterEach(() => {
 /** Waits for one answer, which comes or fails when the test says so. */
 function waiting() {
   const told: string[] = [];
-  const patience = new Patience(() => told.push(patience.isTried ? "slow" : "fast"));
+  const answers = new SlowAnswers(() => told.push(answers.isSlow ? "slow" : "fast"));
   let resolve = (_: string) => {};
   let reject = (_: Error) => {};
   const answer = new Promise<string>((...both) => {
     [resolve, reject] = both;
   });
-  const end = patience.wait(answer, () => told.push("looks"));
-  return { told, patience, end, resolve, reject };
+  const end = answers.wait(answer, () => told.push("looks"));
+  return { told, answers, end, resolve, reject };
 }
 
 it("an answer within two seconds is no news", async () => {
@@ -41,9 +41,9 @@ it("an answer that is late is told, looked after once, and forgotten when it com
 });
 
 it("nothing stays slow because an answer fails in the end", async () => {
-  const { told, patience, end, reject } = waiting();
+  const { told, answers, end, reject } = waiting();
   await vi.advanceTimersByTimeAsync(2_000);
   reject(new Error("lost"));
   await expect(end).rejects.toThrow("lost");
-  expect([told.at(-1), patience.isTried]).toEqual(["fast", false]);
+  expect([told.at(-1), answers.isSlow]).toEqual(["fast", false]);
 });

@@ -1,16 +1,16 @@
-import type { Kept } from "./storage";
+import type { KeyValueStorage } from "./storage";
 
 /**
- * Something small that a browser keeps for a person, shared by its tabs. A browser that keeps
- * nothing still remembers it for this tab.
+ * A small stored value of one person, shared by all tabs. If it cannot be stored, this tab still
+ * remembers it.
  */
-export class Keep<T extends object> {
+export class StoredValue<T extends object> {
   private value: T;
   private isStored = true;
   private readonly key: string;
 
   constructor(
-    private readonly storage: Kept,
+    private readonly storage: KeyValueStorage,
     name: string,
     uid: string,
     private readonly empty: T,
@@ -23,19 +23,19 @@ export class Keep<T extends object> {
     return this.value;
   }
 
-  /** Changes what there is now, by whichever tab: its news of that may still be on its way. */
+  /** Changes the stored value, which another tab may have changed without this one knowing yet. */
   change(next: (now: T) => T) {
     this.value = next(this.isStored ? this.read() : this.value);
     try {
       this.storage.setItem(this.key, JSON.stringify(this.value));
       this.isStored = true;
     } catch {
-      // Full, or forbidden: this tab remembers.
+      // Full, or blocked: this tab remembers it.
       this.isStored = false;
     }
   }
 
-  /** Takes over what another tab has written. True where that was this. */
+  /** Reads the value again if another tab has written it. Returns whether it has. */
   heard(event: StorageEvent): boolean {
     if (event.key !== this.key) return false;
     this.value = this.read();

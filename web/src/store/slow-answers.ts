@@ -1,15 +1,15 @@
 const LATE_MS = 2_000;
 
 /**
- * Waits for answers, and notices those that are late. Until it comes, nobody knows whether a late
- * one is on its way or the connection is dead: whoever asked is told, and may look.
+ * Waits for answers, and reports late ones. A late answer may be on its way, or the connection may be
+ * dead: `onLate` can check.
  */
-export class Patience {
+export class SlowAnswers {
   private late = 0;
 
   constructor(private readonly changed: () => void) {}
 
-  get isTried(): boolean {
+  get isSlow(): boolean {
     return this.late > 0;
   }
 

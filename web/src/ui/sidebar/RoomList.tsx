@@ -6,8 +6,8 @@ import { Sign } from "../widgets/Sign";
 
 type Props = { chat: ChatActions; rooms: readonly RoomEntry[]; onChoose: () => void };
 
-/** The navigation: a link per room, up and down through them with the arrow keys. */
-export function Rooms({ chat, rooms, onChoose }: Props) {
+/** The navigation: a link per room; arrow keys move between them. */
+export function RoomList({ chat, rooms, onChoose }: Props) {
   const admin = rooms.filter((room) => room.place.realm === "admin");
   const open = rooms.filter((room) => room.place.realm === "chat");
   return (
@@ -63,15 +63,15 @@ const RoomLink = memo(function RoomLink({ room, onChoose }: LinkProps) {
         <Sign realm={room.place.realm} />
         <bdi className="name">{room.place.room}</bdi>
       </a>
-      {/* Beside the link, not in it: its name stays the room's, and this describes it. */}
+      {/* Outside the link, whose accessible name stays the room's; this is its description. */}
       <span className="marks" id={marks}>
-        <Marks room={room} />
+        <RoomMarks room={room} />
       </span>
     </>
   );
 });
 
-function Marks({ room }: { room: RoomEntry }) {
+function RoomMarks({ room }: { room: RoomEntry }) {
   return (
     <>
       {room.failed > 0 && (
@@ -82,7 +82,7 @@ function Marks({ room }: { room: RoomEntry }) {
           aria-label="Messages not sent"
         />
       )}
-      {/* In the open room each message says so itself. */}
+      {/* In the open room each message shows it. */}
       {room.queued > 0 && !room.isOpen && (
         <Clock className="waiting-mark" size={14} role="img" aria-label="Messages wait" />
       )}
@@ -100,7 +100,7 @@ function Marks({ room }: { room: RoomEntry }) {
   );
 }
 
-/** The open room counts where one reads it: beside the way to its newest message. */
+/** The open room shows its count in the list, on the button to the newest message. */
 function isUnread(room: RoomEntry): boolean {
   return room.unread > 0 && !room.isOpen;
 }
