@@ -1,5 +1,7 @@
 //! A message, and the rules for its fields.
 
+#[cfg(test)]
+mod cases;
 pub mod identity;
 pub mod logged;
 pub mod room;

@@ -67,19 +67,6 @@ mod tests {
     }
 
     #[test]
-    fn name_is_decoded_and_falls_back_to_the_uid() {
-        let both = |user| {
-            let identity = Identity::of(&caller(user)).unwrap();
-            (identity.uid, identity.name)
-        };
-        assert_eq!(both("alice"), ("alice".into(), "alice".into()));
-        assert_eq!(both("o-1~J%C3%BCrg%20X"), ("o-1".into(), "Jürg X".into()));
-        assert_eq!(both("bob~%00%0A"), ("bob".into(), "bob".into()));
-        assert_eq!(both("bob~%E2%80%8B%20"), ("bob".into(), "bob".into()));
-        assert_eq!(both("bob~a~b"), ("bob".into(), "a~b".into()));
-    }
-
-    #[test]
     fn a_user_name_that_is_no_token_is_nobody() {
         for user in ["", "~alice", "a.b~x", "*", ">", "a b", "bob~%FF"] {
             assert_eq!(

@@ -32,39 +32,3 @@ fn shows_nothing(c: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}'
     )
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn blanks_control_characters_and_fillers_show_nothing() {
-        for text in [
-            "",
-            " \n\t\u{a0}\u{3000}",
-            "\u{7}\u{1b}\u{85}",
-            "\u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{ad}",
-            "\u{202e}\u{2066}\u{2069}\u{200f}\u{61c}",
-            "\u{3164}\u{115f}\u{ffa0}\u{2800}\u{fff9}",
-            "\u{fe0f}\u{e0041}\u{34f}",
-        ] {
-            assert!(!is_visible(text), "{text:?}");
-        }
-    }
-
-    #[test]
-    fn whatever_one_sees_is_visible_also_among_what_one_does_not() {
-        for text in [
-            "x",
-            "\u{200b}.",
-            "👍🏽",
-            "👩‍💻",
-            "可",
-            "\u{202e}א",
-            "´",
-            "\u{e000}",
-        ] {
-            assert!(is_visible(text), "{text:?}");
-        }
-    }
-}

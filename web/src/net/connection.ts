@@ -97,7 +97,7 @@ class OpenConnection implements Connection {
     const subscription = this.nats.subscribe(subject("live", place), {
       callback: (error, msg) => {
         if (error || this.isOver) return;
-        const live = readLive(place, text(msg), (name) => header(msg, name));
+        const live = readLive(place, msg.data, (name) => header(msg, name));
         if (live) heard(live, header(msg, "traceparent") ?? null);
       },
     });

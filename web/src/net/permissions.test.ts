@@ -17,7 +17,7 @@ it("permissions tell who may write, and who is an admin", () => {
 
 it("a name to show comes with the user, percent-encoded", () => {
   const read = "chat.history.*";
-  expect(me("o-1~J%C3%BCrgen%20~", read)).toMatchObject({ uid: "o-1", name: "Jürgen " });
+  expect(me("o-1~J%C3%BCrgen%20~", read)).toMatchObject({ uid: "o-1", name: "Jürgen ~" });
   expect(me("bob", read)).toMatchObject({ uid: "bob", name: "bob" });
   expect(me("bob~%E0", read)).toMatchObject({ uid: "bob", name: "bob" });
 });

@@ -1,5 +1,6 @@
 import type { Me } from "../model/me";
-import type { Realm } from "../model/place";
+import { isToken, type Realm } from "../model/place";
+import { isVisible } from "../model/visible";
 import { subject, type Verb } from "./subjects";
 
 /** The answer to `$SYS.REQ.USER.INFO`: the user's own name and permissions. */
@@ -18,7 +19,7 @@ export function readMe(info: UserInfo): Me | null {
   const { uid, name } = readName(info.user ?? "");
   const may = (verb: Verb, realm: Realm) =>
     allows(info.permissions?.publish, subject(verb, { realm, room: "general" }));
-  if (uid === "" || !may("history", "chat")) return null;
+  if (!isToken(uid) || !may("history", "chat")) return null;
   return {
     uid,
     name,
@@ -27,13 +28,23 @@ export function readMe(info: UserInfo): Me | null {
   };
 }
 
-/** A user is called `<uid>~<name>`, the name percent-encoded, or just `<uid>`. */
+/** The longest name, in characters. */
+const MAX_NAME = 128;
+
+/** A user name is `<uid>~<name>`, the name percent-encoded, or just `<uid>`. */
 function readName(user: string): { uid: string; name: string } {
-  const [uid = "", name] = user.split("~", 2);
+  const [uid = "", ...encoded] = user.split("~");
+  const name = decoded(encoded.join("~")).replace(/\p{Cc}/gu, "");
+  const shown = [...name].slice(0, MAX_NAME).join("");
+  return { uid, name: isVisible(shown) ? shown : uid };
+}
+
+/** Like the service: a percent sign that is not part of an encoding is kept. */
+function decoded(name: string): string {
   try {
-    return { uid, name: name ? decodeURIComponent(name) : uid };
+    return name.replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent);
   } catch {
-    return { uid, name: uid };
+    return "";
   }
 }
 
