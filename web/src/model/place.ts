@@ -19,7 +19,9 @@ export interface Address {
   readonly at: Position | null;
 }
 
-/** The rule of the service: one plain subject token, so that a room's name cannot change a subject. */
+/**
+ * The rule of the service: one plain subject token, so that a room's name cannot change a subject.
+ */
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
 const ADDRESS = /^#\/(chat|admin)\/([^/]*)(?:\/([^/]*))?$/;
@@ -41,8 +43,8 @@ export function samePlace(a: Place | null, b: Place | null): boolean {
 }
 
 /**
- * Reads `location.hash`: `#/chat/general` or, with a message, `#/chat/general/1.42`. Null if it is empty; "invalid"
- * if it names no possible room.
+ * Reads `location.hash`: `#/chat/general` or, with a message, `#/chat/general/1.42`. Null if it is
+ * empty; "invalid" if it names no possible room.
  */
 export function readAddress(hash: string): Address | "invalid" | null {
   const found = ADDRESS.exec(hash);

@@ -16,8 +16,8 @@ export function answered(room: Room, turn: number, answer: Answer): Room {
 
 function answeredLast(room: Room, answer: Answer): Room {
   const rest = settle(room);
-  // Live messages since the question keep waiting: their epoch is certain only when the next answer has the same
-  // epoch.
+  // Live messages since the question keep waiting: their epoch is certain only when the next answer
+  // has the same epoch.
   return {
     ...rest,
     rows: answer.rows,
@@ -50,7 +50,10 @@ function answeredAfter(room: Room, after: Position, answer: Answer): Room {
   return waiting.reduce<Room>((next, one) => heard(next, one.live), { ...rest, waiting: [] });
 }
 
-/** Removes the answered question, and what it settles: what was asked about and has no row now gets none. */
+/**
+ * Removes the answered question, and what it settles: what was asked about and has no row now gets
+ * none.
+ */
 function settle(room: Room): Room {
   return {
     ...room,
@@ -72,7 +75,9 @@ function answeredOlder(room: Room, question: OlderQuestion, answer: Answer): Roo
   return { ...rest, rows: merge(room.rows, answer.rows), hasOlder: answer.more };
 }
 
-/** Merges rows and a page of history in the log's order. For a message in both, history is right. */
+/**
+ * Merges rows and a page of history in the log's order. For a message in both, history is right.
+ */
 function merge(rows: readonly Stored[], page: readonly Stored[]): readonly Stored[] {
   if (page.length === 0) return rows;
   const known = new Map(rows.map((row) => [row.key, row]));

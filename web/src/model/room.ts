@@ -2,13 +2,13 @@ import type { Entry, Live, Stored } from "./message";
 import type { Position } from "./place";
 
 /**
- * What the page knows of a room, as a pure reducer: `reduce` applies an event, `nextQuestion` says what to ask
- * history. In whatever order events come, the rows end as a fresh fetch would return them: contiguous, and none
- * twice.
+ * What the page knows of a room, as a pure reducer: `reduce` applies an event, `nextQuestion` says
+ * what to ask history. In whatever order events come, the rows end as a fresh fetch would return
+ * them: contiguous, and none twice.
  *
- * Everything of the room from the first row up to `upto` is in `rows`. A live message is appended only if its `prev`
- * shows that none is missing; else it goes to `waiting`, and history is asked for what is after `upto`, one question
- * at a time.
+ * Everything of the room from the first row up to `upto` is in `rows`. A live message is appended
+ * only if its `prev` shows that none is missing; else it goes to `waiting`, and history is asked
+ * for what is after `upto`, one question at a time.
  */
 export interface Room {
   /** The server has confirmed the live subscription. */

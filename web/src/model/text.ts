@@ -4,8 +4,8 @@ import { isVisible } from "./visible";
 export const MAX_TEXT = 4_000;
 
 /**
- * The message text of what a person typed: without leading blank lines, trailing blanks and forbidden characters
- * (U+0000, unpaired surrogates). Null if nothing visible is left, or too much.
+ * The message text of what a person typed: without leading blank lines, trailing blanks and
+ * forbidden characters (U+0000, unpaired surrogates). Null if nothing visible is left, or too much.
  */
 export function toText(typed: string): string | null {
   const whole = new TextDecoder().decode(new TextEncoder().encode(typed));

@@ -2,8 +2,8 @@ let last = 0;
 let count = 0;
 
 /**
- * A UUIDv7. The ids of one page ascend strictly, even within a millisecond and when the clock is set back: the outbox
- * sends in their order.
+ * A UUIDv7. The ids of one page ascend strictly, even within a millisecond and when the clock is
+ * set back: the outbox sends in their order.
  */
 export function uuidv7(now = Date.now()): string {
   if (now > last) {

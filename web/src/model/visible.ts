@@ -1,5 +1,5 @@
-// Blanks, control characters, what Unicode leaves invisible (zero-width characters, fillers, direction marks), and
-// two that fonts leave empty: annotation marks and the blank of Braille.
+// Blanks, control characters, what Unicode leaves invisible (zero-width characters, fillers,
+// direction marks), and two that fonts leave empty: annotation marks and the blank of Braille.
 const SEEN = /[^\s\p{Z}\p{Cc}\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\u2800]/u;
 
 /** Whether a text has anything visible. `functions/src/message/visible.rs` has the same rule. */

@@ -6,7 +6,8 @@ import { isVisible } from "../model/visible";
 import { readLive } from "./payload";
 import { readMe } from "./permissions";
 
-// The functions' tests judge the same cases: what the page shows or sends is what the service takes.
+// The functions' tests judge the same cases: what the page shows or sends is what the service
+// takes.
 
 const GENERAL = { realm: "chat", room: "general" } as const;
 

@@ -18,17 +18,17 @@ export interface Sent {
 }
 
 /**
- * One connection to the server. It never reconnects: nats-core would silently drop what was being sent. Instead
- * `link.ts` opens a new connection, and every room asks for what it missed.
+ * One connection to the server. It never reconnects: nats-core would silently drop what was being
+ * sent. Instead `link.ts` opens a new connection, and every room asks for what it missed.
  */
 export interface Connection {
   readonly me: Me;
   /** Resolves when the connection has ended, for any reason. */
   readonly ended: Promise<void>;
   /**
-   * Subscribes to a room's live messages. Resolves when the server has confirmed the subscription: history that is
-   * asked for after that leaves no gap before the live messages. `ended`: the server has ended the subscription, for
-   * instance because a permission was removed.
+   * Subscribes to a room's live messages. Resolves when the server has confirmed the subscription:
+   * history that is asked for after that leaves no gap before the live messages. `ended`: the
+   * server has ended the subscription, for instance because a permission was removed.
    */
   join(place: Place, heard: OnLive, ended: () => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;

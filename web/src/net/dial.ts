@@ -79,9 +79,9 @@ function away(): NoConnection {
 }
 
 /**
- * Whether anything answers at the address. A script cannot see whether a WebSocket failed because nothing listens or
- * because it was refused, as nats-server does with another origin. A plain request tells: its response is unreadable,
- * but that it came is known.
+ * Whether anything answers at the address. A script cannot see whether a WebSocket failed because
+ * nothing listens or because it was refused, as nats-server does with another origin. A plain
+ * request tells: its response is unreadable, but that it came is known.
  */
 async function answers(url: string): Promise<boolean> {
   try {

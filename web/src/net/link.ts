@@ -34,7 +34,9 @@ export class Link {
   constructor(
     private readonly connect: () => Promise<Connection>,
     private readonly events: LinkEvents,
-    /** Keeps trying if the first attempt fails too: for a page that is reloaded during an outage. */
+    /**
+     * Keeps trying if the first attempt fails too: for a page that is reloaded during an outage.
+     */
     private readonly patient: boolean,
   ) {}
 

@@ -1,6 +1,7 @@
 /**
- * Detects a dead connection, which a network that drops everything does not report. After a quiet time it pings; if
- * nothing comes then either, the connection is dead. Any data counts, so a slow answer is not cut off.
+ * Detects a dead connection, which a network that drops everything does not report. After a quiet
+ * time it pings; if nothing comes then either, the connection is dead. Any data counts, so a slow
+ * answer is not cut off.
  */
 export class Pulse {
   private isAsked = false;
@@ -45,7 +46,10 @@ export class Pulse {
   }
 }
 
-/** A dead connection is noticed after the sum of these. With the time for a new one, a page recovers within 10 s. */
+/**
+ * A dead connection is noticed after the sum of these. With the time for a new one, a page recovers
+ * within 10 s.
+ */
 const QUIET_MS = 4_000;
 const PONG_TIMEOUT_MS = 3_000;
 

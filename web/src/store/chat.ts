@@ -105,7 +105,8 @@ class Chat implements ChatActions {
 
   openAddress(hash: string) {
     this.address = readAddress(hash);
-    // The browser keeps the state with each entry of its history: an entry that has it was opened before.
+    // The browser keeps the state with each entry of its history: an entry that has it was opened
+    // before.
     const isReturn = history.state === OPENED;
     history.replaceState(OPENED, "");
     this.openIt(isReturn);

@@ -44,7 +44,9 @@ export class OutboxView {
     return { queued: own.length - failed, failed };
   }
 
-  /** Counts unsent messages, and finds a problem outside of the open room, where it does not show. */
+  /**
+   * Counts unsent messages, and finds a problem outside of the open room, where it does not show.
+   */
   view(open: Place | null): UnsentView {
     const { items } = this.outbox;
     const failed = items.filter(({ refused }) => refused).length;

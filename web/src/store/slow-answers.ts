@@ -1,8 +1,8 @@
 const LATE_MS = 2_000;
 
 /**
- * Waits for answers, and reports late ones. A late answer may be on its way, or the connection may be
- * dead: `onLate` can check.
+ * Waits for answers, and reports late ones. A late answer may be on its way, or the connection may
+ * be dead: `onLate` can check.
  */
 export class SlowAnswers {
   private late = 0;

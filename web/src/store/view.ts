@@ -3,7 +3,9 @@ import type { Delivery, Entry } from "../model/message";
 import type { Place, Position } from "../model/place";
 import type { LinkStatus } from "../net/link";
 
-/** Everything that the components show. Each change makes a new object, unchanged parts are reused. */
+/**
+ * Everything that the components show. Each change makes a new object, unchanged parts are reused.
+ */
 export interface ChatView {
   readonly session: SessionView;
   readonly link: LinkView;
@@ -68,9 +70,10 @@ export interface RoomEntry {
 export interface RoomView {
   readonly place: Place;
   /**
-   * `loading`: no messages yet, or not back to the first unread one. `ready`: `entries` is the room;
-   * empty means "No messages yet". `failed`: history could not be read, `problem` says why; `entries`
-   * holds live messages. `forbidden`: this person may not read here. `invalid`: not a room's name.
+   * `loading`: no messages yet, or not back to the first unread one. `ready`: `entries` is the
+   * room; empty means "No messages yet". `failed`: history could not be read, `problem` says why;
+   * `entries` holds live messages. `forbidden`: this person may not read here. `invalid`: not a
+   * room's name.
    */
   readonly phase: "loading" | "ready" | "failed" | "forbidden" | "invalid";
   /** Oldest first, then this person's unsent messages. */
@@ -150,8 +153,8 @@ export interface ChatActions {
   markRead(place: Place): void;
 
   /**
-   * Whether the reader is at the newest message of the room. If so rows far above may be dropped; if
-   * not new messages need not be added yet.
+   * Whether the reader is at the newest message of the room. If so rows far above may be dropped;
+   * if not new messages need not be added yet.
    */
   setAtEnd(place: Place, isAtEnd: boolean): void;
 

@@ -7,7 +7,7 @@ type Props = {
   session: Extract<SessionView, { state: "logged-out" | "logging-in" }>;
 };
 
-/** Name and password, and why the last attempt failed. */
+/** The log-in form, and why the last attempt failed. */
 export function Login({ chat, session }: Props) {
   const name = useRef<HTMLInputElement>(null);
   const password = useRef<HTMLInputElement>(null);

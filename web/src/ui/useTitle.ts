@@ -9,7 +9,7 @@ export function useTitle(view: ChatView): void {
   }, [title]);
 }
 
-/** "(3) general · Chat", with "50+" where a room has more than it counts. */
+/** "(3) general · Chat", with "50+" if a room has more than it counts. */
 export function titleOf(view: Pick<ChatView, "rooms" | "room">, isLookedAt: boolean): string {
   // Messages that arrive in view are unread for a moment only: the title would flicker.
   const counted = view.rooms.filter((room) => !(isLookedAt && room.isOpen));

@@ -34,7 +34,8 @@ export class Exporter {
   }
 
   add(span: Span) {
-    // Spans of received messages may be many, and are worth less than those of the person's actions.
+    // Spans of received messages may be many, and are worth less than those of the person's
+    // actions.
     const most = span.kind === "CONSUMER" ? MAX_QUEUE - RESERVED : MAX_QUEUE;
     if (this.spans.length < most) this.spans.push(span);
     else this.lost += 1;

@@ -5,8 +5,8 @@ import { Exporter, type Span } from "./otlp";
 import type { Traced, Tracing } from "./tracing";
 
 /**
- * Spans for sending, entering a room, reading history and receiving a live message, named by OpenTelemetry's
- * conventions.
+ * Spans for sending, entering a room, reading history and receiving a live message, named by
+ * OpenTelemetry's conventions.
  */
 export class Tracer implements Tracing {
   private readonly exporter: Exporter;
@@ -107,8 +107,8 @@ export class Tracer implements Tracing {
 }
 
 /**
- * Decides by trace id, like the functions' sampler, so that traces stay complete: compares the last 63 bits with the
- * ratio.
+ * Decides by trace id, like the functions' sampler, so that traces stay complete: compares the last
+ * 63 bits with the ratio.
  */
 export function isSampled(traceId: string, ratio: number): boolean {
   if (ratio >= 1) return true;

@@ -24,10 +24,10 @@ export interface OutboxEvents {
 type Send = (item: Item) => Promise<Sent>;
 
 /**
- * A person's unsent messages. Each is stored before it is sent, under an id that all attempts share,
- * and is removed when it is in the log or the person discards it: messages written in an outage, or
- * before a reload, arrive once and in order. All tabs share the items; one tab at a time sends them,
- * one message at a time.
+ * A person's unsent messages. Each is stored before it is sent, under an id that all attempts
+ * share, and is removed when it is in the log or the person discards it: messages written in an
+ * outage, or before a reload, arrive once and in order. All tabs share the items; one tab at a time
+ * sends them, one message at a time.
  */
 export class Outbox {
   private readonly unsent: Unsent;

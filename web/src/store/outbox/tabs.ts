@@ -13,8 +13,8 @@ export function browserTabs<News>(name: string, heard: (news: News) => void): Ta
   if (channel) channel.onmessage = ({ data }: MessageEvent<News>) => heard(data);
   return {
     async exclusively(work) {
-      // Insecure contexts have no locks. Then two tabs may send the same message; its id is the same,
-      // so the log still takes it once.
+      // Insecure contexts have no locks. Then two tabs may send the same message; its id is the
+      // same, so the log still takes it once.
       if (!navigator.locks) return work();
       let isBegun = false;
       const begin = () => {

@@ -22,7 +22,7 @@ export class Unsent {
     return this.deliveries.get(item.id) ?? QUEUED;
   }
 
-  /** The store has it. */
+  /** Shows a stored item. */
   show(item: Item) {
     this.items = [...this.items.filter(({ id }) => id !== item.id), item].sort(byId);
     this.changed();

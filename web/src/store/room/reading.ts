@@ -46,7 +46,7 @@ export function unread(room: Room, lastRead: Position | null, uid: string): Unre
   return { count, more: room.hasOlder };
 }
 
-/** The first message by others after a position: what the "New messages" divider stands above. */
+/** The first message by others after a position: the "New messages" divider is above it. */
 export function firstAfter(rows: readonly Stored[], at: Position, uid: string): Stored | null {
   const index = rows.findLastIndex((row) => comparePositions(row.at, at) <= 0);
   return rows.slice(index + 1).find((row) => row.uid !== uid) ?? null;

@@ -25,8 +25,8 @@ export class Rooms {
   ) {}
 
   /**
-   * In the order of the navigation. `open` is listed even before it is loaded; `held` are rooms with
-   * drafts or unsent messages, which must stay reachable.
+   * In the order of the navigation. `open` is listed even before it is loaded; `held` are rooms
+   * with drafts or unsent messages, which must stay reachable.
    */
   list(open: Place | null, isAdmin: boolean, held: readonly Place[] = []): readonly Place[] {
     const fixed = isAdmin ? [...EVERYBODY, ...ADMINS] : EVERYBODY;

@@ -32,17 +32,17 @@ export class Visit {
     this.divider.stop();
   }
 
-  /** The person writes here, so they have seen what there is. */
+  /** The person wrote here, so they have seen the messages. */
   wrote() {
     this.divider.remove();
   }
 
-  /** Called with each change of what is unread. */
+  /** Called with each change of the unread messages. */
   look(...unread: Parameters<Divider["look"]>) {
     this.divider.look(...unread);
   }
 
-  /** Loads older messages as far as where the room opens. Called with each change of the room. */
+  /** Loads older messages back to where the room opens. Called with each change of the room. */
   follow(driver: RoomDriver) {
     this.arrival?.follow(driver, older(this.spot?.at ?? null, this.divider.after));
     this.jump?.follow(driver);

@@ -30,7 +30,7 @@ export class Session {
     try {
       this.storage.setItem(KEY, JSON.stringify(remembered));
     } catch {
-      // Then a reload asks for the password again.
+      // A reload will ask for the password again.
     }
   }
 

@@ -22,7 +22,7 @@ export function chooseTheme(choice: Theme): void {
   show(choice);
 }
 
-/** Called before the first render, so that the page never flashes in the other theme. */
+/** Applies the stored theme before the first render, so that the page does not flash. */
 export function applyTheme(): void {
   show(theme());
 }

@@ -42,14 +42,14 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   useReading(chat, room.place, entries.length, room.phase === "ready" && scroll.isAtEnd);
 
   const { isPlaced, isAtEnd } = scroll;
-  // biome-ignore lint/correctness/useExhaustiveDependencies: each further message may be one too many.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each new message may exceed the limit of rows.
   useEffect(() => {
     if (isPlaced) chat.setAtEnd(room.place, isAtEnd);
   }, [chat, room.place, entries.length, isPlaced, isAtEnd]);
 
   const retry = () => chat.retryHistory();
   const wantsOlder = scroll.isPlaced && scroll.first < AHEAD && older.state === "some";
-  // biome-ignore lint/correctness/useExhaustiveDependencies: a page that came and went within one frame leaves only its messages behind.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: if a page loads within one frame, only `entries` changes.
   useEffect(() => {
     if (wantsOlder) chat.loadOlder();
   }, [chat, wantsOlder, older, entries]);
@@ -114,7 +114,7 @@ export function MessageList({ chat, room, onJump, ref }: Props) {
   );
 }
 
-/** Why there is no message to see: each reason looks different. */
+/** Why no message is shown; each reason looks different. */
 function Nothing({ room, onRetry }: { room: RoomView; onRetry: () => void }) {
   if (room.entries.length > 0) return null;
   switch (room.phase) {

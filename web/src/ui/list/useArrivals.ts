@@ -3,8 +3,8 @@ import { useEffect, useMemo, useRef, useState } from "react";
 import type { RoomView } from "../../store/view";
 
 /**
- * The messages that arrived while the list was shown: a screen reader announces them. A message that
- * was scrolled out of the page and comes back is not announced again.
+ * The messages that arrived while the list was shown: a screen reader announces them. A message
+ * that was scrolled out of the page and comes back is not announced again.
  */
 export function useArrivals(
   room: RoomView,

@@ -4,7 +4,7 @@ import type { ChatActions } from "../../store/view";
 
 /** Marks the room as read while the newest message is in view and the page has the focus. */
 export function useReading(chat: ChatActions, place: Place, count: number, isAtEnd: boolean): void {
-  // biome-ignore lint/correctness/useExhaustiveDependencies: each further message is read anew.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: each new message is to be marked.
   useEffect(() => {
     if (!isAtEnd) return;
     const read = () => {

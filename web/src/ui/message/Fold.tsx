@@ -10,7 +10,7 @@ type Props = {
   /** Identifies the message, until the page is reloaded. */
   id: string;
   text: string;
-  /** Before the height changes. */
+  /** Called before the height changes. */
   onToggle: () => void;
   children: ReactNode;
 };
@@ -71,7 +71,7 @@ function Folding({ id, onToggle, children }: Omit<Props, "text">) {
 
   return (
     <>
-      {/* biome-ignore lint/a11y/noStaticElementInteractions: it hears of what is focused in it. */}
+      {/* biome-ignore lint/a11y/noStaticElementInteractions: it only observes the focus inside it. */}
       <div ref={box} className="fold" data-open={isOpen || undefined} onFocus={onFocus}>
         {children}
       </div>

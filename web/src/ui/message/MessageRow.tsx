@@ -18,9 +18,9 @@ type Props = {
   waiting: number;
   /** The one message that Tab reaches; arrow keys move to the others. */
   isCurrent: boolean;
-  /** A permalink led here. */
+  /** Whether a permalink led here. */
   isTarget: boolean;
-  /** Before the message is folded or unfolded. */
+  /** Called before the message is folded or unfolded. */
   onFold: () => void;
 };
 
@@ -96,7 +96,7 @@ function isOneOfMany({ delivery }: Entry, waiting: number): boolean {
 type TimeProps = {
   place: Place;
   entry: Entry;
-  /** In the gutter, which is as wide as an avatar. */
+  /** For the gutter, which is only as wide as an avatar. */
   isShort: boolean;
   isActive: boolean;
   isTabStop: boolean;

@@ -4,8 +4,8 @@ import { parts } from "./code";
 import { pieces } from "./links";
 
 /**
- * A message's text with its links and code. Whatever it contains is set as text; if parsing fails it
- * is shown as plain text.
+ * A message's text with its links and code. Whatever it contains is set as text; if parsing fails
+ * it is shown as plain text.
  */
 export const MessageText = memo(function MessageText({ text }: { text: string }) {
   return (

@@ -1,12 +1,12 @@
 /** A part of a message: plain text, inline code, or a block of code. */
 export interface Part {
   readonly kind: "said" | "code" | "block";
-  /** Without the backticks around it. */
+  /** The content, without backticks. */
   readonly text: string;
 }
 
-// A block is between two lines of three or more backticks, the first of which may name a language. A
-// line in it that ends with backticks would close a block of the next kind.
+// A block is between two lines of three or more backticks, the first of which may name a language.
+// A line in it that ends with backticks would close a block of the next kind.
 const BLOCK =
   /(?<=\n|^)(?<fence>`{3,})[ \t]*(?:[\w+#.,-]+[ \t]*)?\r?\n(?<block>(?:(?!\k<fence>|[^\n`]*\k<fence>[ \t]*\r?\n)[^\n]*\n)+)\k<fence>[ \t]*(?:\r?\n|$)/u;
 

@@ -9,9 +9,9 @@ export type Mark =
   | { kind: "gap"; state: "loading" | "failed" };
 
 /**
- * One row of the list: a message and the marks below it, before the next one. Marks belong to the row
- * above, so that the top of a row is the top of its message: the list keeps its position by that
- * when older messages are added above.
+ * One row of the list: a message and the marks below it, before the next one. Marks belong to the
+ * row above, so that the top of a row is the top of its message: the list keeps its position by
+ * that when older messages are added above.
  */
 export interface Row {
   readonly entry: Entry;

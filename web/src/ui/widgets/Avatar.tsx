@@ -11,7 +11,9 @@ export function Avatar({ uid, name }: { uid: string; name: string }) {
   );
 }
 
-/** The first letters of the first and the last word, by code points: an emoji is not cut in half. */
+/**
+ * The first letters of the first and the last word, by code points: an emoji is not cut in half.
+ */
 export function initials(name: string): string {
   const words = name.split(/[\s._-]+/u);
   const letters = words.flatMap((word) => [...word].find(isVisible) ?? []);

@@ -14,8 +14,8 @@ type Props = {
  */
 export function Dialog({ label, className, onClose, children }: Props) {
   const dialog = useRef<HTMLDialogElement>(null);
-  // The cleanup of a layout effect runs before the element is removed: a dialog that is removed while
-  // it is open loses the focus.
+  // The cleanup of a layout effect runs before the element is removed: a dialog that is removed
+  // while it is open loses the focus.
   useLayoutEffect(() => {
     const element = dialog.current;
     element?.showModal();
@@ -24,7 +24,7 @@ export function Dialog({ label, className, onClose, children }: Props) {
     return () => element?.close();
   }, []);
   return (
-    // biome-ignore lint/a11y/useKeyWithClickEvents: Esc is the key for it, and the dialog's own.
+    // biome-ignore lint/a11y/useKeyWithClickEvents: the dialog itself handles Esc.
     <dialog
       ref={dialog}
       aria-label={label}

@@ -1,7 +1,10 @@
 import * as Tooltip from "@radix-ui/react-tooltip";
 import { type ReactElement, useState } from "react";
 
-/** A tooltip for an icon button, on hover and on keyboard focus. The button has the same text as its accessible name. */
+/**
+ * A tooltip for an icon button, on hover and on keyboard focus. The button has the same text as its
+ * accessible name.
+ */
 export function Hint({ text, children }: { text: string; children: ReactElement }) {
   const [button, setButton] = useState<HTMLElement | null>(null);
   const [isOpen, setOpen] = useState(false);
