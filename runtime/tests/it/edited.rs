@@ -1,10 +1,12 @@
 //! A durable consumer that somebody changes by hand while it feeds a function.
 
+use std::time::Duration;
+
 use natsfn::{Batch, Error, Service};
 use serde_json::{Value, json};
 
 use crate::log::{Calls, consumer, letters, numbers};
-use crate::world::{World, until};
+use crate::world::{World, conf, state, until};
 
 /// Changes one setting, as `nats consumer edit` does.
 async fn edit(world: &World, key: &str, value: Value) {
@@ -57,17 +59,52 @@ async fn message_that_came_without_its_payload_comes_again_with_it() {
     let world = World::new().await;
     let service = || {
         let store = |_: Batch<u64>| async {};
-        Service::new("a", "1.0.0").consumer(consumer(), store)
+        Service::new("a", "1.0.0").consumer(consumer().max_batch(1), store)
     };
     world.set_up(service()).await;
     let _running = world.serve(service()).await;
     world.store("log.a", numbers(1)).await;
     world.settled("LOG", "store", 1).await;
     edit(&world, "headers_only", json!(true)).await;
-    world.store("log.a", ["2".to_owned()]).await;
-    world.settled("LOG", "store", 2).await;
+    world.store("log.a", numbers(20)).await;
+    world.settled("LOG", "store", 21).await;
 
     assert_eq!(letters(&world).await.len(), 0);
+}
+
+#[tokio::test]
+async fn consumer_that_could_not_be_changed_back_at_once_is_used_as_soon_as_it_is() {
+    let world = World::with(|config| config.text(conf("nothing"))).await;
+    let service = || {
+        let store = |_: Batch<u64>| async {};
+        Service::new("a", "1.0.0").consumer(consumer(), store)
+    };
+    world.set_up(service()).await;
+    let running = world.serve(service()).await;
+    world.store("log.a", numbers(1)).await;
+    world.settled("LOG", "store", 1).await;
+    edit(&world, "headers_only", json!(true)).await;
+    let denied = conf("$JS.API.CONSUMER.CREATE.LOG.>");
+    world.server.reload(&denied).unwrap();
+    until("it is denied", async || {
+        let request = async_nats::Request::new().timeout(Some(Duration::from_millis(500)));
+        let call = "$JS.API.CONSUMER.CREATE.LOG.other";
+        world.nats.send_request(call, request).await.err()
+    })
+    .await;
+    world.store("log.a", ["2".to_owned()]).await;
+    until("it holds", async || {
+        (state(&running, 0) == "holding").then_some(())
+    })
+    .await;
+
+    world.server.reload(&conf("nothing")).unwrap();
+
+    world.settled("LOG", "store", 2).await;
+    until("it runs", async || {
+        (state(&running, 0) == "running").then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

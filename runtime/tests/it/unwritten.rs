@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::captured::Captured;
 use crate::log::{consumer, numbers};
-use crate::world::{World, function, until};
+use crate::world::{World, conf, function, until};
 
 /// Messages that the function refuses, and how often it was asked.
 fn service(calls: &Arc<AtomicU64>) -> Service {
@@ -161,21 +161,6 @@ async fn what_waits_for_its_dead_letter_is_given_back_at_a_stop() {
     world.settled("LOG", "store", 10).await;
     assert!(began.elapsed() < Duration::from_secs(10), "at once");
     assert_eq!(letters(&world).await, 10);
-}
-
-/// A server whose only user may not publish these: the server drops them, and nothing answers.
-fn conf(denied: &str) -> String {
-    format!(
-        r#"
-host: $NATS_CONF_HOST
-port: $NATS_CONF_PORT
-jetstream {{ store_dir: $NATS_CONF_STORE_DIR }}
-no_auth_user: a
-authorization {{ users: [
-  {{ user: a, password: a, permissions: {{ publish: {{ deny: "{denied}" }} }} }}
-] }}
-"#
-    )
 }
 
 #[tokio::test]

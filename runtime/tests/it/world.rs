@@ -149,6 +149,21 @@ impl World {
     }
 }
 
+/// A server whose only user may not publish these: the server drops them, and nothing answers.
+pub(crate) fn conf(denied: &str) -> String {
+    format!(
+        r#"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+jetstream {{ store_dir: $NATS_CONF_STORE_DIR }}
+no_auth_user: a
+authorization {{ users: [
+  {{ user: a, password: a, permissions: {{ publish: {{ deny: "{denied}" }} }} }}
+] }}
+"#
+    )
+}
+
 /// The payload of an answer.
 pub(crate) fn json(answer: &Message) -> Value {
     serde_json::from_slice(&answer.payload).unwrap()

@@ -128,10 +128,7 @@ impl Feed {
                     let is_without_payload = info.is_without_payload();
                     let mended = self.consumer.mend(&self.nats, info).await;
                     // What came without its payload comes again.
-                    if mended.is_ok() && is_without_payload {
-                        return None;
-                    }
-                    mended.map(Some)
+                    mended.map(|info| (!is_without_payload).then_some(info))
                 }
                 Ok(_) => Ok(None),
                 Err(error) if error.kind() == Kind::NotFound => Ok(None),
