@@ -117,7 +117,8 @@ impl Transaction for SqlTransaction {
             let committed = traced(self.tx.place().transaction("COMMIT"), commit).await;
             self.reuse.seen(committed)?;
             if let Some((claim, known)) = due {
-                self.pruned.note(&claim.life, claim.floor, known);
+                self.pruned
+                    .note(&claim.life, claim.floor, &claim.filter, known);
             }
             Ok(())
         }

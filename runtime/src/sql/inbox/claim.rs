@@ -31,7 +31,7 @@ pub(in crate::sql) struct Claim {
     pub(super) first: bool,
     pub(super) subjects: Vec<(i64, Subject)>,
     /// What the consumer is fed with now.
-    pub(super) filter: String,
+    pub(in crate::sql) filter: String,
 }
 
 /// A message's sequence, and the time at which the stream stored it, in ns since 1970.

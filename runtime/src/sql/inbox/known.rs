@@ -64,17 +64,19 @@ impl Pruned {
             .cloned()
     }
 
-    pub(in crate::sql) fn note(&self, life: &Life, floor: u64, known: &Known) {
+    /// Notes that the inbox was pruned up to `floor` while the consumer had this filter.
+    pub(in crate::sql) fn note(&self, life: &Life, floor: u64, filter: &str, known: &Known) {
         let mut pruned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = pruned.remove(life).unwrap_or_else(|| known.clone());
+        known.floor = Some(floor);
+        if !known.filters.iter().any(|other| other == filter) {
+            known.filters.push(filter.to_owned());
+        }
         // Earlier lives of the stream are over; their entries would only pile up.
         pruned.retain(|other, _| {
             (&other.service, &other.function, &other.stream)
                 != (&life.service, &life.function, &life.stream)
         });
-        let known = Known {
-            floor: Some(floor),
-            ..known.clone()
-        };
         pruned.insert(life.clone(), known);
     }
 }

@@ -509,17 +509,16 @@ async fn messages_that_a_wider_filter_brings_are_not_hidden_by_what_was_settled_
             assert!(!is_done_of(narrow, &database, &of("orders.eu", seq, floor)).await);
         }
         // The filter is widened and the consumer made again; in one process and another.
-        for seq in [2, 4] {
-            let database = scratch.open();
+        for (seq, database) in [(2, &database), (4, &scratch.open())] {
             assert!(
-                !is_done_of(wide, &database, &of("orders.us", seq, 1)).await,
+                !is_done_of(wide, database, &of("orders.us", seq, 1)).await,
                 "{seq}"
             );
             assert!(
-                is_done_of(wide, &database, &of("orders.us", seq, 1)).await,
+                is_done_of(wide, database, &of("orders.us", seq, 1)).await,
                 "{seq}"
             );
-            assert!(is_done_of(wide, &database, &of("orders.eu", 3, 1)).await);
+            assert!(is_done_of(wide, database, &of("orders.eu", 3, 1)).await);
         }
         // It is settled further, and narrowed: what it passes over then is not settled.
         let database = scratch.open();
