@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use natsfn::{Batch, Json, Service};
-use tokio::sync::mpsc;
+use serde_json::Value;
+use tokio::sync::{Notify, mpsc};
 
-use crate::log::{consumer, deliver_all_in_vain, letters, numbers};
-use crate::world::{World, function, until};
+use crate::log::{consumer, deliver_all_in_vain, deliver_in_vain, letters, numbers};
+use crate::world::{World, function, next, state, until};
 
 /// How often a message has come before one of these tests begins: as after an hour of crashes, or
 /// of a cause that lasted until the process was started again.
@@ -94,6 +95,53 @@ async fn messages_that_were_slow_are_held_in_bounded_numbers() {
 
 /// An instance that ends as a killed process does: nothing is given back, no word is said.
 struct Instance(Option<tokio::runtime::Runtime>);
+
+#[tokio::test]
+async fn message_that_runs_alone_is_remembered_until_it_has_ended_though_dead_letters_wait() {
+    let world = World::new().await;
+    let (began, mut beginnings) = mpsc::unbounded_channel();
+    let end = Arc::new(Notify::new());
+    let service = || {
+        let (began, end) = (began.clone(), end.clone());
+        let store = move |Json(_): Json<u64>| {
+            let (began, end) = (began.clone(), end.clone());
+            async move {
+                began.send(()).unwrap();
+                end.notified().await;
+            }
+        };
+        Service::new("a", "1.0.0").consumer(consumer(), store)
+    };
+    let remembered = async || {
+        let metadata = world.consumer("LOG", "store").await["config"]["metadata"].clone();
+        metadata["natsfn.crashes"].as_str().unwrap().to_owned()
+    };
+    world.set_up(service()).await;
+    world.store("log.a", numbers(1)).await;
+    deliver_in_vain(&world, OFTEN).await;
+    world.api("STREAM.DELETE.DEAD_LETTERS", &Value::Null).await;
+    let running = world.serve(service()).await;
+    next(&mut beginnings).await;
+    world.store("log.a", ["bad".to_owned()]).await;
+    until("the letter waits", async || {
+        (state(&running, 0) == "holding").then_some(())
+    })
+    .await;
+
+    // Time to look several times whether it has ended; it is right however often that was.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(
+        remembered().await.contains("\"1-"),
+        "{}",
+        remembered().await
+    );
+
+    end.notify_one();
+    until("its end is noted", async || {
+        (remembered().await == "{}").then_some(())
+    })
+    .await;
+}
 
 impl Instance {
     fn start(url: &str, service: Service) -> Self {

@@ -118,17 +118,18 @@ impl Holds {
         all.by_cause.iter().flatten().any(Hold::lasts)
     }
 
+    /// Whether it holds for this.
+    pub(crate) fn lasts_for(&self, cause: Cause) -> bool {
+        let all = self.lock();
+        all.by_cause[cause as usize]
+            .as_ref()
+            .is_some_and(Hold::lasts)
+    }
+
     /// Whether messages may be fetched at all. While dead letters cannot be written good messages
     /// go on, and while nothing succeeds a few are tried.
     pub(crate) fn lets_read(&self) -> bool {
-        let all = self.lock();
-        ![Cause::Dependency, Cause::Consumer]
-            .into_iter()
-            .any(|cause| {
-                all.by_cause[cause as usize]
-                    .as_ref()
-                    .is_some_and(Hold::lasts)
-            })
+        !self.lasts_for(Cause::Dependency) && !self.lasts_for(Cause::Consumer)
     }
 
     /// Returns when a dependency is back for somebody else.

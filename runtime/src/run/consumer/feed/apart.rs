@@ -15,6 +15,7 @@ use super::Feed;
 use crate::error::Error;
 use crate::function::event::{Entry, Key};
 use crate::run::consumer::evidence::{Evidence, Verdict};
+use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
 use crate::telemetry::measure;
 
@@ -111,7 +112,7 @@ impl Feed {
                     tokio::select! {
                         () = &mut run => break true,
                         // It has returned, and waits for what is away.
-                        () = sleep(LOOK) => if self.settler.holds.lasts() {
+                        () = sleep(LOOK) => if self.settler.holds.lasts_for(Cause::Dependency) {
                             break false;
                         },
                     }
