@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use async_nats::Message;
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::error::{Error, Kind, Result};
 use crate::function::context::Context;
@@ -189,24 +189,16 @@ impl EndpointRuntime {
             .database
             .as_ref()
             .ok_or_else(|| Error::internal("no database"))?;
-        let run = async {
-            match self
-                .with_database(&**database, request, deadline, span)
-                .await
-            {
-                Err(error) => Err(database.fault(&error).await.unwrap_or(error)),
-                answer => answer,
-            }
-        };
-        // Beginning and committing wait for the database too; the caller's deadline holds for all.
-        tokio::time::timeout_at(deadline, run)
+        match self
+            .with_database(&**database, request, deadline, span)
             .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    Kind::Timeout,
-                    "the database did not answer in time",
-                ))
-            })
+        {
+            Err(error) => {
+                let fault = timeout_at(deadline, database.fault(&error)).await;
+                Err(fault.ok().flatten().unwrap_or(error))
+            }
+            answer => answer,
+        }
     }
 
     async fn with_database(
@@ -216,7 +208,7 @@ impl EndpointRuntime {
         deadline: Instant,
         span: &tracing::Span,
     ) -> Result<Response> {
-        database.check().await?;
+        in_time(deadline, database.check()).await?;
         if !self.call.needs.transaction {
             let left = deadline.saturating_duration_since(Instant::now());
             return invoke(&self.call, &mut request, left, span.clone()).await;
@@ -241,16 +233,19 @@ impl EndpointRuntime {
         deadline: Instant,
         span: &tracing::Span,
     ) -> Result<Response> {
-        let transaction = database.begin(None).await?;
+        let transaction = in_time(deadline, database.begin(None)).await?;
         request.context = request.context.with(transaction.handle());
         let left = deadline.saturating_duration_since(Instant::now());
         let answer = invoke(&self.call, &mut request, left, span.clone()).await;
         // The event's own handle on the transaction has to go before it can be committed.
         drop(request);
         match answer {
-            Ok(response) => transaction.commit(&[]).await.map(|()| response),
+            Ok(response) => in_time(deadline, transaction.commit(&[]))
+                .await
+                .map(|()| response),
             Err(error) => {
-                transaction.rollback().await;
+                // One that is not over by then ends with its connection; the caller hears why.
+                let _ = timeout_at(deadline, transaction.rollback()).await;
                 Err(error)
             }
         }
@@ -275,13 +270,21 @@ impl EndpointRuntime {
             self.waiting.fetch_sub(1, Relaxed);
             return Err(busy());
         }
-        let turn = tokio::time::timeout_at(deadline, self.turns.acquire()).await;
+        let turn = timeout_at(deadline, self.turns.acquire()).await;
         self.waiting.fetch_sub(1, Relaxed);
         match turn {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(busy()),
         }
     }
+}
+
+/// Beginning and committing wait for the database, but not longer than the request's deadline.
+async fn in_time<T>(deadline: Instant, database: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || Error::new(Kind::Timeout, "the database did not answer in time");
+    timeout_at(deadline, database)
+        .await
+        .unwrap_or_else(|_| Err(late()))
 }
 
 /// The caller's mistakes are the caller's business; ours are worth a look.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use natsfn::failpoint::{Failpoints, Fault};
 use natsfn::testing::{Outcome, local};
@@ -12,8 +13,9 @@ use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, Transaction
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 use tokio::sync::mpsc;
 
+use crate::captured::Captured;
 use crate::database::Database;
-use crate::world::{World, function, next, until, within};
+use crate::world::{World, code, function, next, until, within};
 
 pub(crate) struct Migrator;
 
@@ -99,6 +101,34 @@ async fn request_is_committed_with_its_answer_and_rolled_back_with_its_error() {
 
         assert_eq!(local.request::<i64>("count", &()).await.unwrap(), 1);
         assert_eq!(database.number(ROWS).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn request_whose_function_misses_the_deadline_in_its_transaction_says_so() {
+    for database in Database::each().await {
+        let captured = Captured::begin();
+        let world = World::new().await;
+        let definition = || {
+            let hangs = |tx: Tx| async move {
+                insert(&tx, 1).await?;
+                std::future::pending::<Result<()>>().await
+            };
+            let endpoint = Endpoint::new("hangs", "hangs").deadline(Duration::from_secs(1));
+            service().endpoint(endpoint, hangs).build().unwrap()
+        };
+        natsfn::setup::setup(&definition(), &world.nats, Some(&database.url))
+            .await
+            .unwrap();
+        let _running = natsfn::start(definition(), world.connect().await, Some(&database.url))
+            .await
+            .unwrap();
+
+        assert_eq!(code(&world.ask("hangs", "").await), Some(504));
+
+        let told = captured.lines("not finished after");
+        assert_eq!(told.len(), 1, "{:#?}", captured.lines(""));
+        assert_eq!(database.number(ROWS).await, 0);
     }
 }
 
