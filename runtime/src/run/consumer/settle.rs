@@ -159,17 +159,22 @@ impl Settler {
     async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
         if self.unwritten.is_empty() {
             match self.write(entry, error, attempts).await {
+        let mut unwritten = None;
                 Ok(()) => {
                     self.send(key(entry), "+TERM dead letter".into()).await;
                     return Outcome::DeadLetter;
                 }
-                Err(unwritten) => {
-                    self.stats.failed(&unwritten);
-                    self.holds.hold(Cause::DeadLetters, &unwritten);
+                Err(error) => {
+                    self.stats.failed(&error);
+                    unwritten = Some(error);
                 }
             }
         }
         if let Some(ack) = self.in_progress.settle(key(entry)) {
+            // Before the letter is there: who writes it ends this.
+            if let Some(error) = &unwritten {
+                self.holds.hold(Cause::DeadLetters, error);
+            }
             let letter = Letter {
                 error: Arc::new(Error::new(error.kind(), error.to_string())),
                 attempts,
@@ -265,4 +270,57 @@ fn retry_after(error: &Error) -> Duration {
 
 pub(crate) fn key(entry: &Entry) -> Key {
     (entry.seq(), entry.time_ns())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use async_nats::ConnectOptions;
+
+    use super::*;
+    use crate::function::event::{Message, StreamId};
+    use crate::service::stream::Stream;
+
+    #[tokio::test]
+    async fn only_a_message_that_is_kept_holds_for_its_dead_letter() {
+        // Nobody is there.
+        let options = ConnectOptions::new().retry_on_initial_connect();
+        let nats = options.connect("nats://127.0.0.1:1").await.unwrap();
+        let consumer = Consumer::new("store", Stream::new("LOG", ["log.>"]));
+        let service = "a".into();
+        let settler = Settler::new(nats, service, &consumer, Arc::default(), Arc::default());
+        let entry = Entry {
+            message: Message {
+                subject: "log.a".into(),
+                headers: Default::default(),
+                payload: Default::default(),
+                seq: 1,
+                time_ns: 1,
+                unreadable: None,
+            },
+            stream: Arc::new(StreamId {
+                name: "LOG".to_owned(),
+                created: UNIX_EPOCH,
+                ack_floor: 0,
+            }),
+            delivered: 1,
+            decoded: None,
+        };
+        for is_held in [false, true] {
+            if is_held {
+                settler.in_progress.hold(key(&entry), "ack".into());
+            }
+            let verdict = Verdict::GiveUp {
+                attempts: 1,
+                after: None,
+            };
+            let error = Error::bad_request("bad");
+            assert_eq!(
+                settler.fail(&entry, &error, verdict).await,
+                Outcome::Retried
+            );
+            assert_eq!(settler.holds.lasts(), is_held);
+        }
+    }
 }
