@@ -1,14 +1,15 @@
 //! Holding and halting: nothing is lost while a dependency is down or the world is not as known.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use natsfn::{Batch, Error, Kind, Outcomes, Service};
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::log::{Calls, consumer, letters, numbers};
-use crate::world::{World, function, state, until};
+use crate::world::{World, function, next, state, until};
 
 #[tokio::test]
 async fn a_dependency_that_is_down_holds_the_consumer_until_it_is_back() {
@@ -48,6 +49,43 @@ async fn a_dependency_that_is_down_holds_the_consumer_until_it_is_back() {
     world.settled("LOG", "store", 100).await;
     assert_eq!(state(&running, 0), "running");
     assert!(letters(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dependency_that_is_back_holds_no_part_of_a_batch_that_fails_then() {
+    let world = World::new().await;
+    let (halved, mut halves) = mpsc::unbounded_channel();
+    let batches = Arc::new(AtomicUsize::new(0));
+    let service = || {
+        let (halved, batches) = (halved.clone(), batches.clone());
+        let store = move |batch: Batch<u64>| {
+            // One that came alone before the others is no batch.
+            let nth = match batch.len() {
+                1 => batches.load(Ordering::SeqCst),
+                _ => batches.fetch_add(1, Ordering::SeqCst) + 1,
+            };
+            let halved = halved.clone();
+            async move {
+                match nth {
+                    0 => Ok(()),
+                    1 => Err(Error::unavailable("database is gone")),
+                    2 => Err(Error::bad_request("one of them")),
+                    _ => {
+                        halved.send(()).unwrap();
+                        std::future::pending().await
+                    }
+                }
+            }
+        };
+        Service::new("a", "1.0.0").consumer(consumer(), store)
+    };
+    world.set_up(service()).await;
+    world.store("log.a", numbers(100)).await;
+
+    let running = world.serve(service()).await;
+
+    next(&mut halves).await;
+    assert_eq!(state(&running, 0), "running");
 }
 
 #[tokio::test]

@@ -70,11 +70,16 @@ impl Attempt {
                     return;
                 }
                 let error = match self.once(&entries).await {
-                    Ok(outcomes) => return self.settle(walk, entries, outcomes).await,
+                    Ok(outcomes) => {
+                        drop(holding);
+                        return self.settle(walk, entries, outcomes).await;
+                    }
                     Err(error) => error,
                 };
                 let policy = error.kind().policy();
                 if policy != Policy::Hold {
+                    // What was away is back, whatever becomes of the parts.
+                    holding = None;
                     telemetry::mark_failed(&Span::current(), &error);
                 }
                 match policy {
