@@ -67,6 +67,36 @@ async fn services_that_name_a_function_alike_on_one_stream_each_get_every_messag
 }
 
 #[tokio::test]
+async fn setup_is_not_undone_by_an_instance_that_changes_the_consumer_at_the_same_moment() {
+    let world = World::new().await;
+    let seen = Seen::default();
+    set_up(&world, service("shop", orders(), &seen))
+        .await
+        .unwrap();
+    let mut updates = world
+        .nats
+        .subscribe("$JS.API.CONSUMER.CREATE.>")
+        .await
+        .unwrap();
+    let config = world.consumer("ORDERS", "store").await["config"].clone();
+    let patient = || service("shop", orders().ack_wait(Duration::from_secs(77)), &seen);
+    // What was read before it is written after it.
+    let instance = async {
+        let update = within(updates.next()).await.unwrap();
+        let body = json!({ "stream_name": "ORDERS", "config": config, "action": "update" });
+        let call = update.subject.trim_start_matches("$JS.API.");
+        let undone = world.api(call, &body).await;
+        assert_eq!(undone["config"]["ack_wait"], config["ack_wait"], "{undone}");
+    };
+
+    let (set_up, ()) = tokio::join!(set_up(&world, patient()), instance);
+
+    set_up.unwrap();
+    let config = &world.consumer("ORDERS", "store").await["config"];
+    assert_eq!(config["ack_wait"], 77_000_000_000_u64, "{config}");
+}
+
+#[tokio::test]
 async fn consumer_of_another_service_is_refused_with_both_ways_out() {
     let world = World::new().await;
     let (of_shop, of_billing) = (Seen::default(), Seen::default());

@@ -2,6 +2,7 @@
 
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use tokio::time::sleep;
 
 use super::*;
 use crate::error::{Error, Kind, Result};
@@ -9,6 +10,10 @@ use crate::function::event::StreamId;
 use crate::nats::jetstream::{ConsumerInfo, call, calls, consumer_info};
 use crate::service::background::Background;
 use crate::service::difference::{Settings, differences};
+
+/// An instance that has read the consumer before a change, and writes it after it (`crashes.rs`, `edited.rs`),
+/// undoes the change, and the server compares nothing: after this long it is looked whether that was so.
+const UNDONE_WITHIN: Duration = Duration::from_millis(200);
 
 /// What a durable consumer is to be, besides what its definition says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,6 +72,7 @@ impl Consumer {
         let mut tries = 0;
         loop {
             tries += 1;
+            let mut is_change = false;
             let made = match self.look(nats, wanted.take_over).await? {
                 None => self.create(nats, "create", settings(&self.config(wanted))?),
                 Some(found) => {
@@ -75,6 +81,7 @@ impl Consumer {
                     if changed == found.config {
                         return Ok(found);
                     }
+                    is_change = true;
                     self.create(nats, "update", changed)
                 }
             };
@@ -82,6 +89,7 @@ impl Consumer {
                 // Somebody else has made, or deleted, it at the same moment.
                 Err(error)
                     if matches!(error.kind(), Kind::Conflict | Kind::NotFound) && tries < 5 => {}
+                Ok(_) if is_change && tries < 5 => sleep(UNDONE_WITHIN).await,
                 made => return made,
             }
         }
