@@ -21,7 +21,7 @@ use write::one_line_exact;
 /// The stream that holds them.
 pub use crate::service::stream::DEAD_LETTERS as STREAM;
 pub use safety::{first_less_safe, is_kept};
-pub(crate) use write::{check, plan, write};
+pub(crate) use write::{Checked, check, plan, write};
 
 const SUBJECT: &str = "Dead-Letter-Subject";
 const SOURCE: &str = "Dead-Letter-Stream";

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::{FutureExt, StreamExt};
 use natsfn::{Batch, Error, Result, Service};
 use serde_json::{Value, json};
 
@@ -134,6 +135,33 @@ async fn full_stream_of_dead_letters_is_written_to_once_it_has_room() {
     world.settled("LOG", "store", 10).await;
 
     assert_eq!(letters(&world).await, 10);
+}
+
+#[tokio::test]
+async fn stream_of_dead_letters_is_asked_for_once_a_second_and_not_for_each_letter() {
+    const BAD: u64 = 1000;
+    let world = World::new().await;
+    let calls = Arc::default();
+    world.set_up(service(&calls)).await;
+    let mut asked = world
+        .nats
+        .subscribe("$JS.API.STREAM.INFO.DEAD_LETTERS")
+        .await
+        .unwrap();
+    world
+        .store("log.a", (0..BAD).map(|n| format!("bad {n}")))
+        .await;
+    let began = Instant::now();
+    let _running = world.serve(service(&calls)).await;
+    world.settled("LOG", "store", BAD).await;
+    let seconds = began.elapsed().as_secs() + 1;
+
+    world.settle().await;
+    let asked = std::iter::from_fn(|| tokio::task::unconstrained(asked.next()).now_or_never());
+    let asked = asked.count() as u64;
+    assert_eq!(letters(&world).await, BAD);
+    // And once when the function begins.
+    assert!(asked <= seconds + 1, "{asked} times in {seconds} s");
 }
 
 #[tokio::test]

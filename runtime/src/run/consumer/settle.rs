@@ -40,6 +40,7 @@ pub(crate) struct Settler {
     pub(crate) evidence: Evidence,
     pub(crate) holds: Holds,
     pub(crate) unwritten: Unwritten,
+    letters: dead_letter::Checked,
 }
 
 impl Settler {
@@ -59,6 +60,7 @@ impl Settler {
             in_progress: InProgress::default(),
             evidence: Evidence::new(consumer.max_attempts, consumer.give_up_after),
             unwritten: Unwritten::default(),
+            letters: dead_letter::Checked::default(),
         }
     }
 
@@ -157,9 +159,9 @@ impl Settler {
     /// Writes the dead letter, and only then ends the message. Where that cannot be written the
     /// message is kept: it stays with the server until it can.
     async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
+        let mut unwritten = None;
         if self.unwritten.is_empty() {
             match self.write(entry, error, attempts).await {
-        let mut unwritten = None;
                 Ok(()) => {
                     self.send(key(entry), "+TERM dead letter".into()).await;
                     return Outcome::DeadLetter;
@@ -189,8 +191,9 @@ impl Settler {
 
     /// Writes a dead letter.
     pub(crate) async fn write(&self, entry: &Entry, error: &Error, attempts: u32) -> Result<()> {
+        let (nats, letters) = (&self.nats, &self.letters);
         let (service, function) = (&self.service, &self.function);
-        let write = dead_letter::write(&self.nats, service, function, entry, error, attempts);
+        let write = dead_letter::write(nats, letters, service, function, entry, error, attempts);
         tokio::time::timeout(WRITE_TIMEOUT, write)
             .await
             .unwrap_or_else(|_| {

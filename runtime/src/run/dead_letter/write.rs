@@ -5,6 +5,8 @@ use std::time::Duration;
 use async_nats::{Client, HeaderMap};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, timeout};
 
 use super::*;
 use crate::error::reply::one_line;
@@ -15,7 +17,7 @@ use crate::nats::jetstream::format_time;
 use crate::service::stream::{Stream, StreamPlan, Wish};
 use crate::telemetry::trace_context::TraceContext;
 
-/// For how long a letter waits to hear whether its stream keeps it.
+/// For how long a letter waits to hear whether its stream keeps it, and for how long that is remembered.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What `setup` does with the stream that all services share: it is natsfn's own, and as safe as
@@ -40,24 +42,41 @@ pub(crate) async fn check(nats: &Client) -> Result<()> {
     Stream::dead_letters().check(nats).await.map(|_| ())
 }
 
+/// That the stream of the dead letters keeps them, as it was a moment ago: many letters at once ask once.
+#[derive(Default)]
+pub(crate) struct Checked(Mutex<Option<Instant>>);
+
+impl Checked {
+    /// Somebody may have changed it so that letters would go away by themselves. Where it cannot be asked,
+    /// the server's answer to the letter tells what is wrong.
+    async fn look(&self, nats: &Client) -> Result<()> {
+        let mut last = self.0.lock().await;
+        if last.is_some_and(|last| last.elapsed() < LOOK) {
+            return Ok(());
+        }
+        match timeout(LOOK, check(nats)).await {
+            Ok(Err(error)) if error.kind() == Kind::Halt => Err(error),
+            _ => {
+                *last = Some(Instant::now());
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Writes a message as a dead letter. Written already counts as success: a crash between this and
 /// the term repeats it. A message whose headers do not fit beside those of the dead letter is
 /// written without them; its bytes are always whole, where they do not fit either in several parts.
 pub(crate) async fn write(
     nats: &Client,
+    checked: &Checked,
     service: &str,
     function: &str,
     entry: &Entry,
     error: &Error,
     attempts: u32,
 ) -> Result<()> {
-    // Somebody may have changed it so that the letter, or those before it, would go away by themselves.
-    // Where it cannot be asked, the server's answer to the letter tells what is wrong.
-    if let Ok(Err(error)) = tokio::time::timeout(LOOK, check(nats)).await
-        && error.kind() == Kind::Halt
-    {
-        return Err(error);
-    }
+    checked.look(nats).await?;
     let stream = &entry.stream().name;
     let subject = subject(service, function, stream, entry);
     let mut headers = HeaderMap::new();
