@@ -10,6 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::connect::Trouble;
 use super::connections::Connector;
 use super::link::Link;
+use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 use crate::telemetry::unheard::Unheard;
 
@@ -27,10 +28,13 @@ struct Own {
     /// Which one of the service it is.
     number: usize,
     open: Mutex<Open>,
-    /// Only one at a time makes a connection.
-    making: tokio::sync::Mutex<()>,
+    /// The connection that is being made, one at a time. Who waits for it may give up: it goes on being
+    /// made, for the next.
+    making: tokio::sync::Mutex<Option<Making>>,
     trouble: Trouble,
 }
+
+type Making = AbortOnDropHandle<Result<Link, RunError>>;
 
 #[derive(Default)]
 struct Open {
@@ -83,12 +87,13 @@ impl Intake {
             let nats = self.main.clone();
             return Ok(Taken { nats, made: 0 });
         };
-        let _making = own.making.lock().await;
+        let mut making = own.making.lock().await;
         if let Some(taken) = own.living() {
             return Ok(taken);
         }
-        // It is rarely made, and would make every reader's future large.
-        let link = Box::pin(own.connector.connect(&own.purpose)).await;
+        let ended = making.get_or_insert_with(|| own.make()).await;
+        *making = None;
+        let link = ended.map_err(|error| Error::unavailable(error.to_string()))?;
         let link = link.map_err(|error| Error::unavailable(error.to_string()))?;
         let (nats, unheard, number) = (link.nats.clone(), own.unheard.clone(), own.number);
         let watch = tokio::spawn(async move { link.watch(&unheard, number).await });
@@ -120,6 +125,13 @@ impl Intake {
 }
 
 impl Own {
+    fn make(&self) -> Making {
+        let (connector, purpose) = (self.connector.clone(), self.purpose.clone());
+        AbortOnDropHandle::new(tokio::spawn(
+            async move { connector.connect(&purpose).await },
+        ))
+    }
+
     fn living(&self) -> Option<Taken> {
         let mut open = self.lock();
         if open.link.as_ref()?.1.is_finished() {

@@ -1,6 +1,7 @@
 //! A place in front of a server from which the network to it can fail.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -11,6 +12,8 @@ use tokio::sync::watch;
 pub(crate) struct Network {
     address: SocketAddr,
     new: watch::Sender<New>,
+    /// How long new connections wait for the server.
+    pause: watch::Sender<Duration>,
 }
 
 /// What becomes of new connections. A change of it is the end of those that there are.
@@ -28,6 +31,7 @@ impl Network {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let (new, mut watched) = watch::channel(New::Live);
+        let (pause, pauses) = watch::channel(Duration::ZERO);
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let (near_in, near_out) = near.into_split();
@@ -35,16 +39,30 @@ impl Network {
                     tokio::spawn(dead(near_in, near_out));
                     continue;
                 }
-                let (far_in, far_out) = TcpStream::connect(&server).await.unwrap().into_split();
-                tokio::spawn(carry(near_in, far_out, watched.clone()));
-                tokio::spawn(carry(far_in, near_out, watched.clone()));
+                let (server, watched, pause) = (server.clone(), watched.clone(), *pauses.borrow());
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    let far = TcpStream::connect(&server).await.unwrap();
+                    let (far_in, far_out) = far.into_split();
+                    tokio::spawn(carry(near_in, far_out, watched.clone()));
+                    tokio::spawn(carry(far_in, near_out, watched));
+                });
             }
         });
-        Self { address, new }
+        Self {
+            address,
+            new,
+            pause,
+        }
     }
 
     pub(crate) fn url(&self) -> String {
         format!("nats://{}", self.address)
+    }
+
+    /// New connections hear of the server only after this time; those that there are go on.
+    pub(crate) fn slow_down(&self, pause: Duration) {
+        self.pause.send_replace(pause);
     }
 
     /// Lets nothing more pass on the connections that there are, and closes none of them, on

@@ -3,13 +3,16 @@
 use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Waker};
+use std::time::Duration;
 
 use async_nats::Subscriber;
 use futures_util::{FutureExt, StreamExt};
-use natsfn::{Batch, Client, Message, Range, Result, Service};
+use natsfn::config::NatsConfig;
+use natsfn::{Batch, Client, Connections, Error, Json, Message, Range, Result, Service};
 
 use crate::log::{consumer, numbers};
-use crate::world::{World, within};
+use crate::network::Network;
+use crate::world::{World, code, within};
 
 const WAITING: usize = 5_000;
 
@@ -67,6 +70,33 @@ async fn range_that_is_cancelled_leaves_the_next_one_as_fast_as_it_was() {
         &within(all(&client, "log.cancelled")).await.unwrap()
     ));
     assert_eq!(count(&world, &mut singly).await, 0);
+}
+
+#[tokio::test]
+async fn connection_that_is_made_slowly_is_there_for_a_later_range() {
+    let (world, _) = filled("log.slow").await;
+    let network = Network::before(world.server.url()).await;
+    let config = NatsConfig {
+        url: network.url(),
+        ..NatsConfig::default()
+    };
+    let connections = Connections::open(&config, "b").await.unwrap();
+    let read = |client: Client| async move {
+        let range = client.range("LOG", "log.slow", 1, 1, 1).await?;
+        Ok::<_, Error>(Json(range.messages.len()))
+    };
+    let service = Service::new("b", "1.0.0").endpoint("read", read);
+    let _running = natsfn::start(service.build().unwrap(), connections, None)
+        .await
+        .unwrap();
+    // More than a range waits for.
+    network.slow_down(Duration::from_secs(3));
+
+    let mut tries = 1;
+    while code(&world.ask("read", "").await).is_some() {
+        tries += 1;
+        assert!(tries < 10, "never");
+    }
 }
 
 #[tokio::test]
