@@ -14,16 +14,16 @@ use serde_json::Value;
 pub use kind::Kind;
 pub(crate) use kind::Policy;
 
-/// A function's result; the error is [`Error`] unless it says otherwise.
+/// A function's result; its default error type is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 type Source = Box<dyn StdError + Send + Sync>;
 
 /// A function's error: a kind, a sentence for the caller, and a source that the caller never sees.
 ///
-/// `?` turns any [`std::error::Error`] into one of kind [`Kind::Internal`]; a database's error is
-/// known and gets the kind that fits. It does not implement [`std::error::Error`] itself, because
-/// that conversion would then contradict itself (as in `anyhow`).
+/// `?` turns any [`std::error::Error`] into [`Kind::Internal`], and a database error into the kind that
+/// fits. `Error` does not implement [`std::error::Error`] itself: that conversion would then conflict
+/// with `From<T> for T` (as in `anyhow`).
 ///
 /// ```
 /// use natsfn::{Error, Result};
@@ -47,7 +47,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error with a sentence that the caller may read (for kinds whose message is shown).
+    /// An error of this kind. The kind decides whether the caller sees the message: see [`Kind`].
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
@@ -57,7 +57,7 @@ impl Error {
         }
     }
 
-    /// [`Kind::BadRequest`] with a sentence that says what is allowed.
+    /// [`Kind::BadRequest`]; the message should say what is allowed.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self::new(Kind::BadRequest, message)
     }
@@ -72,7 +72,7 @@ impl Error {
         Self::new(Kind::Internal, message)
     }
 
-    /// Adds what a program can read: any JSON, shown to the caller where the message is.
+    /// Adds machine-readable JSON. The caller sees it if the kind shows its message.
     #[must_use]
     pub fn with_details(mut self, details: Value) -> Self {
         self.details = Some(details);
@@ -108,7 +108,7 @@ impl Error {
             .map(|source| source as &(dyn StdError + 'static))
     }
 
-    /// The sentence that a caller sees: the message, or a safe one in its place.
+    /// The message that a caller sees: the error's own, or a generic one if the kind hides it.
     pub fn public_message(&self) -> &str {
         self.kind.safe_sentence().unwrap_or(&self.message)
     }
@@ -149,14 +149,14 @@ impl fmt::Debug for Error {
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
         match known(&error) {
-            // Its own text names tables and constraints; a caller is told no more than this.
+            // The database's own text names tables and constraints, so only the source keeps it.
             Some((kind, sentence)) => Self::new(kind, sentence).with_source(error),
             None => Self::new(Kind::Internal, error.to_string()).with_source(error),
         }
     }
 }
 
-/// What the runtime knows of an error: a database's.
+/// Kind and public message of a database error.
 #[cfg(feature = "sea-orm")]
 fn known(error: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
     database::meaning_of(error).map(|meaning| (meaning.kind, meaning.sentence))
@@ -167,8 +167,7 @@ fn known(_: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
     None
 }
 
-/// What a function's own error type says about itself, so that `Result<T, MyError>` can be
-/// returned from it.
+/// Lets a function return `Result<T, MyError>`: implement it for your own error type.
 ///
 /// ```
 /// use natsfn::{IntoError, Json, Kind};
@@ -200,7 +199,7 @@ fn known(_: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
     note = "return `natsfn::Error`, to which `?` turns any error, or implement `IntoError` for `{Self}` (kind, message, details)"
 )]
 pub trait IntoError: fmt::Display + Sized {
-    /// The kind: it decides the caller's code and the message's fate.
+    /// The kind decides the caller's error code and what happens to a message.
     fn kind(&self) -> Kind;
 
     /// The sentence for the caller; by default what `Display` writes.
@@ -208,12 +207,12 @@ pub trait IntoError: fmt::Display + Sized {
         self.to_string()
     }
 
-    /// What a program can read.
+    /// Machine-readable details for the caller.
     fn details(&self) -> Option<Value> {
         None
     }
 
-    /// The runtime's error made of it.
+    /// Converts into the runtime's error.
     fn into_error(self) -> Error {
         Error {
             kind: self.kind(),

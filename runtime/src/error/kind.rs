@@ -1,28 +1,28 @@
-//! What kind of failure an error is, and what follows from it.
+//! Kinds of failure, and what follows from each.
 
-/// What kind of failure this is: it decides the code that a caller sees and what becomes of a
-/// message from a stream.
+/// The kind of a failure. It decides the code that a caller sees and what happens to a message from a
+/// stream.
 ///
 /// | kind | code | the caller sees | on a stream |
 /// |---|---|---|---|
 /// | `BadRequest` .. `TooLarge` | 400 401 403 404 409 413 | message and details | dead letter |
 /// | `TooManyRequests` | 429 | message and details | delayed retry, as `retry_after_ms` in the details says; dead letter after `give_up_after` |
-/// | `Unavailable` | 503 | "try again" | held until the dependency is back, no attempt burned |
-/// | `Timeout` | 504 | "try again" | delayed retry, alone; after three of those as `Internal` |
+/// | `Unavailable` | 503 | "try again" | held until the dependency is back; counts as no attempt |
+/// | `Timeout` | 504 | "try again" | delayed retry without other messages; after three, as `Internal` |
 /// | `Halt` | 500 | "internal error" | the consumer stops; nothing is acknowledged |
-/// | `Internal` | 500 | "internal error" | delayed retry; dead letter after `max_attempts` between which other messages succeeded |
+/// | `Internal` | 500 | "internal error" | delayed retry; dead letter after `max_attempts`, if other messages succeeded in between |
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
     /// The request or message is wrong; repeating it cannot help.
     BadRequest,
-    /// Nobody is logged in, or nobody says who asks.
+    /// The caller is not logged in, or not known.
     Unauthorized,
     /// The caller may not do this.
     Forbidden,
     /// There is no such thing.
     NotFound,
-    /// It contradicts what is there already.
+    /// The request contradicts the current state.
     Conflict,
     /// The request or message is larger than allowed.
     TooLarge,
@@ -32,7 +32,7 @@ pub enum Kind {
     Unavailable,
     /// The function did not finish before its deadline.
     Timeout,
-    /// The world is not as the function knows it; going on would do harm.
+    /// The function found a state that it does not know; continuing would do harm.
     Halt,
     /// Everything else, panics included.
     Internal,
@@ -99,7 +99,7 @@ impl Kind {
         }
     }
 
-    /// The sentence that stands in place of a message which might tell too much.
+    /// The public message of a kind whose own message may reveal too much.
     pub(super) const fn safe_sentence(self) -> Option<&'static str> {
         match self {
             Self::Unavailable | Self::Timeout => Some("try again"),

@@ -1,4 +1,4 @@
-//! Error replies: how a caller learns a function's error, and how a client reads one.
+//! Error replies: written for a function's caller, read by a client.
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ pub(crate) const ERROR: &str = "Nats-Service-Error";
 /// ADR-32: the number.
 pub(crate) const CODE: &str = "Nats-Service-Error-Code";
 
-/// Bounds what an attacker can have us send back.
+/// A message may quote the request; this limits the size of the reply.
 const MAX_SENTENCE: usize = 512;
 
 /// Writes an error as a reply: two headers, and a body that is never empty (an empty one, sent to
@@ -47,10 +47,10 @@ pub(crate) fn one_line(text: &str) -> String {
     }
 }
 
-/// The caller's side: an answer is an error where it carries ADR-32's headers.
+/// For callers: returns an error if the answer carries the headers of ADR-32.
 ///
 /// # Errors
-/// The function's error, with the kind of its code, its sentence and its details.
+/// The function's error: the kind of its code, its message and its details.
 pub fn check(answer: &async_nats::Message) -> Result<()> {
     let Some(headers) = &answer.headers else {
         return Ok(());
