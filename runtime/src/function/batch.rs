@@ -11,8 +11,8 @@ use super::event::{Delivery, Entry, Message};
 use super::extract::{FromEvent, Needs, decode};
 use crate::error::{Error, Result};
 
-/// The messages of a delivery, decoded. One that cannot be decoded never gets here: it is a dead
-/// letter. It derefs to a slice of [`Item`].
+/// The decoded messages of a delivery. It derefs to a slice of [`Item`]. A message that cannot be
+/// decoded becomes a dead letter and is not in the batch.
 ///
 /// ```
 /// use natsfn::Batch;
@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 ///
 /// async fn print(orders: Batch<Order>) {
 ///     for order in &orders {
-///         // Of the message, and of what was decoded.
+/// From the message: seq and subject. From the payload: amount and sku.
 ///         println!("{} {}: {} {}", order.seq(), order.subject(), order.amount, order.sku);
 ///     }
 /// }
@@ -130,19 +130,19 @@ impl<T> Item<T> {
         self.entry.time()
     }
 
-    /// When the stream itself was made.
+    /// When the stream was created.
     pub fn stream_created(&self) -> std::time::SystemTime {
         self.entry.stream_created()
     }
 }
 
-/// What an item of a batch is made of. Everything that deserializes is made of the JSON payload; a
-/// type of your own that reads the subject, the headers or the times too implements this instead.
+/// Makes an item of a batch from a message. Every type that deserializes is made from the JSON payload;
+/// a type that also needs the subject, the headers or the times implements this trait instead.
 ///
 /// ```
 /// use natsfn::{Batch, FromMessage, Message, Result};
 ///
-/// /// A text that is no JSON, and where it was said.
+/// A text payload and its subject.
 /// struct Line {
 ///     subject: String,
 ///     text: String,
@@ -168,7 +168,7 @@ pub trait FromMessage: Sized + Send + Sync + 'static {
     /// Makes the item.
     ///
     /// # Errors
-    /// Why it cannot be: the reason in the dead letter.
+    /// Why the message cannot be decoded: the reason in the dead letter.
     fn from_message(message: &Message) -> Result<Self>;
 }
 

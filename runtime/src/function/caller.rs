@@ -1,4 +1,4 @@
-//! Who asks: the word of the server, not of the client.
+//! The caller of a request, as the server names it.
 
 use serde::Deserialize;
 
@@ -6,12 +6,12 @@ use super::event::Request;
 use super::extract::FromEvent;
 use crate::error::{Error, Kind, Result};
 
-/// The header that nats-server itself writes on a request that comes through an account import
-/// with `share: true`. One that a client forges is overwritten there.
+/// The header that nats-server itself writes on a request that comes through an account import with
+/// `share: true`. The server overwrites a forged one.
 const STAMP: &str = "Nats-Request-Info";
 
-/// Who asks, as the server stamped it. Without the stamp a request is refused with 401: it came
-/// from inside the service's own account, where nobody says who anybody is.
+/// The caller, as the server stamped the request. A request without the stamp is refused with 401: it
+/// came from inside the service's own account, where the server names no caller.
 ///
 /// ```
 /// use natsfn::{Caller, Error, Json, Kind, Result};
@@ -40,9 +40,9 @@ impl<S> FromEvent<Request, S> for Caller {
 }
 
 impl Caller {
-    /// The server takes a client's own stamp away and appends its own. But it and async-nats do
-    /// not agree on where a line ends, so a hostile header block can hold a second stamp, or hide
-    /// the server's in another header's value. So: exactly one in the whole block, or nobody.
+    /// The server removes a client's own stamp and appends its own. But the server and async-nats split
+    /// lines differently: a hostile header block can hold a second stamp, or hide the server's in
+    /// another header's value. So the whole block must contain exactly one.
     pub(crate) fn of(request: &Request) -> Result<Self> {
         let mut stamps = request.headers.iter().flat_map(|(name, values)| {
             let name: &str = name.as_ref();
@@ -59,13 +59,13 @@ impl Caller {
         .ok_or_else(|| {
             Error::new(
                 Kind::Unauthorized,
-                "nobody says who asks: this function answers requests that come through an account import with `share: true`",
+                "the request names no caller: this function answers requests that come through an account import with `share: true`",
             )
         })
     }
 }
 
-/// Whether the stamp's name stands anywhere in a text.
+/// Whether a text contains the stamp's name.
 fn contains(text: &str) -> bool {
     text.to_ascii_lowercase()
         .contains(&STAMP.to_ascii_lowercase())

@@ -1,4 +1,4 @@
-//! What an event reaches beside its message.
+//! What extractors can take besides the message.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! What the runtime wraps around a function whose effect is on a database. `sql/` implements
-//! it; the consumer and the endpoint know nothing of SQL.
+//! The database as the consumer and the endpoint see it. `sql/` implements these traits; all else knows
+//! no SQL.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::config::PoolSizes;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 
-/// A service's database before it is opened: its type of migrations, forgotten.
+/// A service's database before it is opened, with the type of its migrations erased.
 pub(crate) trait DatabaseDefinition: Send + Sync + 'static {
     /// Makes pools of these sizes for `url`. They connect when they are first used, so a database
     /// that is down does not keep a service from starting.
@@ -23,8 +23,8 @@ pub(crate) trait DatabaseDefinition: Send + Sync + 'static {
         sizes: PoolSizes,
     ) -> Result<Arc<dyn Database>, RunError>;
 
-    /// Runs what migrations are missing, the runtime's own and the service's, and looks whether the
-    /// tables are as they must be then. Two at once are safe.
+    /// Runs the missing migrations, the runtime's and the service's, then checks the tables. Two may
+    /// run at once.
     fn migrate<'a>(
         &'a self,
         url: &'a str,
@@ -37,12 +37,12 @@ pub(crate) trait DatabaseDefinition: Send + Sync + 'static {
 pub(crate) struct Tables(Vec<Arc<dyn Any + Send + Sync>>);
 
 impl Tables {
-    /// Adds a table as the database's folder describes it.
+    /// Adds a table, in the form that `sql/` uses.
     pub(crate) fn add<T: Any + Send + Sync>(&mut self, table: T) {
         self.0.push(Arc::new(table));
     }
 
-    /// Those that are described by this type.
+    /// The tables of this type.
     pub(crate) fn all<T: Any + Clone>(&self) -> Vec<T> {
         self.0
             .iter()
@@ -56,33 +56,33 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// What the extractor `Db` hands out.
     fn handle(&self) -> Arc<dyn Any + Send + Sync>;
 
-    /// The same database over connections that requests cannot take: for stream functions and
-    /// background work.
+    /// The same database through a pool that requests cannot use: for stream functions and background
+    /// work.
     fn for_consumers(&self) -> Arc<dyn Database>;
 
-    /// Compares the schema with the one that this program knows, or says that the database is
-    /// away. A start refuses another schema, and waits for a database that is away.
+    /// Compares the schema with the one that this program expects; fails if the database is
+    /// unreachable. A start refuses a different schema, and waits for an unreachable database.
     fn schema(&self) -> BoxFuture<'_, Result<Schema>>;
 
-    /// The schema is the one that this program knows; a good answer is remembered.
+    /// Fails unless the schema is the expected one; caches a success.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// The id that `setup` has written into it; none before that.
+    /// The id that `setup` wrote into the database; `None` before that.
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>>;
 
-    /// Writes an id into a database that has lost its own; one that is there stays.
+    /// Writes an id into a database that has none; keeps an existing one.
     fn identify<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Whether what failed with this error may do at once on another connection: a plan that was
-    /// made for an earlier schema, a statement that the connection no longer knows.
+    /// Whether the failed call may run again at once on another connection: its plan was made for an
+    /// earlier schema, or the connection has lost a prepared statement.
     fn runs_again(&self, error: &Error) -> bool;
 
-    /// What is behind a failure, where the database refused a statement and its tables are not as the
-    /// program needs them: that is what failed then, and no message is at fault.
+    /// The cause of a refused statement, if the tables are not as the program needs them. Then no
+    /// message is at fault.
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>>;
 
-    /// Begins a transaction. With an inbox, the items are written into it, and those that were
-    /// there already are hidden from the function.
+    /// Begins a transaction. With an inbox, it records the items there and hides from the function
+    /// those that were recorded before.
     fn begin<'a>(&'a self, inbox: Option<Inbox<'a>>)
     -> BoxFuture<'a, Result<Box<dyn Transaction>>>;
 
@@ -93,23 +93,23 @@ pub(crate) trait Database: Send + Sync + 'static {
 /// What `schema` found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
-    /// The one that this program knows.
+    /// The one that this program expects.
     Known,
-    /// An older or a newer one: a sentence that says which, and what to do.
+    /// An older or a newer one; the text says which, and what to do.
     Other(String),
 }
 
-/// Which items a function is about to see.
+/// The items that a function is about to handle.
 #[derive(Clone, Copy)]
 pub(crate) struct Inbox<'a> {
     pub(crate) service: &'a str,
     pub(crate) function: &'a str,
     pub(crate) entries: &'a [Arc<Entry>],
-    /// What the consumer is fed with: only of that its ack floor tells anything.
+    /// The consumer's filter: its ack floor tells nothing about other subjects.
     pub(crate) filter: &'a [Template],
 }
 
-/// A transaction of the runtime's, lent to a function.
+/// A transaction that the runtime opens and a function uses.
 pub(crate) trait Transaction: Send {
     /// What the extractor `Tx` hands out.
     fn handle(&self) -> Arc<dyn Any + Send + Sync>;
@@ -117,9 +117,9 @@ pub(crate) trait Transaction: Send {
     /// Whether the item with this sequence was done before.
     fn is_done(&self, seq: u64) -> bool;
 
-    /// Takes the failed items out of the inbox again and commits.
+    /// Removes the failed items from the inbox and commits.
     fn commit<'a>(self: Box<Self>, failed: &'a [u64]) -> BoxFuture<'a, Result<()>>;
 
-    /// Takes everything back. Dropping does the same, later.
+    /// Rolls back. Dropping does the same, later.
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()>;
 }

@@ -14,7 +14,7 @@ use crate::error::Error;
 
 /// An event: [`Request`] or [`Delivery`]. Sealed; a function is called with one of the two.
 pub trait Event: sealed::Sealed + Send + 'static {
-    /// What a function answers to it.
+    /// What a function returns for it.
     type Answer: Send + 'static;
 }
 
@@ -34,7 +34,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// The same request once more: extractors take parts of the first one away.
+    /// A copy, since extractors move parts out of a request.
     pub(crate) fn again(&self) -> Self {
         Self {
             subject: self.subject.clone(),
@@ -122,34 +122,34 @@ impl Message {
         UNIX_EPOCH + Duration::from_nanos(self.time_ns.max(0).cast_unsigned())
     }
 
-    /// The same in nanoseconds since 1970, as it stands in the ids of dead letters.
+    /// The same in nanoseconds since 1970, as in the ids of dead letters.
     pub fn time_ns(&self) -> i64 {
         self.time_ns
     }
 
-    /// Why no client can read this message off the wire, if it is such a one: a consumer makes a dead
-    /// letter of it and no function is called with it, so a reader leaves it out.
+    /// Why no client can parse this message, if so. A consumer makes it a dead letter without calling a
+    /// function, so a reader should skip it.
     pub fn unreadable(&self) -> Option<&str> {
         self.unreadable.as_ref().map(|found| found.why.as_str())
     }
 }
 
-/// Why a client could not have read a message off the wire, and what it would have had to read.
+/// Why a client cannot parse a message, and its raw parts.
 #[derive(Clone, Debug)]
 pub(crate) struct Unreadable {
     pub(crate) why: String,
-    /// The headers as they are stored; their well-formed lines are among the message's headers.
+    /// The raw headers as stored; the message's headers contain their well-formed lines.
     pub(crate) block: Bytes,
 }
 
 impl Unreadable {
-    /// What becomes of such a message.
+    /// The reason in the dead letter of such a message.
     pub(crate) fn error(&self) -> Error {
         Error::bad_request(format!("no client can read the message: {}", self.why))
     }
 }
 
-/// A message for good: a stream that is made again uses sequences again, never with the same time.
+/// Identifies a message even if its stream is recreated: sequences start again, times do not repeat.
 pub(crate) type Key = (u64, i64);
 
 /// A message as a stream delivered it; it derefs to the [`Message`].
@@ -169,13 +169,13 @@ impl Deref for Entry {
 }
 
 impl Entry {
-    /// When the stream itself was made. With the sequence it names a message for good: a stream
-    /// that is made again uses sequences again.
+    /// When the stream was created. Creation time and sequence identify a message: a recreated stream
+    /// reuses sequences.
     pub fn stream_created(&self) -> SystemTime {
         self.stream.created
     }
 
-    /// The stream's name, life and ack floor.
+    /// The stream's name and creation time, and the consumer's ack floor.
     pub fn stream(&self) -> &StreamId {
         &self.stream
     }
@@ -186,12 +186,12 @@ impl Entry {
     }
 }
 
-/// One life of a stream: a stream that is deleted and made again counts from 1 again.
+/// A stream from its creation to its deletion: a recreated stream counts from 1 again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamId {
     /// The stream's name.
     pub name: String,
-    /// When this life of the stream began.
+    /// When the stream was created.
     pub created: SystemTime,
     /// The consumer's ack floor when the delivery was read: every message up to here is settled,
     /// so a later start may read again from the next one.
@@ -199,7 +199,7 @@ pub struct StreamId {
 }
 
 impl StreamId {
-    /// When this life of the stream began, in nanoseconds since 1970.
+    /// When the stream was created, in nanoseconds since 1970.
     pub fn created_ns(&self) -> i64 {
         nanoseconds(self.created)
     }

@@ -12,15 +12,15 @@ use super::json::from_json;
 use super::path;
 use crate::error::{Error, Result};
 
-/// An argument of a function: made from an event of type `E` of a service with the state `S`.
+/// An argument of a function, made from an event of type `E`; `S` is the service's state.
 ///
-/// It is synchronous: the payload is in memory already. An application implements it for types of
-/// its own; a test makes the argument by hand, since extractors have public fields.
+/// It is synchronous: the payload is already in memory. An application implements it for its own types;
+/// a test makes the argument by hand, since extractors have public fields.
 ///
 /// ```
 /// use natsfn::{Error, FromEvent, Request, Result};
 ///
-/// /// Who asks, by a header of our own.
+/// The caller's tenant, from a header of our own.
 /// struct Tenant(String);
 ///
 /// impl<S> FromEvent<Request, S> for Tenant {
@@ -44,10 +44,10 @@ pub trait FromEvent<E, S>: Sized {
     /// Makes the argument.
     ///
     /// # Errors
-    /// What the caller did wrong, as [`crate::Kind::BadRequest`] mostly.
+    /// What the caller did wrong, mostly as [`crate::Kind::BadRequest`].
     fn from_event(event: &mut E, state: &S) -> Result<Self>;
 
-    /// Tells the runtime what this argument needs; one that wraps another passes its needs on.
+    /// Declares what this argument needs; a wrapper passes on the needs of the wrapped extractor.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }
@@ -56,7 +56,7 @@ pub trait FromEvent<E, S>: Sized {
 /// What a function's arguments need from the runtime, collected at registration.
 #[derive(Clone, Copy, Default)]
 pub struct Needs {
-    /// Why the `Path` fits no subject whose template has these names.
+    /// Checks whether the `Path` fits the names of a subject template.
     pub(crate) path: Option<CheckNames>,
     pub(crate) database: bool,
     pub(crate) transaction: bool,
@@ -64,10 +64,10 @@ pub struct Needs {
     pub(crate) decode: Option<Decode>,
 }
 
-/// Why a `Path` fits no template with these names; None where it does.
+/// Why a `Path` does not fit these names; `None` if it does.
 pub(crate) type CheckNames = fn(&[&str]) -> Option<String>;
 
-/// Decodes a message of a batch while the batch before it is still in the handler.
+/// Decodes a message of a batch while the handler still runs the batch before.
 pub(crate) type Decode = fn(&Message) -> Result<Arc<dyn Any + Send + Sync>>;
 
 /// JSON, in and out. An unreadable payload is a [`crate::Kind::BadRequest`] that says where; so is an
@@ -122,8 +122,8 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Json<T> {
     }
 }
 
-/// The tokens that a subject template names: `Path(sku): Path<Sku>` for `shop.price.{sku}`, a
-/// tuple or a struct for several.
+/// The named tokens of a subject template: `Path(sku): Path<Sku>` for `shop.price.{sku}`; a tuple or a
+/// struct if there are several.
 ///
 /// ```
 /// use natsfn::{Endpoint, Path, Service};
@@ -168,7 +168,9 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Path<T> {
             .templates
             .iter()
             .find(|template| super::template::overlap(template.subject(), subject))
-            .ok_or_else(|| Error::internal(format!("{subject} fits no subject of the stream")))?;
+            .ok_or_else(|| {
+                Error::internal(format!("{subject} matches no subject of the stream"))
+            })?;
         path::read(&template.values(subject)).map(Path)
     }
 

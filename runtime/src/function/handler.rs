@@ -74,7 +74,7 @@ type Answering<E> = BoxFuture<'static, Result<<E as Event>::Answer>>;
 /// Extracts the arguments and starts the function.
 type Start<E> = dyn Fn(&mut E) -> Result<Answering<E>> + Send + Sync;
 
-/// A handler with its state, its types forgotten: boxed once, at registration.
+/// A handler with its state, types erased: boxed once, at registration.
 pub(crate) struct Call<E: Event> {
     call: Arc<Start<E>>,
     pub(crate) needs: Needs,

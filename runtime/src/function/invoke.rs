@@ -15,8 +15,8 @@ use super::extract::Decode;
 use super::handler::Call;
 use crate::error::{Error, Kind, Result};
 
-/// Extracts, calls, waits at most `deadline`. A panic in an extractor, in the call or in a poll is
-/// an [`Kind::Internal`] error; the process lives.
+/// Extracts, calls, waits at most `deadline`. A panic in an extractor, in the call or in a poll becomes
+/// a [`Kind::Internal`] error.
 pub(crate) async fn invoke<E: Event>(
     call: &Call<E>,
     event: &mut E,
@@ -24,7 +24,7 @@ pub(crate) async fn invoke<E: Event>(
     span: tracing::Span,
 ) -> Result<E::Answer> {
     let started = span.in_scope(|| guard(|| call.start(event)))?;
-    // Within the guard too: at the deadline what the function holds is dropped.
+    // Inside the guard: at the deadline the function's values are dropped, and a drop can panic.
     let finished = async move {
         let finished = tokio::time::timeout(deadline, started).await;
         finished.unwrap_or_else(|_| {
@@ -37,8 +37,8 @@ pub(crate) async fn invoke<E: Event>(
     guarded(finished).instrument(span).await
 }
 
-/// Runs the runtime's own work on messages. It drops values of the user's types, and a panic there
-/// would leave messages with nobody, and the task that works on them dead.
+/// Runs the runtime's own work on messages. That work drops values of the user's types; without the
+/// guard, a panic there would end the task and leave its messages unsettled.
 pub(crate) async fn contained(work: BoxFuture<'_, ()>) -> Result<()> {
     guarded(async {
         work.await;
@@ -47,7 +47,7 @@ pub(crate) async fn contained(work: BoxFuture<'_, ()>) -> Result<()> {
     .await
 }
 
-/// Runs the background work of a service, or what it is asked with about its own store.
+/// Runs a service's background work, or its callback about its own store.
 pub(crate) async fn background<T>(task: impl Future<Output = Result<T>> + Send) -> Result<T> {
     guarded(task).await
 }
@@ -57,7 +57,7 @@ pub(crate) fn decode(decode: Decode, message: &Message) -> Result<Arc<dyn Any + 
     guard(|| decode(message))
 }
 
-/// Runs a callback of the user's that is no future.
+/// Runs a synchronous callback of the user.
 pub(crate) fn guard<T>(run: impl FnOnce() -> Result<T>) -> Result<T> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| Err(panicked(&*panic)))
 }

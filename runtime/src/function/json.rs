@@ -1,8 +1,8 @@
 //! JSON in which a struct is an object.
 //!
-//! serde takes an array of a struct's fields, in their order, for the struct too. Nobody writes that on
-//! purpose, and a field that is added between others would change what it means. So what stands between
-//! serde_json and a type here lets a struct be visited as a map only, at any depth.
+//! serde also accepts an array of a struct's fields for the struct. Nobody writes that on purpose, and
+//! a field added in the middle would change its meaning. So this wrapper around serde_json's
+//! deserializer lets a struct be visited as a map only, at any depth.
 
 use std::fmt;
 
@@ -12,8 +12,8 @@ use serde::de::{
 };
 
 /// Reads JSON. A struct, or a variant with named fields, must be an object; an array of its fields is
-/// refused, at any depth. What serde reads into a buffer first (`untagged`, `flatten`, an internal `tag`)
-/// is outside of that.
+/// refused, at any depth. What serde buffers first (`untagged`, `flatten`, an internal `tag`) is not
+/// checked.
 ///
 /// ```
 /// #[derive(Debug, serde::Deserialize)]
@@ -27,7 +27,7 @@ use serde::de::{
 /// ```
 ///
 /// # Errors
-/// It is no JSON, or not that of a `T`: the message says where.
+/// The text is not JSON, or does not fit `T`: the message says where.
 pub fn from_json<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Result<T> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let value = T::deserialize(Strict(&mut reader))?;
@@ -35,7 +35,7 @@ pub fn from_json<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_json::Resul
     Ok(value)
 }
 
-/// One of serde's parts, whose structs are objects.
+/// Wraps a part of serde so that structs must be objects.
 struct Strict<T>(T);
 
 /// The visitor of a struct.

@@ -14,7 +14,7 @@ pub(crate) use misfit::misfit;
 
 type Read<T, E> = std::result::Result<T, E>;
 
-/// Makes a `T` of name and token pairs.
+/// Makes a `T` from pairs of name and token.
 pub(crate) fn read<T: DeserializeOwned>(pairs: &[(&str, &str)]) -> Result<T> {
     let tokens: Vec<_> = pairs.iter().map(|(name, it)| (*name, Some(*it))).collect();
     let read: Read<T, ValueError> = T::deserialize(Tokens::new(&tokens));
@@ -24,13 +24,13 @@ pub(crate) fn read<T: DeserializeOwned>(pairs: &[(&str, &str)]) -> Result<T> {
     })
 }
 
-/// Enough of a token to recognise it: an attacker's may be long.
+/// Enough of a token to recognise it; a hostile one may be long.
 fn shown(token: &str) -> String {
     token.chars().take(80).collect()
 }
 
-/// Names, and the token of each. One that is `None` fits every scalar: where only the shape of a
-/// type is looked at.
+/// Names with their tokens. A token of `None` fits every scalar: it serves to check the shape of a
+/// type.
 struct Tokens<'a, E> {
     pairs: &'a [(&'a str, Option<&'a str>)],
     error: PhantomData<E>,

@@ -57,7 +57,7 @@ impl Template {
         &self.text
     }
 
-    /// What is subscribed: `{name}` is `*`.
+    /// The subject to subscribe to, with `*` for each `{name}`.
     pub(crate) fn subject(&self) -> &str {
         &self.subject
     }

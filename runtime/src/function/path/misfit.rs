@@ -1,5 +1,5 @@
-//! Whether a `Path<T>` fits the names of a subject template at all: told when a service is built,
-//! since otherwise every request is refused, and every message becomes a dead letter.
+//! Whether a `Path<T>` fits the names of a subject template. Checked when a service is built; otherwise
+//! every request would be refused, and every message would become a dead letter.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::de::{DeserializeOwned, Error, Expected};
 
 use super::Tokens;
 
-/// Why a `T` can never be made of tokens with these names; None where it can, or where only the
-/// tokens themselves can tell.
+/// Why a `T` can never be made from tokens with these names; `None` if it can, or if it depends on the
+/// tokens.
 pub(crate) fn misfit<T: DeserializeOwned>(names: &[&str]) -> Option<String> {
     let tokens: Vec<_> = names.iter().map(|name| (*name, None)).collect();
     match T::deserialize(Tokens::new(&tokens)) {
@@ -19,9 +19,9 @@ pub(crate) fn misfit<T: DeserializeOwned>(names: &[&str]) -> Option<String> {
 
 #[derive(Debug)]
 enum Misfit {
-    /// No token helps.
+    /// Every token fails.
     Never(String),
-    /// The sample of a token is refused; another may be taken.
+    /// The sample token failed; another may succeed.
     Unknown,
 }
 
