@@ -9,31 +9,29 @@ use super::link::Link;
 use crate::config::NatsConfig;
 use crate::error::run_error::RunError;
 
-/// What a service runs on.
+/// The connections of a service.
 ///
-/// [`Connections::open`] gives it one connection for everything that it sends, and others for what
-/// comes in: `nats.request_connections` for requests, one for discovery, one for the messages of each
-/// stream function, one for what functions read of streams. So a request or a stored message that
-/// ends a connection (nats-io/nats.rs#1612) ends only that one, and it is replaced alone; and a
-/// subscription that the server ends is made again.
+/// [`Connections::open`] makes one connection for everything that the service sends, and others for
+/// what it receives: `nats.request_connections` for requests, one for discovery, one for each stream
+/// function, one for reads of streams. So a request or a stored message that ends a connection
+/// (nats-io/nats.rs#1612) ends only that one, and only that one is replaced. A subscription that the
+/// server ends is made again.
 ///
-/// A plain [`Client`] turns into one too: then it serves everything, nothing replaces it, and what
-/// the server refuses on it is not noticed.
+/// A plain [`Client`] converts into one too. Then it serves everything, is not replaced, and the
+/// server's refusals on it go unnoticed.
 pub struct Connections {
     pub(crate) main: Link,
     pub(crate) connector: Option<Arc<Connector>>,
-    /// Whether a subscription that the server refuses is an error at the start. Where it is none, it
-    /// is tried again until it works.
+    /// Whether a refused subscription is an error at the start; if not, it is retried until it works.
     pub(crate) is_strict: bool,
 }
 
 impl Connections {
-    /// Connects with patience, as [`crate::connect()`] does. `name` is what the server shows of the
-    /// connections.
+    /// Connects and retries as [`crate::connect()`] does. `name` is the connections' name on the
+    /// server.
     ///
     /// # Errors
-    /// Only what no patience helps with: an invalid address, a file of credentials that cannot be
-    /// read.
+    /// Only what a retry cannot cure: an invalid address, a credentials file that cannot be read.
     pub async fn open(config: &NatsConfig, name: &str) -> Result<Self, RunError> {
         let connector = Connector {
             config: config.clone(),
@@ -65,12 +63,12 @@ impl From<Client> for Connections {
 pub(crate) struct Connector {
     config: NatsConfig,
     name: String,
-    /// A server that is away is away for all of them.
+    /// Shared: an unreachable server is unreachable for every connection.
     trouble: Arc<Trouble>,
 }
 
 impl Connector {
-    /// One more connection, as soon as the server lets it in.
+    /// Makes one more connection; waits until the server accepts it.
     pub(crate) async fn connect(&self, purpose: &str) -> Result<Link, RunError> {
         let name = format!("{} {purpose}", self.name);
         let (nats, refusals) =
@@ -86,11 +84,11 @@ impl Connector {
         self.config.request_connections.max(1)
     }
 
-    /// What is wrong where the server refuses subscriptions to these subjects.
+    /// The error for subscriptions to these subjects that the server refuses.
     pub(crate) fn refused(&self, subjects: &[String]) -> RunError {
         let user = self.config.user.as_deref();
         RunError::new(format!(
-            "{} may not subscribe {}; let its permissions allow that, or serve the functions that it is for: serve FUNCTION",
+            "{} may not subscribe {}; allow that in its permissions, or serve only the functions that it is for: serve FUNCTION",
             user.map_or_else(
                 || "this login".to_owned(),
                 |user| format!("the user {user}")

@@ -1,4 +1,4 @@
-//! One connection, and the inbox on it that answers and deliveries come in on.
+//! One connection, and its inbox for answers and deliveries.
 
 use std::time::Duration;
 
@@ -11,12 +11,12 @@ use crate::telemetry::unheard::Unheard;
 /// One connection.
 pub(crate) struct Link {
     pub(crate) nats: Client,
-    /// None where somebody else has made the connection.
+    /// `None` if the application made the connection.
     pub(crate) refusals: Option<Refusals>,
 }
 
 impl Link {
-    /// The next refusal of the server. None once the connection's own task has ended.
+    /// The next refusal of the server. `None` once the connection's task has ended.
     pub(crate) async fn refusal(&mut self) -> Option<String> {
         match &mut self.refusals {
             Some(refusals) => refusals.next().await,
@@ -31,10 +31,10 @@ impl Link {
         format!("{prefix}.>")
     }
 
-    /// Watches over the inboxes: those of async-nats itself, on which answers come in, and those of
-    /// consumers. Where the server has ended one, nothing tells the client, and everything is made
-    /// again as soon as the rights allow it. `number` tells the connection from others of the service.
-    /// Returns once the connection's own task has ended.
+    /// Watches the connection's inboxes: async-nats' own, for answers, and those of consumers. When the
+    /// server has ended one, async-nats does not notice; this subscribes all of them again once the
+    /// permissions allow it. `number` identifies the connection within the service. Returns once the
+    /// connection's task has ended.
     pub(crate) async fn watch(mut self, unheard: &Unheard, number: usize) {
         let inboxes = Self::inboxes(&self.nats);
         let prefix = inboxes.trim_end_matches('>');
@@ -56,8 +56,8 @@ impl Link {
         }
     }
 
-    /// Waits until an inbox can be subscribed, and lets async-nats connect again: only so does it
-    /// subscribe its own. False where its task has ended.
+    /// Waits until an inbox can be subscribed, then makes async-nats reconnect: only then does it
+    /// subscribe its own inbox. False if the connection's task has ended.
     async fn recover(&mut self, prefix: &str) -> bool {
         let Some(refusals) = &mut self.refusals else {
             return false;

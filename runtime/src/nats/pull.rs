@@ -1,5 +1,5 @@
-//! Fetches from a durable consumer: keeps the server supplied with pull requests, never more than
-//! the instance can hold, and never lets go of a message that is on its way.
+//! Fetches from a durable consumer. It keeps pull requests open on the server for no more messages than
+//! the instance can hold, and waits for each message that is on its way.
 
 use std::time::Duration;
 
@@ -12,17 +12,16 @@ use tokio::time::Instant;
 use crate::error::{Error, Result};
 use crate::nats::jetstream::calls;
 
-/// How long the server keeps a pull request open. A stop has to wait for the last one to end
-/// (there is no way to take one back that does not lose deliveries to the ack wait), so it is
-/// short; an idle consumer asks once in this time.
+/// How long the server keeps a pull request open. It is short because a stop waits for the last request
+/// to end: a request withdrawn earlier would leave deliveries to the ack wait. An idle consumer asks
+/// once in this time.
 const EXPIRES: Duration = Duration::from_secs(1);
 
-/// How much later than that the server's word may come before the pull counts as lost.
+/// How long after that the server's answer may come before the pull request counts as lost.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// How many bytes one pull request asks for, unless a single message may be larger. What the server sends
-/// and this client has not read yet counts against its `max_pending`, beyond which it ends the connection;
-/// up to three requests are open at once.
+/// Bytes per pull request, unless a single message may be larger. The server ends a connection with
+/// more unread bytes than its `max_pending`, and up to three requests are open at once.
 const BYTES: usize = 2 << 20;
 
 /// Room for a message's subjects, which `max_payload` does not count.
@@ -66,7 +65,7 @@ impl Puller {
         })
     }
 
-    /// Every pull request has ended: nothing is on its way any more.
+    /// Every pull request has ended: no message is on its way.
     pub(crate) fn is_idle(&self) -> bool {
         self.outstanding == 0
     }
@@ -76,8 +75,8 @@ impl Puller {
         self.outstanding
     }
 
-    /// Asks for `n` more messages. While the connection is down nothing is asked: requests would
-    /// pile up in its buffer and all be answered at once.
+    /// Asks for `n` more messages. Does nothing while disconnected: requests would collect in the
+    /// connection's buffer and all be answered at once.
     pub(crate) async fn ask(&mut self, n: usize) -> Result<()> {
         if n == 0 || self.nats.connection_state() != State::Connected {
             return Ok(());
@@ -100,7 +99,7 @@ impl Puller {
         Ok(())
     }
 
-    /// The next thing that the server sends, or the end of the time in which it must.
+    /// The next message or status from the server, or the end of the wait for it.
     pub(crate) async fn next(&mut self) -> Pulled {
         let wake = if self.outstanding == 0 {
             Instant::now() + EXPIRES
@@ -131,9 +130,10 @@ impl Puller {
             .outstanding
             .saturating_sub(unsent.unwrap_or(self.outstanding));
         match (status, message.description.as_deref().unwrap_or_default()) {
-            // The pull's time is over, or there was nothing.
+            // The request has expired, or there was no message.
             (StatusCode::TIMEOUT | StatusCode::NOT_FOUND, _) => Pulled::Ended,
-            // Someone else's pulls, limits: an end like any other, unless the consumer is gone.
+            // Conflicts with other pull requests and limits end the request as well; only a lost
+            // consumer differs.
             (status, text) if status.as_u16() == 409 && !text.contains("Consumer") => Pulled::Ended,
             (StatusCode::NO_RESPONDERS, _) => {
                 self.outstanding = 0;

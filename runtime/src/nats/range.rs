@@ -15,34 +15,33 @@ use crate::function::event::{Message, nanoseconds};
 use crate::nats::jetstream::calls;
 use crate::nats::unreadable::suspect::{self, Place, Suspect};
 
-/// How many messages are asked for at once: an answer is one message each, and must fit into what
-/// the connection buffers for a subscription.
+/// Messages per request. Each is an answer of its own, and all must fit into the subscription's buffer.
 const BATCH: usize = 1000;
 
-/// How many bytes are asked for at once, for the same reason, and because what is on its way counts against
-/// the server's `max_pending`.
+/// Bytes per request, for the same reason, and because unread bytes count against the server's
+/// `max_pending`.
 const BATCH_BYTES: usize = 1 << 20;
 
 /// How long the next message of an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How often it is looked whether the connection is still the one that was asked on.
+/// How often to check that the connection is still the one that the request was sent on.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// How often one range may lose the connection: more often, the network is to blame.
+/// How often one range may lose the connection before reading fails.
 const LOSSES: usize = 8;
 
 /// Messages of a subject, in the stream's order.
 pub struct Range {
     /// The messages.
     pub messages: Vec<Message>,
-    /// What they take on the wire, headers and subjects included.
+    /// Their size on the wire, headers and subjects included.
     pub bytes: usize,
-    /// There are more than were asked for.
+    /// Whether the subject has more messages than were asked for.
     pub more: bool,
 }
 
-/// A message as direct get sends it: its place stands in headers that the server appends.
+/// A message from direct get: the server appends its subject and sequence as headers.
 fn direct(answer: async_nats::Message) -> Result<Message> {
     let strange = || Error::internal("a direct get answered without its headers");
     let subject = header(&answer, "Nats-Subject")
@@ -63,7 +62,7 @@ fn direct(answer: async_nats::Message) -> Result<Message> {
     })
 }
 
-/// The last one: the server appends, a publisher's own comes before.
+/// The last value: a publisher's own headers come before those that the server appends.
 fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
     message
         .headers
@@ -73,9 +72,9 @@ fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
 }
 
 impl Client {
-    /// The messages of a subject from the sequence `from` on, at most `max`, and none after they
-    /// take `max_bytes`: the last one may reach beyond. It reads directly, from a follower perhaps:
-    /// where the stream has replicas, compare with [`Client::last`].
+    /// The messages of a subject from the sequence `from` on: at most `max`, and none after their size
+    /// reaches `max_bytes`, so the last one may exceed it. A follower may answer: for a stream with
+    /// replicas, compare with [`Client::last`].
     ///
     /// ```
     /// # use natsfn::{Client, Result};
@@ -86,7 +85,7 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Kind::Unavailable`](crate::Kind::Unavailable) where JetStream does not answer to the end.
+    /// [`Kind::Unavailable`](crate::Kind::Unavailable) if JetStream does not answer in full.
     pub async fn range(
         &self,
         stream: &str,
@@ -105,7 +104,7 @@ impl Client {
         while range.more && range.messages.len() < max && range.bytes < max_bytes {
             let request = json!({
                 "batch": BATCH.min(max - range.messages.len()),
-                // However few, the server answers with one message.
+                // The server sends at least one message, however small this is.
                 "max_bytes": BATCH_BYTES.min(max_bytes - range.bytes),
                 "seq": next,
                 "next_by_subj": subject,
@@ -120,7 +119,7 @@ impl Client {
                 .messages
                 .last()
                 .map_or(next, |message| message.seq() + 1);
-            // Where the connection was lost over it, reading goes on from where it ended.
+            // If the connection was lost, reading continues after the last message.
             range.more = more.unwrap_or_else(|| {
                 suspect::suspect(&place, next);
                 losses += 1;
@@ -135,8 +134,7 @@ impl Client {
         Ok(range)
     }
 
-    /// Whether no client can read a message that lies ahead off the wire. Where that is only a
-    /// suspicion, it is looked at.
+    /// Whether a message that no client can parse comes next. A mere suspicion is checked first.
     async fn meets_unreadable(&self, place: &Place, next: u64) -> Result<bool> {
         let Some(suspicion) = suspect::ahead(place, next) else {
             return Ok(false);
@@ -155,7 +153,7 @@ impl Client {
         Ok(unreadable.is_some())
     }
 
-    /// The same messages as JSON, which any client can read; an answer each.
+    /// The same messages as JSON, which any client can read; one call each.
     async fn slow_fetch(
         &self,
         place: &Place,
@@ -175,7 +173,7 @@ impl Client {
             } else if let Some(known @ Suspect::Known(unreadable)) = known
                 && seq >= unreadable
             {
-                // It has left the stream.
+                // The message has left the stream.
                 suspect::acquit(place, known);
             }
             let Some(message) = message else {
@@ -191,8 +189,8 @@ impl Client {
         Ok(true)
     }
 
-    /// One request; true where more lies behind its answer, none where the connection was lost
-    /// before the end of it.
+    /// One request. Returns whether more messages follow its answer; `None` if the connection was lost
+    /// before the answer ended.
     async fn fetch(
         &self,
         stream: &str,
@@ -204,7 +202,7 @@ impl Client {
             None => None,
             Some(reads) => match tokio::time::timeout(PATIENCE, reads.take()).await {
                 Ok(taken) => Some((reads, taken?)),
-                Err(_) => return Err(away("is not possible: the server lets in no connection")),
+                Err(_) => return Err(away("is not possible: the server accepts no connection")),
             },
         };
         let nats = taken.as_ref().map_or(self.nats(), |(_, taken)| &taken.nats);
@@ -217,7 +215,7 @@ impl Client {
         let before = connects();
         let is_lost = || connects() != before || nats.connection_state() != State::Connected;
         let inbox = nats.new_inbox();
-        // The shared inbox of requests takes one answer only; this has as many as there are messages.
+        // async-nats' shared inbox takes one answer per request; this request has one per message.
         let mut answers = match nats.subscribe(inbox.clone()).await {
             Ok(answers) => answers,
             Err(_) if taken.as_ref().is_some_and(|(reads, _)| reads.is_replaced()) => {
@@ -235,7 +233,7 @@ impl Client {
         loop {
             let answer = match tokio::time::timeout(LOOK, answers.next()).await {
                 Ok(Some(answer)) => answer,
-                // The client itself has ended.
+                // The client's own task has ended.
                 Ok(None) => {
                     ended();
                     return Ok(None);
@@ -248,8 +246,8 @@ impl Client {
                 Err(_) => return Err(away("was not answered to the end")),
             };
             quiet = Duration::ZERO;
-            // Each answer tells the sequence of the one before it. Where the connection is made again
-            // in the middle, what comes on the new one goes on behind a gap.
+            // Each answer names the sequence before it. After a reconnection in the middle, answers may
+            // be missing.
             let previous = header(&answer, "Nats-Last-Sequence").and_then(|seq| seq.parse().ok());
             if previous.is_some_and(|previous: u64| previous != last) {
                 return Ok(None);
@@ -262,7 +260,7 @@ impl Client {
                     range.messages.push(message);
                 }
                 Some(StatusCode::NOT_FOUND) => return Ok(Some(false)),
-                // 204 ends a batch and says how much lies behind it.
+                // Status 204 ends a batch and says how many messages follow it.
                 Some(status) if status.as_u16() == 204 => {
                     let left = header(&answer, "Nats-Num-Pending");
                     return Ok(Some(left.is_none_or(|left| left != "0")));

@@ -10,31 +10,31 @@ use crate::nats::jetstream::calls;
 use crate::nats::jetstream::raw_message::RawMessage;
 
 impl StreamInfo {
-    /// When this life of the stream began, in nanoseconds since 1970.
+    /// When the stream was created, in nanoseconds since 1970.
     pub fn created_ns(&self) -> i64 {
         nanoseconds(self.created)
     }
 }
 
 impl Client {
-    /// A stream as it is.
+    /// The configuration and state of a stream.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] if JetStream does not answer.
     pub async fn stream_info(&self, stream: &str) -> Result<StreamInfo> {
         jetstream::stream_info(self.nats(), stream).await
     }
 
-    /// A durable consumer as it is.
+    /// The configuration and state of a durable consumer.
     ///
     /// # Errors
-    /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
+    /// [`Kind::NotFound`], or [`Kind::Unavailable`] if JetStream does not answer.
     pub async fn consumer_info(&self, stream: &str, consumer: &str) -> Result<ConsumerInfo> {
         jetstream::consumer_info(self.nats(), stream, consumer).await
     }
 
-    /// The last message of a subject, read from the stream's leader: every message that was
-    /// acknowledged before is seen.
+    /// The last message of a subject, read from the stream's leader: it sees every message acknowledged
+    /// before.
     ///
     /// # Errors
     /// [`Kind::Unavailable`] where JetStream does not answer.
@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// Deletes every message of a stream with a lower sequence. Only what is settled may go.
+    /// Deletes every message of a stream with a lower sequence. Purge settled messages only.
     ///
     /// # Errors
     /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.

@@ -1,22 +1,23 @@
-//! A dead letter that was published again: for which function it is, and which message it was first.
+//! A republished dead letter: the function it is for, and the message it was originally.
 //!
-//! It says so in headers, which anybody may write who may publish to the stream. What such a publisher
-//! wins is that a function passes over a message of the publisher's own, or takes it for another one
-//! that the function has done; no other message is touched.
+//! Headers carry this, and anybody who may publish to the stream may write them. A forger can only make
+//! a function skip the forged message itself, or take it for one that is already done; other messages
+//! are unaffected.
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
 
 use crate::function::event::Message;
 
-/// `<service>.<function>`: others acknowledge the message unseen, if they have no natural key.
+/// `<service>.<function>`: other functions without a natural key acknowledge the message without
+/// running.
 pub(crate) const FOR: &str = "Dead-Letter-Replay-For";
-/// `<stream>.<sequence>-<stream time in ns>`: the message's first place.
+/// `<stream>.<sequence>-<stream time in ns>` of the original message.
 pub(crate) const OF: &str = "Dead-Letter-Replay-Of";
-/// The message's first `Nats-Msg-Id`: the stream would take the same one for a duplicate.
+/// The original `Nats-Msg-Id`: the stream would reject it as a duplicate if it were sent again.
 pub(crate) const ID: &str = "Dead-Letter-Replay-Id";
 
-/// What a replayed message says of itself.
+/// The replay headers of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Replay<'a> {
     /// `<service>.<function>`.
@@ -27,7 +28,7 @@ pub(crate) struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    /// None for a message that is no replay.
+    /// `None` if the message is no replay.
     pub(crate) fn of(headers: &'a HeaderMap) -> Option<Self> {
         let text = |name| headers.get(name).map(|value| value.as_str());
         let (stream, place) = text(OF)?.rsplit_once('.')?;
@@ -42,27 +43,27 @@ impl<'a> Replay<'a> {
 }
 
 impl Message {
-    /// Whether it was replayed for another function than this one, which passes over it.
+    /// Whether it was replayed for another function; this one skips it then.
     pub(crate) fn is_replay_for_another(&self, service: &str, function: &str) -> bool {
         Replay::of(&self.headers)
             .is_some_and(|replay| replay.function.split_once('.') != Some((service, function)))
     }
 
-    /// Whether it is a dead letter that was published again. The inbox takes it alone.
+    /// Whether it is a republished dead letter. The inbox takes it alone.
     pub(crate) fn is_replay(&self) -> bool {
         Replay::of(&self.headers).is_some()
     }
 
-    /// The sequence and the stream time in ns that it was first stored with: for a replayed dead
-    /// letter those of the original.
+    /// The sequence and the stream time in ns of the first publication; a replayed dead letter has
+    /// those of the original.
     pub fn origin(&self) -> (u64, i64) {
         Replay::of(&self.headers).map_or((self.seq, self.time_ns), |replay| {
             (replay.seq, replay.time_ns)
         })
     }
 
-    /// The `Nats-Msg-Id` that it was first published with, if any: for a replayed dead letter that
-    /// of the original.
+    /// The `Nats-Msg-Id` of the first publication, if any; a replayed dead letter has that of the
+    /// original.
     pub fn message_id(&self) -> Option<&str> {
         let id = if Replay::of(&self.headers).is_some() {
             self.headers.get(ID)

@@ -1,5 +1,5 @@
-//! Messages that nats-server stores and async-nats cannot read off the wire: it drops the
-//! connection over them, or its task panics (nats-io/nats.rs#1612). They are read as JSON instead.
+//! Messages that nats-server stores and async-nats cannot parse: it drops the connection, or its task
+//! panics (nats-io/nats.rs#1612). They are read as JSON instead.
 
 pub(crate) mod suspect;
 
@@ -9,10 +9,10 @@ use async_nats::header::{HeaderName, HeaderValue};
 
 use crate::function::event::Unreadable;
 
-/// Whether async-nats could read a message with this subject, as JSON has it, and this header block.
+/// Why async-nats could not parse a message with this subject, as JSON has it, and this header block.
 pub(crate) fn examine(subject: &str, block: &[u8]) -> Option<Unreadable> {
     let why = if subject.contains(char::REPLACEMENT_CHARACTER) {
-        // The server puts this character where a byte was no UTF-8.
+        // In JSON, the server writes this character for a byte that is not UTF-8.
         Some("its subject is not UTF-8".to_owned())
     } else {
         wrong_block(block)
@@ -31,7 +31,7 @@ fn wrong_block(block: &[u8]) -> Option<String> {
         return Some("its headers are not UTF-8".to_owned());
     };
     let mut lines = text.lines().peekable();
-    // A status behind it, as answers have one, the server takes away before it stores a message.
+    // The line may also hold a status, as in answers; the server removes it before it stores a message.
     if lines
         .next()
         .is_none_or(|line| line.trim_end() != "NATS/1.0")

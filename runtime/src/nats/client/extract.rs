@@ -16,7 +16,7 @@ impl<S> FromEvent<Request, S> for Client {
 
 impl<S> FromEvent<Delivery, S> for Client {
     fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        // A batch has many origins; only a single message's context can be carried on.
+        // A batch has many origins; only a single message's trace context can be continued.
         match delivery.entries.as_slice() {
             [entry] => connected(&delivery.context, &entry.headers),
             _ => connected(&delivery.context, &HeaderMap::new()),

@@ -1,9 +1,9 @@
-//! The names of JetStream's calls: nowhere else are they spelled.
+//! The subjects of JetStream's API; no other file spells them.
 
-/// What every call's subject begins with.
+/// The prefix of every call's subject.
 pub(super) const PREFIX: &str = "$JS.API.";
 
-/// Every stream, some at a time.
+/// All streams, in pages.
 pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";
 
 pub(crate) fn stream_info(stream: &str) -> String {
@@ -22,7 +22,7 @@ pub(crate) fn purge(stream: &str) -> String {
     format!("STREAM.PURGE.{stream}")
 }
 
-/// A message, by its sequence or the next of a subject; the leader answers.
+/// A message by its sequence, or the next one of a subject; answered by the leader.
 pub(crate) fn message(stream: &str) -> String {
     format!("STREAM.MSG.GET.{stream}")
 }
@@ -35,7 +35,7 @@ pub(crate) fn consumer_info(stream: &str, consumer: &str) -> String {
     format!("CONSUMER.INFO.{stream}.{consumer}")
 }
 
-/// Makes or changes a consumer. The server checks one filter against who may consume it.
+/// Creates or changes a consumer. The server checks permissions against a single filter only.
 pub(crate) fn create_consumer(stream: &str, consumer: &str, filter: Option<&str>) -> String {
     let end = filter.map_or_else(String::new, |filter| format!(".{filter}"));
     format!("CONSUMER.CREATE.{stream}.{consumer}{end}")
@@ -45,12 +45,12 @@ pub(crate) fn delete_consumer(stream: &str, consumer: &str) -> String {
     format!("CONSUMER.DELETE.{stream}.{consumer}")
 }
 
-/// The whole subject of a pull request: its answers are messages.
+/// The whole subject of a pull request; the answers are messages.
 pub(crate) fn pull(stream: &str, consumer: &str) -> String {
     format!("{PREFIX}CONSUMER.MSG.NEXT.{stream}.{consumer}")
 }
 
-/// The whole subject of a direct get: any replica answers, with messages.
+/// The whole subject of a direct get; any replica answers, with messages.
 pub(crate) fn direct_get(stream: &str) -> String {
     format!("{PREFIX}DIRECT.GET.{stream}")
 }

@@ -1,4 +1,4 @@
-//! A message as JetStream hands it out in JSON.
+//! A message in JetStream's JSON form.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::function::event::{Message, nanoseconds};
 use crate::nats::unreadable::examine;
 
-/// A message as `STREAM.MSG.GET` answers it.
+/// The answer to `STREAM.MSG.GET`.
 #[derive(Deserialize)]
 pub(crate) struct RawMessage {
     message: RawFields,
@@ -46,12 +46,12 @@ impl RawMessage {
         Ok(from_base64(&self.message.data)?.into())
     }
 
-    /// The headers as they are stored.
+    /// The raw headers as stored.
     fn block(&self) -> Result<Vec<u8>> {
         from_base64(&self.message.hdrs)
     }
 
-    /// The headers, in their order. A line that is none is left out.
+    /// The headers in their order, without malformed lines.
     pub(crate) fn headers(&self) -> Result<Vec<(String, String)>> {
         Ok(String::from_utf8_lossy(&self.block()?)
             .split("\r\n")
@@ -64,7 +64,7 @@ impl RawMessage {
     pub(crate) fn read(&self) -> Result<Message> {
         let mut headers = HeaderMap::new();
         for (name, value) in self.headers()? {
-            // What async-nats would refuse, or panic on, is no header anybody could have read.
+            // Skips what async-nats would refuse or panic on: no client could have read that header.
             if let (Ok(name), false) = (
                 name.parse::<async_nats::HeaderName>(),
                 value.contains(['\r', '\n']),
