@@ -3,8 +3,7 @@
 use std::io;
 use std::net::TcpListener;
 
-/// Where `dev` lets a task listen, and what the task's clients need that no configuration could
-/// tell before the server ran.
+/// Where `dev` lets a task listen, and values for its clients that are known only once the server runs.
 pub struct DevListener {
     pub(crate) task: String,
     pub(crate) port: u16,
@@ -19,16 +18,16 @@ impl DevListener {
     }
 
     /// A listener on the port, which was taken before anything else started: whoever connects early
-    /// waits.
-    ///
+    /// A listener on the port. The port was bound before anything else started, so early connections
+    /// wait.
     /// # Errors
     /// The process has too many open files.
     pub fn listener(&self) -> io::Result<TcpListener> {
         self.listener.try_clone()
     }
 
-    /// Where browsers reach NATS, `ws://...`, once the server runs and where its configuration has
-    /// that.
+    /// The WebSocket address of NATS for browsers, `ws://...`, once the server runs and if its
+    /// configuration has one.
     pub fn websocket(&self) -> Option<&str> {
         self.websocket.as_deref()
     }

@@ -1,4 +1,4 @@
-//! What is different between a configuration that is there and one that is wanted, for people.
+//! The differences between an existing configuration and the wanted one, as text.
 
 use serde_json::{Map, Value};
 
@@ -19,7 +19,7 @@ pub(crate) fn differences(live: &Settings, wanted: &Settings) -> Vec<String> {
         .collect()
 }
 
-/// The server counts times in nanoseconds, and people do not.
+/// The server gives durations in nanoseconds; show seconds.
 fn shown(key: &str, value: Option<&Value>) -> String {
     let nanos = value.and_then(Value::as_u64);
     match (key, value, nanos) {

@@ -10,8 +10,8 @@ pub(crate) enum QueueGroup {
 }
 
 impl QueueGroup {
-    /// What this level says, with what the level above it resolved to. `None` is a plain
-    /// subscription: every instance gets every request.
+    /// Resolves this level with the result of the level above. `None` is a plain subscription: every
+    /// instance gets every request.
     pub(crate) fn or<'a>(&'a self, above: Option<&'a str>) -> Option<&'a str> {
         match self {
             Self::Inherit => above,

@@ -1,5 +1,5 @@
-//! Which messages the process ended over, while each was in the function alone. Nothing in the process
-//! can remember that, so the consumer's metadata does.
+//! Messages whose run alone in the function has not ended. A process that crashes cannot remember them,
+//! so the consumer's metadata does.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use crate::function::event::Key;
 use crate::nats::jetstream::consumer_info;
 
-/// The key of what is remembered, in the metadata of a consumer.
+/// The key of this record in a consumer's metadata.
 const CRASHES: &str = "natsfn.crashes";
 
-/// How many messages are remembered, those that came first.
+/// How many messages are recorded, oldest first.
 const REMEMBERED: usize = 16;
 
-/// Runs of a message that have not ended.
+/// Runs of a message that began and did not end.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Unended {
     pub(crate) runs: u32,
@@ -34,8 +34,8 @@ impl Unended {
 }
 
 impl Consumer {
-    /// Notes that a message begins to run alone, unless it has done so `limit` times without an end.
-    /// Returns its runs before this one.
+    /// Records that a message begins to run alone, unless `limit` earlier runs did not end. Returns the
+    /// number of runs before this one.
     pub(crate) async fn begins_alone(
         &self,
         nats: &Client,
@@ -57,7 +57,7 @@ impl Consumer {
         Ok(before)
     }
 
-    /// Notes that the run of a message has ended, whatever came of it.
+    /// Records that the run of a message has ended, with any outcome.
     pub(crate) async fn ended_alone(&self, nats: &Client, key: Key) -> Result<()> {
         self.change_crashes(nats, |crashes| {
             crashes.remove(&name(key));
@@ -73,7 +73,7 @@ impl Consumer {
         let found = consumer_info(nats, self.stream.name(), &self.durable_name()).await?;
         let read = found.metadata(CRASHES).unwrap_or("{}");
         let mut crashes: BTreeMap<String, Unended> = serde_json::from_str(read).unwrap_or_default();
-        // What is settled by now needs no memory.
+        // Settled messages need no record.
         crashes.retain(|name, _| {
             let seq = name.split('-').next().and_then(|seq| seq.parse().ok());
             seq.is_some_and(|seq: u64| seq > found.ack_floor.stream_seq)

@@ -1,4 +1,4 @@
-//! A durable consumer that somebody has changed by hand so that messages would be lost without a word.
+//! Durable consumers that somebody changed by hand so that messages would be lost silently.
 
 use async_nats::Client;
 
@@ -8,23 +8,22 @@ use crate::nats::jetstream::ConsumerInfo;
 use crate::service::difference::differences;
 
 impl ConsumerInfo {
-    /// Whether the server gives a message up after so many deliveries: neither it nor a dead letter is
-    /// left then.
+    /// Whether the server gives up a message after a number of deliveries, without a dead letter.
     pub(crate) fn gives_up(&self) -> bool {
         let most = self.config.get("max_deliver");
         most.and_then(|most| most.as_i64())
             .is_some_and(|most| most > 0)
     }
 
-    /// Whether messages come without their payload.
+    /// Whether messages are delivered without their payload.
     pub(crate) fn is_without_payload(&self) -> bool {
         self.config.get("headers_only") == Some(&true.into())
     }
 }
 
 impl Consumer {
-    /// What a consumer passes over whose filter is not this definition's: another version has set it
-    /// up, or somebody has edited it.
+    /// What a consumer skips if its filter is not this definition's: another version has set it up, or
+    /// somebody has edited it.
     pub(crate) fn passes_over(&self, found: &ConsumerInfo) -> Option<String> {
         let own = settings(&self.config(Wanted::default())).ok()?;
         let keys = ["filter_subject", "filter_subjects"];
@@ -41,16 +40,16 @@ impl Consumer {
             .unwrap_or_else(|| "all".to_owned());
         let (durable, stream) = (self.durable_name(), self.stream.name());
         Some(format!(
-            "the consumer {durable} of {stream} takes {filter} and not what this version asks for, {}: what it passes over never comes; run `{} setup`",
+            "the consumer {durable} of {stream} has the filter {filter}, and this version needs {}: other messages never arrive; run `{} setup`",
             self.subjects().join(", "),
             self.service
         ))
     }
 
-    /// Changes a consumer back that would lose messages; any other stays as it is.
+    /// Undoes changes to a consumer that would lose messages; leaves others as they are.
     ///
     /// # Errors
-    /// What keeps the server from it, with the cure.
+    /// Why the server refuses it, with the cure.
     pub(crate) async fn mend(&self, nats: &Client, found: ConsumerInfo) -> Result<ConsumerInfo> {
         if !found.gives_up() && !found.is_without_payload() {
             return Ok(found);
@@ -73,7 +72,7 @@ impl Consumer {
         tracing::warn!(
             consumer = durable,
             stream,
-            "the consumer would have lost messages and is changed back: {changes}"
+            "the consumer would have lost messages; changed it back: {changes}"
         );
         Ok(mended)
     }

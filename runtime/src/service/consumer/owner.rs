@@ -1,5 +1,5 @@
-//! Whose a durable consumer is. Two services on one consumer would each get a part of the messages,
-//! and both would look as if they ran well; so the consumer's metadata says who made it.
+//! The owner of a durable consumer. If two services shared one, each would get a part of the messages,
+//! and both would seem to run well. So the consumer's metadata names its owner.
 
 use std::collections::HashMap;
 
@@ -15,7 +15,7 @@ use crate::service::stream::OWNER;
 const FUNCTION: &str = "natsfn.function";
 
 impl Consumer {
-    /// Makes the consumer one of this service's.
+    /// Sets the service that owns the consumer.
     pub(crate) fn belong_to(&mut self, service: &str) {
         service.clone_into(&mut self.service);
     }
@@ -28,7 +28,7 @@ impl Consumer {
         }
     }
 
-    /// What the metadata says of the owner.
+    /// The owner in the form of metadata.
     pub(super) fn ownership(&self, database: Option<&str>) -> HashMap<String, String> {
         [
             (OWNER, Some(&*self.service)),
@@ -40,10 +40,10 @@ impl Consumer {
         .collect()
     }
 
-    /// The consumer that is there, if it may be this function's.
+    /// The existing consumer, if this function may use it.
     ///
     /// # Errors
-    /// [`Kind::Conflict`] where it is somebody else's, or may be.
+    /// [`Kind::Conflict`] if another service owns it, or may own it.
     pub(crate) async fn look(
         &self,
         nats: &Client,
@@ -64,15 +64,15 @@ impl Consumer {
         }
     }
 
-    /// Whether another service made it. One without an owner is of an earlier version, or made by
-    /// hand: whoever names it may use it, and the first `setup` makes it its own.
+    /// Whether another service owns it. One without an owner comes from an earlier version or was made
+    /// by hand: whoever names it may use it, and the first `setup` makes it the service's own.
     pub(crate) fn is_foreign(&self, found: &ConsumerInfo) -> bool {
         found
             .metadata(OWNER)
             .is_some_and(|owner| owner != self.service)
     }
 
-    /// Refuses a consumer that another service made, or that no function can be fed from.
+    /// Refuses a consumer that another service owns, or that cannot feed a function.
     pub(crate) fn check_owner(&self, found: &ConsumerInfo) -> Result<()> {
         let (durable, stream) = (self.durable_name(), self.stream.name());
         if let Some(unfit) = unfit(found) {
@@ -98,9 +98,9 @@ impl Consumer {
         ))
     }
 
-    /// Refuses to begin at the stream's first message where an earlier version of natsfn, which
-    /// named a consumer like its function alone, may have handled some of them: they would be
-    /// handled twice. To go on where that one is would lose messages, if it is somebody else's.
+    /// Refuses to start at the stream's first message if there is a consumer from an earlier version of
+    /// natsfn, which named consumers after the function alone: handled messages would be handled again.
+    /// Continuing with that consumer would lose messages if it belongs to somebody else.
     async fn refuse_former(&self, nats: &Client) -> Result<()> {
         if self.durable.is_some() {
             return Ok(());
@@ -122,7 +122,7 @@ impl Consumer {
     }
 }
 
-/// What makes a consumer useless for a function, and cannot be changed while it lives.
+/// A setting that makes a consumer unusable for a function and cannot be changed.
 fn unfit(found: &ConsumerInfo) -> Option<&'static str> {
     let text = |key: &str| found.config.get(key).and_then(|value| value.as_str());
     if text("deliver_subject").is_some() {

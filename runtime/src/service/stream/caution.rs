@@ -1,5 +1,5 @@
-//! What `setup` never does to a stream by itself, because it would lose messages, or refuse what
-//! was taken so far: remove a subject, shorten a limit, lower the replicas.
+//! Changes that `setup` never makes to a stream by itself, because messages would be lost or refused:
+//! removing a subject, shortening a limit, lowering the replicas.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn keep(live: &Config, wanted: &mut Config) {
     }
 }
 
-/// The larger of two limits, of which 0 and less are none.
+/// The larger of two limits; 0 and less mean no limit.
 fn longer<N: Ord + Default>(live: N, wanted: N) -> N {
     if live <= N::default() {
         live
@@ -46,7 +46,7 @@ fn longer<N: Ord + Default>(live: N, wanted: N) -> N {
     }
 }
 
-/// Every subject of both, without those that another one captures already.
+/// The subjects of both, without those that another one covers.
 fn all_subjects(live: &[String], wanted: &[String]) -> Vec<String> {
     let mut all: Vec<String> = Vec::new();
     for subject in live.iter().chain(wanted) {

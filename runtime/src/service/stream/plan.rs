@@ -1,5 +1,5 @@
-//! What `setup` does with a stream: makes it, changes one that is this service's own, and leaves
-//! alone one that is somebody else's.
+//! What `setup` does with a stream: creates it, changes it if this service owns it, leaves another
+//! owner's alone.
 
 use std::error::Error as StdError;
 
@@ -17,29 +17,29 @@ use crate::service::difference::{Settings, differences};
 /// The key of the service's name, in the metadata of streams and consumers.
 pub(crate) const OWNER: &str = "natsfn.service";
 
-/// What the server answers where it has no room for what a stream reserves.
+/// The server's error codes for lack of space for a stream's reservation.
 const NO_ROOM: [u64; 2] = [10023, 10047];
 
-/// Who sets up, and what an operator allows.
+/// Who runs `setup`, and what the operator allows.
 #[derive(Clone, Copy)]
 pub(crate) struct Wish<'a> {
     /// The service that is to own the stream.
     pub(crate) owner: &'a str,
-    /// Makes the stream this owner's, whoever made it.
+    /// Makes the service the owner, whoever owned the stream before.
     pub(crate) take_over: bool,
-    /// Makes a stream that has no owner this owner's, also where it differs.
+    /// Makes the service the owner of a stream without one, even if the stream differs.
     pub(crate) adopt: bool,
     /// Removes subjects, shortens limits and lowers replicas too.
     pub(crate) shrink: bool,
 }
 
-/// What is to be done with a stream that may be set up.
+/// The step that `setup` will take for a stream.
 pub(crate) struct StreamPlan {
     name: String,
     step: Step,
-    /// What is told: the step, and what is left to a person.
+    /// Lines for the operator: the step, and what is left to do by hand.
     pub(crate) lines: Vec<String>,
-    /// The servers that will hold it.
+    /// The number of servers that will hold the stream.
     pub(crate) replicas: usize,
 }
 
@@ -50,10 +50,10 @@ enum Step {
 }
 
 impl Stream {
-    /// Looks at what is there, and changes nothing.
+    /// Compares with the existing stream; changes nothing.
     ///
     /// # Errors
-    /// The stream is somebody else's and differs, or is missing where it has to exist.
+    /// The stream has another owner and differs, or is missing and must exist.
     pub(crate) async fn plan(&self, nats: &Client, wish: Wish<'_>) -> Result<StreamPlan, RunError> {
         let name = self.name();
         let limit = self.message_limit(nats.max_payload());
@@ -96,7 +96,7 @@ impl Stream {
         let is_ours = owner.is_some_and(|owner| owner == wish.owner)
             || wish.take_over
             || (owner.is_none() && wish.adopt);
-        // Subjects that nobody here knows would come to functions that cannot read them.
+        // With foreign subjects, functions would get messages that they cannot read.
         let same = kept == live.config && covered(&kept.subjects, &wanted.subjects);
         if !is_ours && !same {
             return Err(self.foreign(owner, &live.config, &wanted, wish.owner));
@@ -139,7 +139,7 @@ impl Stream {
         }
     }
 
-    /// Somebody else's stream, the differences, and the two ways out.
+    /// The error for another owner's stream: the differences, and the two ways out.
     fn foreign(
         &self,
         owner: Option<&String>,
@@ -170,9 +170,9 @@ impl Stream {
         RunError::misuse(lines)
     }
 
-    /// Why a stream that exists cannot be used, besides what it would lose.
+    /// Why an existing stream cannot be used, apart from changes that lose messages.
     pub(super) fn misfits(&self, config: &Config) -> Vec<String> {
-        // What comes from another stream comes under that one's subjects.
+        // Messages from a mirror or a source keep the subjects of the other stream.
         if !self.existing || config.mirror.is_some() || config.sources.is_some() {
             return Vec::new();
         }
@@ -190,7 +190,7 @@ impl Stream {
 }
 
 impl StreamPlan {
-    /// Does it.
+    /// Carries out the step.
     pub(crate) async fn apply(self, nats: &Client) -> Result<(), RunError> {
         let name = &self.name;
         let (subject, what, config) = match &self.step {
@@ -223,7 +223,7 @@ fn own(config: &mut Config, owner: &str) {
     config.metadata.insert(OWNER.to_owned(), owner.to_owned());
 }
 
-/// Whether each of the subjects is captured by one of the others.
+/// Whether every subject is covered by one of `by`.
 fn covered(subjects: &[String], by: &[String]) -> bool {
     let mut subjects = subjects.iter();
     subjects.all(|subject| by.iter().any(|wide| covers(wide, subject)))
