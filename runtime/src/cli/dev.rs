@@ -17,7 +17,7 @@ use super::host::Host;
 use super::stop::Stop;
 use super::{Exit, Job};
 use crate::config::{Database, Invoke, NatsConfig, RuntimeConfig, Secret, variable};
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::nats::connect::connect;
 use crate::run::setup::{Options, setup_with};
 use crate::server::{Ports, Server};
@@ -155,11 +155,10 @@ fn check_names(definition: &Definition, names: &[String]) -> Result<(), RunError
 }
 
 fn with_other_ports(error: RunError) -> RunError {
-    let text = error.to_string();
-    if text.contains("is in use") {
-        return RunError::new(format!(
-            "{text}: stop what listens there, or let all ports be free ones with --port 0"
-        ));
+    match error.reason() {
+        Reason::PortInUse => RunError::new(format!(
+            "{error}: stop what listens there, or let all ports be free ones with --port 0"
+        )),
+        _ => error,
     }
-    error
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::say;
 use crate::config::NatsConfig;
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::nats::connect::{Trouble, pause};
 use crate::nats::connections::Connections;
 use crate::run::running::Running;
@@ -35,7 +35,8 @@ impl Host {
     /// Starts what has run before: what stands against it passes, unless somebody must change it
     /// here. What the server refuses now it may allow later, and the other functions are served.
     async fn start_again(&self) -> Result<Running, RunError> {
-        self.start_as(false, |error| error.exit_code() == 2).await
+        self.start_as(false, |error| error.reason() == Reason::Misuse)
+            .await
     }
 
     /// Tries until it works, or there is an error that is final.

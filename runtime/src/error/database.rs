@@ -81,7 +81,7 @@ pub(crate) fn meaning_of(error: &(dyn StdError + 'static)) -> Option<Meaning> {
 /// connection it may do.
 pub(crate) fn is_stale(error: &(dyn StdError + 'static)) -> bool {
     in_chain::<PgDatabaseError>(error).is_some_and(|error| match error.code() {
-        "0A000" => error.message().contains("cached plan"),
+        "0A000" => error.routine() == Some("RevalidateCachedQuery"),
         // No such statement; and parameters that were meant for another of that name.
         "26000" | "22P03" | "08P01" => true,
         _ => false,

@@ -8,35 +8,40 @@ use std::fmt;
 /// `?` turns any error into one. Like [`crate::Error`] it is no [`std::error::Error`] itself, but
 /// it becomes a `Box<dyn std::error::Error>` through `?`.
 pub struct RunError {
+    reason: Reason,
     lines: Vec<String>,
-    misuse: bool,
-    passing: bool,
+}
+
+/// What a caller can do about a [`RunError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// The configuration, the arguments or the service's definition are wrong; exit code 2.
+    Misuse,
+    /// The next attempt may work: the server did not answer in time, or the connection ended.
+    Passing,
+    /// Another process listens on a port.
+    #[cfg(feature = "server")]
+    PortInUse,
+    /// Everything else.
+    Other,
 }
 
 impl RunError {
     /// One sentence: the cause and the cure.
     pub fn new(sentence: impl Into<String>) -> Self {
-        Self {
-            lines: vec![sentence.into()],
-            misuse: false,
-            passing: false,
-        }
+        Self::of(Reason::Other, sentence)
     }
 
-    /// What may be over at the next attempt.
-    pub(crate) fn passing(sentence: impl Into<String>) -> Self {
-        Self {
-            passing: true,
-            ..Self::new(sentence)
-        }
+    pub(crate) fn of(reason: Reason, sentence: impl Into<String>) -> Self {
+        let lines = vec![sentence.into()];
+        Self { reason, lines }
     }
 
     /// Mistakes in a configuration or a service's definition, all at once; exit code 2.
     pub fn misuse(lines: impl IntoIterator<Item = String>) -> Self {
         Self {
+            reason: Reason::Misuse,
             lines: lines.into_iter().collect(),
-            misuse: true,
-            passing: false,
         }
     }
 
@@ -52,7 +57,6 @@ impl RunError {
             (Ok(one), Ok(other)) => Ok((one, other)),
             (Err(mut error), Err(more)) => {
                 error.lines.extend(more.lines);
-                error.misuse |= more.misuse;
                 Err(error)
             }
             (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
@@ -66,9 +70,13 @@ impl RunError {
         self
     }
 
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
     /// Whether the next attempt may work: the server did not answer in time, or the connection ended.
     pub fn is_passing(&self) -> bool {
-        self.passing
+        self.reason == Reason::Passing
     }
 
     /// The sentences.
@@ -78,7 +86,7 @@ impl RunError {
 
     /// 2 where the configuration or the definition is wrong, else 1.
     pub fn exit_code(&self) -> u8 {
-        if self.misuse { 2 } else { 1 }
+        if self.reason == Reason::Misuse { 2 } else { 1 }
     }
 }
 

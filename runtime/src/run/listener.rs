@@ -14,7 +14,7 @@ use tokio_util::task::TaskTracker;
 
 use super::on_panic::OnPanic;
 use crate::error::Error;
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::nats::connections::Connections;
 use crate::nats::link::Link;
 use crate::telemetry::unheard::Unheard;
@@ -157,7 +157,10 @@ impl Listener {
             state: slot::State::default(),
         };
         slot.subscribe_all().await.map_err(|error: Error| {
-            RunError::passing(format!("the service cannot start: {error}"))
+            RunError::of(
+                Reason::Passing,
+                format!("the service cannot start: {error}"),
+            )
         })?;
         Ok(slot)
     }

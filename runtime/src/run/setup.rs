@@ -11,7 +11,7 @@ use async_nats::Client;
 use tokio::sync::watch;
 
 use super::dead_letter;
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::function::database::{Database, Schema};
 use crate::function::event::StreamId;
@@ -143,7 +143,9 @@ async fn plan_streams(
         };
         match stream.plan(nats, wish).await {
             Ok(plan) => plans.push(plan),
-            Err(error) if error.exit_code() == 2 => mistakes.extend_from_slice(error.lines()),
+            Err(error) if error.reason() == Reason::Misuse => {
+                mistakes.extend_from_slice(error.lines());
+            }
             Err(error) => return Err(error),
         }
     }

@@ -13,7 +13,7 @@ use super::ready::{check_server, open, round_trip};
 use super::request::EndpointRuntime;
 use super::running::Running;
 use super::work::work;
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::nats::connections::Connections;
 use crate::nats::intake::Intake;
@@ -284,5 +284,8 @@ async fn tell(nats: Client, function: Arc<Discovered>, message: Message) {
 }
 
 fn unready(error: Error) -> RunError {
-    RunError::passing(format!("the service cannot start: {error}"))
+    RunError::of(
+        Reason::Passing,
+        format!("the service cannot start: {error}"),
+    )
 }

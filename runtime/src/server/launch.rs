@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::config::{Ports, ServerConfig, quoted};
 use super::{binary, stale};
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 
 /// Where a server listens, as URLs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -170,21 +170,22 @@ fn are_free(ports: Ports) -> Result<(), RunError> {
         (ports.websocket, "WebSocket"),
         (ports.monitor, "monitoring"),
     ];
-    let busy: Vec<String> = uses
-        .into_iter()
-        .filter(|(port, _)| *port != 0)
-        .filter_map(|(port, what)| {
-            let error = TcpListener::bind((HOST, port)).err()?;
-            Some(match error.kind() {
-                io::ErrorKind::AddrInUse => format!("port {port} (NATS, {what}) is in use"),
-                _ => format!("port {port} (NATS, {what}) cannot be had: {error}"),
-            })
-        })
-        .collect();
+    let mut reason = Reason::Other;
+    let mut busy = Vec::new();
+    for (port, what) in uses.into_iter().filter(|(port, _)| *port != 0) {
+        busy.extend(match TcpListener::bind((HOST, port)) {
+            Ok(_) => None,
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                reason = Reason::PortInUse;
+                Some(format!("port {port} (NATS, {what}) is in use"))
+            }
+            Err(error) => Some(format!("port {port} (NATS, {what}) cannot be had: {error}")),
+        });
+    }
     if busy.is_empty() {
         Ok(())
     } else {
-        Err(RunError::new(busy.join("; ")))
+        Err(RunError::of(reason, busy.join("; ")))
     }
 }
 
