@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 /// Places for connections. If none is free, the address with the most places loses its oldest one:
@@ -44,7 +45,7 @@ impl Places {
     /// Takes a place for a connection from this address.
     pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
         let given_up = CancellationToken::new();
-        let mut held = self.lock();
+        let mut held = self.held.lock();
         let number = held.next;
         held.next += 1;
         held.places.push(Taken {
@@ -64,11 +65,7 @@ impl Places {
 
     /// Ends a connection because the system has no room for another.
     pub(super) fn make_room(&self) {
-        self.lock().give_up();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock().give_up();
     }
 }
 
@@ -96,7 +93,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut held = self.places.lock();
+        let mut held = self.places.held.lock();
         let found = held
             .places
             .binary_search_by_key(&self.number, |it| it.number);

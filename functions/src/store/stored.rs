@@ -2,10 +2,11 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use natsfn::{Background, Client, Db, Error, Result, StreamId, dead_letter};
+use parking_lot::{Mutex, MutexGuard};
 use sea_orm::{ConnectionTrait, DbErr, TransactionTrait};
 
 use super::epoch::{Life, find_life, life_of, lower_floor, save_floor};
@@ -176,7 +177,7 @@ impl Passed {
     /// Forgets what was seen in another epoch, or before the database was restored to an older
     /// state.
     fn of(&self, life: &Life) -> MutexGuard<'_, Seen> {
-        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut passed = self.0.lock();
         let newest = life.newest();
         if passed.epoch != newest.id || passed.floor > newest.floor {
             passed.seqs.clear();

@@ -1,10 +1,11 @@
 //! The floor: up to here the database is complete, and the tail lies above.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use natsfn::jetstream::ConsumerInfo;
 use natsfn::{Client, Db, Error, Kind, Result};
+use parking_lot::Mutex;
 
 use crate::store::epoch::{Life, life_of};
 use crate::store::rollback::{self, unsettled};
@@ -72,7 +73,7 @@ impl Known {
 impl Floor {
     /// The cached floor if it is fresh, else the current one.
     pub(super) async fn known(&self, client: &Client, db: &Db) -> Result<Known> {
-        let known = self.lock().clone();
+        let known = self.0.lock().clone();
         if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
             return Ok(known);
         }
@@ -98,17 +99,13 @@ impl Floor {
             floor,
             read,
         };
-        *self.lock() = Some(known.clone());
+        *self.0.lock() = Some(known.clone());
         Ok(known)
     }
 
     /// Clears the cache.
     pub(super) fn forget(&self) {
-        *self.lock() = None;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Known>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock() = None;
     }
 }
 

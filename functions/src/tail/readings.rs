@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use natsfn::{Error, Result};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
@@ -81,7 +82,7 @@ struct Asking<T>(Visit<T>);
 impl<T> Readings<T> {
     /// Whether a long reading of this room is in progress.
     pub fn are_going_on(&self, place: &Place) -> bool {
-        lock(&self.rooms).get(place).is_some_and(|room| {
+        self.rooms.lock().get(place).is_some_and(|room| {
             room.asking.load(SeqCst) > 0 || room.turns.available_permits() < IN_ROOM
         })
     }
@@ -173,7 +174,7 @@ impl<T> Readings<T> {
     }
 
     fn visit(&self, place: &Place) -> Visit<T> {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         let room = rooms.entry(place.clone()).or_default().clone();
         Visit {
             rooms: self.rooms.clone(),
@@ -198,12 +199,12 @@ impl<T> Held<T> {
 
 impl<T> Room<T> {
     fn want(&self, above: Position) {
-        let mut wanted = lock(&self.wanted);
+        let mut wanted = self.wanted.lock();
         *wanted = Some(wanted.map_or(above, |wanted| wanted.min(above)));
     }
 
     fn wanted(&self) -> Option<Position> {
-        lock(&self.wanted).take()
+        self.wanted.lock().take()
     }
 }
 
@@ -236,7 +237,7 @@ impl<T> Drop for Asking<T> {
 
 impl<T> Drop for Visit<T> {
     fn drop(&mut self) {
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         // Only the map and this visit hold it.
         if Arc::strong_count(&self.room) == 2 {
             rooms.remove(&self.place);
@@ -278,10 +279,6 @@ impl<T> Default for Room<T> {
             peeks: Arc::new(Semaphore::new(PEEKS)),
         }
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! Streams that acknowledge nothing, as after a disk that was full: whoever publishes learns it at once.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 
 use crate::error::{Error, Result};
@@ -71,7 +71,7 @@ impl Breakers {
     }
 
     fn with<T>(&self, subjects: &str, work: impl FnOnce(&mut Breaker) -> T) -> T {
-        let mut breakers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut breakers = self.0.lock();
         match breakers.get_mut(subjects) {
             Some(breaker) => work(breaker),
             None => work(breakers.entry(subjects.to_owned()).or_default()),

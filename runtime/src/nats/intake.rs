@@ -1,10 +1,11 @@
 //! A connection of its own for what a stream sends. A stored message that no client can read ends it
 //! (nats-io/nats.rs#1612): it is replaced alone, and everything else goes on.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_nats::Client;
+use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::connect::Trouble;
@@ -97,7 +98,7 @@ impl Intake {
         let link = link.map_err(|error| Error::unavailable(error.to_string()))?;
         let (nats, unheard, number) = (link.nats.clone(), own.unheard.clone(), own.number);
         let watch = tokio::spawn(async move { link.watch(&unheard, number).await });
-        let mut open = own.lock();
+        let mut open = own.open.lock();
         open.made += 1;
         open.link = Some((nats.clone(), AbortOnDropHandle::new(watch)));
         let made = open.made;
@@ -107,7 +108,7 @@ impl Intake {
     /// The connection that was taken has ended: the next one is another.
     pub(crate) fn ended(&self, taken: &Taken) {
         if let Some(own) = &self.own {
-            let mut open = own.lock();
+            let mut open = own.open.lock();
             if open.made == taken.made {
                 own.close(&mut open);
             }
@@ -117,7 +118,7 @@ impl Intake {
     /// How often all of its connections were made, which tells one from the next.
     pub(crate) fn connects(&self) -> u64 {
         self.own.as_ref().map_or(0, |own| {
-            let open = own.lock();
+            let open = own.open.lock();
             let now = open.link.as_ref().map_or(0, |(nats, _)| connects(nats));
             open.connects + now
         })
@@ -133,7 +134,7 @@ impl Own {
     }
 
     fn living(&self) -> Option<Taken> {
-        let mut open = self.lock();
+        let mut open = self.open.lock();
         if open.link.as_ref()?.1.is_finished() {
             self.close(&mut open);
         }
@@ -157,10 +158,6 @@ impl Own {
                 self.purpose
             )
         });
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Open> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

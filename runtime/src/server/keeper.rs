@@ -2,10 +2,11 @@
 
 use std::mem;
 use std::process::Child;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use tokio::sync::watch;
 
@@ -95,12 +96,12 @@ impl Keeper {
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
-        self.shared.lock().child.as_ref().map(Child::id)
+        self.shared.process.lock().child.as_ref().map(Child::id)
     }
 
     /// Says what is wanted from now on, and to the process what that means for it.
     pub(super) fn want(&self, wanted: Wanted, signal: Signal) {
-        let mut process = self.shared.lock();
+        let mut process = self.shared.process.lock();
         if process.wanted != Wanted::End {
             process.wanted = wanted;
         }
@@ -110,7 +111,7 @@ impl Keeper {
 
     /// Ends the process; the thread starts it again.
     pub(super) fn replace(&self, signal: Signal) {
-        let mut process = self.shared.lock();
+        let mut process = self.shared.process.lock();
         if process.child.is_some() {
             process.is_replaced = true;
             // Whoever waits for the next process must not see this one's status.
@@ -120,12 +121,12 @@ impl Keeper {
     }
 
     pub(super) fn signal(&self, signal: Signal) {
-        self.shared.lock().signal(signal);
+        self.shared.process.lock().signal(signal);
     }
 
     /// Lets the process stand still, and returns when it does: the signal alone is only on its way.
     pub(super) fn pause(&self) {
-        let process = self.shared.lock();
+        let process = self.shared.process.lock();
         process.signal(Signal::STOP);
         if let Some(pid) = process.child.as_ref().and_then(pid) {
             wait(pid, WaitIdOptions::STOPPED | WaitIdOptions::EXITED);
@@ -154,10 +155,6 @@ fn pid(child: &Child) -> Option<Pid> {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Process> {
-        self.process.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn keep(&self, mut launcher: Launcher) {
         let mut is_first = true;
         let mut pause = Duration::ZERO;
@@ -175,7 +172,7 @@ impl Shared {
                 Err(reason) => reason,
             };
             let (wanted, is_replaced) = {
-                let mut process = self.lock();
+                let mut process = self.process.lock();
                 (process.wanted, mem::take(&mut process.is_replaced))
             };
             if wanted == Wanted::Up {
@@ -195,18 +192,12 @@ impl Shared {
 
     /// Waits until a process is wanted, but at least for the pause; `false` at the end.
     fn wait_until_up(&self, pause: Duration) -> bool {
-        let process = self.lock();
+        let mut process = self.process.lock();
         let is_up = |process: &mut Process| process.wanted == Wanted::Up;
-        let (mut process, _) = self
-            .changed
-            .wait_timeout_while(process, pause, is_up)
-            .unwrap_or_else(PoisonError::into_inner);
+        self.changed.wait_while_for(&mut process, is_up, pause);
         while process.wanted == Wanted::Down {
             self.status.send_replace(Status::Down);
-            process = self
-                .changed
-                .wait(process)
-                .unwrap_or_else(PoisonError::into_inner);
+            self.changed.wait(&mut process);
         }
         process.wanted == Wanted::Up
     }
@@ -215,7 +206,7 @@ impl Shared {
     fn run(&self, launcher: &mut Launcher) -> Result<String, String> {
         let (report, pid) = {
             // The signals of others wait until there is a process that they can go to.
-            let mut process = self.lock();
+            let mut process = self.process.lock();
             if process.wanted != Wanted::Up {
                 return Ok(String::new());
             }
@@ -238,14 +229,14 @@ impl Shared {
         if let Some(pid) = pid {
             wait(pid, WaitIdOptions::EXITED);
         }
-        let child = self.lock().child.take();
+        let child = self.process.lock().child.take();
         let status = child.and_then(|mut child| child.wait().ok());
         Ok(status.map_or_else(|| "it is gone".to_owned(), |status| status.to_string()))
     }
 
     /// Whether the process has ended; then it is forgotten.
     fn has_ended(&self) -> bool {
-        let mut process = self.lock();
+        let mut process = self.process.lock();
         let has_ended = match &mut process.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => true,

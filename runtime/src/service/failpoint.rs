@@ -1,8 +1,10 @@
 //! Failpoints: faults on purpose at the steps of a consumer's path, for tests only.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::error::Error;
 
@@ -33,7 +35,7 @@ impl Failpoints {
     /// The next passes of `step` (one of [`STEPS`]) meet these faults, in order.
     pub fn at(&self, step: &'static str, faults: impl IntoIterator<Item = Fault>) {
         assert!(STEPS.contains(&step), "{step:?} is none of {STEPS:?}");
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         all.entry(step).or_default().extend(faults);
     }
 
@@ -54,7 +56,7 @@ impl Failpoints {
 
     pub(crate) async fn pass(&self, step: &'static str) -> Result<(), Error> {
         let fault = {
-            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut all = self.0.lock();
             all.get_mut(step)
                 .filter(|faults| !faults.is_empty())
                 .map(|faults| faults.remove(0))

@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
+use parking_lot::Mutex;
 use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
@@ -118,7 +119,7 @@ impl Counts {
 
 impl InFlight {
     fn enter(self: &Arc<Self>, key: String, max: usize) -> Result<Admitted> {
-        let mut counts = self.lock();
+        let mut counts = self.0.lock();
         match counts.get_mut(&key) {
             Some(count) if *count >= max => {
                 let said = format!("{max} of your requests are in flight already");
@@ -134,15 +135,11 @@ impl InFlight {
             in_flight: self.clone(),
         })
     }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Admitted {
     fn drop(&mut self) {
-        let mut counts = self.in_flight.lock();
+        let mut counts = self.in_flight.0.lock();
         match counts.get_mut(&self.key) {
             Some(count) if *count > 1 => *count -= 1,
             _ => {
@@ -175,8 +172,8 @@ mod tests {
         let refused = in_flight.enter("alice".into(), 3).err().unwrap();
         assert_eq!(refused.kind(), Kind::TooManyRequests);
         drop(in_flight.enter("bob".into(), 3));
-        assert_eq!(in_flight.lock().len(), 1);
+        assert_eq!(in_flight.0.lock().len(), 1);
         drop(alices);
-        assert!(in_flight.lock().is_empty());
+        assert!(in_flight.0.lock().is_empty());
     }
 }

@@ -4,7 +4,7 @@
 #[cfg(feature = "otel")]
 pub(crate) mod observe;
 
-use std::sync::{Arc, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use opentelemetry::metrics::{Counter, Histogram, Meter};
@@ -182,10 +182,7 @@ pub(crate) fn outcome(labels: &Labels, outcome: &'static str) {
 /// What is counted for a function is told too. One that is started again takes its place.
 pub(crate) fn watch(service: &str, function: &str, means: Means, stats: &Arc<Stats>) {
     if let Some(meters) = METERS.get() {
-        let mut all = meters
-            .functions
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut all = meters.functions.lock();
         let function = (service.to_owned(), function.to_owned());
         all.insert(function, (means, stats.clone()));
     }

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
 use super::unheard::Unheard;
@@ -112,10 +113,7 @@ impl Stats {
     /// Counts an error; ADR-32 wants the last one as `<code>:<description>`.
     pub(crate) fn failed(&self, error: &Error) {
         self.errors.fetch_add(1, Relaxed);
-        *self
-            .last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = format!(
+        *self.last_error.lock() = format!(
             "{}:{}",
             error.kind().code(),
             one_line(error.public_message())
@@ -123,19 +121,16 @@ impl Stats {
     }
 
     pub(crate) fn last_error(&self) -> String {
-        self.last_error
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.last_error.lock().clone()
     }
 
     pub(crate) fn pause(&self, paused: Option<String>) {
-        *self.paused.lock().unwrap_or_else(PoisonError::into_inner) = paused;
+        *self.paused.lock() = paused;
     }
 
     /// Shows a value under a key of STATS' `data`; null takes it away.
     pub(crate) fn show(&self, key: &str, value: Value) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.shown.lock();
         match value {
             Value::Null => shown.remove(key),
             value => shown.insert(key.to_owned(), value),
@@ -143,18 +138,14 @@ impl Stats {
     }
 
     pub(crate) fn shown(&self) -> Map<String, Value> {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let shown = self.shown.lock();
         shown.clone()
     }
 
     pub(crate) fn state(&self) -> State {
-        let state = self
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let state = self.state.lock().clone();
         let listens = self.listens.get();
-        let paused = self.paused.lock().unwrap_or_else(PoisonError::into_inner);
+        let paused = self.paused.lock();
         let paused = paused.clone();
         match (state, listens) {
             (State::Running, Some((unheard, subject))) => match unheard.reason(subject) {
@@ -175,7 +166,7 @@ impl Stats {
     /// Moves to a state. A halted function stays halted until it drains, and draining is never
     /// taken back by a dependency that goes or returns.
     pub(crate) fn enter(&self, next: State) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         let allowed = match (&*state, &next) {
             (State::Stopped, _) => false,
             (State::Draining, next) => *next == State::Stopped,

@@ -1,10 +1,10 @@
 //! The subscriptions that the server refuses at the moment, and with them the health of a process.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use async_nats::Client;
 use async_nats::connection::State;
+use parking_lot::Mutex;
 
 /// The subjects that are not subscribed although they should be.
 #[derive(Default)]
@@ -13,7 +13,7 @@ pub(crate) struct Unheard(Mutex<BTreeMap<String, BTreeMap<usize, String>>>);
 impl Unheard {
     /// Notes that a connection may not subscribe a subject. True where no other one was refused it.
     pub(crate) fn insert(&self, subject: &str, connection: usize, refusal: String) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let of_subject = all.entry(subject.to_owned()).or_default();
         let is_first = of_subject.is_empty();
         of_subject.insert(connection, refusal);
@@ -22,7 +22,7 @@ impl Unheard {
 
     /// Notes that a connection has subscribed it again. True where it was the last that was refused.
     pub(crate) fn remove(&self, subject: &str, connection: usize) -> bool {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let Some(of_subject) = all.get_mut(subject) else {
             return false;
         };
@@ -36,13 +36,13 @@ impl Unheard {
 
     /// Why a subject is not subscribed.
     pub(crate) fn reason(&self, subject: &str) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let refusal = all.get(subject)?.values().next()?;
         Some(sentence(subject, refusal))
     }
 
     fn all(&self) -> Vec<String> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let refusals = all
             .iter()
             .filter_map(|(subject, refusals)| Some(sentence(subject, refusals.values().next()?)));

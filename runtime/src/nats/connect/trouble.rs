@@ -1,9 +1,9 @@
 //! What is wrong with a connection, for the log: once a minute, however often it comes and goes.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::Event;
+use parking_lot::Mutex;
 
 /// How often a trouble that lasts is told.
 pub(crate) const TELL: Duration = Duration::from_secs(60);
@@ -20,7 +20,7 @@ struct Told {
 
 impl Trouble {
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         if told.last.is_none_or(|last| last.elapsed() >= TELL) {
             told.last = Some(Instant::now());
             told.is_open = true;
@@ -31,7 +31,7 @@ impl Trouble {
     pub(super) fn hear(&self, event: &Event, shown: &str) {
         match event {
             Event::Connected => {
-                let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut told = self.0.lock();
                 if std::mem::take(&mut told.is_open) {
                     tracing::info!("connected to NATS at {shown} again");
                 }

@@ -1,7 +1,8 @@
 //! Which messages of which streams cost the connection to read.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::Mutex;
 
 /// It outlives a connection, since the next one must know what the last one was lost over.
 static SUSPECTS: Mutex<Option<HashMap<Place, Suspect>>> = Mutex::new(None);
@@ -21,7 +22,11 @@ pub(crate) enum Suspect {
 
 /// What is suspected of a place, where reading it from the sequence `from` on would meet it.
 pub(crate) fn ahead(place: &Place, from: u64) -> Option<Suspect> {
-    let suspect = lock().get_or_insert_default().get(place).copied()?;
+    let suspect = SUSPECTS
+        .lock()
+        .get_or_insert_default()
+        .get(place)
+        .copied()?;
     let (Suspect::Possible(seq) | Suspect::Known(seq)) = suspect;
     (seq >= from).then_some(suspect)
 }
@@ -29,7 +34,7 @@ pub(crate) fn ahead(place: &Place, from: u64) -> Option<Suspect> {
 /// Notes a suspicion. The one that lies furthest ahead counts: of several reads that lost one
 /// connection, that is the one that can have met the message.
 pub(crate) fn suspect(place: &Place, seq: u64) {
-    let mut suspects = lock();
+    let mut suspects = SUSPECTS.lock();
     let known = suspects
         .get_or_insert_default()
         .entry(place.clone())
@@ -41,7 +46,7 @@ pub(crate) fn suspect(place: &Place, seq: u64) {
 
 /// Notes what a look has found.
 pub(crate) fn confirm(place: &Place, seq: u64) {
-    let mut suspects = lock();
+    let mut suspects = SUSPECTS.lock();
     let suspects = suspects.get_or_insert_default();
     let known = suspects.entry(place.clone()).or_insert(Suspect::Known(seq));
     if !matches!(*known, Suspect::Known(before) if before > seq) {
@@ -51,15 +56,11 @@ pub(crate) fn confirm(place: &Place, seq: u64) {
 
 /// Takes a suspicion back that a look has not borne out.
 pub(crate) fn acquit(place: &Place, suspect: Suspect) {
-    let mut suspects = lock();
+    let mut suspects = SUSPECTS.lock();
     let suspects = suspects.get_or_insert_default();
     if suspects.get(place) == Some(&suspect) {
         suspects.remove(place);
     }
-}
-
-fn lock() -> MutexGuard<'static, Option<HashMap<Place, Suspect>>> {
-    SUSPECTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@
 
 mod seen;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::error::{Kind, Policy};
@@ -79,28 +79,28 @@ impl Evidence {
 
     /// How many messages have succeeded so far.
     pub(crate) fn successes(&self) -> u64 {
-        self.lock().successes
+        self.seen.lock().successes
     }
 
     /// Counts successes, and what turned out to have succeeded before. True where this ends a time
     /// without any. What was done before is no evidence against a message that fails now; but to
     /// try one by one what is done already would take long and show nothing.
     pub(crate) fn succeeded(&self, n: usize, before: usize) -> bool {
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         seen.successes += n as u64;
         n + before > 0 && seen.doubt.take().is_some()
     }
 
     /// The message is settled.
     pub(crate) fn forget(&self, key: Key) {
-        self.lock().failing.remove(&key);
+        self.seen.lock().failing.remove(&key);
     }
 
     /// Judges a failure; true where others have succeeded since the message was last tried.
     pub(crate) fn judge(&self, key: Key, failure: Failure) -> (Verdict, bool) {
         let now = Instant::now();
         let policy = failure.kind.policy();
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         let successes = seen.successes;
         let others = seen.others_fail(key, now);
         let record = seen.record(key);
@@ -172,7 +172,7 @@ impl Evidence {
     /// Nothing succeeds: from now on messages are tried one by one, a few at a time.
     pub(crate) fn doubt(&self) {
         let now = Instant::now();
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         let doubt = seen.doubt.get_or_insert(Doubt {
             rounds: 0,
             next: now + SHORTEST_PAUSE,
@@ -184,12 +184,12 @@ impl Evidence {
 
     /// Whether nothing succeeds at present.
     pub(crate) fn doubts(&self) -> bool {
-        self.lock().doubt.is_some()
+        self.seen.lock().doubt.is_some()
     }
 
     /// Ends a doubt that nothing has confirmed for a while: what failed was handled elsewhere.
     pub(crate) fn ends_by_itself(&self) -> bool {
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         let ends = seen.doubt.as_ref();
         let ends = ends.is_some_and(|doubt| doubt.failed.elapsed() >= STALE);
         if ends {
@@ -200,7 +200,7 @@ impl Evidence {
 
     /// When another message may be tried; none while all may.
     pub(crate) fn probe_at(&self) -> Option<Instant> {
-        let seen = self.lock();
+        let seen = self.seen.lock();
         let doubt = seen.doubt.as_ref()?;
         Some(if doubt.budget > 0 {
             Instant::now()
@@ -211,7 +211,7 @@ impl Evidence {
 
     /// Whether a message may be tried now, while nothing succeeds.
     pub(crate) fn admit(&self) -> bool {
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         let Some(doubt) = &mut seen.doubt else {
             return true;
         };
@@ -229,7 +229,7 @@ impl Evidence {
 
     /// For how long a message waits that is given back untried.
     pub(crate) fn wait(&self, key: Key) -> Duration {
-        let mut seen = self.lock();
+        let mut seen = self.seen.lock();
         let record = seen.record(key);
         record.returned += 1;
         backoff(record.returned).min(longest_wait())
@@ -237,13 +237,14 @@ impl Evidence {
 
     /// How often the message has been tried in vain.
     pub(crate) fn tries(&self, key: Key) -> u32 {
-        let seen = self.lock();
+        let seen = self.seen.lock();
         seen.failing.get(&key).map_or(0, |record| record.tries)
     }
 
     /// Whether the message must run alone: it was slow.
     pub(crate) fn was_slow(&self, key: Key) -> bool {
-        self.lock()
+        self.seen
+            .lock()
             .failing
             .get(&key)
             .is_some_and(|record| record.alone)
@@ -252,13 +253,9 @@ impl Evidence {
     /// Whether the message has been delivered so often, without having been given back, that it may
     /// be what ends the process.
     pub(crate) fn may_crash(&self, key: Key, delivered: u64) -> bool {
-        let seen = self.lock();
+        let seen = self.seen.lock();
         let returned = seen.failing.get(&key).map_or(0, |record| record.returned);
         delivered > UNEXPLAINED_DELIVERIES + returned
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Seen> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

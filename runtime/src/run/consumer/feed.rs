@@ -7,12 +7,13 @@ mod locate;
 mod reader;
 mod sweep;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_nats::Client;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
 use tracing::Instrument;
 

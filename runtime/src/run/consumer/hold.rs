@@ -2,9 +2,10 @@
 //! once a minute, and when it has ended.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -108,19 +109,19 @@ impl Holds {
 
     /// The consumer is found.
     pub(crate) fn found(&self) {
-        self.lock().found = true;
+        self.all.lock().found = true;
         self.release(Cause::Consumer);
     }
 
     /// Whether it holds for any of these causes.
     pub(crate) fn lasts(&self) -> bool {
-        let all = self.lock();
+        let all = self.all.lock();
         all.by_cause.iter().flatten().any(Hold::lasts)
     }
 
     /// Whether it holds for this.
     pub(crate) fn lasts_for(&self, cause: Cause) -> bool {
-        let all = self.lock();
+        let all = self.all.lock();
         all.by_cause[cause as usize]
             .as_ref()
             .is_some_and(Hold::lasts)
@@ -141,7 +142,7 @@ impl Holds {
     pub(crate) fn tell(&self) {
         let consumer = &self.consumer;
         let now = Instant::now();
-        let mut all = self.lock();
+        let mut all = self.all.lock();
         for cause in CAUSES {
             let slot = &mut all.by_cause[cause as usize];
             let Some(hold) = slot else { continue };
@@ -162,7 +163,7 @@ impl Holds {
     fn note(&self, cause: Cause, error: &Error, holders: impl FnOnce(usize) -> usize) {
         let consumer = &self.consumer;
         let now = Instant::now();
-        let mut all = self.lock();
+        let mut all = self.all.lock();
         let slot = &mut all.by_cause[cause as usize];
         let hold = slot.get_or_insert_with(|| {
             tracing::warn!(%consumer, %error, "holding: {cause}");
@@ -182,7 +183,7 @@ impl Holds {
     }
 
     fn end(&self, cause: Cause, holders: impl FnOnce(usize) -> usize) {
-        let mut all = self.lock();
+        let mut all = self.all.lock();
         if let Some(hold) = &mut all.by_cause[cause as usize]
             && hold.lasts()
         {
@@ -210,10 +211,6 @@ impl Holds {
             None if all.found => self.stats.enter(State::Running),
             None => {}
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

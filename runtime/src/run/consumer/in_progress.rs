@@ -2,11 +2,11 @@
 //! work is not given to another instance, and given back when the instance stops.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Client, Subject};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::function::event::Key;
@@ -24,7 +24,7 @@ impl InProgress {
     /// Takes a delivery in. False where the message is here already: it was delivered again
     /// meanwhile, and only its newest acknowledgement counts.
     pub(crate) fn hold(&self, key: Key, ack: Subject) -> bool {
-        let mut all = self.lock();
+        let mut all = self.0.lock();
         all.insert(
             key,
             Held {
@@ -37,17 +37,17 @@ impl InProgress {
 
     /// Lets go of it and says where its outcome is to be sent.
     pub(crate) fn settle(&self, key: Key) -> Option<Subject> {
-        self.lock().remove(&key).map(|held| held.ack)
+        self.0.lock().remove(&key).map(|held| held.ack)
     }
 
     /// Where its outcome is to be sent, while it is held.
     pub(crate) fn peek(&self, key: Key) -> Option<Subject> {
-        self.lock().get(&key).map(|held| held.ack.clone())
+        self.0.lock().get(&key).map(|held| held.ack.clone())
     }
 
     /// Lets go of everything.
     pub(crate) fn take_all(&self) -> Vec<Subject> {
-        self.lock().drain().map(|(_, held)| held.ack).collect()
+        self.0.lock().drain().map(|(_, held)| held.ack).collect()
     }
 
     /// Tells the server now and then that what is held is being worked on. Runs until dropped.
@@ -70,16 +70,12 @@ impl InProgress {
     fn due(&self, pause: Duration) -> Vec<Subject> {
         let now = Instant::now();
         let mut due = Vec::new();
-        for held in self.lock().values_mut() {
+        for held in self.0.lock().values_mut() {
             if now.duration_since(held.told) >= pause {
                 held.told = now;
                 due.push(held.ack.clone());
             }
         }
         due
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Held>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

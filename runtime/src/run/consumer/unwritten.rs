@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subject;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::error::Error;
@@ -39,12 +40,12 @@ pub(crate) struct Unwritten {
 
 impl Unwritten {
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
+        self.letters.lock().is_empty()
     }
 
     /// Remembers a letter, and says for how long its message may stay away.
     pub(crate) fn add(&self, key: Key, letter: Letter) -> Duration {
-        let mut letters = self.lock();
+        let mut letters = self.letters.lock();
         if letters.len() < REMEMBERED {
             letters.insert(key, letter);
         }
@@ -54,14 +55,14 @@ impl Unwritten {
 
     /// A message has come again whose letter waits here. Returns for how long it may stay away.
     pub(crate) fn again(&self, key: Key, ack: &Subject) -> Option<Duration> {
-        let mut letters = self.lock();
+        let mut letters = self.letters.lock();
         letters.get_mut(&key)?.ack = ack.clone();
         Some(spread(LONGEST_WAIT))
     }
 
     /// The next letters after `key`, from the beginning again after the last one.
     pub(crate) fn after(&self, key: Option<Key>, n: usize) -> Vec<(Key, Letter)> {
-        let letters = self.lock();
+        let letters = self.letters.lock();
         let from = key.map_or(Bound::Unbounded, Bound::Excluded);
         let rest = letters.range((from, Bound::Unbounded));
         let found: Vec<_> = rest.take(n).map(copy).collect();
@@ -74,12 +75,12 @@ impl Unwritten {
 
     /// The letter is written. Returns where the message's end is told.
     pub(crate) fn take(&self, key: Key) -> Option<Subject> {
-        self.lock().remove(&key).map(|letter| letter.ack)
+        self.letters.lock().remove(&key).map(|letter| letter.ack)
     }
 
     /// Forgets all; returns where each of their messages can be given back.
     pub(crate) fn take_all(&self) -> Vec<Subject> {
-        let letters = std::mem::take(&mut *self.lock());
+        let letters = std::mem::take(&mut *self.letters.lock());
         letters.into_values().map(|letter| letter.ack).collect()
     }
 
@@ -88,10 +89,6 @@ impl Unwritten {
         while self.is_empty() {
             self.added.notified().await;
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<Key, Letter>> {
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,8 @@
 //! What is known of a life: up to where it is settled and pruned.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::life::{Life, THIS_LIFE};
@@ -57,16 +57,12 @@ pub(in crate::sql) struct Pruned(Mutex<HashMap<Life, Known>>);
 impl Pruned {
     /// None before the first batch of a process.
     pub(in crate::sql) fn known(&self, life: &Life) -> Option<Known> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(life)
-            .cloned()
+        self.0.lock().get(life).cloned()
     }
 
     /// Notes that the inbox was pruned up to `floor` while the consumer had this filter.
     pub(in crate::sql) fn note(&self, life: &Life, floor: u64, filter: &str, known: &Known) {
-        let mut pruned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pruned = self.0.lock();
         let mut known = pruned.remove(life).unwrap_or_else(|| known.clone());
         known.floor = Some(floor);
         if !known.filters.iter().any(|other| other == filter) {

@@ -2,7 +2,8 @@
 //! writing into the former one, which nobody else sees.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+
+use parking_lot::Mutex;
 
 /// Tells a file from another one of the same name.
 type Id = (u64, u64);
@@ -26,7 +27,7 @@ impl File {
     /// Whether it was taken away, or replaced, since it was looked at last.
     pub(crate) fn is_gone(&self) -> bool {
         let now = id(&self.path);
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock();
         let before = std::mem::replace(&mut *known, now);
         let is_gone = before.is_some() && before != now;
         if is_gone {

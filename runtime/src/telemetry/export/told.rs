@@ -2,7 +2,6 @@
 //! then once a minute, and again when it does.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -11,6 +10,7 @@ use opentelemetry_sdk::metrics::Temporality;
 use opentelemetry_sdk::metrics::data::ResourceMetrics;
 use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
+use parking_lot::Mutex;
 
 /// OpenTelemetry tells of each export that fails, which under load is several a second.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -38,7 +38,7 @@ impl<E> Told<E> {
         let Self {
             what, collector, ..
         } = self;
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         match result {
             Ok(()) if told.take().is_some() => {
                 tracing::info!("the collector at {collector} takes {what} again");

@@ -1,12 +1,13 @@
 //! What is counted anyway, told when metrics are collected: it costs a function nothing.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::Meter;
+use parking_lot::Mutex;
 
 use crate::telemetry::stats::{Means, State, Stats};
 
@@ -144,7 +145,7 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
 }
 
 fn each(functions: &Functions, of: &[Means], tell: impl Fn(&[KeyValue], &Stats)) {
-    let all = functions.lock().unwrap_or_else(PoisonError::into_inner);
+    let all = functions.lock();
     for ((service, function), (means, stats)) in &*all {
         if !of.contains(means) {
             continue;

@@ -1,8 +1,9 @@
 //! What became of each message of a batch, told in its own trace.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tracing::Span;
 
 use super::source::{Source, about};
@@ -65,11 +66,7 @@ impl MessageSpans {
 
     /// Ends a message's span.
     pub(crate) fn end(&self, entry: &Entry, outcome: Outcome, error: Option<&Error>) {
-        let span = self
-            .0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&entry.seq());
+        let span = self.0.lock().remove(&entry.seq());
         match span {
             Some(span) => tell(&span, outcome, error),
             // A dead letter must be found; without a trace of its own it is told of where it is settled.

@@ -103,7 +103,7 @@ impl Feed {
             connects,
         };
         {
-            let mut readable = self.readable();
+            let mut readable = self.readable.lock();
             if readable.0.replace(stream.created) != Some(stream.created) {
                 readable.1 = Ranges::default();
             }
@@ -137,7 +137,7 @@ impl Feed {
             match info {
                 Ok(Some(info)) => {
                     self.observe(&info);
-                    self.readable().1.forget_to(info.ack_floor.stream_seq);
+                    self.readable.lock().1.forget_to(info.ack_floor.stream_seq);
                     if tries > 1 {
                         self.settler.holds.release(Cause::Consumer);
                     }

@@ -141,7 +141,7 @@ impl Feed {
             tracing::warn!(subject = %message.subject, "a delivery without an acknowledgement subject");
             return false;
         };
-        self.readable().1.insert(position.seq);
+        self.readable.lock().1.insert(position.seq);
         let key = position.key();
         if self.settler.in_progress.hold(key, ack) && queue.try_send(message).is_err() {
             // It is left to the ack wait: the server sent more than it was asked for.

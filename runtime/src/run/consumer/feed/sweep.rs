@@ -1,8 +1,7 @@
 //! Ends messages that can never arrive: the connection is lost over each, at every delivery.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
@@ -13,7 +12,6 @@ use crate::function::event::{Entry, StreamId};
 use crate::function::template::overlap;
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{ConsumerInfo, call, calls};
-use crate::run::consumer::ranges::Ranges;
 use crate::run::consumer::settle;
 
 /// How many messages are looked at at once.
@@ -45,7 +43,7 @@ impl Feed {
         }
         let unsettled = consumer.ack_floor.stream_seq + 1..=consumer.delivered.stream_seq;
         let unknown = {
-            let mut readable = self.readable();
+            let mut readable = self.readable.lock();
             // A stream that was rolled back uses sequences again.
             readable.1.forget_after(consumer.delivered.stream_seq);
             readable.1.gaps(unsettled)
@@ -65,7 +63,7 @@ impl Feed {
             let Some((message, unreadable)) =
                 ours.and_then(|message| message.unreadable.clone().map(|why| (message, why)))
             else {
-                self.readable().1.insert(seq);
+                self.readable.lock().1.insert(seq);
                 continue;
             };
             let entry = Entry {
@@ -101,9 +99,5 @@ impl Feed {
             Err(error) if error.kind() == Kind::NotFound => Ok((seq, None)),
             Err(error) => Err(error),
         }
-    }
-
-    pub(super) fn readable(&self) -> MutexGuard<'_, (Option<SystemTime>, Ranges)> {
-        self.readable.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
