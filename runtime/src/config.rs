@@ -14,8 +14,6 @@ mod mistake;
 #[cfg(feature = "cli")]
 mod read;
 #[cfg(feature = "cli")]
-mod repair;
-#[cfg(feature = "cli")]
 mod runtime;
 
 #[cfg(any(feature = "server", feature = "otel"))]

@@ -43,7 +43,8 @@ pub struct Loaded<C> {
 /// ```
 ///
 /// # Errors
-/// Every wrong, missing or unknown key and variable, a sentence each, with where it came from.
+/// Every wrong or unknown key and variable, and the first missing key of a section: a sentence each,
+/// with where it came from.
 pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Loaded<C>, RunError> {
     load_for(name, file, Purpose::default())
 }

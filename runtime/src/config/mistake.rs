@@ -15,8 +15,6 @@ pub(super) struct Mistake {
     pub(super) what: String,
     /// Leads to the origin of the value; `None` where there is no value.
     pub(super) tag: Option<Tag>,
-    /// How many substitutes have not been enough to find the next mistake.
-    pub(super) tried: usize,
 }
 
 impl Mistake {
@@ -26,7 +24,6 @@ impl Mistake {
             path,
             what: MISSING.to_owned(),
             tag: None,
-            tried: 0,
         }
     }
 }
