@@ -25,7 +25,7 @@ pub(crate) mod unheard;
 #[cfg(feature = "otel")]
 pub use export::providers::Telemetry;
 #[cfg(feature = "otel")]
-pub use export::settings::{Exporter, Protocol, Settings, SpanQueue};
+pub use export::settings::{Exporter, Protocol, Settings};
 #[cfg(feature = "cli")]
 pub(crate) use log::init;
 pub(crate) use span::broker::Broker;

@@ -25,47 +25,45 @@ use told::Told;
 /// Sends spans. It has to be made where a runtime of tokio runs.
 pub(super) fn spans(to: &Exporter) -> Result<Told<SpanExporter>, RunError> {
     let made = match to.protocol {
-        Protocol::Grpc => SpanExporter::builder()
-            .with_tonic()
-            .with_endpoint(&to.endpoint)
-            .with_timeout(to.timeout)
-            .build(),
-        Protocol::HttpProtobuf => SpanExporter::builder()
-            .with_http()
-            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_http_client(Http::new(to.timeout))
-            .with_endpoint(&to.endpoint)
-            .with_timeout(to.timeout)
-            .build(),
+        Protocol::Grpc => addressed(SpanExporter::builder().with_tonic(), to).build(),
+        Protocol::HttpProtobuf => over_http(SpanExporter::builder().with_http(), to).build(),
     };
-    made.map(|made| Told::new(made, "traces", &to.endpoint))
-        .map_err(wrong)
+    told(made, "traces", to)
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
 pub(super) fn metrics(to: &Exporter) -> Result<Told<MetricExporter>, RunError> {
     let made = match to.protocol {
-        Protocol::Grpc => MetricExporter::builder()
-            .with_tonic()
-            .with_endpoint(&to.endpoint)
-            .with_timeout(to.timeout)
-            .build(),
-        Protocol::HttpProtobuf => MetricExporter::builder()
-            .with_http()
-            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_http_client(Http::new(to.timeout))
-            .with_endpoint(&to.endpoint)
-            .with_timeout(to.timeout)
-            .build(),
+        Protocol::Grpc => addressed(MetricExporter::builder().with_tonic(), to).build(),
+        Protocol::HttpProtobuf => over_http(MetricExporter::builder().with_http(), to).build(),
     };
-    made.map(|made| Told::new(made, "metrics", &to.endpoint))
-        .map_err(wrong)
+    told(made, "metrics", to)
 }
 
-/// What is left that can be wrong is in variables that the exporters read themselves: headers and
-/// compression.
-fn wrong(error: ExporterBuildError) -> RunError {
-    RunError::misuse([format!("variables OTEL_EXPORTER_OTLP_...: {error}")])
+fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, to: &Exporter) -> B {
+    let builder = builder.with_http_client(Http::new(to.timeout));
+    addressed(
+        builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary),
+        to,
+    )
+}
+
+fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> B {
+    builder.with_endpoint(&to.endpoint).with_timeout(to.timeout)
+}
+
+/// What is left that can be wrong is in variables that the exporters read themselves.
+fn told<E>(
+    made: Result<E, ExporterBuildError>,
+    what: &'static str,
+    to: &Exporter,
+) -> Result<Told<E>, RunError> {
+    match made {
+        Ok(made) => Ok(Told::new(made, what, &to.endpoint)),
+        Err(error) => Err(RunError::misuse([format!(
+            "variables OTEL_EXPORTER_OTLP_...: {error}"
+        )])),
+    }
 }
 
 /// The exporters' threads are none of tokio's, so the requests run where the functions run.
