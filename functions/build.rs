@@ -7,8 +7,8 @@ use std::{env, fs, io};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dist = Path::new(&env::var("CARGO_MANIFEST_DIR")?).join("../web/dist");
-    // Cargo takes a directory that is not there for one that has changed, and would build chat anew
-    // each time. Where it cannot be made, that is all that is lost.
+    // Cargo treats a missing directory as changed, and would build chat each time. If creating it
+    // fails, only that time is lost.
     let _ = fs::create_dir_all(&dist);
     println!("cargo::rerun-if-changed={}", dist.display());
 

@@ -74,8 +74,7 @@ fn head(asked: Page, merged: &Merged, upto: Position, floor: Position) -> Positi
     }
 }
 
-/// Cuts a page that does not fit into one message, at its far side: the next request continues
-/// there.
+/// Cuts a page that is too large for one message at its far end; the next request continues there.
 fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
     let mut sizes = Vec::with_capacity(merged.rows.len());
     for row in &merged.rows {

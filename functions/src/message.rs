@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_draft_is_told_what_is_allowed() {
+    fn invalid_draft_is_refused_with_what_is_allowed() {
         for id in ["", "a b", "a.b", "ä", "a\0", &"i".repeat(65)] {
             let error = draft(id, "x").check().unwrap_err();
             assert_eq!(

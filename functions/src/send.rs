@@ -37,7 +37,7 @@ pub async fn send(
 ) -> Result<Json<Sent>> {
     let (message, payload) = accept(&caller, place, draft)?;
     let subject = crate::subjects::logged(message.realm, &message.room);
-    // The sender's id is unique to the sender only.
+    // The id of a draft is unique only per sender.
     let id = format!("{}:{}", message.uid, message.id);
     let appended = client
         .append(&subject, Some(&id), HeaderMap::new(), payload.into())
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_the_caller_and_the_time_is_ours() {
+    fn sender_is_the_caller_and_time_is_the_services() {
         let (message, payload) = accepted("hello").unwrap();
         assert_eq!((&*message.uid, &*message.user), ("bob", "Bob"));
         assert!(message.timestamp > 1_700_000_000_000);

@@ -26,8 +26,7 @@ pub async fn trim(mut background: Background, app: App) -> Result<()> {
             .await
             .is_ok()
         {
-            // Saves the floor once more, or the next start would compare everything since the last
-            // one.
+            // Saves the floor once more, or the next start would compare more than it needs to.
             return once(&background, &app).await;
         }
     }
@@ -124,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_over_half_goes_down_to_a_quarter() {
+    fn log_over_half_full_is_trimmed_to_a_quarter() {
         let state = |bytes| StreamState {
             messages: 100,
             bytes,

@@ -92,7 +92,7 @@ mod tests {
     use super::ids;
 
     #[test]
-    fn ids_of_a_user_are_its_own_and_not_those_of_a_longer_name() {
+    fn ids_are_those_of_exactly_this_user() {
         let passwd = "root:x:0:0:root:/root:/bin/bash\npostgres2:x:7:8::/:/bin/sh\npostgres:x:101:104:P,,,:/v:/bin/sh\n";
         assert_eq!(ids(passwd, "postgres"), Some((101, 104)));
         assert_eq!(ids(passwd, "nobody"), None);

@@ -76,7 +76,7 @@ mod tests {
     use super::choose;
 
     #[test]
-    fn without_names_all_suites_run_that_need_no_further_tools() {
+    fn without_names_run_the_suites_without_further_tools() {
         let names: Vec<&str> = choose(&[])
             .unwrap()
             .iter()

@@ -158,7 +158,7 @@ mod tests {
     use crate::workspace;
 
     #[test]
-    fn collector_is_made_of_the_parts_of_its_own_version() {
+    fn collector_parts_have_the_pinned_version() {
         let [Source::Collector { version, parts, .. }] = COLLECTOR.sources else {
             panic!("it is put together here")
         };

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn browsers_are_told_of_telemetry_only_where_there_is_some() {
+    fn configuration_for_browsers_has_telemetry_only_if_configured() {
         let mut settings = Settings::default();
         let without = json!({ "websocket": "ws://localhost:9222", "telemetry": null });
         assert_eq!(settings.for_browsers(), without);

@@ -285,7 +285,7 @@ mod tests {
         /// stores that part first: if two unstored messages share an id, the one in that part
         /// counts.
         #[test]
-        fn page_is_that_of_a_table_that_holds_everything(
+        fn page_equals_that_of_a_table_with_all_messages(
             world in world(),
             page in page(),
             limit in 1..8_usize,

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn empty_means_the_last_fifty() {
+    fn empty_payload_asks_for_the_last_50() {
         for payload in ["", " ", "{}"] {
             let question = Question::read("chat.history.general", payload.as_bytes()).unwrap();
             assert_eq!((question.page, question.limit), (Page::Last, 50));
@@ -88,14 +88,14 @@ mod tests {
     }
 
     #[test]
-    fn a_position_may_be_a_whole_message() {
+    fn position_may_have_other_fields_of_a_message() {
         let payload = br#"{"before":{"epoch":1,"seq":7,"text":"x"},"limit":200}"#;
         let question = Question::read("chat.history.general", payload).unwrap();
         assert_eq!(question.page, Page::Before(Position { epoch: 1, seq: 7 }));
     }
 
     #[test]
-    fn nonsense_is_refused() {
+    fn invalid_payload_is_refused() {
         for payload in [
             "[",
             "[50]",

@@ -1,4 +1,4 @@
-//! The cases of `functions/tests/cases/message.json`, which the page's tests judge too.
+//! Checks the cases of `functions/tests/cases/message.json`, as the page's tests do too.
 
 use natsfn::Caller;
 use serde::Deserialize;

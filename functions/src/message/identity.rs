@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_name_that_is_no_token_is_nobody() {
+    fn user_name_without_a_valid_uid_is_forbidden() {
         for user in ["", "~alice", "a.b~x", "*", ">", "a b", "bob~%FF"] {
             assert_eq!(
                 Identity::of(&caller(user)).unwrap_err().kind(),

@@ -1,4 +1,4 @@
-//! A message as it stands in the log, and whether it can be stored.
+//! A message of the log, and whether it can be stored.
 
 use natsfn::from_json;
 use serde::Deserialize;
@@ -19,10 +19,9 @@ pub struct Logged<'a> {
     pub subject: &'a str,
     /// The header `Nats-Msg-Id`, if any; for a replayed dead letter, the original one.
     pub message_id: Option<&'a str>,
-    /// Its sequence and stream time, in ns since 1970; for a replayed dead letter, the original
-    /// ones.
+    /// Its sequence and stream time (ns since 1970); for a replayed dead letter, the original ones.
     pub origin: (u64, i64),
-    /// When the stream took it, in ns since 1970.
+    /// When the stream accepted it, in ns since 1970.
     pub time_ns: i64,
     /// The bytes.
     pub payload: &'a [u8],
@@ -181,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn message_of_send_comes_back_as_it_was_written() {
+    fn message_of_send_is_read_as_it_was_written() {
         let message = Message {
             id: "1".into(),
             user: "Alice \"A\" [x]".into(),
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn uid_or_id_alone_does_not_make_a_message_of_send() {
+    fn uid_or_id_alone_makes_a_message_of_a_back_end() {
         for extra in [
             r#""uid":"alice""#,
             r#""id":"1""#,
@@ -283,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_no_database_takes_is_refused() {
+    fn text_that_a_database_refuses_is_refused() {
         let with = |text: &str| format!(r#"{{"user":"b","text":"{text}","timestamp":1}}"#);
         assert!(matches!(refusal(&with("")), Refusal::TextLength(0)));
         assert!(matches!(
@@ -299,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn identity_that_cannot_be_a_key_is_refused() {
+    fn invalid_uid_or_id_is_refused() {
         let with = |uid: &str, id: &str| {
             format!(r#"{{"user":"b","text":"x","timestamp":1,"uid":"{uid}","id":"{id}"}}"#)
         };

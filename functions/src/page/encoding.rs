@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn coding_is_taken_where_it_is_named_and_not_refused() {
+    fn coding_is_accepted_if_named_with_a_weight_above_zero() {
         for line in [
             "br",
             "gzip, deflate, br, zstd",

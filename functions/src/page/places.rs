@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_most_places_makes_room_for_others_and_for_itself() {
+    fn address_with_most_places_loses_its_oldest() {
         let places = Places::new(4);
         let greedy = take(&places, "10.0.0.1", 6);
         assert_eq!(kept(&greedy), [2, 3, 4, 5]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn network_of_ipv6_is_one_holder() {
+    fn ipv6_addresses_of_one_network_count_as_one() {
         let places = Places::new(2);
         let greedy = take(&places, "2001:db8::1", 1);
         let again = take(&places, "2001:db8::2", 1);

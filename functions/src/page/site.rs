@@ -14,8 +14,7 @@ use hyper::{Response, StatusCode};
 use super::encoding::accepts;
 use super::set;
 
-/// `web/dist` when this program was built, compressed files beside the plain ones; build.rs writes
-/// it.
+/// `web/dist` at build time, compressed files beside the plain ones; build.rs writes it.
 const BUILT_IN: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/site.rs"));
 
 /// Vite names the files in this directory after their content, so they can be cached forever.

@@ -84,7 +84,7 @@ mod tests {
     use crate::database::Database;
 
     #[tokio::test]
-    async fn schema_goes_up_down_and_up_again() {
+    async fn migrations_run_up_down_and_up_again() {
         for database in Database::each().await {
             let db = &database.pool;
             Migrator::up(db, None)

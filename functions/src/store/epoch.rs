@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn life_of_a_stream_is_one_epoch_and_the_next_life_a_higher_one() {
+    async fn recreated_stream_has_a_new_life_with_a_higher_epoch() {
         for database in Database::each().await {
             let db = &database.pool;
             assert_eq!(find_life(db, "LOG", 1).await.unwrap(), None);
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn epoch_that_many_begin_at_once_begins_once() {
+    async fn epoch_that_many_instances_begin_is_begun_once() {
         for database in Database::each().await {
             let begun = (0..8).map(|_| {
                 let db = database.pool.clone();
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sequence_belongs_to_the_newest_epoch_that_had_begun_by_then() {
+    async fn sequence_belongs_to_the_newest_epoch_that_begins_at_or_below_it() {
         for database in Database::each().await {
             let db = &database.pool;
             let mut life = life(db, 1).await;
@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_of_sequences_stand_where_each_of_them_does() {
+    fn parts_give_each_sequence_its_position() {
         // Rolled back to 40, then to 20, then to 60, then to 60 once more.
         let life = Life::of_epochs(&[(1, 0), (2, 41), (3, 21), (4, 61), (5, 61)]);
         for (start, end) in [(1, 80), (20, 21), (21, 60), (61, 61), (5, 4)] {

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn taken_id_is_told_and_its_first_message_kept() {
+    async fn taken_id_is_reported_and_the_first_message_kept() {
         for database in Database::each().await {
             let first = row(1, "alice", "a", "hello");
             insert_once(&database.pool, std::slice::from_ref(&first))
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clash_of_positions_is_loud_and_stores_nothing() {
+    async fn clash_of_positions_is_an_error_and_stores_nothing() {
         for database in Database::each().await {
             insert_once(&database.pool, &rows(1, 4)).await.unwrap();
             let transaction = database.pool.begin().await.unwrap();
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn clash_within_one_batch_is_loud() {
+    async fn clash_within_one_batch_is_an_error() {
         for database in Database::each().await {
             let batch = [row(1, "alice", "a", "hello"), row(1, "alice", "b", "hello")];
             let error = insert_once(&database.pool, &batch).await.unwrap_err();

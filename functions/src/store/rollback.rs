@@ -27,7 +27,7 @@ enum Verdict {
 /// the database was restored to another state.
 ///
 /// # Errors
-/// The log or the database is away.
+/// The log or the database is unavailable.
 pub async fn agrees(client: &Client, db: &Db, life: &Life) -> Result<bool> {
     // The row is read first: whatever is stored was in the log before.
     let Some(row) = newest_row(db, life).await? else {
@@ -40,7 +40,7 @@ pub async fn agrees(client: &Client, db: &Db, life: &Life) -> Result<bool> {
 /// log and database have in common. Returns the current life.
 ///
 /// # Errors
-/// The log or the database is away.
+/// The log or the database is unavailable.
 pub async fn check(client: &Client, db: &Db, life: Life) -> Result<Life> {
     let Some(mut log) = differs(client, db, &life).await? else {
         return Ok(life);

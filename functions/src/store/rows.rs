@@ -289,7 +289,7 @@ mod tests {
                 user: "Alice".to_owned(),
                 uid: "alice".to_owned(),
                 text: "hello".to_owned(),
-                // Against the order of positions, which alone counts.
+                // Descending, since only positions determine the order.
                 timestamp: 1_000_000 - seq,
                 room: room.parse().unwrap(),
                 realm: Realm::Chat,
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn furthest_row_of_a_page_is_the_one_behind_its_limit() {
+    async fn furthest_is_the_row_that_follows_the_page() {
         for database in Database::each().await {
             let db = &database.pool;
             fill(db).await;
@@ -447,7 +447,7 @@ mod tests {
         }
     }
 
-    /// SQLite says how it will run a statement without having many rows; PostgreSQL scans small tables.
+    /// SQLite shows its query plan even for small tables, which PostgreSQL would scan.
     #[tokio::test]
     async fn lookups_use_the_indexes() {
         let [sqlite, _] = Database::each().await;

@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_share_a_reading_only_if_it_began_after_they_were_asked() {
+    async fn requests_share_a_reading_only_if_it_began_after_they_came() {
         let readings = Readings::<Read>::default();
         let (log, begun) = (AtomicI64::new(1), AtomicI64::new(0));
         let (go, wait) = oneshot::channel::<()>();
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_goes_on_from_the_one_before_it_where_that_reached_as_far_down() {
+    async fn reading_continues_from_the_previous_one_if_that_reached_as_far_down() {
         let readings = Readings::<Read>::default();
         let general = place("general");
         let go = Semaphore::new(0);
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn reading_that_is_cancelled_leaves_its_turn_to_the_next() {
+    async fn cancelled_reading_gives_its_turn_to_the_next() {
         let readings = Readings::<Read>::default();
         let general = place("general");
         {
@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn failed_reading_is_told_to_everybody_who_waited_for_it() {
+    async fn failed_reading_fails_every_request_that_waits_for_it() {
         let readings = Readings::<Read>::default();
         let general = place("general");
         let begun = AtomicI64::new(0);
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn room_that_holds_all_it_may_leaves_memory_for_others() {
+    async fn room_at_its_limit_leaves_memory_for_others() {
         let readings = Readings::<Read>::default();
         let (long, other) = (place("long"), place("other"));
         let hold = |place| {

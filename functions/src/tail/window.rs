@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn page_needs_of_the_log_what_lies_on_its_side_and_above_the_floor() {
+    fn window_is_above_the_floor_and_in_the_pages_direction() {
         let of = |page| Window::of(page, &life(), 100);
         let all = window(100, u64::MAX);
         assert_eq!(of(Page::Last), all);
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn page_that_the_database_fills_needs_no_more_of_the_log_than_that() {
+    fn window_ends_at_the_furthest_row_if_the_database_fills_the_page() {
         let filled =
             |page, furthest| Window::of(page, &life(), 100).filled_up_to(page, &life(), furthest);
         let before = Page::Before(at(2, 500));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn page_across_a_rollback_needs_what_lies_on_its_side_of_it() {
+    fn window_across_a_rollback_is_in_the_pages_direction() {
         // Rolled back to 10, when it had come to 50.
         let life = Life::of_epochs(&[(2, 0), (3, 11)]);
         let of = |page, floor| Window::of(page, &life, floor);

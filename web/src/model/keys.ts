@@ -7,10 +7,7 @@ export function hasKey(rows: readonly Stored[], key: string): boolean {
   return keysOf(rows).has(key);
 }
 
-/**
- * The rows and one more. Reuses the set of keys, so that a live message needs no pass over the
- * rows.
- */
+/** Adds a row, and reuses the set of keys: a live message needs no pass over the rows. */
 export function withRow(rows: readonly Stored[], row: Stored): readonly Stored[] {
   const keys = keysOf(rows);
   known.delete(rows);

@@ -19,9 +19,7 @@ export interface Address {
   readonly at: Position | null;
 }
 
-/**
- * The rule of the service: one plain subject token, so that a room's name cannot change a subject.
- */
+/** The service's rule: one plain subject token, so that no name can change a subject. */
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
 const ADDRESS = /^#\/(chat|admin)\/([^/]*)(?:\/([^/]*))?$/;

@@ -50,10 +50,7 @@ function answeredAfter(room: Room, after: Position, answer: Answer): Room {
   return waiting.reduce<Room>((next, one) => heard(next, one.live), { ...rest, waiting: [] });
 }
 
-/**
- * Removes the answered question, and what it settles: what was asked about and has no row now gets
- * none.
- */
+/** Removes the answered question and what it settles: what has no row now gets none. */
 function settle(room: Room): Room {
   return {
     ...room,
@@ -75,9 +72,7 @@ function answeredOlder(room: Room, question: OlderQuestion, answer: Answer): Roo
   return { ...rest, rows: merge(room.rows, answer.rows), hasOlder: answer.more };
 }
 
-/**
- * Merges rows and a page of history in the log's order. For a message in both, history is right.
- */
+/** Merges rows and a page of history in the log's order. Where they differ, history is right. */
 function merge(rows: readonly Stored[], page: readonly Stored[]): readonly Stored[] {
   if (page.length === 0) return rows;
   const known = new Map(rows.map((row) => [row.key, row]));

@@ -34,9 +34,7 @@ export class Link {
   constructor(
     private readonly connect: () => Promise<Connection>,
     private readonly events: LinkEvents,
-    /**
-     * Keeps trying if the first attempt fails too: for a page that is reloaded during an outage.
-     */
+    /** Retries even a failed first attempt: for a page reloaded during an outage. */
     private readonly patient: boolean,
   ) {}
 

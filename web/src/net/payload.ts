@@ -84,8 +84,7 @@ function readPayload(
 }
 
 /**
- * The object, if serializing it gives the same bytes: no duplicate key, no `1.0`, no byte order
- * mark.
+ * The object, if serializing it gives the same bytes: no duplicate key, `1.0` or byte order mark.
  */
 function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   try {

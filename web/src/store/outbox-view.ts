@@ -45,7 +45,7 @@ export class OutboxView {
   }
 
   /**
-   * Counts unsent messages, and finds a problem outside of the open room, where it does not show.
+   * Counts unsent messages, and finds a problem outside of the open room, which does not show it.
    */
   view(open: Place | null): UnsentView {
     const { items } = this.outbox;

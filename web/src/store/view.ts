@@ -3,9 +3,7 @@ import type { Delivery, Entry } from "../model/message";
 import type { Place, Position } from "../model/place";
 import type { LinkStatus } from "../net/link";
 
-/**
- * Everything that the components show. Each change makes a new object, unchanged parts are reused.
- */
+/** Everything that the components show. Each change makes a new object and reuses equal parts. */
 export interface ChatView {
   readonly session: SessionView;
   readonly link: LinkView;

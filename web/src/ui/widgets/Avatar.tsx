@@ -11,9 +11,7 @@ export function Avatar({ uid, name }: { uid: string; name: string }) {
   );
 }
 
-/**
- * The first letters of the first and the last word, by code points: an emoji is not cut in half.
- */
+/** The first letters of the first and the last word, by code points so that no emoji is cut. */
 export function initials(name: string): string {
   const words = name.split(/[\s._-]+/u);
   const letters = words.flatMap((word) => [...word].find(isVisible) ?? []);
