@@ -9,16 +9,16 @@ describe("an address", () => {
     expect(writeAddress(place, { epoch: 2, seq: 17 })).toBe("#/admin/ops/2.17");
   });
 
-  it("may name a room that an object's prototype knows", () => {
+  it("may name a room like a property of Object.prototype", () => {
     const place = { realm: "chat", room: "__proto__" } as const;
     expect(readAddress(writeAddress(place))).toEqual({ place, at: null });
   });
 
-  it("is none without a room", () => {
+  it("is null if it is empty", () => {
     for (const hash of ["", "#", "#/"]) expect(readAddress(hash)).toBeNull();
   });
 
-  it("is invalid where no room can have the name", () => {
+  it("is invalid if the room name is invalid", () => {
     const long = "x".repeat(300);
     const names = [
       "a.b",
@@ -45,7 +45,7 @@ describe("an address", () => {
   });
 });
 
-it("the older of two positions is of the older log, or else the one before", () => {
+it("the older of two positions has the lower epoch, or else the lower sequence", () => {
   const [a, b] = [
     { epoch: 1, seq: 9 },
     { epoch: 2, seq: 1 },

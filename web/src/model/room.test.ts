@@ -237,7 +237,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe("a room", () => {
-  it("ends equal to a fresh fetch, whatever interleaves", () => {
+  it("ends equal to a fresh fetch in every order of events", () => {
     fc.assert(
       fc.property(fc.nat(10), fc.array(step, { maxLength: 60 }), (before, steps) => {
         const page = new Page();
@@ -254,7 +254,7 @@ describe("a room", () => {
     );
   });
 
-  it("that holds what a log held which begins anew is loaded anew with its first message", () => {
+  it("is reloaded with the first message of a recreated log", () => {
     const page = new Page();
     page.join();
     for (let count = 0; count < 5; count += 1) page.publish("fresh", 0, true);
@@ -267,7 +267,7 @@ describe("a room", () => {
     expect(page.room.upto).toEqual({ epoch: 2, seq: 1 });
   });
 
-  it("that is joined again looks for what nobody heard", () => {
+  it("that is joined again asks for missed messages", () => {
     const page = new Page();
     page.join();
     page.ask(false);
@@ -278,7 +278,7 @@ describe("a room", () => {
     expect(nextQuestion(page.room)).toEqual({ type: "after", after: { epoch: 1, seq: 0 } });
   });
 
-  it("that hears more than it can hold while history is away ends as a fresh fetch", () => {
+  it("with more live messages than may wait for history ends equal to a fresh fetch", () => {
     const page = new Page();
     page.join();
     page.ask(false);
@@ -293,7 +293,7 @@ describe("a room", () => {
     expect(page.room.waiting).toEqual([]);
   });
 
-  it("whose question failed asks again, and not before it is told to", () => {
+  it("whose question failed asks again only on retry", () => {
     const page = new Page();
     page.join();
     page.ask(false);
@@ -306,7 +306,7 @@ describe("a room", () => {
     expect(nextQuestion(page.room)?.type).toBe("after");
   });
 
-  it("that was joined again ignores the answers of before", () => {
+  it("that was joined again ignores answers to earlier questions", () => {
     const page = new Page();
     page.join();
     page.ask(false);
@@ -321,7 +321,7 @@ describe("a room", () => {
     expect(page.room.rows).toHaveLength(1);
   });
 
-  it("that was trimmed ignores a page that no longer lies above it", () => {
+  it("that was trimmed ignores a page that no longer borders on it", () => {
     const page = new Page();
     for (let count = 0; count < 9; count += 1) page.publish("fresh", 0, false);
     page.join();
@@ -333,7 +333,7 @@ describe("a room", () => {
     expect(page.room.rows.map(({ at }) => at.seq)).toEqual([9]);
   });
 
-  it("that is ahead of its log is loaded anew", () => {
+  it("that is ahead of its log is reloaded", () => {
     const page = new Page();
     page.join();
     page.publish("fresh", 0, false);

@@ -6,8 +6,7 @@ import { isVisible } from "../model/visible";
 import { readLive } from "./payload";
 import { readMe } from "./permissions";
 
-// The functions' tests judge the same cases: what the page shows or sends is what the service
-// takes.
+// The functions' tests check the same cases: the page and the service must agree.
 
 const GENERAL = { realm: "chat", room: "general" } as const;
 

@@ -71,7 +71,7 @@ describe("a link", () => {
     expect([told, link.status.state]).toEqual([["up", "down", "up"], "online"]);
   });
 
-  it("gives up at once where the first attempt fails, and says why", async () => {
+  it("gives up and says why if the first attempt fails", async () => {
     const server = new Server();
     server.isUp = false;
     const { told } = started(server);
@@ -79,7 +79,7 @@ describe("a link", () => {
     expect([told, server.attempts]).toEqual([["away"], 1]);
   });
 
-  it("of a page that was loaded anew in an outage waits for its end", async () => {
+  it("of a page that is reloaded during an outage waits for its end", async () => {
     const server = new Server();
     server.isUp = false;
     const { told } = started(server, true);
@@ -89,7 +89,7 @@ describe("a link", () => {
     expect(told).toEqual(["up"]);
   });
 
-  it("ends where the password is not taken any more", async () => {
+  it("ends when the password is no longer accepted", async () => {
     const server = new Server();
     const { told } = started(server);
     await vi.advanceTimersByTimeAsync(0);
@@ -99,7 +99,7 @@ describe("a link", () => {
     expect([told, server.attempts]).toEqual([["up", "down", "wrong-password"], 2]);
   });
 
-  it("tries at once when it is woken, and else looks whether the connection lives", async () => {
+  it("woken, tries at once, or checks its open connection", async () => {
     const server = new Server();
     const { link, told } = started(server);
     await vi.advanceTimersByTimeAsync(0);
@@ -115,7 +115,7 @@ describe("a link", () => {
     expect([server.attempts - before, told.at(-1)]).toEqual([1, "up"]);
   });
 
-  it("that is woken while it tries does not wait long for the next attempt", async () => {
+  it("woken during an attempt waits only briefly for the next one", async () => {
     const server = new Server();
     const { link } = started(server);
     await vi.advanceTimersByTimeAsync(0);
@@ -138,7 +138,7 @@ describe("a link", () => {
     expect(link.status).toEqual({ state: "online" });
   });
 
-  it("that was stopped closes what an attempt still brings", async () => {
+  it("that was stopped closes the connection of a late attempt", async () => {
     const server = new Server();
     const { link, told } = started(server);
     link.stop();
@@ -147,7 +147,7 @@ describe("a link", () => {
   });
 });
 
-it("pauses grow up to 3 s, and half of each is chance", () => {
+it("pauses grow up to 3 s, and half of each is random", () => {
   expect([0, 1, 2, 20].map((failures) => pause(failures, 1))).toEqual([400, 800, 1_600, 3_000]);
   expect([0, 1, 2, 20].map((failures) => pause(failures, 0))).toEqual([200, 400, 800, 1_500]);
 });

@@ -24,7 +24,7 @@ function read(payload: string, headers: Record<string, string> = {}) {
 }
 
 describe("a live message", () => {
-  it("of send is known for what it is", () => {
+  it("of send is recognized", () => {
     expect(read(JSON.stringify(SENT))).toMatchObject({
       seq: 7,
       prev: 5,
@@ -39,18 +39,18 @@ describe("a live message", () => {
     expect(read(told, { "Nats-Msg-Id": "job" })?.message?.key).toBe("/job");
   });
 
-  it("of a back end that was published again is left to history, which knows its first id", () => {
+  it("of a back end that was replayed is left to history, which knows its first id", () => {
     const told = JSON.stringify({ user: "Bot", text: "x", timestamp: TIME });
     const replay = { "Nats-Msg-Id": "new", "Dead-Letter-Replay-Of": "LOG.3-1700000000000000000" };
     expect(read(told, replay)?.message).toBeNull();
     expect(read(JSON.stringify(SENT), replay)?.message?.key).toBe("alice/1");
   });
 
-  it("that is no message still has its place in the log", () => {
+  it("that is invalid still has a sequence", () => {
     expect(read("")).toEqual({ seq: 7, prev: 5, message: null, stale: false });
   });
 
-  it("with an id of long ago may be a repeat", () => {
+  it("with an old id may be a repeat", () => {
     const old = "018bcfe5-6800-7000-8000-000000000000";
     const id = (timestamp: number) => JSON.stringify({ ...SENT, id: old, timestamp });
     const made = 0x018bcfe56800;
@@ -58,13 +58,13 @@ describe("a live message", () => {
     expect(read(id(made + 200_000))?.stale).toBe(true);
   });
 
-  it("without a sequence is none of the log", () => {
+  it("without a sequence is not of the log", () => {
     expect(read(JSON.stringify(SENT), { "Nats-Sequence": "" })).toBeNull();
   });
 });
 
 describe("a page of history", () => {
-  it("is refused where it is none", () => {
+  it("is refused if it is invalid", () => {
     for (const payload of ["", "{}", "[1]", '[{"id":"1"}]', '{"code":500}']) {
       expect(() => readPage(payload), payload).toThrow();
     }

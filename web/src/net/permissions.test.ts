@@ -15,7 +15,7 @@ it("permissions tell who may write, and who is an admin", () => {
   expect(me("nearly", "chat.history", "chat.history.general.x")).toBeNull();
 });
 
-it("a name to show comes with the user, percent-encoded", () => {
+it("the user name contains the display name, percent-encoded", () => {
   const read = "chat.history.*";
   expect(me("o-1~J%C3%BCrgen%20~", read)).toMatchObject({ uid: "o-1", name: "Jürgen ~" });
   expect(me("bob", read)).toMatchObject({ uid: "bob", name: "bob" });

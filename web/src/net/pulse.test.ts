@@ -20,7 +20,7 @@ afterEach(() => {
 });
 
 describe("a pulse", () => {
-  it("asks after 4 s of silence, and gives up 3 s later", () => {
+  it("pings after 4 s of silence, and gives up 3 s later", () => {
     const { told } = watched();
     vi.advanceTimersByTime(3_999);
     expect(told).toEqual([]);
@@ -34,7 +34,7 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask", "dead"]);
   });
 
-  it("asks seldom while nobody sees the page, and at once when somebody does", () => {
+  it("pings rarely while the page is hidden, and at once when it is shown", () => {
     const { told, pulse } = watched(false);
     vi.advanceTimersByTime(19_999);
     expect(told).toEqual([]);
@@ -45,7 +45,7 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask", "ask"]);
   });
 
-  it("asks nothing while something comes", () => {
+  it("does not ping while data comes", () => {
     const { told, pulse } = watched();
     for (let second = 0; second < 60; second += 1) {
       vi.advanceTimersByTime(1_000);
@@ -54,7 +54,7 @@ describe("a pulse", () => {
     expect(told).toEqual([]);
   });
 
-  it("takes whatever comes for the answer", () => {
+  it("accepts any data as the answer", () => {
     const { told, pulse } = watched();
     vi.advanceTimersByTime(6_999);
     pulse.heard();
@@ -62,7 +62,7 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask"]);
   });
 
-  it("asks at once when it is told to, and once", () => {
+  it("pings once and at once when it is told to", () => {
     const { told, pulse } = watched();
     pulse.check();
     pulse.check();
@@ -71,7 +71,7 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask", "dead"]);
   });
 
-  it("asks anew after a sleep, which is no silence", () => {
+  it("pings again after a sleep, which does not count as silence", () => {
     const { told, pulse } = watched();
     pulse.check();
     // During sleep timers stop, but the clock goes on.
@@ -82,7 +82,7 @@ describe("a pulse", () => {
     expect(told).toEqual(["ask", "ask", "dead"]);
   });
 
-  it("that was stopped says nothing more", () => {
+  it("that was stopped neither pings nor ends the connection", () => {
     const { told, pulse } = watched();
     pulse.check();
     pulse.stop();

@@ -9,7 +9,7 @@ it("a subject names a room, or any room of a realm", () => {
   expect(template("history", "chat")).toBe("chat.history.{room}");
 });
 
-it("a name that no room can have is in no subject", () => {
+it("an invalid room name makes no subject", () => {
   for (const room of ["", "*", ">", "a.b", "a b"]) {
     expect(() => subject("live", { realm: "chat", room }), room).toThrow();
   }

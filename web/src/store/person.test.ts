@@ -30,7 +30,7 @@ function slow(): { person: Person; written: () => void } {
   return { person: alice(() => done), written };
 }
 
-it("what was sent stays the room's draft until it is written down: a reload loses neither", async () => {
+it("the draft is kept until the message is stored, so that a reload loses neither", async () => {
   const { person, written } = slow();
   person.setDraft(GENERAL, " hello\n");
   expect(person.send(GENERAL, " hello\n")).toBe(true);
@@ -39,14 +39,14 @@ it("what was sent stays the room's draft until it is written down: a reload lose
   await vi.waitFor(() => expect(person.draft(GENERAL)).toBe(""));
 });
 
-it("a draft that was written down as a message just before a reload is none after it", async () => {
+it("a draft whose message was stored just before a reload is gone after it", async () => {
   alice(async () => {}).setDraft(GENERAL, "hello");
   const item = { uid: "alice", id: "1", place: GENERAL, text: "hello", created: 1, refused: null };
   const person = alice(async () => {}, [item]);
   await vi.waitFor(() => expect(person.draft(GENERAL)).toBe(""));
 });
 
-it("what was begun while a message was written down stays", async () => {
+it("a draft that is begun while a message is stored stays", async () => {
   const { person, written } = slow();
   person.setDraft(GENERAL, "hello");
   person.send(GENERAL, "hello");
@@ -57,7 +57,7 @@ it("what was begun while a message was written down stays", async () => {
   expect(person.draft(GENERAL)).toBe("and");
 });
 
-it("a message that the browser cannot keep stays the draft", async () => {
+it("a message that the browser cannot store stays the draft", async () => {
   const person = alice(() => Promise.reject(new DOMException("full", "QuotaExceededError")));
   person.setDraft(GENERAL, "hello");
   person.send(GENERAL, "hello");

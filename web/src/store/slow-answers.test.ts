@@ -22,7 +22,7 @@ function waiting() {
   return { told, answers, end, resolve, reject };
 }
 
-it("an answer within two seconds is no news", async () => {
+it("an answer within two seconds is not late", async () => {
   const { told, end, resolve } = waiting();
   await vi.advanceTimersByTimeAsync(1_999);
   resolve("yes");
@@ -31,7 +31,7 @@ it("an answer within two seconds is no news", async () => {
   expect(told).toEqual([]);
 });
 
-it("an answer that is late is told, looked after once, and forgotten when it comes", async () => {
+it("a late answer is reported, checked once, and forgotten when it comes", async () => {
   const { told, end, resolve } = waiting();
   await vi.advanceTimersByTimeAsync(60_000);
   expect(told).toEqual(["slow", "looks"]);
@@ -40,7 +40,7 @@ it("an answer that is late is told, looked after once, and forgotten when it com
   expect(told).toEqual(["slow", "looks", "fast"]);
 });
 
-it("nothing stays slow because an answer fails in the end", async () => {
+it("a late answer that fails is forgotten too", async () => {
   const { told, answers, end, reject } = waiting();
   await vi.advanceTimersByTimeAsync(2_000);
   reject(new Error("lost"));

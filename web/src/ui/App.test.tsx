@@ -69,7 +69,7 @@ function show(first: ChatView): (next: ChatView) => void {
 
 const failed = () => screen.queryByRole("heading", { name: "This part of the page failed" });
 
-test("a room that cannot be shown leaves the rest of the page, and says so", () => {
+test("a room that fails to render says so, and leaves the rest of the page", () => {
   const log = vi.spyOn(console, "error").mockReturnValue();
   show(viewOf("broken", true));
   expect(failed()).toBeTruthy();
@@ -78,7 +78,7 @@ test("a room that cannot be shown leaves the rest of the page, and says so", () 
   expect(log.mock.calls.flat()).toContain(FAULT);
 });
 
-test("another room is tried anew after one that could not be shown, and so is that one", async () => {
+test("after a room that failed to render, other rooms and that one are rendered again", async () => {
   vi.spyOn(console, "error").mockReturnValue();
   const open = show(viewOf("broken", true));
   open(viewOf("fine", false));
@@ -88,7 +88,7 @@ test("another room is tried anew after one that could not be shown, and so is th
   await vi.waitFor(() => expect(failed()).toBeTruthy(), GUARD);
 });
 
-test("rooms that cannot be listed leave the open one", () => {
+test("a list of rooms that fails to render leaves the open room", () => {
   vi.spyOn(console, "error").mockReturnValue();
   const view = viewOf("general", false);
   const [entry] = view.rooms;
@@ -102,7 +102,7 @@ test("rooms that cannot be listed leave the open one", () => {
   expect(screen.getByRole("textbox", { name: "Message" })).toBeTruthy();
 });
 
-test("a room that fails while it is open fails as one that did from the start", async () => {
+test("a room that fails later looks like one that failed at first", async () => {
   vi.spyOn(console, "error").mockReturnValue();
   const open = show(viewOf("general", false));
   expect(failed()).toBeNull();

@@ -20,7 +20,7 @@ const title = (rooms: readonly RoomEntry[], isLookedAt = true) => {
   return titleOf({ rooms, room: (open ?? null) as ChatView["room"] }, isLookedAt);
 };
 
-test("the title counts what is unread, and says where it is more than that", () => {
+test("the title counts unread messages, and says if there are more", () => {
   const general = entry("general", 0, { isOpen: true });
   expect(title([general])).toBe("general · Chat");
   expect(title([general, entry("random", 3)])).toBe("(3) general · Chat");
@@ -29,7 +29,7 @@ test("the title counts what is unread, and says where it is more than that", () 
   expect(title([general, lively, entry("help", 2)])).toBe("(52+) general · Chat");
 });
 
-test("the open room counts only while nobody looks at it", () => {
+test("the open room counts only while the page has no focus", () => {
   const general = entry("general", 2, { isOpen: true });
   expect(title([general], true)).toBe("general · Chat");
   expect(title([general], false)).toBe("(2) general · Chat");

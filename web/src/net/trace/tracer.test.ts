@@ -53,7 +53,7 @@ function tracer(ratio = 1) {
 }
 
 describe("a trace", () => {
-  it("of a message leads from the Enter to the request, which passes it on", async () => {
+  it("of a message has spans for Enter and the request, which passes the context on", async () => {
     let passed: string | undefined;
     await tracer().send(GENERAL, "id-1", Date.now() - 5, async (traceparent) => {
       passed = traceparent;
@@ -72,7 +72,7 @@ describe("a trace", () => {
     expect(BigInt(began)).toBeLessThan(BigInt(ended));
   });
 
-  it("of a question that failed names the error", async () => {
+  it("of a failed request names the error", async () => {
     const failure = new Failure("refused", "try again", 503);
     const work = () => Promise.reject(failure);
     await expect(tracer().history(GENERAL, true, work)).rejects.toBe(failure);
@@ -83,7 +83,7 @@ describe("a trace", () => {
     expect(asked?.parentSpanId).toBe(entered?.spanId);
   });
 
-  it("of a message that is heard links to the span that published it", async () => {
+  it("of a received message links to the span that published it", async () => {
     const [traceId, spanId] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
     tracer().live(GENERAL, `00-${traceId}-${spanId}-01`);
     tracer().live(GENERAL, "nonsense");
@@ -95,7 +95,7 @@ describe("a trace", () => {
     expect(spans[0]?.traceId).not.toBe(traceId);
   });
 
-  it("is kept or dropped as a whole, by its id alone", async () => {
+  it("is sampled as a whole, by its id alone", async () => {
     expect(isSampled(`${"f".repeat(16)}${"0".repeat(16)}`, 0.01)).toBe(true);
     expect(isSampled(`${"0".repeat(16)}${"f".repeat(16)}`, 0.99)).toBe(false);
     expect(isSampled(`${"0".repeat(16)}7ffffffffffffffe`, 0.5)).toBe(true);
@@ -108,13 +108,13 @@ describe("a trace", () => {
     expect(await exported(collector)).toEqual([]);
   });
 
-  it("arrives whole, however many there are, while the collector takes them", async () => {
+  it("arrives complete while the collector accepts spans, however many", async () => {
     const made = tracer();
     for (let count = 0; count < 400; count += 1) made.live(GENERAL, null);
     expect((await exported(collector)).length).toBe(400);
   });
 
-  it("costs nothing but itself where the collector is away, which then hears how many are lost", async () => {
+  it("is lost while the collector is away, which later gets the number of lost spans", async () => {
     collector.mockRejectedValue(new TypeError("Failed to fetch"));
     const made = tracer();
     for (let count = 0; count < 1_000; count += 1) made.live(GENERAL, null);
@@ -127,7 +127,7 @@ describe("a trace", () => {
     expect(attributes).toContainEqual({ key: "lost_spans", value: { intValue: "1000" } });
   });
 
-  it("of one's own message finds its place although what others write fills the queue", async () => {
+  it("of the person's own message is queued although live messages fill the queue", async () => {
     let answer = () => {};
     collector.mockReturnValue(
       new Promise((done) => {
@@ -148,6 +148,6 @@ describe("a trace", () => {
   });
 });
 
-it("nothing traces where nothing is configured", async () => {
+it("nothing is traced without configuration", async () => {
   expect(await loadTracing({ websocket: "ws://localhost:9222", telemetry: null })).toBe(UNTRACED);
 });

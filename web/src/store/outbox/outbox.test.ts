@@ -75,7 +75,7 @@ afterEach(() => {
 });
 
 describe("an outbox", () => {
-  it("sends what was written in an outage once, in its order", async () => {
+  it("sends messages from an outage once and in order", async () => {
     const log = new Log();
     const { outbox: box, acked } = await outbox(somebody());
     for (const text of numbered(40)) box.add(GENERAL, text);
@@ -98,7 +98,7 @@ describe("an outbox", () => {
     await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
   });
 
-  it("sends a message whose answer was lost again under its id, so it is there once", async () => {
+  it("sends a message whose answer was lost again under its id, so that it is stored once", async () => {
     const log = new Log();
     const { outbox: box, acked } = await outbox(somebody());
     let isLost = true;
@@ -116,7 +116,7 @@ describe("an outbox", () => {
     expect([log.texts, log.sends]).toEqual([numbered(2), 3]);
   });
 
-  it("is shared by the tabs of a person: each message is sent by one of them", async () => {
+  it("is shared by a person's tabs: one of them sends each message", async () => {
     const log = new Log();
     const uid = somebody();
     const browser = new Browser();
@@ -133,7 +133,7 @@ describe("an outbox", () => {
     expect([a.outbox.items, b.outbox.items]).toEqual([[], []]);
   });
 
-  it("shows in one tab what waits in another, which may be offline", async () => {
+  it("shows in one tab the waiting messages of another, even an offline one", async () => {
     const log = new Log();
     const uid = somebody();
     const browser = new Browser();
@@ -145,7 +145,7 @@ describe("an outbox", () => {
     expect(a.outbox.items).toEqual([]);
   });
 
-  it("says in each tab where a message is on its way, whichever of them sends it", async () => {
+  it("shows a message's delivery state in each tab, whichever sends it", async () => {
     const uid = somebody();
     const browser = new Browser();
     const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
@@ -175,7 +175,7 @@ describe("an outbox", () => {
     await vi.waitFor(() => expect([a.outbox.items, b.outbox.items]).toEqual([[], []]));
   });
 
-  it("lets a message that was refused in one tab be taken back in another", async () => {
+  it("lets a tab discard a message that was refused in another tab", async () => {
     const uid = somebody();
     const browser = new Browser();
     const [a, b] = [await outbox(uid, browser), await outbox(uid, browser)];
@@ -189,7 +189,7 @@ describe("an outbox", () => {
     await vi.waitFor(() => expect([a.outbox.items, b.outbox.items]).toEqual([[], []]));
   });
 
-  it("waits no longer for a message that was taken back in another tab", async () => {
+  it("stops waiting for a message that another tab has discarded", async () => {
     const log = new Log();
     const uid = somebody();
     const browser = new Browser();
@@ -254,7 +254,7 @@ describe("an outbox", () => {
     await vi.waitFor(() => expect(acked).toEqual(["good", "bad"]));
   });
 
-  it("tells of a refusal that it cannot write down, and does not try on without end", async () => {
+  it("shows a refusal that it cannot store, and does not retry forever", async () => {
     const store = await openOutboxStore();
     const full: OutboxStore = {
       outlives: true,
@@ -297,7 +297,7 @@ describe("an outbox", () => {
     expect([ids.length, ids[0] === ids[1]]).toEqual([2, false]);
   });
 
-  it("tries again while nobody serves it, and lets it be discarded meanwhile", async () => {
+  it("retries while the service is away, and lets the message be discarded meanwhile", async () => {
     const { outbox: box } = await outbox(somebody());
     box.online(async () => {
       throw new Failure("away", "Nobody serves this.");
@@ -310,7 +310,7 @@ describe("an outbox", () => {
     expect(box.items).toEqual([]);
   });
 
-  it("says what the last try met also while it tries again", async () => {
+  it("shows the last problem during the next try", async () => {
     const { outbox: box } = await outbox(somebody());
     const seen: Delivery[] = [];
     box.online(async (item) => {
@@ -326,7 +326,7 @@ describe("an outbox", () => {
     ]);
   });
 
-  it("does not send what is discarded the moment before its turn", async () => {
+  it("does not send a message that is discarded right before its turn", async () => {
     const uid = somebody();
     const log = new Log();
     const store = await openOutboxStore();
@@ -353,7 +353,7 @@ describe("an outbox", () => {
     expect(log.texts).toEqual(["stays"]);
   });
 
-  it("forgets what was seen in the room", async () => {
+  it("drops a message that was seen in the room", async () => {
     const uid = somebody();
     const { outbox: box } = await outbox(uid);
     const { id } = box.add(GENERAL, "x");
@@ -362,7 +362,7 @@ describe("an outbox", () => {
     await vi.waitFor(async () => expect(await kept(uid)).toEqual([]));
   });
 
-  it("goes on by itself once a store can be read that could not be", async () => {
+  it("continues once the store can be read again", async () => {
     const uid = somebody();
     const store = await openOutboxStore();
     const before = { uid, id: "0", place: GENERAL, text: "before", created: 1, refused: null };
@@ -388,7 +388,7 @@ describe("an outbox", () => {
     box.close();
   }, 30_000);
 
-  it("works in a browser that keeps nothing, as long as the page is there", async () => {
+  it("works without storage until the page is closed", async () => {
     vi.stubGlobal("indexedDB", undefined);
     const log = new Log();
     const { outbox: box, acked } = await outbox(somebody());
@@ -399,7 +399,7 @@ describe("an outbox", () => {
     expect([log.sends, box.items]).toEqual([3, []]);
   });
 
-  it("ends with the message that was in flight when somebody logged out", async () => {
+  it("ends at log-out with the message in flight", async () => {
     const log = new Log();
     const uid = somebody();
     const { outbox: box } = await outbox(uid);

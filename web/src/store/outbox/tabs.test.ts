@@ -8,7 +8,7 @@ const denied = () => {
   throw new DOMException("Access is denied.", "SecurityError");
 };
 
-it("a tab that gets neither locks nor a channel does its work alone", async () => {
+it("a tab without locks and channel does its work alone", async () => {
   vi.stubGlobal("BroadcastChannel", denied);
   vi.stubGlobal("navigator", { locks: { request: async () => denied() } });
   const tabs = browserTabs<string>("x", () => {});
@@ -21,7 +21,7 @@ it("a tab that gets neither locks nor a channel does its work alone", async () =
   expect(done).toBe(1);
 });
 
-it("work that fails under a lock is not done again without one", async () => {
+it("work that fails under a lock is not repeated without one", async () => {
   const request = async (_: string, work: () => Promise<void>) => work();
   vi.stubGlobal("navigator", { locks: { request } });
   const tabs = browserTabs<string>("y", () => {});

@@ -3,7 +3,7 @@ import { Failure } from "../../net/failure";
 import { judge } from "./verdict";
 
 describe("a failed send", () => {
-  it("is tried again where it may have been accepted, or nobody was there to say no", () => {
+  it("is retried if it may have been accepted, or the service was away", () => {
     for (const failure of [
       new Failure("away", "No answer came in time."),
       new Failure("refused", "try again", 503),
@@ -23,7 +23,7 @@ describe("a failed send", () => {
     expect(waits).toEqual([500, 1_000, 2_000, 15_000, 15_000]);
   });
 
-  it("is over where the same would be refused again", () => {
+  it("is final if a retry would be refused too", () => {
     expect(judge(new Failure("forbidden", "x"), 0).type).toBe("failed");
     for (const code of [400, 401, 403, 404, 409, 413]) {
       expect(judge(new Failure("refused", "no", code), 0).type, String(code)).toBe("failed");

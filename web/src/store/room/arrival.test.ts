@@ -40,25 +40,25 @@ function arrive(room: ReturnType<typeof driver>, seq: number | null) {
   return { isDone: arrival.isDone, loads: room.loads, first: room.room.rows[0]?.at.seq };
 }
 
-it("a room opens at once where what was read last is loaded, or nothing was", () => {
+it("a room opens at once if the last read message is loaded, or none was read", () => {
   expect(arrive(driver(300), 260)).toEqual({ isDone: true, loads: 0, first: 251 });
   expect(arrive(driver(300), null)).toEqual({ isDone: true, loads: 0, first: 251 });
 });
 
-it("a room goes back page by page to what was read last", () => {
+it("a room loads pages back to the last read message", () => {
   expect(arrive(driver(300), 100)).toEqual({ isDone: true, loads: 2, first: 51 });
   expect(arrive(driver(120), 0)).toEqual({ isDone: true, loads: 1, first: 1 });
 });
 
-it("a room goes back so far and no farther", () => {
+it("a room loads no more rows than the limit", () => {
   expect(arrive(driver(5_000), 1)).toEqual({ isDone: true, loads: 20, first: 2951 });
 });
 
-it("a room opens with what there is where no more can be had", () => {
+it("a room opens with the loaded rows if no more can be loaded", () => {
   expect(arrive(driver(300, { joined: false }), 1)).toMatchObject({ isDone: true, loads: 0 });
   expect(arrive(driver(300, { olderProblem: "No." }), 1)).toMatchObject({ isDone: true, loads: 0 });
 });
 
-it("a room waits for its history before it concludes anything", () => {
+it("a room waits for its history before it opens", () => {
   expect(arrive(driver(300, { upto: null }), 1)).toMatchObject({ isDone: false, loads: 0 });
 });

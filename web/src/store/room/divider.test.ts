@@ -11,7 +11,7 @@ afterEach(() => {
   vi.useRealTimers();
 });
 
-it("the divider stays where reading began, also when all is read", () => {
+it("the divider stays where reading began, even when everything is read", () => {
   const divider = new Divider(() => {});
   divider.look(3, read(7));
   divider.look(0, read(10));
@@ -19,7 +19,7 @@ it("the divider stays where reading began, also when all is read", () => {
   expect(divider.after?.seq).toBe(7);
 });
 
-it("no divider comes above what is read as it comes", () => {
+it("messages that are read on arrival get no divider", () => {
   const divider = new Divider(() => {});
   divider.look(0, read(7));
   divider.look(1, read(7));
@@ -29,7 +29,7 @@ it("no divider comes above what is read as it comes", () => {
   expect(divider.after).toBeNull();
 });
 
-it("the divider moves to what came while nobody looked", () => {
+it("the divider moves to messages that arrived while nobody looked", () => {
   const changed = vi.fn();
   const divider = new Divider(changed);
   divider.look(2, read(7));

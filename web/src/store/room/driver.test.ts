@@ -75,7 +75,7 @@ afterEach(() => {
 });
 
 describe("a room's driver", () => {
-  it("asks for history only when the subscription stands", async () => {
+  it("asks for history only after the subscription is confirmed", async () => {
     const { connection, asked } = new Slow();
     const general = driver(GENERAL);
     const up = general.up(connection);
@@ -84,7 +84,7 @@ describe("a room's driver", () => {
     expect(asked.map(({ question }) => question.type)).toEqual(["last"]);
   });
 
-  it("joins again, and asks what it missed, once it may hear again what it might not", async () => {
+  it("joins again and asks for missed messages once the permission is back", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -107,7 +107,7 @@ describe("a room's driver", () => {
     expect([shown(general).phase, ids(general)]).toEqual(["ready", ["1", "2", "3"]]);
   });
 
-  it("asks again whether it may read, where history says that it may not", async () => {
+  it("asks again after history has refused it", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -120,7 +120,7 @@ describe("a room's driver", () => {
     expect([shown(general).phase, ids(general)]).toEqual(["ready", ["1"]]);
   });
 
-  it("never shows a late answer in another room, or one of a connection before", async () => {
+  it("never shows a late answer in another room, or one of an earlier connection", async () => {
     const [first, second] = [new Slow(), new Slow()];
     const [general, random] = [driver(GENERAL), driver(RANDOM)];
     await Promise.all([general.up(first.connection), random.up(first.connection)]);
@@ -136,7 +136,7 @@ describe("a room's driver", () => {
     expect([ids(general), ids(random)]).toEqual([["3"], ["2"]]);
   });
 
-  it("shows what comes live where history fails, and asks again by itself", async () => {
+  it("shows live messages if history fails, and retries automatically", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -153,7 +153,7 @@ describe("a room's driver", () => {
     expect(ids(general)).toEqual(["5", "6", "7"]);
   });
 
-  it("asks again when it is told to, and shows no failure meanwhile", async () => {
+  it("repeats a rate-limited question when the service says so, and shows no failure", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -168,7 +168,7 @@ describe("a room's driver", () => {
     expect(ids(general)).toEqual(["1"]);
   });
 
-  it("asks no more for a connection that is gone", async () => {
+  it("asks nothing after the connection has ended", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -179,7 +179,7 @@ describe("a room's driver", () => {
     expect(slow.asked).toHaveLength(1);
   });
 
-  it("shows what comes live behind a gap while history takes its time", async () => {
+  it("shows live messages after a gap while history is slow", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -196,7 +196,7 @@ describe("a room's driver", () => {
     expect(ids(general)).toEqual(["1", "3", "4", "5"]);
   });
 
-  it("looks for one's own message that does not come live", async () => {
+  it("asks for the person's own message if it does not arrive live", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -214,7 +214,7 @@ describe("a room's driver", () => {
     expect([ids(general), general.room.owed]).toEqual([["1", "2"], []]);
   });
 
-  it("of a room that this person may not read says so, and asks nothing", async () => {
+  it("of a forbidden room says so, and asks nothing", async () => {
     const slow = new Slow();
     slow.isForbidden = true;
     const general = driver(GENERAL);
@@ -222,7 +222,7 @@ describe("a room's driver", () => {
     expect([shown(general).phase, slow.asked]).toEqual(["forbidden", []]);
   });
 
-  it("tells an answer to an older page from one to what is new, both asked at once", async () => {
+  it("tells answers for older and for new messages apart", async () => {
     const slow = new Slow();
     const general: RoomDriver = new RoomDriver(GENERAL, {
       // Like opening a room at its first unread message.
@@ -245,7 +245,7 @@ describe("a room's driver", () => {
     expect(shown(general)).toMatchObject({ problem: null, older: { state: "none" } });
   });
 
-  it("leaves the room once it is listed no more", async () => {
+  it("leaves the room once it is no longer listed", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);
@@ -255,7 +255,7 @@ describe("a room's driver", () => {
 });
 
 describe("what is shown of a room", () => {
-  it("is empty only once that is known", async () => {
+  it("is empty only after history has said so", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     expect(show(general, false).phase).toBe("loading");
@@ -267,7 +267,7 @@ describe("what is shown of a room", () => {
     expect(shown(general)).toMatchObject({ phase: "ready", entries: [], older: { state: "none" } });
   });
 
-  it("has each message once, one's own last", async () => {
+  it("has each message once, the person's own last", async () => {
     const slow = new Slow();
     const general = driver(GENERAL);
     await general.up(slow.connection);

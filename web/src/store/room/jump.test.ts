@@ -37,12 +37,12 @@ function follow(seq: number) {
   return { ...jump.target, loads: room.loads };
 }
 
-it("a permalink is followed back page by page", () => {
+it("a permalink loads pages back to its message", () => {
   expect(follow(18)).toMatchObject({ state: "found", key: "bob/18", loads: 0 });
   expect(follow(9)).toMatchObject({ state: "found", key: "bob/9", loads: 2 });
 });
 
-it("a permalink to no message of the room says so, and loads no more than it must", () => {
+it("a permalink to a missing message says so, and loads no more than necessary", () => {
   expect(follow(7)).toMatchObject({ state: "missing", loads: 2 });
   expect(follow(99)).toMatchObject({ state: "missing", loads: 0 });
 });

@@ -27,7 +27,7 @@ const at = (seq: number, epoch = 1) => ({ epoch, seq });
 beforeEach(() => localStorage.clear());
 
 describe("what is unread", () => {
-  it("is what others wrote after what was read last", () => {
+  it("is what others wrote after the last read message", () => {
     expect(unread(room("bob", "bob", "alice", "bob"), at(1), "alice")).toEqual({
       count: 2,
       more: false,
@@ -50,7 +50,7 @@ describe("what is unread", () => {
 });
 
 describe("last read", () => {
-  it("is kept for the next page, and for a room that an object's prototype knows", () => {
+  it("survives a reload, even for a room named like a property of Object.prototype", () => {
     const proto: Place = { realm: "chat", room: "__proto__" };
     expect(new Reading(kept()).lastRead(proto)).toBeNull();
     expect(new Reading(kept()).mark(proto, room("bob"))).toBe(true);
@@ -75,7 +75,7 @@ describe("last read", () => {
     expect(new Reading(keep).lastRead(GENERAL)).toEqual(at(1));
   });
 
-  it("survives a browser that keeps nonsense, or nothing", () => {
+  it("tolerates invalid storage, and none", () => {
     localStorage.setItem("chat.read.alice", "[nonsense");
     expect(new Reading(kept()).lastRead(GENERAL)).toBeNull();
     localStorage.setItem("chat.read.alice", "[]");

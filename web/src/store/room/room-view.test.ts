@@ -33,7 +33,7 @@ it("a room whose history was never read has no known beginning", () => {
   expect(shown({ unsent: [OWN] }).older.state).toBe("unknown");
 });
 
-it("offline a room that was never read says that its history is still to come", () => {
+it("a room that was never read says offline that its history comes later", () => {
   expect(shown({ unsent: [OWN] }, true).older.state).toBe("away");
   expect(shown({ rows: [ROW], upto: AT }, true).older.state).toBe("none");
 });

@@ -32,7 +32,7 @@ it("admin rooms are listed last, and for admins only", () => {
   ]);
 });
 
-it("a room that was visited stays listed until it is left", () => {
+it("a visited room stays listed until it is left", () => {
   const lunch: Place = { realm: "chat", room: "lunch" };
   rooms().visit(lunch);
   const listed = rooms();
@@ -45,7 +45,7 @@ it("a room that was visited stays listed until it is left", () => {
   expect(names(rooms().list(null, false))).toEqual(EVERYBODY);
 });
 
-it("a room that holds something of one's own is listed, if one may read it", () => {
+it("a room with the person's drafts or messages is listed, if they may read it", () => {
   const held: readonly Place[] = [
     { realm: "chat", room: "lunch" },
     { realm: "chat", room: "help" },
@@ -55,7 +55,7 @@ it("a room that holds something of one's own is listed, if one may read it", () 
   expect(names(rooms().list(null, true, held))).toContain("admin/ops");
 });
 
-it("what is listed no more is kept whole no more", () => {
+it("a room that is no longer listed has no driver", () => {
   const listed = rooms();
   const general: Place = { realm: "chat", room: "general" };
   const random: Place = { realm: "chat", room: "random" };

@@ -7,14 +7,14 @@ const STAFF: Place = { realm: "admin", room: "general" };
 
 const spot = { key: "bob/x", top: 12, at: { epoch: 1, seq: 7 } };
 
-it("a room is found again where it was left, and no other one is", () => {
+it("a room opens where it was left, others do not", () => {
   const spots = new Spots();
   spots.leave(GENERAL, spot);
   expect(spots.of(GENERAL)).toEqual(spot);
   expect(spots.of(STAFF)).toBeNull();
 });
 
-it("whoever left a room at its end comes back to its end", () => {
+it("a room that was left at its end opens at its end", () => {
   const spots = new Spots();
   spots.leave(GENERAL, spot);
   spots.leave(GENERAL, null);

@@ -10,20 +10,20 @@ const tab = () => new Drafts(new StoredValue(localStorage, "drafts", "alice", {}
 
 beforeEach(() => localStorage.clear());
 
-it("the rooms that have a draft are known, whatever else the browser kept", () => {
+it("the rooms with a draft are known, whatever else is stored", () => {
   const kept = { "chat/lunch": "soup", "admin/ops": "look", "chat/help": " ", "chat/a b": "x" };
   localStorage.setItem("chat.drafts.alice", JSON.stringify({ ...kept, "": "x", nowhere: "x" }));
   expect(tab().places()).toEqual([LUNCH, OPS]);
 });
 
-it("another tab's drafts in other rooms stay, also before one has heard of them", () => {
+it("another tab's drafts in other rooms stay, even before this tab knows them", () => {
   const [here, there] = [tab(), tab()];
   there.set(LUNCH, "soup");
   here.set(OPS, "look");
   expect([tab().of(LUNCH), tab().of(OPS)]).toEqual(["soup", "look"]);
 });
 
-it("a browser that keeps nothing still has the drafts of this tab", () => {
+it("without storage this tab still has its drafts", () => {
   const full = vi.spyOn(Storage.prototype, "setItem").mockImplementation(() => {
     throw new DOMException("full", "QuotaExceededError");
   });

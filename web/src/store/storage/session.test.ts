@@ -7,7 +7,7 @@ const REMEMBERED = {
   me: { uid: "alice", name: "Alice", mayWrite: true, isAdmin: false },
 };
 
-it("a reload keeps a person logged in, logging out ends that", () => {
+it("a person stays logged in after a reload, until they log out", () => {
   new Session(sessionStorage).remember(REMEMBERED);
   expect(new Session(sessionStorage).remembered()).toEqual(REMEMBERED);
   expect(localStorage.length).toBe(0);
@@ -15,7 +15,7 @@ it("a reload keeps a person logged in, logging out ends that", () => {
   expect([new Session(sessionStorage).remembered(), sessionStorage.length]).toEqual([null, 0]);
 });
 
-it("what is no session is none", () => {
+it("an invalid stored session is ignored", () => {
   for (const nonsense of [
     "",
     "{",

@@ -8,7 +8,7 @@ const blocked = opened(() => {
   throw new DOMException("Access is denied for this document.", "SecurityError");
 });
 
-it("a browser that lets the page keep nothing is told from one that does", () => {
+it("blocked storage is recognized", () => {
   expect(outlives(blocked)).toBe(false);
   const items = new Map<string, string>();
   const found = opened(() => ({
@@ -19,13 +19,13 @@ it("a browser that lets the page keep nothing is told from one that does", () =>
   expect(outlives(found)).toBe(true);
 });
 
-it("what is kept for a person is remembered by this tab all the same", () => {
+it("with blocked storage this tab remembers a person's values", () => {
   const drafts = new StoredValue<Record<string, string>>(blocked, "drafts", "alice", {});
   drafts.change(() => ({ room: "text" }));
   expect(drafts.get()).toEqual({ room: "text" });
 });
 
-it("who is logged in is remembered by this tab, and forgotten", () => {
+it("with blocked storage this tab remembers the login, and forgets it", () => {
   const session = new Session(blocked);
   const me = { uid: "alice", name: "alice", mayWrite: true, isAdmin: false };
   session.remember({ credentials: { user: "alice", password: "x" }, me });

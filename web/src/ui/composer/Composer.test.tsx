@@ -67,7 +67,7 @@ test("Enter sends and empties the field; Shift+Enter does neither", () => {
   expect(field.value).toBe("");
 });
 
-test("what was sent stays the draft until the store has it, and is not shown again then", () => {
+test("the text stays the draft until the message is stored, but is not shown again", () => {
   const field = show();
   type(field, "hello");
   fireEvent.keyDown(field, { key: "Enter" });
@@ -79,7 +79,7 @@ test("what was sent stays the draft until the store has it, and is not shown aga
   expect(field.value).toBe("");
 });
 
-test("what the same person writes in another tab stands here too, and is not taken away", () => {
+test("a draft from another tab shows here, and is not overwritten", () => {
   const field = show("a draft");
   kept = "a draft that grows";
   act(tell);
@@ -89,14 +89,14 @@ test("what the same person writes in another tab stands here too, and is not tak
   expect([field.value, kept]).toEqual(["and goes on here", "and goes on here"]);
 });
 
-test("Enter that chooses a word of an input method does not send", () => {
+test("Enter that chooses a word in an input method does not send", () => {
   const field = show();
   type(field, "こんにちは");
   fireEvent.keyDown(field, { key: "Enter", isComposing: true });
   expect(sent).toEqual([]);
 });
 
-test("nor does the one that ends its composition, of which WebKit says so by the code only", () => {
+test("nor does Enter that ends a composition, which WebKit shows only by the key code", () => {
   const field = show();
   type(field, "こんにちは");
   fireEvent.keyDown(field, { key: "Enter", keyCode: 229 });
@@ -105,7 +105,7 @@ test("nor does the one that ends its composition, of which WebKit says so by the
   expect(sent).toEqual(["こんにちは"]);
 });
 
-test("on a phone Enter makes a line, and the button sends", () => {
+test("on a phone Enter makes a new line, and the button sends", () => {
   onPhone();
   const field = show();
   type(field, "hello");
@@ -127,7 +127,7 @@ test("a tap on the button leaves the focus where it is, whether in the field or 
   expect(document.activeElement).not.toBe(field);
 });
 
-test("elsewhere the key and the line below say that Enter sends", () => {
+test("elsewhere the keyboard hint and the line below say that Enter sends", () => {
   expect(show().getAttribute("enterkeyhint")).toBe("send");
   expect(hint()).toBe("Enter to send, Shift+Enter for a new line");
 });
@@ -146,7 +146,7 @@ for (const modifier of [{ ctrlKey: true }, { metaKey: true }]) {
   });
 }
 
-test("nothing is sent that is blank", () => {
+test("a blank text is not sent", () => {
   const field = show();
   type(field, " \n ");
   fireEvent.keyDown(field, { key: "Enter" });
@@ -166,7 +166,7 @@ test("the limit counts characters, and says how many are too many", () => {
   expect(button().disabled).toBe(true);
 });
 
-test("a text that was not taken stays in the field", () => {
+test("a text that was not accepted stays in the field", () => {
   const field = show();
   takes = false;
   type(field, "keep me");
@@ -174,14 +174,14 @@ test("a text that was not taken stays in the field", () => {
   expect(field.value).toBe("keep me");
 });
 
-test("the field begins with the room's draft and keeps what is typed as such", () => {
+test("the field starts with the room's draft, and stores what is typed as the draft", () => {
   const field = show("half a thought");
   expect(field.value).toBe("half a thought");
   type(field, "half a thought, and the rest");
   expect(kept).toBe("half a thought, and the rest");
 });
 
-test("a long room name does not fill the field before one writes", () => {
+test("a long room name is shortened in the placeholder", () => {
   const room = "a-very-long-room-name-that-goes-on-and-on";
   expect(show("", { realm: "chat", room }).placeholder).toBe("Message a-very-long-room-na…");
 });

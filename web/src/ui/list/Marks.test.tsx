@@ -5,7 +5,7 @@ import { Marks } from "./Marks";
 
 afterEach(cleanup);
 
-test("where history failed nobody knows whether messages are missing, and Retry stands elsewhere", () => {
+test("a gap after a failure says that messages may be missing, without a Retry", () => {
   render(<Marks marks={[{ kind: "gap", state: "failed" }]} />);
   expect(screen.getByText("Messages may be missing here.")).toBeTruthy();
   expect(screen.queryByRole("button")).toBeNull();

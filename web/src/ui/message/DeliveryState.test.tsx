@@ -35,31 +35,31 @@ test("a refused message gives its reason, Retry and Discard", () => {
   expect(asked).toEqual(["retry id-1", "discard id-1"]);
 });
 
-test("a message that waits says for what and how long", () => {
+test("a waiting message says for what and how long", () => {
   show({ state: "queued", problem: "Too many messages.", until: Date.now() + 4_500 });
   expect(screen.getByText(/Too many messages/)).toBeTruthy();
   expect(screen.getByText(/Next try in 5 s/)).toBeTruthy();
 });
 
-test("a message that waits can be taken back", () => {
+test("a waiting message can be discarded", () => {
   const asked = show({ state: "queued", problem: null, until: null });
   fireEvent.click(screen.getByRole("button", { name: "Discard" }));
   expect(asked).toEqual(["discard id-1"]);
 });
 
-test("of several messages that wait one says so, and what is done is done to each by itself", () => {
+test("one of several waiting messages speaks for all, without a Discard", () => {
   show({ state: "queued", problem: null, until: null }, 0);
   show({ state: "queued", problem: null, until: null }, 2);
   expect(screen.getAllByText("Waiting to be sent")).toHaveLength(1);
   expect(screen.queryByRole("button")).toBeNull();
 });
 
-test("a message that is tried again says what the last try met", () => {
+test("a message that is retried shows the last problem", () => {
   show({ state: "sending", problem: "The chat had an error." });
   expect(document.body.textContent).toBe("The chat had an error. Trying again…");
 });
 
-test("a message that arrived has nothing to say", () => {
+test("a sent message shows no state", () => {
   show({ state: "sent" });
   expect(document.body.textContent).toBe("");
 });

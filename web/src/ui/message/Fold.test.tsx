@@ -28,7 +28,7 @@ function show(id: string, text: string) {
 
 const buttons = () => screen.queryAllByRole("button");
 
-test("a tall text shows more when it is asked to, and less again", () => {
+test("a tall text unfolds and folds on a click", () => {
   height = 2_000;
   show("a", LONG);
   fireEvent.click(screen.getByRole("button", { name: "Show more", expanded: false }));
@@ -37,7 +37,7 @@ test("a tall text shows more when it is asked to, and less again", () => {
   expect(toggled).toBe(2);
 });
 
-test("a text that is long but not tall, or short, is shown as it is", () => {
+test("a text that is not tall is not folded", () => {
   height = 400;
   show("b", LONG);
   height = 2_000;
@@ -45,7 +45,7 @@ test("a text that is long but not tall, or short, is shown as it is", () => {
   expect(buttons()).toEqual([]);
 });
 
-test("what was unfolded still is when it comes back", () => {
+test("an unfolded text is still unfolded when it is rendered again", () => {
   height = 2_000;
   show("d", LONG);
   fireEvent.click(screen.getByRole("button", { name: "Show more" }));

@@ -9,7 +9,7 @@ afterEach(() => {
   vi.restoreAllMocks();
 });
 
-test("an address is a link, and in code it is not", () => {
+test("an address is a link, except in code", () => {
   render(
     <MessageText text={"https://a.example `https://b.example`\n```\nhttps://c.example\n```"} />,
   );
@@ -20,13 +20,13 @@ test("an address is a link, and in code it is not", () => {
   expect(code).toEqual(["https://b.example", "https://c.example\n"]);
 });
 
-test("code is text, whatever it holds", () => {
+test("code is rendered as text, whatever it contains", () => {
   render(<MessageText text={"`<b>x</b>`\n```html\n<img src=x>\n```"} />);
   expect(document.querySelector("b, img")).toBeNull();
   expect(document.body.textContent).toBe("<b>x</b>\n<img src=x>\n");
 });
 
-test("no text becomes anything but text, links and code", () => {
+test("any text becomes only text, links and code", () => {
   const bits = fc.constantFrom(
     "`",
     "```",
@@ -50,7 +50,7 @@ test("no text becomes anything but text, links and code", () => {
   );
 });
 
-test("a text that cannot be taken apart is shown as it is written", () => {
+test("a text that cannot be parsed is shown as plain text", () => {
   const fault = new Error("unforeseen");
   const log = vi.spyOn(console, "error").mockReturnValue();
   vi.spyOn(String.prototype, "matchAll").mockImplementation(() => {

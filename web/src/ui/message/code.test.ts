@@ -10,18 +10,18 @@ function told(text: string): string {
     .join("");
 }
 
-test("what stands between backticks is code", () => {
+test("text between backticks is code", () => {
   expect(told("run `npm ci`, then `x`.")).toBe("run [npm ci], then [x].");
   expect(told("``a`b`` and ```c```")).toBe("[a`b] and [c]");
 });
 
-test("what stands between lines of three backticks is a block of code", () => {
+test("text between lines of three backticks is a block of code", () => {
   expect(told("so:\n```rust\nfn x() {}\n\n`y`\n```\nyes")).toBe("so:\n{fn x() {}\n\n`y`\n}yes");
   expect(told("```\na\n```\n```\nb\n```")).toBe("{a\n}{b\n}");
   expect(told("```js\r\na\r\n```\r\nyes")).toBe("{a\r\n}yes");
 });
 
-test("code on the lines of its fences is a block, as Slack takes it", () => {
+test("code on the lines of its fences is a block, as in Slack", () => {
   expect(told("```fn main() {\n}```")).toBe("{fn main() {\n}}");
   expect(told("```fn main() {\n}\n```\nyes")).toBe("{fn main() {\n}\n}yes");
   expect(told("so: ```a\nb```, yes")).toBe("so: {a\nb}, yes");
@@ -31,17 +31,17 @@ test("code on the lines of its fences is a block, as Slack takes it", () => {
   expect(told("```make\nmake x```")).toBe("{make\nmake x}");
 });
 
-test("a fence of more backticks holds those of fewer", () => {
+test("a fence of more backticks may contain fences of fewer", () => {
   expect(told("````md\n```js\na\n```\n````\nyes")).toBe("{```js\na\n```\n}yes");
   expect(told("````a\n```b\n```\nc````")).toBe("{a\n```b\n```\nc}");
   expect(told("````a````")).toBe("[a]");
 });
 
-test("a line of a block may hold its fence", () => {
+test("a line of a block may contain its fence", () => {
   expect(told("```js\nlet a = '```';\n```")).toBe("{let a = '```';\n}");
 });
 
-test("a backtick that nothing closes, or inside of words, is one", () => {
+test("an unclosed backtick, or one inside a word, is text", () => {
   for (const text of [
     "`",
     "``",
@@ -59,7 +59,7 @@ test("a backtick that nothing closes, or inside of words, is one", () => {
   }
 });
 
-test("of any text nothing but what marks code is left out, and it takes no time", () => {
+test("only the marks of code are removed from any text, and quickly", () => {
   const bits = fc.constantFrom(
     ...["`", "``", "```", "````", "\n", "é", " ", "```js\n", "```a {\n", "a}```\n", "https://a.b"],
   );

@@ -39,7 +39,7 @@ test("nothing but http, https and mailto becomes a link", () => {
   }
 });
 
-test("a link never looks like where it does not lead", () => {
+test("a link never looks like another address", () => {
   expect(links("https://a.example/\u202egpj.exe")).toEqual(["https://a.example/"]);
   expect(links("\u2066https://a.example\u2069")).toEqual(["https://a.example"]);
 });

@@ -34,13 +34,13 @@ test("messages of one person, soon after each other, show their author once", ()
   expect(firsts(entries)).toEqual(["a", "c", "d"]);
 });
 
-test("a message that was the oldest keeps its author when older ones come in above", () => {
+test("a message that was the oldest keeps its author when older ones are loaded", () => {
   const entries = [entry("older", "ada", NOON), entry("head", "ada", NOON + MINUTE)];
   expect(firsts(entries)).toEqual(["older"]);
   expect(firsts(entries, ["head"])).toEqual(["older", "head"]);
 });
 
-test("a new day stands below the last message of the day before, and above the first of all", () => {
+test("a new day is marked below the last message of the day before, and above the first of all", () => {
   const { above, rows: found } = rows([
     entry("a", "ada", NOON - DAY),
     entry("b", "ada", NOON - 12 * 60 * MINUTE + 1),
@@ -56,14 +56,14 @@ test("what was today is yesterday after midnight", () => {
   expect(rowsOf(room, NO_HEADS, NOON + DAY).above).toEqual([{ kind: "day", label: "Yesterday" }]);
 });
 
-test("the divider stands before the first unread message, whose author shows", () => {
+test("the divider is before the first unread message, which shows its author", () => {
   const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
   const found = rows(entries, { dividerBefore: "b" });
   expect(found.rows[0]?.below).toEqual([{ kind: "new" }]);
   expect(found.rows[1]?.isFirst).toBe(true);
 });
 
-test("a gap shows where it is, also after the last message", () => {
+test("a gap is shown in its place, even after the last message", () => {
   const entries = [entry("a", "ada", NOON), entry("b", "ada", NOON + 1)];
   const gapAt = (before: string | null) =>
     rowsOf(
@@ -75,7 +75,7 @@ test("a gap shows where it is, also after the last message", () => {
   expect(gapAt(null)).toEqual([0, 1]);
 });
 
-test("of messages that wait for their turn the last one says so, and how many they are", () => {
+test("the last of several waiting messages says how many wait", () => {
   const queued = { state: "queued", problem: null, until: null } as const;
   const blocked = { ...queued, problem: "Too many.", until: 1 };
   const refused = { state: "failed", reason: "Too large." } as const;

@@ -49,7 +49,7 @@ function layOut() {
   });
 }
 
-test("who leaves says which message they were at and where it stands in the log", () => {
+test("leaving reports the message in view and its position in the log", () => {
   layOut();
   const left: (Spot | null)[] = [];
   const { unmount } = render(<List leaveAt={(_, spot) => left.push(spot)} shown={entries} />);
@@ -58,7 +58,7 @@ test("who leaves says which message they were at and where it stands in the log"
   expect(left).toEqual([{ key: "bob/3", top: 50, at: { epoch: 1, seq: 3 } }]);
 });
 
-test("a list without messages says nothing of where one is", () => {
+test("a list without messages reports no position", () => {
   layOut();
   const left: (Spot | null)[] = [];
   render(<List leaveAt={(_, spot) => left.push(spot)} shown={[]} />).unmount();

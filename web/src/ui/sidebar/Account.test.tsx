@@ -21,11 +21,11 @@ function show(unsent: { queued: number; failed: number }) {
   return logOut;
 }
 
-test("who has sent everything logs out at once", () => {
+test("a person without unsent messages logs out at once", () => {
   expect(show({ queued: 0, failed: 0 })).toHaveBeenCalledOnce();
 });
 
-test("who has messages that are not sent is told where they wait, and may stay", () => {
+test("a person with unsent messages is told where they wait, and may stay", () => {
   const logOut = show({ queued: 1, failed: 0 });
   const dialog = within(screen.getByRole("dialog"));
   expect(dialog.getByText(/1 message is not sent yet/)).toBeTruthy();
@@ -35,7 +35,7 @@ test("who has messages that are not sent is told where they wait, and may stay",
   expect(logOut).not.toHaveBeenCalled();
 });
 
-test("who logs out all the same does, whether messages wait or were refused", () => {
+test("a person may log out anyway, whether messages wait or were refused", () => {
   const logOut = show({ queued: 1, failed: 2 });
   const dialog = within(screen.getByRole("dialog"));
   expect(dialog.getByText(/3 messages are not sent yet/)).toBeTruthy();
