@@ -55,15 +55,14 @@ pub struct History {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Stream {
-    /// Size limit of the log. Stored messages are trimmed once it is half full; while it is full,
-    /// `send` answers 503.
+    /// Size limit of the log. It is trimmed from half full on; while it is full, `send` answers
+    /// 503.
     #[serde(deserialize_with = "log_size")]
     pub max_bytes: i64,
     /// Replicas of the log: 1, 3 or 5.
     #[serde(deserialize_with = "replicas")]
     pub replicas: usize,
-    /// Days that a stored message stays in the log: restoring a database backup younger than this
-    /// loses nothing.
+    /// Days that a stored message stays in the log: a younger backup of the database loses nothing.
     #[serde(deserialize_with = "at_least_one")]
     pub keep_days: u32,
 }

@@ -45,9 +45,8 @@ pub async fn history(
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
 }
 
-/// The messages of the tail that will be stored, nearest in the page's direction: `n` or more, if
-/// there are as many. Only the database knows which are repeats, so it is asked about a few at a
-/// time.
+/// The nearest messages of the tail that will be stored: `n` or more, if there are as many. Only
+/// the database knows which are repeats, so it is asked about a few at a time.
 async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>> {
     let mut looked_at = n;
     loop {

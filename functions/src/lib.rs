@@ -74,8 +74,7 @@ pub fn chat_service(app: App) -> Service<App> {
             Consumer::new("persist", log)
                 .durable(subjects::CONSUMER)
                 .max_batch(1_000)
-                // One batch commits while the next is written; with a natural key their order does
-                // not matter.
+                // One batch commits while the next is written; the natural key permits any order.
                 .max_in_flight(2)
                 // How long a crashed process's messages wait for another process.
                 .ack_wait(Duration::from_secs(5))

@@ -19,8 +19,7 @@ pub const MAX_TEXT: usize = 4_000;
 /// refuses an index entry of more than 2,704 bytes.
 pub const MAX_FOREIGN_ID: usize = 256;
 
-/// A message. In the log it is JSON, `{id, user, uid, text, timestamp, room}`; the subject carries
-/// the realm.
+/// A message. Its JSON is `{id, user, uid, text, timestamp, room}`; the subject has its realm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Message {
     /// The sender's id of the message; `(uid, id)` identifies it.
@@ -41,8 +40,7 @@ pub struct Message {
 }
 
 impl Message {
-    /// Whether text and room are the same: then a second message with the same id is a harmless
-    /// repeat.
+    /// Whether text and room are the same, so that the second of one id is a harmless repeat.
     pub fn same_content(&self, other: &Self) -> bool {
         self.same_room(other) && self.text == other.text
     }
@@ -53,8 +51,7 @@ impl Message {
     }
 }
 
-/// The payload of a request to `send`. Unknown fields are ignored, even `user`: the sender is the
-/// caller.
+/// The payload of `send`. Unknown fields are ignored, even `user`: the sender is the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Draft {
     /// The sender's own id, the same in each retry: 1 to 64 of `[A-Za-z0-9_-]`.

@@ -257,8 +257,7 @@ impl Tail {
         if (self.epoch, self.connects) != (known.life.newest().id, connects) {
             return None;
         }
-        // The floor went down: the consumer was recreated, and rows between the two floors may be
-        // missing.
+        // The consumer was recreated: rows between the two floors may be missing.
         if known.life.end(known.floor.cast_signed()) < self.floor {
             return None;
         }

@@ -52,8 +52,7 @@ async fn once(background: &Background, app: &App) -> Result<()> {
         Some(below) => below,
         None => old(background, app, &life, first..=settled.upto).await?,
     };
-    // A message whose only other copy is a dead letter stays, unless that stream has as many
-    // replicas.
+    // Keeps a message whose only other copy is a dead letter with fewer replicas.
     let replicas = stream.config.num_replicas;
     let letter = dead_letter::first_less_safe(background.client(), LOG, replicas).await?;
     let below = below.min(stored_below).min(letter.unwrap_or(u64::MAX));
@@ -70,8 +69,7 @@ async fn once(background: &Background, app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Shows the newest epoch in `persist`'s STATS, and whether a rollback began it: the log line about
-/// it appears only once.
+/// Shows in `persist`'s STATS the newest epoch, and whether a rollback began it: logged only once.
 fn show(background: &Background, life: &Life) -> Result<()> {
     let newest = life.newest();
     let epoch = json!({

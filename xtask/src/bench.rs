@@ -46,8 +46,7 @@ impl Bench {
             if tool.name == POSTGRES.name {
                 let account = Account::choose()?;
                 let place = Place::fresh(account, &program)?;
-                // No waiting for the disk, since the data are temporary; a crash of PostgreSQL alone still loses
-                // nothing.
+                // The data are temporary, so no wait for the disk; a crash of PostgreSQL alone loses nothing.
                 let settings = ["max_connections=200", "fsync=off", "full_page_writes=off"];
                 let cluster = Cluster::open(&place, account, false)?;
                 let server = Server::start(&place, cluster, account, 0, &settings)?;
@@ -65,8 +64,7 @@ impl Bench {
         Ok(bench)
     }
 
-    /// Sets the environment of a command, and removes other variables of this kind, so that no test depends on the
-    /// developer's environment.
+    /// Sets the environment of a command, and removes other such variables: no test depends on the developer's.
     pub(crate) fn equip<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         for (name, _) in env::vars_os() {
             let name = name.to_string_lossy();

@@ -15,8 +15,7 @@ pub(crate) fn install(go: &Path, package: &str, aside: &Path, lock: &File) -> Re
     run(command(go, aside).args(["install", package]), lock)
 }
 
-/// Has Go build a program of a module into `aside/tree/bin`, in a copy of the module, which uses the module's own
-/// `go.sum`.
+/// Has Go build a program into `aside/tree/bin`, in a copy of its module and so by the module's own `go.sum`.
 pub(crate) fn build(
     go: &Path,
     module: &str,

@@ -58,8 +58,7 @@ async fn publish(backend: &jetstream::Context, i: usize) -> Result<String, Failu
         .message_id(&id)
         .payload(message.to_string().into());
     let room = format!("chat.room{}", i % 50);
-    // A publish that timed out is repeated: the stream deduplicates it in its window, the table's
-    // key later.
+    // Repeats a timed-out publish: the stream deduplicates it, or later the table's key.
     loop {
         let sent = backend.send_publish(room.clone(), message.clone()).await?;
         match sent.await {

@@ -1,5 +1,4 @@
-//! The ledger: what the senders sent and what was acknowledged, kept outside chat and compared with
-//! the table.
+//! What the senders sent and what was acknowledged, kept outside chat and compared with the table.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -209,8 +208,7 @@ impl fmt::Display for Balance {
     }
 }
 
-/// The number of rows and their ids, once there are as many as were acknowledged, or after
-/// [`SETTLES`].
+/// The number of rows and their ids, once as many as were acknowledged, or after [`SETTLES`].
 async fn settled(
     db: &DatabaseConnection,
     acked: usize,

@@ -1,5 +1,4 @@
-//! chat in processes of its own: `dev` without `persist`, and as many `persist` as a scenario
-//! wants.
+//! chat as processes: `dev` without `persist`, and as many `persist` as a scenario wants.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};

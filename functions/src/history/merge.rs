@@ -281,9 +281,8 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
 
         /// The model is a table that holds everything: the stored rows, then the tail in its order.
-        /// The code under test reads only the part of the tail that the page needs. The model
-        /// stores that part first: if two unstored messages share an id, the one in that part
-        /// counts.
+        /// Only the part of the tail that the page needs is read, so the model stores that part
+        /// first: of two unstored messages with one id, the one in that part counts.
         #[test]
         fn page_equals_that_of_a_table_with_all_messages(
             world in world(),

@@ -27,8 +27,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const LIFE: Duration = Duration::from_secs(120);
 /// How long a response in progress may take once the connection is to end.
 const GRACE: Duration = Duration::from_secs(3);
-/// The pause after a failed accept, as with too many open files; another connection is closed
-/// first.
+/// The pause after a failed accept, as with too many open files.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves connections until `stop`, then finishes the responses in progress.

@@ -18,8 +18,7 @@ pub struct Life {
     later: Vec<Model>,
 }
 
-/// The life of the stream that was created at `stream_created` (ns since 1970). If it is new, its
-/// first epoch begins.
+/// The life of the stream created at `stream_created` (ns since 1970); begins one if it is new.
 pub async fn life_of(
     db: &impl ConnectionTrait,
     stream: &str,
@@ -62,8 +61,7 @@ pub async fn newest_life(db: &impl ConnectionTrait, stream: &str) -> Result<Opti
     }
 }
 
-/// Saves that everything up to `floor` is stored. A lower floor, which a second instance may bring,
-/// changes nothing.
+/// Saves that everything up to `floor` is stored. A second instance's lower floor changes nothing.
 pub async fn save_floor(db: &impl ConnectionTrait, epoch: i64, floor: i64) -> Result<(), DbErr> {
     Entity::update_many()
         .col_expr(Column::Floor, floor.into())

@@ -19,8 +19,7 @@ pub enum Stored {
     Here,
     /// It was there already, at its own position: it was delivered before.
     Again,
-    /// Its `(uid, id)` is stored with the same content at another position: a sender's retry, which
-    /// adds no row.
+    /// A sender's retry, which adds no row: `(uid, id)` has the same content at another position.
     Repeat(Position),
     /// Its `(uid, id)` is stored with other content: this message becomes a dead letter.
     Taken(Position),
@@ -88,8 +87,7 @@ where
     Err(InsertError::Contended)
 }
 
-/// How often a false clash is tried again; each time another instance has committed the row
-/// meanwhile.
+/// How often a false clash is tried again; by then another instance has committed the row.
 const ATTEMPTS: usize = 4;
 
 /// Rows in one statement on SQLite, which takes 32,766 parameters; a row has ten.

@@ -143,8 +143,7 @@ async fn verdict(client: &Client, row: &Row) -> Result<Verdict> {
     })
 }
 
-/// The error of `history` until `persist` has begun a new epoch: before that, positions are
-/// ambiguous.
+/// The error of `history` until `persist` has begun a new epoch: positions are ambiguous.
 pub fn unsettled() -> Error {
     Error::unavailable(
         "the log was rolled back, and `persist` has not begun a new epoch yet; is it running?",

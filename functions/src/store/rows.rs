@@ -121,8 +121,8 @@ pub async fn rows_of<'a>(
         .collect())
 }
 
-/// The lowest sequence of these epochs, from `from` on, whose row was written at `since` or later
-/// (ms since 1970).
+/// The lowest sequence of these epochs, from `from` on, with a row written at `since` (ms) or
+/// later.
 pub async fn first_since(
     db: &impl ConnectionTrait,
     epochs: impl IntoIterator<Item = i64>,

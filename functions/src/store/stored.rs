@@ -174,8 +174,7 @@ impl Passed {
         passed.seqs = passed.seqs.split_off(&first);
     }
 
-    /// Forgets what was seen in another epoch, or before the database was restored to an older
-    /// state.
+    /// Forgets what was seen in another epoch, or before the database was restored.
     fn of(&self, life: &Life) -> MutexGuard<'_, Seen> {
         let mut passed = self.0.lock();
         let newest = life.newest();
@@ -251,8 +250,7 @@ async fn look(client: &Client, db: &Db, seqs: &[i64]) -> Result<Look> {
     Ok(look)
 }
 
-/// Saves the floor if the database still has as many rows as were seen: it may have been restored
-/// in between.
+/// Saves the floor if the database, which may have been restored, still has as many rows as seen.
 async fn note(db: &Db, life: &Life, stored: i64, seen: u64) -> Result<()> {
     let newest = life.newest();
     let transaction = db.begin().await?;

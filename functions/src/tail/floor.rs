@@ -109,8 +109,7 @@ impl Floor {
     }
 }
 
-/// Refuses a database that `persist` does not fill: what it lacks would be a gap that nobody
-/// notices.
+/// Refuses a database that `persist` does not fill, since its gaps would go unnoticed.
 async fn check_database(db: &Db, consumer: &ConsumerInfo) -> Result<()> {
     let (fed, read) = (consumer.database(), db.identity().await?);
     match (fed, read.as_deref()) {

@@ -127,8 +127,7 @@ impl<T> Readings<T> {
         let held = match self.at_once(place) {
             Some(held) => held,
             None => {
-                // A request that waits for memory holds none. The deadline of the request ends the
-                // wait.
+                // A waiting request holds no memory; its deadline ends the wait.
                 former = None;
                 self.alone(place).await?
             }

@@ -13,8 +13,7 @@ pub struct Window {
 }
 
 impl Window {
-    /// The part of the log that may be on a page and not in the database; up to `floor`, everything
-    /// of this life is stored.
+    /// The part of the log that a page may need: up to `floor`, everything of this life is stored.
     pub fn of(page: Page, life: &Life, floor: u64) -> Self {
         let all = Self {
             above: floor,
@@ -27,9 +26,8 @@ impl Window {
         }
     }
 
-    /// Narrows the window, knowing that the database alone fills the page up to the row at
-    /// `furthest`. Rows are never deleted, so nothing beyond that row can be on the page, however
-    /// low the floor is.
+    /// Narrows the window if the database fills the page up to the row at `furthest`. Rows are
+    /// never deleted, so nothing beyond that row can be on the page, however low the floor.
     #[must_use]
     pub fn filled_up_to(self, page: Page, life: &Life, furthest: Position) -> Self {
         match page {

@@ -111,9 +111,7 @@ class Page {
     if (live && isHeard && this.room.joined) this.onTheWay.push(live);
   }
 
-  /**
-   * The person's own message: its answer may overtake the live copy, or the live copy may be lost.
-   */
+  /** The person's own message: its answer may overtake the live copy, which may be lost. */
   send(isHeard: boolean) {
     const live = this.service.publish("fresh", 0);
     if (!live?.message) return;

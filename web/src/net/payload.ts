@@ -83,9 +83,7 @@ function readPayload(
   return isId(ownId) ? messageOf("", ownId, user, text, timestamp) : null;
 }
 
-/**
- * The object, if serializing it gives the same bytes: no duplicate key, `1.0` or byte order mark.
- */
+/** The object, if serializing it gives the same bytes: no duplicate key, no `1.0`, no BOM. */
 function parsed(bytes: Uint8Array): Record<string, unknown> | null {
   try {
     const payload = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);

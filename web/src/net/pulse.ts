@@ -46,10 +46,7 @@ export class Pulse {
   }
 }
 
-/**
- * A dead connection is noticed after the sum of these. With the time for a new one, a page recovers
- * within 10 s.
- */
+/** A dead connection is noticed after the sum of these, so a page recovers within 10 s. */
 const QUIET_MS = 4_000;
 const PONG_TIMEOUT_MS = 3_000;
 

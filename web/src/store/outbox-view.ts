@@ -44,9 +44,7 @@ export class OutboxView {
     return { queued: own.length - failed, failed };
   }
 
-  /**
-   * Counts unsent messages, and finds a problem outside of the open room, which does not show it.
-   */
+  /** Counts unsent messages, and finds a problem that the open room does not show. */
   view(open: Place | null): UnsentView {
     const { items } = this.outbox;
     const failed = items.filter(({ refused }) => refused).length;

@@ -4,10 +4,7 @@ import { template } from "../subjects";
 import { Exporter, type Span } from "./otlp";
 import type { Traced, Tracing } from "./tracing";
 
-/**
- * Spans for sending, entering a room, reading history and receiving a live message, named by
- * OpenTelemetry's conventions.
- */
+/** Spans for messages, history and live messages, by OpenTelemetry's conventions. */
 export class Tracer implements Tracing {
   private readonly exporter: Exporter;
   private readonly server: Record<string, string | number>;

@@ -1,9 +1,6 @@
 import type { KeyValueStorage } from "./storage";
 
-/**
- * A small stored value of one person, shared by all tabs. If it cannot be stored, this tab still
- * remembers it.
- */
+/** A small value of a person, stored for all tabs; if it cannot be, this tab remembers it. */
 export class StoredValue<T extends object> {
   private value: T;
   private isStored = true;
