@@ -1,4 +1,4 @@
-//! What is wrong in a configuration, and where.
+//! One mistake in a configuration: the key, and the sentence made of the deserializer's error.
 
 use figment::error::{Actual, Error, Kind};
 use figment::value::{Tag, Value};

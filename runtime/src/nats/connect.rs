@@ -1,4 +1,4 @@
-//! The connection to NATS: made with patience, kept for good, its troubles told once a minute.
+//! Connects to NATS: retried until the server answers, reconnected for good.
 
 mod refusals;
 mod trouble;

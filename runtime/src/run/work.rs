@@ -1,4 +1,4 @@
-//! Background work at work: begun again after each failure.
+//! Runs background work, and starts it again after each failure.
 
 use std::time::Duration;
 

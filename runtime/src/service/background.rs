@@ -1,4 +1,4 @@
-//! Background work of a service: what it is given, and how it is kept at work.
+//! What background work of a service is given: connection, database, health, and the signal to stop.
 
 use std::any::Any;
 use std::sync::Arc;

@@ -1,4 +1,5 @@
-//! What a stream must be so that nothing acknowledged is lost; making it, and checking it.
+//! A stream that a service needs, as its definition says. It is made in `plan.rs`, checked in
+//! `problems.rs`.
 
 mod caution;
 mod plan;

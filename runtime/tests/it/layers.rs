@@ -210,7 +210,7 @@ fn assert_no_circle(folder: &str) {
 }
 
 #[test]
-fn jetstream_s_own_subjects_are_spelled_in_one_file() {
+fn subjects_of_jetstream_s_api_are_spelled_in_one_file() {
     let words = ["\"$JS.API", "\"STREAM.", "\"CONSUMER."];
     assert_none(&offenders(
         "runtime/src",

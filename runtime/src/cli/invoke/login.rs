@@ -1,4 +1,4 @@
-//! Whose connection a command takes.
+//! The login that a command connects with: the service's own, or one of `credentials`.
 
 use crate::cli::Job;
 use crate::config::NatsConfig;

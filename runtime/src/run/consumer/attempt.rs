@@ -1,5 +1,4 @@
-//! One attempt at a batch: the transaction around it, the function, and what follows from its
-//! answer. A batch that fails is halved until the bad item is alone.
+//! One attempt at a batch: calls the function for it, halves what fails, and settles every message.
 
 mod walk;
 

@@ -1,4 +1,4 @@
-//! One call of a function: with its database, in a transaction where it takes one.
+//! One call of a function for a batch: begin, function, commit, where it takes a transaction.
 
 use std::sync::Arc;
 use std::time::Duration;

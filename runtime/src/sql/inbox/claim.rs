@@ -1,4 +1,5 @@
-//! Which messages a function claims, each under its first place.
+//! The inbox rows that a batch claims. A replayed dead letter is claimed under the sequence and time
+//! that it had first.
 
 use std::borrow::Cow;
 use std::time::UNIX_EPOCH;
@@ -15,7 +16,8 @@ use crate::nats::replay::Replay;
 /// How far the ack floor moves before the rows below it are deleted.
 const PRUNE_EVERY: u64 = 1_000;
 
-/// The same of a message that every filter of the consumer let through.
+/// SQL: the message lies above what is settled, or is newer. It holds for messages that every filter
+/// of the consumer let through.
 const NOT_SETTLED: &str = "(list.seq > life.settled_seq OR list.time_ns > life.settled_ns)";
 
 /// The rows of one batch.
@@ -23,7 +25,7 @@ pub(in crate::sql) struct Claim {
     pub(in crate::sql) life: Life,
     /// In the order of their sequences.
     pub(super) rows: Vec<Row>,
-    /// The first place of the only message, which was a dead letter.
+    /// What the only message had first, where it is a replayed dead letter.
     pub(super) replayed: Option<Row>,
     /// Every message up to here is settled, and none of this batch is.
     pub(in crate::sql) floor: u64,
@@ -59,7 +61,7 @@ impl Row {
 }
 
 impl Claim {
-    /// Whether [`enter_first`] will do.
+    /// Whether [`enter_first`](super::enter_first) will do.
     pub(in crate::sql) fn may_be_first(&self, known: &Known) -> bool {
         self.first && self.rows.first().is_none_or(|row| row.seq > known.untimed)
     }
@@ -75,7 +77,7 @@ impl Claim {
         self.rows.iter().copied().chain(replayed).collect()
     }
 
-    /// That no earlier batch has shown the message to be settled.
+    /// SQL: no earlier batch has shown the message to be settled.
     pub(super) fn not_settled(&self, known: &Known) -> Cow<'static, str> {
         let passed_over: Vec<String> = self
             .subjects

@@ -1,4 +1,5 @@
-//! A batch that failed is halved until the bad message is alone.
+//! A batch on its way through the function: halved where it fails, until the bad message is alone;
+//! what succeeded is acknowledged on the way, what failed is settled at the end.
 
 use std::sync::Arc;
 

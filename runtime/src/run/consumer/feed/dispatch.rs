@@ -1,4 +1,4 @@
-//! What makes batches of messages, and begins an attempt at each.
+//! Makes batches of the fetched messages, and begins an attempt at each.
 
 use std::pin::pin;
 use std::sync::Arc;

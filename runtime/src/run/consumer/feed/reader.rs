@@ -1,4 +1,4 @@
-//! What pulls messages, as many as there is room for.
+//! Pulls messages, as many as there is room for.
 
 use std::pin::pin;
 
