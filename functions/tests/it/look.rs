@@ -1,6 +1,6 @@
 //! What a test looks at: the log, its consumer, the table, the dead letters.
 
-use async_nats::Client;
+use async_nats::{Client, RequestErrorKind};
 use chat::store::entity::messages;
 use natsfn::dead_letter::{self, DeadLetter};
 use sea_orm::{EntityTrait, QueryOrder};
@@ -58,10 +58,11 @@ impl World {
     /// What persist's own endpoint says of its state; null where none runs.
     pub(crate) async fn state_of_persist(&self) -> Value {
         let operator = connect(&self.server, "operator", "_INBOX.o.operator").await;
-        let answer = operator.request("fn.chat.persist", "".into()).await;
-        answer.map_or(Value::Null, |answer| {
-            serde_json::from_slice(&answer.payload).unwrap()
-        })
+        match operator.request("fn.chat.persist", "".into()).await {
+            Ok(answer) => serde_json::from_slice(&answer.payload).unwrap(),
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => Value::Null,
+            Err(error) => panic!("persist's state: {error}"),
+        }
     }
 
     /// Waits until everything in the log is settled: stored or a dead letter.

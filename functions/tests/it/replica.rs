@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::future::join_all;
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 use crate::database::Database;
 use crate::person::{Person, read};
 use crate::server::{NATS_CONF, connect, server};
-use crate::wait::until;
+use crate::wait::{until, within};
 use crate::world::{World, unlimited};
 
 const ROOM: &str = "chat.history.general";
@@ -110,8 +109,9 @@ async fn log(backend: &natsfn::Client, numbers: std::ops::Range<u64>) {
 }
 
 /// Asks for the last ten while a server stands still, and lets it go on: the answer has all that was
-/// acknowledged before, or is a 503. Returns its code.
+/// acknowledged before, or is a 503, and then one that has all follows. Returns the first one's code.
 async fn ask_as_it_wakes(alice: &Person, asleep: &TestServer, last: u64) -> u16 {
+    let question = json!({ "limit": 10 });
     let wakes = async {
         // The request lies before the server when it goes on.
         alice.settle().await;
@@ -119,25 +119,31 @@ async fn ask_as_it_wakes(alice: &Person, asleep: &TestServer, last: u64) -> u16 
     };
     // Nobody answers where the others have given that server up meanwhile.
     let asks = until("somebody answers", async || {
-        let question = json!({ "limit": 10 }).to_string();
+        let question = question.to_string();
         alice.nats.request(ROOM, question.into()).await.ok()
     });
     let (answer, ()) = futures_util::join!(asks, wakes);
-    match read::<Vec<Value>>(&answer) {
+    let code = match read::<Vec<Value>>(&answer) {
         Ok(messages) => {
-            let texts: Vec<&str> = messages
-                .iter()
-                .map(|it| it["text"].as_str().unwrap())
-                .collect();
-            let expected: Vec<String> = (last - 9..=last).map(|n| n.to_string()).collect();
-            assert_eq!(texts, expected, "a gap");
-            200
+            let texts = messages.iter().map(|it| it["text"].as_str().unwrap());
+            assert_eq!(texts.collect::<Vec<_>>(), last_ten(last), "a gap");
+            return 200;
         }
-        Err(error) => {
-            assert_eq!(error.code, 503, "{error:?}");
-            503
-        }
-    }
+        Err(error) => error.code,
+    };
+    assert_eq!(code, 503);
+    let page = until("history is served again", async || {
+        let page = alice.page(ROOM, question.clone()).await;
+        page.inspect_err(|error| assert_eq!(error.code, 503, "{error:?}"))
+            .ok()
+    })
+    .await;
+    assert_eq!(page.texts(), last_ten(last), "a gap");
+    code
+}
+
+fn last_ten(last: u64) -> Vec<String> {
+    (last - 9..=last).map(|n| n.to_string()).collect()
 }
 
 #[tokio::test]
@@ -188,9 +194,7 @@ async fn history_that_reads_from_a_leader_that_slept_through_its_succession_show
         (three.leader(&there).await != before).then_some(())
     })
     .await;
-    tokio::time::timeout(Duration::from_secs(60), log(&backend, 51..101))
-        .await
-        .unwrap();
+    within(log(&backend, 51..101)).await;
     let code = ask_as_it_wakes(&alice, leader, 100).await;
 
     println!("{code}");

@@ -170,8 +170,22 @@ async fn a_stream_whose_messages_may_say_when_they_end_is_refused() {
     change(&world, &json!({"allow_msg_ttl": true})).await;
     let nats = world.connect().await;
     let started = natsfn::start(service().build().unwrap(), nats, None).await;
-    let error = started.err().unwrap().to_string();
-    assert!(error.contains("Nats-TTL"), "{error}");
+    let started = started.map(drop).map_err(|error| error.to_string());
+    let [set_up, planned] = both(&world, service).await;
+    for answer in [started, set_up, planned] {
+        let error = answer.unwrap_err();
+        assert!(
+            error.contains("ORDERS")
+                && error.contains("Nats-TTL")
+                && error.contains("another stream is needed"),
+            "{error}"
+        );
+    }
+    let meant = || {
+        let stream = Stream::new("ORDERS", ["orders.{kind}"]).may_discard();
+        Service::new("shop", "1.0.0").consumer(Consumer::new("store", stream), store)
+    };
+    assert_eq!(both(&world, meant).await, [Ok(()), Ok(())]);
 }
 
 /// What `setup` and `setup --plan` answer.
