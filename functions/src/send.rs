@@ -10,7 +10,7 @@ use crate::message::identity::Identity;
 use crate::message::logged::Logged;
 use crate::message::{Draft, Message};
 use crate::place::Place;
-use crate::subjects::{LOG, MAX_MESSAGE};
+use crate::subjects::{LOG, MAX_MESSAGE, logged};
 
 /// The answer: the message is in the log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +36,7 @@ pub async fn send(
     Json(draft): Json<Draft>,
 ) -> Result<Json<Sent>> {
     let (message, payload) = accept(&caller, place, draft)?;
-    let subject = crate::subjects::logged(message.realm, &message.room);
+    let subject = logged(message.realm, &message.room);
     // The id of a draft is unique only per sender.
     let id = format!("{}:{}", message.uid, message.id);
     let appended = client

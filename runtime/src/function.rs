@@ -13,6 +13,6 @@ pub(crate) mod extract;
 pub(crate) mod handler;
 pub(crate) mod invoke;
 pub(crate) mod json;
-pub(crate) mod path;
+mod path;
 pub(crate) mod reply;
 pub(crate) mod template;

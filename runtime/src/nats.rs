@@ -1,6 +1,6 @@
 //! Connections to NATS, and everything that speaks JetStream's own subjects.
 
-pub(crate) mod breaker;
+mod breaker;
 pub(crate) mod client;
 pub(crate) mod connect;
 pub(crate) mod connections;
@@ -9,6 +9,6 @@ pub mod jetstream;
 pub(crate) mod link;
 pub(crate) mod pull;
 pub(crate) mod range;
-pub(crate) mod read;
+mod read;
 pub(crate) mod replay;
-pub(crate) mod unreadable;
+mod unreadable;

@@ -11,12 +11,13 @@ pub(crate) mod background;
 pub(crate) mod consumer;
 pub(crate) mod definition;
 pub(crate) mod dev_listener;
-pub(crate) mod difference;
+mod difference;
 pub(crate) mod endpoint;
-pub(crate) mod queue_group;
+mod name;
+mod queue_group;
 pub(crate) mod rate_limit;
 pub(crate) mod stream;
-pub(crate) mod validate;
+mod validate;
 
 #[cfg(feature = "testing")]
 pub mod failpoint;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use crate::error::Result;
+use crate::error::run_error::RunError;
 use crate::function::event::{Delivery, Request};
 use crate::function::handler::{Call, Handler};
 use background::Background;
@@ -203,12 +205,12 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// # Errors
     /// Every mistake in it at once, each a sentence.
-    pub fn build(self) -> std::result::Result<Definition, crate::error::run_error::RunError> {
+    pub fn build(self) -> std::result::Result<Definition, RunError> {
         let problems = validate::problems(&self.definition);
         if problems.is_empty() {
             Ok(self.definition)
         } else {
-            Err(crate::error::run_error::RunError::misuse(problems))
+            Err(RunError::misuse(problems))
         }
     }
 }

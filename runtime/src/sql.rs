@@ -116,8 +116,8 @@ impl<M: MigratorTrait + Sync + 'static> DatabaseDefinition for Migrations<M> {
         tables: &Tables,
         sizes: PoolSizes,
     ) -> Result<Arc<dyn Database>, RunError> {
-        let database = SqlDatabase::open(&self.service, url, Known::of::<M>(), &tables.all())?;
-        let database = database.sized(sizes);
+        let (known, tables) = (Known::of::<M>(), tables.all());
+        let database = SqlDatabase::open(&self.service, url, known, &tables, sizes)?;
         Ok(Arc::new(database))
     }
 

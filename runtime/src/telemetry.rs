@@ -11,8 +11,7 @@ mod log;
 #[cfg(feature = "otel")]
 pub(crate) mod measure;
 #[cfg(not(feature = "otel"))]
-#[path = "telemetry/silent_measure.rs"]
-pub(crate) mod measure;
+pub(crate) mod silent_measure;
 #[cfg_attr(
     not(feature = "otel"),
     expect(dead_code, reason = "without OpenTelemetry nobody asks what spans say")
@@ -28,6 +27,8 @@ pub use export::providers::Telemetry;
 pub use export::settings::{Exporter, Protocol, Settings};
 #[cfg(feature = "cli")]
 pub(crate) use log::init;
+#[cfg(not(feature = "otel"))]
+pub(crate) use silent_measure as measure;
 pub(crate) use span::broker::Broker;
 pub(crate) use span::details::{Attribute, Details, Parent, QUIET, Role, SPAN};
 #[cfg(feature = "sea-orm")]

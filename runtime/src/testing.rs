@@ -7,6 +7,7 @@ use std::ops::Deref;
 
 use tempfile::TempDir;
 
+use crate::error::run_error::RunError;
 use crate::server::{Server, ServerConfig};
 
 pub use local::{Local, local};
@@ -54,7 +55,7 @@ pub async fn nats_with(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> 
     let start = async {
         let directory = tempfile::tempdir()?;
         let server = Server::start(configure(ServerConfig::new(directory.path()))).await?;
-        Ok::<_, crate::error::run_error::RunError>(TestServer {
+        Ok::<_, RunError>(TestServer {
             server,
             _directory: directory,
         })

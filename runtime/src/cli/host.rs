@@ -89,7 +89,9 @@ impl Host {
 mod tests {
     use super::*;
     use crate::config::Login;
+    use crate::error::reply::check;
     use crate::service::Service;
+    use crate::testing;
 
     const CONF: &str = r#"
 host: $NATS_CONF_HOST
@@ -101,7 +103,7 @@ authorization { users: [
 
     #[tokio::test]
     async fn service_that_starts_again_serves_what_the_server_lets_it() {
-        let server = crate::testing::nats_with(|config| config.text(CONF)).await;
+        let server = testing::nats_with(|config| config.text(CONF)).await;
         let service = Service::new("a", "1.0.0")
             .endpoint("good", async || {})
             .endpoint("bad", async || {});
@@ -123,7 +125,7 @@ authorization { users: [
         let why = running.health().unwrap_err();
         assert!(why.starts_with("bad is not subscribed"), "{why}");
         let answer = running.nats().request("good", "".into()).await.unwrap();
-        crate::error::reply::check(&answer).unwrap();
+        check(&answer).unwrap();
         running.stop(GIVE_UP).await;
     }
 }

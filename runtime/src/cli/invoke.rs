@@ -1,7 +1,7 @@
 //! `invoke`: one request and its answer, or one message and what becomes of it.
 
-pub(crate) mod deliver;
-pub(crate) mod login;
+mod deliver;
+mod login;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use crate::error::reply::check;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::function::template::Template;
+use crate::nats::client::Client;
 use crate::nats::connect::{connect_as, unless_refused};
 use crate::service::Definition;
 use crate::service::definition::Function;
@@ -44,7 +45,7 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
 async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<Exit, RunError> {
     let name = format!("{} invoke", job.name);
     let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
-    let client = crate::nats::client::Client::new(client);
+    let client = Client::new(client);
     let asked = async {
         client
             .ask(subject, HeaderMap::new(), payload)

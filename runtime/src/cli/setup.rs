@@ -1,6 +1,6 @@
 //! `setup`: what this version needs of server and database.
 
-pub(crate) mod monitor;
+mod monitor;
 
 use super::arguments::Setup as Arguments;
 use super::stop::Stop;

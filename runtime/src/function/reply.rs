@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::event::{Delivery, Entry, Event, Request};
 use super::extract::Json;
+use crate::error::reply::write;
 use crate::error::{Error, IntoError, Result};
 
 /// What can answer an event of type `E`.
@@ -44,7 +45,7 @@ pub struct Response {
 impl Response {
     /// An error as a caller learns it.
     pub(crate) fn error(error: &Error, trace_id: Option<&str>) -> Self {
-        let (headers, payload) = crate::error::reply::write(error, trace_id);
+        let (headers, payload) = write(error, trace_id);
         Self { payload, headers }
     }
 }

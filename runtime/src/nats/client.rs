@@ -14,6 +14,7 @@ use tracing::{Instrument, Span};
 use super::breaker::Breakers;
 use super::intake::Intake;
 use super::jetstream::Appended;
+use crate::error::reply::check;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
@@ -129,7 +130,7 @@ impl Client {
         let payload = serde_json::to_vec(body)
             .map_err(|error| Error::internal("the request is not JSON").with_source(error))?;
         let answer = self.ask(subject, HeaderMap::new(), payload.into()).await?;
-        crate::error::reply::check(&answer)?;
+        check(&answer)?;
         serde_json::from_slice(&answer.payload).map_err(|error| {
             Error::internal(format!("the answer of {subject} is not the JSON expected"))
                 .with_source(error)

@@ -3,14 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_nats::{Client, Message};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
+use crate::error::reply::one_line;
 use crate::nats::jetstream::format_time;
 use crate::run::consumer::feed::Feed;
 use crate::telemetry::stats::Stats;
+
+/// How long an answer waits for new counts.
+const REFRESH_TIMEOUT: Duration = Duration::from_millis(250);
 
 const VERBS: [&str; 3] = ["PING", "INFO", "STATS"];
 
@@ -61,22 +67,11 @@ impl Discovery {
             "PING" => self.ping(),
             "INFO" => self.info(nats.max_payload()),
             _ => {
-                self.refresh().await;
+                refresh(&self.endpoints).await;
                 self.stats(nats.max_payload())
             }
         };
         reply(&nats, &message, &answer).await;
-    }
-
-    /// An idle consumer's counts are as old as its last message; STATS asks for new ones.
-    async fn refresh(&self) {
-        let feeds = self
-            .endpoints
-            .iter()
-            .filter_map(|endpoint| endpoint.feed.as_ref());
-        let all = futures_util::future::join_all(feeds.map(|feed| feed.refresh()));
-        // Discovery answers also where JetStream does not.
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(250), all).await;
     }
 
     fn base(&self, kind: &str) -> Value {
@@ -158,6 +153,12 @@ impl Discovery {
 }
 
 impl Discovered {
+    /// Answers a question for the function's state alone.
+    pub(crate) async fn answer(self: Arc<Self>, nats: Client, message: Message) {
+        refresh(std::slice::from_ref(&self)).await;
+        reply(&nats, &message, &self.data()).await;
+    }
+
     fn stats(&self) -> Value {
         let stats = &self.stats;
         let requests = stats.requests.load(Relaxed);
@@ -176,7 +177,7 @@ impl Discovered {
     }
 
     /// What only natsfn tells: the state, and the consumer's counts.
-    pub(crate) fn data(&self) -> Value {
+    fn data(&self) -> Value {
         let stats = &self.stats;
         let state = stats.state();
         let mut data = match &self.feed {
@@ -194,7 +195,7 @@ impl Discovered {
         data["in_flight"] = json!(stats.in_flight.load(Relaxed));
         data["state"] = json!(state.name());
         if let Some(reason) = state.reason() {
-            data["reason"] = json!(crate::error::reply::one_line(reason));
+            data["reason"] = json!(one_line(reason));
         }
         if let Some(data) = data.as_object_mut() {
             for (key, value) in stats.shown() {
@@ -203,6 +204,13 @@ impl Discovered {
         }
         data
     }
+}
+
+/// An idle consumer's counts are as old as its last message: asks for new ones.
+async fn refresh(functions: &[Arc<Discovered>]) {
+    let feeds = functions.iter().filter_map(|one| one.feed.as_ref());
+    // Discovery answers also where JetStream does not.
+    let _ = timeout(REFRESH_TIMEOUT, join_all(feeds.map(|feed| feed.refresh()))).await;
 }
 
 fn size(answer: &Value) -> usize {

@@ -15,6 +15,7 @@ use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::function::database::{Database, Schema};
 use crate::function::event::StreamId;
+use crate::nats::client;
 use crate::nats::jetstream::{ConsumerInfo, stream_info};
 use crate::service::background::Background;
 use crate::service::consumer::{Consumer, Wanted};
@@ -167,7 +168,8 @@ async fn set_up(
     database: Option<&Arc<dyn Database>>,
     take_over: bool,
 ) -> Result<(), RunError> {
-    let reach = reach(nats, database);
+    let stop = watch::channel(false).1;
+    let context = Background::of_store(client::Client::new(nats.clone()), database, stop);
     let stream = stream_info(nats, consumer.stream.name())
         .await
         .map_err(wrong)?;
@@ -189,7 +191,7 @@ async fn set_up(
     let is_of_another = |info: &ConsumerInfo| consumer.feeds_another(info, wanted.database);
     let info = match found {
         Some(found) if is_of_another(&found) => {
-            wanted.start = consumer.first_missing(&reach, &id).await.map_err(wrong)?;
+            wanted.start = consumer.first_missing(&context, &id).await.map_err(wrong)?;
             tracing::warn!(
                 consumer = consumer.durable_name(),
                 "the consumer fed another database (id {}), which gets nothing any more; from now on it feeds this one (id {}), and handles again what the stream still holds and this one lacks",
@@ -199,13 +201,13 @@ async fn set_up(
             consumer.make_again(nats, wanted).await.map_err(wrong)?
         }
         None => {
-            wanted.start = consumer.first_missing(&reach, &id).await.map_err(wrong)?;
+            wanted.start = consumer.first_missing(&context, &id).await.map_err(wrong)?;
             consumer.set_up(nats, wanted).await.map_err(wrong)?
         }
         Some(_) => consumer.set_up(nats, wanted).await.map_err(wrong)?,
     };
     id.ack_floor = info.ack_floor.stream_seq;
-    let caught_up = consumer.catch_up(Some(reach), id, info).await;
+    let caught_up = consumer.catch_up(Some(context), id, info).await;
     caught_up.map(drop).map_err(wrong)
 }
 
@@ -216,18 +218,6 @@ fn open(service: &Definition, url: Option<&str>) -> Result<Option<Arc<dyn Databa
             opened.map(Some)
         }
         _ => Ok(None),
-    }
-}
-
-/// What a service is asked with about its own store.
-fn reach(nats: &Client, database: Option<&Arc<dyn Database>>) -> Background {
-    Background {
-        client: crate::nats::client::Client::new(nats.clone()),
-        database: database.map(|database| database.handle()),
-        stop: watch::channel(false).1,
-        dev_listener: None,
-        unheard: Arc::default(),
-        feeds: Arc::default(),
     }
 }
 

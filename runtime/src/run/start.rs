@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_nats::{Client, Message};
+use async_nats::Client;
 use tokio::sync::watch;
 
 use super::discovery::{Discovered, Discovery};
@@ -15,6 +15,7 @@ use super::running::Running;
 use super::work::work;
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
+use crate::nats::client;
 use crate::nats::connections::Connections;
 use crate::nats::intake::Intake;
 use crate::nats::link::Link;
@@ -89,7 +90,7 @@ pub async fn start(
         )
     };
     let reads = Arc::new(intake("reading".to_owned(), 1));
-    let client = crate::nats::client::Client::to(
+    let client = client::Client::to(
         nats.clone(),
         Broker::of(&nats, definition.templates()),
         reads,
@@ -264,23 +265,9 @@ fn state_endpoint(
     let (nats, function) = (nats.clone(), discovered.clone());
     let (subject, group) = (discovered.subject.clone(), discovered.queue_group.clone());
     listener.listen(subject, group, move |message, _| {
-        tell(nats.clone(), function.clone(), message)
+        function.clone().answer(nats.clone(), message)
     });
     discovered
-}
-
-/// Answers `fn.<service>.<function>` with the function's state.
-async fn tell(nats: Client, function: Arc<Discovered>, message: Message) {
-    if let Some(feed) = &function.feed {
-        let _ = tokio::time::timeout(Duration::from_millis(250), feed.refresh()).await;
-    }
-    if let Some(reply) = message.reply.filter(|reply| !reply.starts_with('$'))
-        && let Err(error) = nats
-            .publish(reply, function.data().to_string().into())
-            .await
-    {
-        tracing::warn!(%error, "a function's state was not sent");
-    }
 }
 
 fn unready(error: Error) -> RunError {

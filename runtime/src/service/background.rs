@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::dev_listener::DevListener;
 use crate::error::{Error, Result};
+use crate::function::database::Database;
 use crate::nats::client::Client;
 use crate::nats::jetstream::StreamInfo;
 use crate::telemetry::stats::Stats;
@@ -63,6 +64,22 @@ pub(crate) trait StreamFunction: Send + Sync {
 }
 
 impl Background {
+    /// What a service is asked with about its own store.
+    pub(crate) fn of_store(
+        client: Client,
+        database: Option<&Arc<dyn Database>>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            client,
+            database: database.map(|database| database.handle()),
+            unheard: Arc::default(),
+            stop,
+            dev_listener: None,
+            feeds: Arc::default(),
+        }
+    }
+
     /// The runtime's connection.
     pub fn client(&self) -> &Client {
         &self.client

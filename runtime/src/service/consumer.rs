@@ -76,8 +76,8 @@ pub(crate) struct Floor(
 );
 
 impl Floor {
-    async fn ask(&self, reach: Background, stream: StreamId) -> Result<u64> {
-        invoke::background(async { (self.0)(reach, stream).await }).await
+    async fn ask(&self, context: Background, stream: StreamId) -> Result<u64> {
+        invoke::background(async { (self.0)(context, stream).await }).await
     }
 }
 
@@ -221,8 +221,8 @@ impl Consumer {
         F: Fn(Background, StreamId) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<u64>> + Send + 'static,
     {
-        self.floor = Some(Floor(Arc::new(move |reach, stream| {
-            floor(reach, stream).boxed()
+        self.floor = Some(Floor(Arc::new(move |context, stream| {
+            floor(context, stream).boxed()
         })));
         self
     }
@@ -273,12 +273,16 @@ impl Consumer {
 
     /// Up to where the service's own store is complete, where that lies behind what the consumer
     /// has acknowledged.
-    pub(crate) async fn behind(&self, reach: Background, stream: StreamId) -> Result<Option<u64>> {
+    pub(crate) async fn behind(
+        &self,
+        context: Background,
+        stream: StreamId,
+    ) -> Result<Option<u64>> {
         let Some(floor) = &self.floor else {
             return Ok(None);
         };
         let acknowledged = stream.ack_floor;
-        let stored = floor.ask(reach, stream).await?;
+        let stored = floor.ask(context, stream).await?;
         Ok((stored < acknowledged).then_some(stored))
     }
 }

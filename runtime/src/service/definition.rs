@@ -15,6 +15,7 @@ use super::queue_group::QueueGroup;
 use super::stream::Stream;
 use crate::config::PoolSizes;
 use crate::error::Result;
+use crate::error::run_error::RunError;
 use crate::function::database::{DatabaseDefinition, Tables};
 use crate::function::event::{Delivery, Request};
 use crate::function::handler::Call;
@@ -68,10 +69,7 @@ impl Definition {
     ///
     /// # Errors
     /// The names that are none, with those that there are.
-    pub fn only(
-        mut self,
-        names: &[String],
-    ) -> std::result::Result<Self, crate::error::run_error::RunError> {
+    pub fn only(mut self, names: &[String]) -> std::result::Result<Self, RunError> {
         if names.is_empty() {
             return Ok(self);
         }
@@ -88,7 +86,7 @@ impl Definition {
             })
             .collect();
         if !unknown.is_empty() {
-            return Err(crate::error::run_error::RunError::misuse(unknown));
+            return Err(RunError::misuse(unknown));
         }
         self.retain(|name| names.iter().any(|kept| kept == name));
         Ok(self)
@@ -166,16 +164,18 @@ impl Definition {
     /// Every stream that the service needs, those of its consumers included, each once.
     pub(crate) fn all_streams(&self) -> Vec<&Stream> {
         let mut streams: Vec<&Stream> = Vec::new();
-        let consumed = self.functions.iter().filter_map(|function| match function {
-            Function::Consumer(consumer, _) => Some(&consumer.stream),
-            Function::Endpoint(..) => None,
-        });
-        for stream in consumed.chain(&self.streams) {
+        for stream in self.described_streams() {
             if streams.iter().all(|known| known.name() != stream.name()) {
                 streams.push(stream);
             }
         }
         streams
+    }
+
+    /// The same, each as often as it is described.
+    pub(crate) fn described_streams(&self) -> impl Iterator<Item = &Stream> {
+        let consumed = self.consumers().map(|consumer| &consumer.stream);
+        consumed.chain(&self.streams)
     }
 
     pub(crate) fn consumers(&self) -> impl Iterator<Item = &Consumer> {

@@ -3,6 +3,7 @@
 use super::consumer::Consumer;
 use super::definition::{Definition, Function};
 use super::endpoint::Endpoint;
+use super::name::{NAME_RULE, is_name};
 use super::queue_group::QueueGroup;
 use super::stream::Stream;
 use crate::function::extract::Needs;
@@ -12,10 +13,7 @@ use crate::function::template::{Template, overlap};
 pub(crate) fn problems(service: &Definition) -> Vec<String> {
     let mut problems = Vec::new();
     if !is_name(&service.name) {
-        problems.push(format!(
-            "service name {:?}: must be one or more of A-Z, a-z, 0-9, _ and -",
-            service.name
-        ));
+        problems.push(format!("service name {:?}: {NAME_RULE}", service.name));
     }
     if let Err(error) = semver::Version::parse(&service.version) {
         problems.push(format!(
@@ -25,9 +23,7 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
     }
     queue_group(&service.name, &service.queue_group, &mut problems);
     for name in service.function_names().filter(|name| !is_name(name)) {
-        problems.push(format!(
-            "function {name:?}: its name must be one or more of A-Z, a-z, 0-9, _ and -"
-        ));
+        problems.push(format!("function {name:?}: its name {NAME_RULE}"));
     }
     for function in &service.functions {
         match function {
@@ -38,11 +34,9 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
         }
     }
     shared(service, &mut problems);
-    let consumed = service.consumers().map(|consumer| &consumer.stream);
-    let described: Vec<&Stream> = consumed.chain(&service.streams).collect();
     for stream in service.all_streams() {
-        let same = |other: &&&Stream| other.name() == stream.name() && !other.agrees(stream);
-        if described.iter().any(|other| same(&other)) {
+        let differs = |other: &Stream| other.name() == stream.name() && !other.agrees(stream);
+        if service.described_streams().any(differs) {
             problems.push(format!(
                 "the stream {} is described twice, differently: only one of them could be made",
                 stream.name()
@@ -189,11 +183,4 @@ fn queue_group(of: &str, group: &QueueGroup, problems: &mut Vec<String>) {
     {
         problems.push(format!("{of}: queue group {name:?} must not be empty or contain a space; no_queue_group() switches it off"));
     }
-}
-
-fn is_name(name: &str) -> bool {
-    !name.is_empty()
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }

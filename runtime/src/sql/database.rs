@@ -15,6 +15,7 @@ use super::schema::{Known, fitness};
 use super::transaction::SqlTransaction;
 use super::{Db, Table, address, patience, table};
 use crate::config::PoolSizes;
+use crate::error::database::{is_of_statement, is_stale};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 use crate::function::database::{Database, Inbox, Schema, Transaction};
@@ -44,14 +45,15 @@ impl SqlDatabase {
         url: &str,
         known: Known,
         tables: &[Table],
+        sizes: PoolSizes,
     ) -> Result<Self, RunError> {
         let address = address(url)?;
         let one_writer = matches!(address, pool::Address::Sqlite(_));
         Ok(Self {
             service: service.to_owned(),
-            db: (address.clone()).open(service, pool::User::Requests, PoolSizes::default()),
+            db: (address.clone()).open(service, pool::User::Requests, sizes),
             address,
-            sizes: PoolSizes::default(),
+            sizes,
             user: pool::User::Requests,
             consumers: OnceLock::new(),
             known,
@@ -60,16 +62,6 @@ impl SqlDatabase {
             writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
             pruned: Arc::default(),
         })
-    }
-
-    /// With pools of these sizes.
-    pub(super) fn sized(self, sizes: PoolSizes) -> Self {
-        let address = self.address.clone();
-        Self {
-            db: address.open(&self.service, self.user, sizes),
-            sizes,
-            ..self
-        }
     }
 
     /// Looks at the schema until it is found good, then never again.
@@ -174,7 +166,7 @@ impl Database for SqlDatabase {
     }
 
     fn runs_again(&self, error: &Error) -> bool {
-        let stale = error.source().is_some_and(crate::error::database::is_stale);
+        let stale = error.source().is_some_and(is_stale);
         if stale {
             tracing::info!(%error, "running again on another database connection");
         }
@@ -183,10 +175,7 @@ impl Database for SqlDatabase {
 
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>> {
         async move {
-            if !failure
-                .source()
-                .is_some_and(crate::error::database::is_of_statement)
-            {
+            if !failure.source().is_some_and(is_of_statement) {
                 return None;
             }
             let lack = patience::bounded(table::lack(&*self.db, &self.tables)).await;

@@ -1,7 +1,7 @@
 //! A pool of connections to the database that `database.url` names.
 
 pub(crate) mod crowd;
-pub(crate) mod file;
+mod file;
 
 use std::path::PathBuf;
 use std::str::FromStr;

@@ -243,6 +243,7 @@ mod tests {
     use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
     use super::Known;
+    use crate::config::PoolSizes;
     use crate::error::Kind;
     use crate::function::database::{Database, Schema};
     use crate::sql::SqlDatabase;
@@ -282,8 +283,8 @@ mod tests {
     #[tokio::test]
     async fn older_schema_is_told_with_its_cure_and_found_good_after_it() {
         for scratch in Scratch::each().await {
-            let database =
-                SqlDatabase::open("shop", &scratch.url, Known::of::<Next>(), &[]).unwrap();
+            let (known, sizes) = (Known::of::<Next>(), PoolSizes::default());
+            let database = SqlDatabase::open("shop", &scratch.url, known, &[], sizes).unwrap();
             let why = "the database's schema is older than this program: 1 migration is missing (m0002_more); run `shop setup`";
             assert_eq!(
                 database.schema().await.unwrap(),

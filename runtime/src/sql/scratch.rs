@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::SqlDatabase;
 use super::schema::Known;
+use crate::config::PoolSizes;
 use crate::error::Result;
 use crate::function::database::{Database, Inbox, Transaction};
 use crate::function::event::{Entry, Message, StreamId};
@@ -128,7 +129,14 @@ impl Drop for Scratch {
 }
 
 pub(super) fn open(url: &str) -> SqlDatabase {
-    SqlDatabase::open("shop", url, Known::of::<Effects>(), &[]).expect("a good URL")
+    SqlDatabase::open(
+        "shop",
+        url,
+        Known::of::<Effects>(),
+        &[],
+        PoolSizes::default(),
+    )
+    .expect("a good URL")
 }
 
 async fn connect(url: &str) -> DatabaseConnection {

@@ -1,5 +1,7 @@
 //! A table as the statements of a program need it, and what a database lacks of it.
 
+mod catalog;
+
 use sea_orm::sea_query::{ColumnType, StringLen};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, IdenStatic, Iterable,
@@ -255,6 +257,5 @@ pub(super) async fn lack(
     }))
 }
 
-pub(crate) mod catalog;
 #[cfg(test)]
 mod tests;

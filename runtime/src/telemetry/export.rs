@@ -5,9 +5,9 @@ pub(crate) mod providers;
 #[cfg(feature = "otel")]
 pub(crate) mod settings;
 #[cfg(feature = "otel")]
-pub(crate) mod told;
+mod told;
 #[cfg(feature = "otel")]
-pub(crate) mod variables;
+mod variables;
 
 use std::time::Duration;
 

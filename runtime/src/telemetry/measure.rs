@@ -2,7 +2,7 @@
 //! values, whatever the traffic.
 
 #[cfg(feature = "otel")]
-pub(crate) mod observe;
+mod observe;
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -10,11 +10,11 @@ pub(crate) mod details;
 pub(crate) mod here;
 pub(crate) mod message_spans;
 #[cfg(feature = "otel")]
-pub(crate) mod otel_span;
+mod otel_span;
 #[cfg(feature = "otel")]
 pub(crate) mod sampling;
 #[cfg(not(feature = "otel"))]
-pub(crate) mod silent_span;
+mod silent_span;
 pub(crate) mod source;
 #[cfg(feature = "otel")]
 pub(crate) mod traced;

@@ -11,6 +11,7 @@ use crate::cli::{Exit, Job, say};
 use crate::error::Kind;
 use crate::error::run_error::RunError;
 use crate::function::template::overlap;
+use crate::nats::client;
 use crate::nats::connect::{connect_as, connect_once, unless_refused};
 use crate::nats::jetstream::{consumer_info, stream_info};
 use crate::run::dead_letter;
@@ -43,7 +44,7 @@ pub(crate) async fn deliver(
         Err(error) => return Err(RunError::new(error.to_string())),
     };
     let id = format!("invoke-{}", nuid::next());
-    let client = crate::nats::client::Client::new(client);
+    let client = client::Client::new(client);
     let append = client.append(subject, Some(&id), HeaderMap::new(), payload);
     let appended = unless_refused(&mut refusals, append).await?;
     let streams = job.definition.all_streams();

@@ -8,7 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::*;
+use super::{
+    ATTEMPTS, BLOCK, FUNCTION, HEADERS, KIND, ORIGINAL, REASON, SEQUENCE, SERVICE, SOURCE, SUBJECT,
+    TIME, parts, subject, write_once,
+};
 use crate::error::reply::one_line;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind, Result};

@@ -49,11 +49,11 @@ impl Consumer {
     /// The first sequence that the service's own store lacks; None where it does not say.
     pub(crate) async fn first_missing(
         &self,
-        reach: &Background,
+        context: &Background,
         stream: &StreamId,
     ) -> Result<Option<u64>> {
         match &self.floor {
-            Some(floor) => Ok(Some(floor.ask(reach.clone(), stream.clone()).await? + 1)),
+            Some(floor) => Ok(Some(floor.ask(context.clone(), stream.clone()).await? + 1)),
             None => Ok(None),
         }
     }

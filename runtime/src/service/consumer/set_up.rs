@@ -1,10 +1,12 @@
 //! Making the durable consumer on the server, and making it again where the service has less.
 
+use std::time::Duration;
+
 use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
 use tokio::time::sleep;
 
-use super::*;
+use super::{Consumer, UNSETTLED};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
 use crate::nats::jetstream::{ConsumerInfo, call, calls, consumer_info};
@@ -158,15 +160,15 @@ impl Consumer {
     /// consumer as it then is.
     pub(crate) async fn catch_up(
         &self,
-        reach: Option<Background>,
+        context: Option<Background>,
         stream: StreamId,
         consumer: ConsumerInfo,
     ) -> Result<ConsumerInfo> {
-        let Some(reach) = reach else {
+        let Some(context) = context else {
             return Ok(consumer);
         };
-        let nats = reach.client().nats().clone();
-        let Some(stored) = self.behind(reach, stream).await? else {
+        let nats = context.client().nats().clone();
+        let Some(stored) = self.behind(context, stream).await? else {
             return Ok(consumer);
         };
         let acknowledged = consumer.ack_floor.stream_seq;

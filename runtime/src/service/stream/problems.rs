@@ -5,24 +5,19 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
 
-use super::*;
+use super::{DEAD_LETTERS, Stream};
 use crate::error::{Error, Kind};
 use crate::function::template::{Template, overlap};
 use crate::nats::jetstream::{StreamInfo, stream_info};
+use crate::service::name::{NAME_RULE, is_name};
 
 impl Stream {
     /// Every mistake in the definition, a sentence each.
     pub(crate) fn problems(&self) -> Vec<String> {
         let name = self.name();
         let mut problems = Vec::new();
-        if name.is_empty()
-            || !name
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
-        {
-            problems.push(format!(
-                "stream name {name:?}: must be one or more of A-Z, a-z, 0-9, _ and -"
-            ));
+        if !is_name(name) {
+            problems.push(format!("stream name {name:?}: {NAME_RULE}"));
         }
         for template in &self.templates {
             if let Err(problem) = Template::parse(template) {

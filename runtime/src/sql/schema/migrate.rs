@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::{Known, Own, fitness};
 use crate::error::database::{BUSY, is_sqlite};
 use crate::error::run_error::RunError;
+use crate::sql::address;
 use crate::sql::patience::connection_error;
 use crate::sql::pool::Address;
 use crate::sql::table::{self, Table};
@@ -27,7 +28,7 @@ const LOCK: i64 = 0x6e61_7473_666e;
 
 /// Applies what is missing, the runtime's own and the service's.
 pub(crate) async fn migrate<M: MigratorTrait>(url: &str, tables: &[Table]) -> Result<(), RunError> {
-    let address = crate::sql::address(url)?;
+    let address = address(url)?;
     let file = address.file();
     let applied = match address {
         Address::Postgres(options) => postgres::<M>(options, tables).await,

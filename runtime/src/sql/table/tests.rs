@@ -1,6 +1,7 @@
 use sea_orm::TransactionTrait;
 
 use super::*;
+use crate::config::PoolSizes;
 use crate::function::database::{Database, Schema as Found};
 use crate::sql::SqlDatabase;
 use crate::sql::schema::Known;
@@ -176,7 +177,8 @@ async fn setup_and_start_refuse_a_table_that_lacks_a_key_until_it_is_mended() {
     for scratch in each_with_notes().await {
         execute(&scratch, "DROP INDEX notes_author_title").await;
         let tables = [Table::of::<notes::Entity>()];
-        let open = || SqlDatabase::open("shop", &scratch.url, Known::of::<Effects>(), &tables);
+        let (known, sizes) = (Known::of::<Effects>, PoolSizes::default());
+        let open = || SqlDatabase::open("shop", &scratch.url, known(), &tables, sizes);
 
         let setup = migrate::<Effects>(&scratch.url, &tables).await.unwrap_err();
         let Found::Other(start) = open().unwrap().schema().await.unwrap() else {

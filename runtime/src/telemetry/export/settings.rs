@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::variables::Variables;
+use crate::config::variable;
 use crate::error::run_error::RunError;
 
 /// What is to be sent where.
@@ -53,9 +54,7 @@ impl Settings {
     /// # Errors
     /// Every variable whose value is wrong, a sentence each.
     pub fn from_environment() -> Result<Option<Self>, RunError> {
-        Self::read(|name| {
-            crate::config::variable(name).map(|value| value.to_string_lossy().into_owned())
-        })
+        Self::read(|name| variable(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     /// Reads variables by name, as [`from_environment`](Self::from_environment) does. What
