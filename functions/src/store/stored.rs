@@ -1,5 +1,7 @@
 //! Up to where the database has everything of the log, checked against its rows.
 
+mod compared;
+
 use std::collections::{BTreeSet, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -7,13 +9,14 @@ use std::sync::Arc;
 use futures_util::future::try_join_all;
 use natsfn::{Background, Client, Db, Error, Result, StreamId, dead_letter};
 use parking_lot::{Mutex, MutexGuard};
-use sea_orm::{ConnectionTrait, DbErr, TransactionTrait};
+use sea_orm::{ConnectionTrait, DbErr, TransactionSession, TransactionTrait};
 
 use super::epoch::{Life, find_life, life_of, lower_floor, save_floor};
 use super::rollback;
 use super::rows::{count, rows_of, seqs_among};
 use crate::message::logged::Logged;
 use crate::subjects::LOG;
+use compared::{Compared, Look};
 
 /// Sequences in one statement.
 const PART: i64 = 10_000;
@@ -31,34 +34,6 @@ struct Seen {
     /// The saved floor at that time.
     floor: i64,
     seqs: BTreeSet<i64>,
-}
-
-/// Sequences without a row, whose messages the log no longer holds.
-#[derive(Default)]
-struct Lost {
-    count: usize,
-    from: i64,
-    to: i64,
-}
-
-impl Lost {
-    /// Adds sequences, which come in ascending order.
-    fn add(&mut self, seqs: &[i64]) {
-        if let (Some(from), Some(to)) = (seqs.first(), seqs.last()) {
-            self.from = if self.count == 0 { *from } else { self.from };
-            self.to = *to;
-            self.count += seqs.len();
-        }
-    }
-}
-
-/// What the log holds at sequences without a row.
-#[derive(Default)]
-struct Look {
-    /// The first one whose message must be stored.
-    needed: Option<i64>,
-    /// Those below it that the log no longer holds.
-    vanished: Vec<i64>,
 }
 
 /// Up to where the database has everything of a life of the log, without a gap. It is saved as the
@@ -89,32 +64,29 @@ pub async fn stored_up_to(context: Background, stream: StreamId, passed: Passed)
     // The ack floor is above the log's end if an older log was restored under the consumer.
     let upto = stream.ack_floor.min(log.state.last_seq).cast_signed();
     let upto = upto.max(floor);
-    let mut stored = floor.min(first - 1);
+    let mut compared = Compared::new(first, floor);
     if passed
-        .and_rows_are_all(&db, &life, stored + 1..=floor)
+        .and_rows_are_all(&db, &life, compared.stored + 1..=floor)
         .await?
     {
-        stored = floor;
+        compared.stored = floor;
     }
-    let (mut without_row, mut lost, mut seen) = (0, Lost::default(), Vec::new());
-    while stored < upto {
-        let part = stored + 1..=upto.min(stored + PART);
-        let mut missing = missing(&db, &life, part.clone()).await?;
-        let held = missing.split_off(missing.partition_point(|seq| *seq < first));
-        lost.add(&missing);
-        let mut look = look(client, &db, &passed.unknown(&life, &held)).await?;
-        look.vanished.retain(|seq| *seq > floor);
-        lost.add(&look.vanished);
-        let held = held.into_iter();
-        let held = held.take_while(|seq| look.needed.is_none_or(|needed| *seq < needed));
-        missing.extend(held);
-        without_row += missing.iter().filter(|seq| **seq > floor).count();
-        seen.extend(missing.into_iter().filter(|seq| *seq >= first));
-        stored = look.needed.map_or(*part.end(), |seq| seq - 1);
-        if look.needed.is_some() {
+    while compared.stored < upto {
+        let part = compared.stored + 1..=upto.min(compared.stored + PART);
+        let missing = missing(&db, &life, part.clone()).await?;
+        let held = &missing[compared.held_from(&missing)..];
+        let look = look(client, &db, &passed.unknown(&life, held)).await?;
+        if !compared.add(*part.end(), &missing, look) {
             break;
         }
     }
+    let Compared {
+        stored,
+        without_row,
+        seen,
+        lost,
+        ..
+    } = compared;
     if stored > floor {
         let with_row = (stored - floor).cast_unsigned() - without_row as u64;
         note(&db, &life, stored, with_row).await?;
@@ -145,7 +117,7 @@ impl Passed {
     /// known, so that it is checked again.
     async fn and_rows_are_all(
         &self,
-        db: &Db,
+        db: &impl ConnectionTrait,
         life: &Life,
         seqs: RangeInclusive<i64>,
     ) -> Result<bool, DbErr> {
@@ -251,7 +223,7 @@ async fn look(client: &Client, db: &Db, seqs: &[i64]) -> Result<Look> {
 }
 
 /// Saves the floor if the database, which may have been restored, still has as many rows as seen.
-async fn note(db: &Db, life: &Life, stored: i64, seen: u64) -> Result<()> {
+async fn note(db: &impl TransactionTrait, life: &Life, stored: i64, seen: u64) -> Result<()> {
     let newest = life.newest();
     let transaction = db.begin().await?;
     let now = find_life(&transaction, &newest.stream, newest.stream_created).await?;
@@ -268,4 +240,108 @@ async fn note(db: &Db, life: &Life, stored: i64, seen: u64) -> Result<()> {
     save_floor(&transaction, newest.id, stored).await?;
     transaction.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use natsfn::Kind;
+    use sea_orm::DatabaseConnection;
+
+    use super::*;
+    use crate::database::Database;
+    use crate::message::Message;
+    use crate::message::room::Realm;
+    use crate::store::insert::insert_once;
+    use crate::store::rows::{Position, Row};
+
+    async fn store(db: &DatabaseConnection, epoch: i64, seqs: impl IntoIterator<Item = i64>) {
+        let rows = seqs.into_iter().map(|seq| Row {
+            at: Position { epoch, seq },
+            message: Message {
+                id: format!("{epoch}-{seq}"),
+                user: "Alice".to_owned(),
+                uid: "alice".to_owned(),
+                text: "hello".to_owned(),
+                timestamp: seq,
+                room: "general".parse().unwrap(),
+                realm: Realm::Chat,
+            },
+        });
+        insert_once(db, &rows.collect::<Vec<_>>()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn row_of_an_old_epoch_is_none_of_the_epoch_that_uses_its_sequence_again() {
+        for database in Database::each().await {
+            let db = &database.pool;
+            // Rolled back behind 3: what follows belongs to the second epoch.
+            let life = Life::of_epochs(&[(1, 1), (2, 4)]);
+            store(db, 1, 1..=6).await;
+            store(db, 2, [4, 6, 9]).await;
+
+            assert_eq!(missing(db, &life, 1..=7).await.unwrap(), [5, 7]);
+            assert_eq!(rows(db, &life, 1..=7).await.unwrap(), 5);
+            assert!(missing(db, &life, 1..=3).await.unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn empty_range_lacks_nothing() {
+        for database in Database::each().await {
+            let (db, life) = (&database.pool, Life::of_epochs(&[(1, 1)]));
+            let empty = RangeInclusive::new(5, 4);
+            assert!(missing(db, &life, empty.clone()).await.unwrap().is_empty());
+            assert_eq!(rows(db, &life, empty.clone()).await.unwrap(), 0);
+            let passed = Passed::default();
+            assert!(passed.and_rows_are_all(db, &life, empty).await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_seen_stands_for_rows_until_one_is_missing() {
+        for database in Database::each().await {
+            let (db, life) = (&database.pool, Life::of_epochs(&[(1, 1)]));
+            store(db, 1, [1, 2, 4]).await;
+            let passed = Passed::default();
+            passed.add(&life, 1, vec![3, 5]);
+            assert_eq!(passed.unknown(&life, &[3, 5, 6]), [6]);
+
+            assert!(passed.and_rows_are_all(db, &life, 1..=5).await.unwrap());
+            assert!(!passed.and_rows_are_all(db, &life, 1..=6).await.unwrap());
+            assert_eq!(passed.unknown(&life, &[3, 5, 6]), [3, 5, 6]);
+        }
+    }
+
+    #[test]
+    fn what_was_seen_is_forgotten_below_the_log_and_with_its_epoch() {
+        let life = Life::of_epochs(&[(1, 1)]);
+        let passed = Passed::default();
+        passed.add(&life, 1, vec![3, 5]);
+        passed.add(&life, 4, vec![6]);
+        assert_eq!(passed.unknown(&life, &[3, 5, 6]), [3]);
+
+        let rolled_back = Life::of_epochs(&[(1, 1), (2, 6)]);
+        assert_eq!(passed.unknown(&rolled_back, &[3, 5, 6]), [3, 5, 6]);
+    }
+
+    #[tokio::test]
+    async fn floor_is_saved_only_where_the_rows_are_still_there() {
+        for database in Database::each().await {
+            let db = &database.pool;
+            let life = life_of(db, "LOG", 1).await.unwrap();
+            store(db, life.newest().id, [1, 3]).await;
+
+            let error = note(db, &life, 3, 3).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable);
+            note(db, &life, 3, 2).await.unwrap();
+
+            let noted = life_of(db, "LOG", 1).await.unwrap();
+            assert_eq!(noted.newest().floor, 3);
+            // What was seen in the newer database does not hold in an older one.
+            let passed = Passed::default();
+            passed.add(&noted, 1, vec![2]);
+            assert!(passed.unknown(&noted, &[2]).is_empty());
+            assert_eq!(passed.unknown(&life, &[2]), [2]);
+        }
+    }
 }
