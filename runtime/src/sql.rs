@@ -32,7 +32,7 @@ use crate::error::run_error::RunError;
 use crate::function::database::{Database, DatabaseDefinition, Tables};
 use crate::service::Service;
 use database::SqlDatabase;
-use schema::{Known, migrate};
+use schema::{ExpectedMigrations, migrate};
 
 pub use db::Db;
 pub(crate) use table::Table;
@@ -116,7 +116,7 @@ impl<M: MigratorTrait + Sync + 'static> DatabaseDefinition for Migrations<M> {
         tables: &Tables,
         sizes: PoolSizes,
     ) -> Result<Arc<dyn Database>, RunError> {
-        let (known, tables) = (Known::of::<M>(), tables.all());
+        let (known, tables) = (ExpectedMigrations::of::<M>(), tables.all());
         let database = SqlDatabase::open(&self.service, url, known, &tables, sizes)?;
         Ok(Arc::new(database))
     }

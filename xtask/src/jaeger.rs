@@ -23,7 +23,7 @@ const LISTENERS: [(&str, u16); 7] = [
 const QUERY: u16 = 16686;
 
 /// How long Jaeger may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
+const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where chat and its page send their traces. Jaeger accepts no metrics.
 pub(crate) const VARIABLES: [(&str, &str); 4] = [
@@ -63,7 +63,7 @@ pub(crate) fn begin() -> Result<()> {
     let started = Instant::now();
     while TcpStream::connect((Ipv4Addr::LOCALHOST, QUERY)).is_err() {
         let ended = child.try_wait()?;
-        if ended.is_some() || started.elapsed() > PATIENCE {
+        if ended.is_some() || started.elapsed() > START_TIMEOUT {
             return Err(format!("Jaeger does not start; {} says why", log.display()).into());
         }
         std::thread::sleep(Duration::from_millis(50));

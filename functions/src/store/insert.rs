@@ -163,9 +163,9 @@ async fn insert_arrays(
 }
 
 /// Rows by `(uid, id)`.
-type Known = HashMap<(String, String), Row>;
+type RowsByKey = HashMap<(String, String), Row>;
 
-fn classify(rows: &[Row], before: &Known, now: &Known) -> Result<Vec<Stored>, InsertError> {
+fn classify(rows: &[Row], before: &RowsByKey, now: &RowsByKey) -> Result<Vec<Stored>, InsertError> {
     rows.iter()
         .map(|row| {
             let key = key(row);

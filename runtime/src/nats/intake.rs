@@ -18,10 +18,10 @@ use crate::telemetry::unheard::Unheard;
 /// One connection at a time; the service's main one where nothing makes others.
 pub(crate) struct Intake {
     main: Client,
-    own: Option<Own>,
+    own: Option<OwnConnection>,
 }
 
-struct Own {
+struct OwnConnection {
     connector: Arc<Connector>,
     /// Its part of the connection's name.
     purpose: String,
@@ -62,7 +62,7 @@ impl Intake {
         unheard: &Arc<Unheard>,
         number: usize,
     ) -> Self {
-        let own = connector.map(|connector| Own {
+        let own = connector.map(|connector| OwnConnection {
             connector: connector.clone(),
             purpose,
             unheard: unheard.clone(),
@@ -125,7 +125,7 @@ impl Intake {
     }
 }
 
-impl Own {
+impl OwnConnection {
     fn make(&self) -> Making {
         let (connector, purpose) = (self.connector.clone(), self.purpose.clone());
         AbortOnDropHandle::new(tokio::spawn(

@@ -26,7 +26,7 @@ const INSUFFICIENT_RESOURCES: u64 = 10023;
 const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 
 /// How long an API call may take; the server answers in microseconds or is away.
-const PATIENCE: Duration = Duration::from_secs(5);
+const API_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An error of the JetStream API.
 #[derive(Debug, Deserialize, thiserror::Error)]
@@ -147,7 +147,7 @@ pub(crate) async fn call<T: DeserializeOwned>(
     };
     let request = async_nats::Request::new()
         .payload(payload.into())
-        .timeout(Some(PATIENCE));
+        .timeout(Some(API_TIMEOUT));
     let answer = nats
         .send_request(subject.clone(), request)
         .await

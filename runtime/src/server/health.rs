@@ -20,7 +20,7 @@ use super::{STOP_DEADLINE, monitoring};
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long an answer may take. One that does not come says nothing about the disk.
-const PATIENCE: Duration = Duration::from_secs(2);
+const MONITORING_TIMEOUT: Duration = Duration::from_secs(2);
 /// What can be written where there is room again.
 const ROOM: usize = 1 << 20;
 /// The pause after a start that did not help, doubled each time.
@@ -116,7 +116,7 @@ async fn write_error(monitor: &str) -> Option<String> {
 }
 
 async fn ask<T: DeserializeOwned>(monitor: &str, path: &str) -> Option<T> {
-    let body = timeout(PATIENCE, monitoring::get(monitor, path)).await;
+    let body = timeout(MONITORING_TIMEOUT, monitoring::get(monitor, path)).await;
     serde_json::from_slice(&body.ok()?.ok()?).ok()
 }
 

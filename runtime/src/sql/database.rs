@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::inbox::Pruned;
 use super::pool::{self, crowd};
-use super::schema::{Known, fitness};
+use super::schema::{ExpectedMigrations, fitness};
 use super::transaction::SqlTransaction;
 use super::{Db, Table, address, patience, table};
 use crate::config::PoolSizes;
@@ -29,7 +29,7 @@ pub(super) struct SqlDatabase {
     pub(super) db: Db,
     /// The same database over a pool of its own.
     pub(super) consumers: OnceLock<Arc<SqlDatabase>>,
-    pub(super) known: Known,
+    pub(super) expected: ExpectedMigrations,
     pub(super) tables: Arc<[Table]>,
     /// The schema was found good: it is not looked at again.
     pub(super) good: AtomicBool,
@@ -43,7 +43,7 @@ impl SqlDatabase {
     pub(super) fn open(
         service: &str,
         url: &str,
-        known: Known,
+        expected: ExpectedMigrations,
         tables: &[Table],
         sizes: PoolSizes,
     ) -> Result<Self, RunError> {
@@ -56,7 +56,7 @@ impl SqlDatabase {
             sizes,
             user: pool::User::Requests,
             consumers: OnceLock::new(),
-            known,
+            expected,
             tables: tables.into(),
             good: AtomicBool::new(false),
             writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
@@ -79,7 +79,7 @@ impl SqlDatabase {
                     return Ok(unfit);
                 }
             }
-            match self.known.problem(&self.db, &self.service).await? {
+            match self.expected.problem(&self.db, &self.service).await? {
                 None => table::lack(&*self.db, &self.tables).await,
                 problem => Ok(problem),
             }
@@ -129,7 +129,7 @@ impl Database for SqlDatabase {
                 sizes: self.sizes,
                 user: pool::User::Consumers,
                 consumers: OnceLock::new(),
-                known: self.known.clone(),
+                expected: self.expected.clone(),
                 tables: self.tables.clone(),
                 good: AtomicBool::new(false),
                 writer: self.writer.clone(),

@@ -9,7 +9,7 @@ use sea_orm::{
 };
 
 use super::delegate::{connection, transactions};
-use super::statement_span::{Asked, Place, traced};
+use super::statement_span::{DatabaseName, TracedStatement, traced};
 use crate::error::{Error, Result};
 use crate::function::context::Context;
 use crate::function::event::{Delivery, Request};
@@ -48,7 +48,7 @@ use crate::sql::reuse::Reuse;
 #[derive(Clone, Debug)]
 pub struct Db {
     connection: DatabaseConnection,
-    place: Arc<Place>,
+    place: Arc<DatabaseName>,
     reuse: Reuse,
 }
 
@@ -70,7 +70,7 @@ impl Db {
     /// A pool whose connections may be lent again as this says.
     pub(super) fn pooled(connection: DatabaseConnection, reuse: Reuse) -> Self {
         Self {
-            place: Place::of(&connection),
+            place: DatabaseName::of(&connection),
             connection,
             reuse,
         }
@@ -82,7 +82,7 @@ impl Db {
     }
 
     /// What spans say of the database.
-    pub(super) fn place(&self) -> &Arc<Place> {
+    pub(super) fn place(&self) -> &Arc<DatabaseName> {
         &self.place
     }
 
@@ -101,7 +101,7 @@ impl Db {
     async fn run<T>(
         &self,
         _: &DatabaseConnection,
-        asked: Asked,
+        asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
         let outcome = traced(asked, work).await;

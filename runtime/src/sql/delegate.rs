@@ -1,5 +1,27 @@
 //! sea-orm's connection traits for the runtime's own types, each statement with a limit.
 
+/// Runs a statement by a method of the connection below; once more where its plan was of an earlier
+/// schema and it may run again.
+macro_rules! run_statement {
+    ($self:ident, $method:ident, $statement:ident) => {{
+        let held = $self.held().await?;
+        let span = |statement: &sea_orm::Statement| {
+            let parameters = statement.values.is_some();
+            $self.place().statement(&statement.sql, parameters)
+        };
+        let spare = $self.spare(&$statement);
+        let first = span(&$statement);
+        let done = $self.run(&held, first, held.$method($statement)).await;
+        match (done, spare) {
+            (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
+                let again = span(&statement);
+                $self.run(&held, again, held.$method(statement)).await
+            }
+            (done, _) => done,
+        }
+    }};
+}
+
 /// `ConnectionTrait` by a type that has `backend()`, `place()` (what spans say of the database),
 /// `held()` (the connection below, or why it is gone) and `run()` (which runs a statement on it in a
 /// span and takes note of what it came to) and `spare()` (the statement, where it may run again at
@@ -16,21 +38,7 @@ macro_rules! connection {
                 &self,
                 statement: sea_orm::Statement,
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
-                let held = self.held().await?;
-                let span = |statement: &sea_orm::Statement| {
-                    let parameters = statement.values.is_some();
-                    self.place().statement(&statement.sql, parameters)
-                };
-                let spare = self.spare(&statement);
-                let first = span(&statement);
-                let done = self.run(&held, first, held.execute_raw(statement)).await;
-                match (done, spare) {
-                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
-                        let again = span(&statement);
-                        self.run(&held, again, held.execute_raw(statement)).await
-                    }
-                    (done, _) => done,
-                }
+                crate::sql::delegate::run_statement!(self, execute_raw, statement)
             }
 
             async fn execute_unprepared(
@@ -46,42 +54,14 @@ macro_rules! connection {
                 &self,
                 statement: sea_orm::Statement,
             ) -> Result<Option<sea_orm::QueryResult>, sea_orm::DbErr> {
-                let held = self.held().await?;
-                let span = |statement: &sea_orm::Statement| {
-                    let parameters = statement.values.is_some();
-                    self.place().statement(&statement.sql, parameters)
-                };
-                let spare = self.spare(&statement);
-                let first = span(&statement);
-                let done = self.run(&held, first, held.query_one_raw(statement)).await;
-                match (done, spare) {
-                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
-                        let again = span(&statement);
-                        self.run(&held, again, held.query_one_raw(statement)).await
-                    }
-                    (done, _) => done,
-                }
+                crate::sql::delegate::run_statement!(self, query_one_raw, statement)
             }
 
             async fn query_all_raw(
                 &self,
                 statement: sea_orm::Statement,
             ) -> Result<Vec<sea_orm::QueryResult>, sea_orm::DbErr> {
-                let held = self.held().await?;
-                let span = |statement: &sea_orm::Statement| {
-                    let parameters = statement.values.is_some();
-                    self.place().statement(&statement.sql, parameters)
-                };
-                let spare = self.spare(&statement);
-                let first = span(&statement);
-                let done = self.run(&held, first, held.query_all_raw(statement)).await;
-                match (done, spare) {
-                    (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
-                        let again = span(&statement);
-                        self.run(&held, again, held.query_all_raw(statement)).await
-                    }
-                    (done, _) => done,
-                }
+                crate::sql::delegate::run_statement!(self, query_all_raw, statement)
             }
         }
     };
@@ -170,4 +150,4 @@ macro_rules! transactions {
     };
 }
 
-pub(super) use {connection, transactions};
+pub(super) use {connection, run_statement, transactions};

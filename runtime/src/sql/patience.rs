@@ -12,11 +12,11 @@ use crate::error::Error;
 /// Longer than the database's own limits (`pool.rs`), which know better what is wrong: this one is
 /// for a database that stands still, or a network that swallows packets. The kernel would need
 /// minutes to notice the latter, and never notices the former.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Waits for the database, but not for ever.
 pub(crate) async fn bounded<T>(work: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
-    match tokio::time::timeout(PATIENCE, work).await {
+    match tokio::time::timeout(STATEMENT_TIMEOUT, work).await {
         Ok(done) => done,
         Err(_) => Err(io_error(
             io::ErrorKind::TimedOut,

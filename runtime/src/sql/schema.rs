@@ -12,18 +12,18 @@ use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaMana
 
 use super::db::Db;
 use crate::error::database::{CANNOT_OPEN, is_missing_table, is_sqlite};
-use identity::CreateIdentity;
+use identity::create_identity;
 
 /// The runtime's own migrations.
-pub(super) struct Own;
+pub(super) struct RuntimeMigrations;
 
-impl MigratorTrait for Own {
+impl MigratorTrait for RuntimeMigrations {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
         vec![
-            Box::new(CreateInbox),
-            Box::new(CreateIdentity),
-            Box::new(AddTimes),
-            Box::new(AddFilters),
+            Box::new(Step("m0001_inbox", create_inbox)),
+            Box::new(Step("m0002_identity", create_identity)),
+            Box::new(Step("m0003_inbox_times", add_times)),
+            Box::new(Step("m0004_settled_filters", add_filters)),
         ]
     }
 
@@ -32,12 +32,12 @@ impl MigratorTrait for Own {
     }
 }
 
-/// A migration's name is for good: it stands in databases.
-struct CreateInbox;
+/// A migration: its name, which is for good, since it stands in databases, and its statements.
+struct Step(&'static str, fn(DbBackend) -> Vec<String>);
 
-impl MigrationName for CreateInbox {
+impl MigrationName for Step {
     fn name(&self) -> &str {
-        "m0001_inbox"
+        self.0
     }
 }
 
@@ -46,111 +46,75 @@ impl MigrationName for CreateInbox {
     elided_lifetimes_in_paths,
     reason = "the trait elides them, and async_trait takes only what is written alike"
 )]
-impl MigrationTrait for CreateInbox {
+impl MigrationTrait for Step {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // The inbox's rows are nothing but their key; SQLite would otherwise store it twice.
-        let (id, without_rowid) = match manager.get_database_backend() {
-            DbBackend::Postgres => ("integer GENERATED ALWAYS AS IDENTITY", ""),
-            _ => ("integer", "WITHOUT ROWID"),
-        };
-        let lives = format!(
-            "CREATE TABLE natsfn_life (\
-             id {id} PRIMARY KEY, service text NOT NULL, function text NOT NULL, stream text NOT NULL, \
-             stream_created_ns bigint NOT NULL, UNIQUE (service, function, stream, stream_created_ns))"
-        );
-        let inbox = format!(
-            "CREATE TABLE natsfn_inbox (\
-             life integer NOT NULL, seq bigint NOT NULL, PRIMARY KEY (life, seq)) {without_rowid}"
-        );
-        manager.get_connection().execute_unprepared(&lives).await?;
-        manager.get_connection().execute_unprepared(&inbox).await?;
-        Ok(())
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        manager
-            .get_connection()
-            .execute_unprepared("DROP TABLE natsfn_inbox")
-            .await?;
-        manager
-            .get_connection()
-            .execute_unprepared("DROP TABLE natsfn_life")
-            .await?;
-        Ok(())
-    }
-}
-
-/// A sequence alone names no message for good: a log that was rolled back uses it again.
-struct AddTimes;
-
-impl MigrationName for AddTimes {
-    fn name(&self) -> &str {
-        "m0003_inbox_times"
-    }
-}
-
-#[sea_orm::prelude::async_trait::async_trait]
-#[expect(
-    elided_lifetimes_in_paths,
-    reason = "the trait elides them, and async_trait takes only what is written alike"
-)]
-impl MigrationTrait for AddTimes {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let without_rowid = match manager.get_database_backend() {
-            DbBackend::Postgres => "",
-            _ => "WITHOUT ROWID",
-        };
-        let inbox = format!(
-            "CREATE TABLE natsfn_inbox (life integer NOT NULL, seq bigint NOT NULL, \
-             time_ns bigint NOT NULL, PRIMARY KEY (life, seq, time_ns)) {without_rowid}"
-        );
-        for statement in [
-            "ALTER TABLE natsfn_life ADD COLUMN settled_seq bigint NOT NULL DEFAULT 0",
-            "ALTER TABLE natsfn_life ADD COLUMN settled_ns bigint NOT NULL DEFAULT 0",
-            "ALTER TABLE natsfn_inbox RENAME TO natsfn_inbox_1",
-            &inbox,
-            // Their times are not known: 0 stands for any.
-            "INSERT INTO natsfn_inbox (life, seq, time_ns) SELECT life, seq, 0 FROM natsfn_inbox_1",
-            "DROP TABLE natsfn_inbox_1",
-        ] {
-            manager
-                .get_connection()
-                .execute_unprepared(statement)
-                .await?;
+        for statement in self.1(manager.get_database_backend()) {
+            let connection = manager.get_connection();
+            connection.execute_unprepared(&statement).await?;
         }
         Ok(())
     }
 }
 
-/// An ack floor passes over what a consumer's filter does not let through.
-struct AddFilters;
+fn create_inbox(backend: DbBackend) -> Vec<String> {
+    let id = match backend {
+        DbBackend::Postgres => "integer GENERATED ALWAYS AS IDENTITY",
+        _ => "integer",
+    };
+    let lives = format!(
+        "CREATE TABLE natsfn_life (\
+         id {id} PRIMARY KEY, service text NOT NULL, function text NOT NULL, stream text NOT NULL, \
+         stream_created_ns bigint NOT NULL, UNIQUE (service, function, stream, stream_created_ns))"
+    );
+    let inbox = format!(
+        "CREATE TABLE natsfn_inbox (\
+         life integer NOT NULL, seq bigint NOT NULL, PRIMARY KEY (life, seq)) {}",
+        without_rowid(backend)
+    );
+    vec![lives, inbox]
+}
 
-impl MigrationName for AddFilters {
-    fn name(&self) -> &str {
-        "m0004_settled_filters"
+/// The inbox's rows are nothing but their key; SQLite would otherwise store it twice.
+fn without_rowid(backend: DbBackend) -> &'static str {
+    match backend {
+        DbBackend::Postgres => "",
+        _ => "WITHOUT ROWID",
     }
 }
 
-#[sea_orm::prelude::async_trait::async_trait]
-#[expect(
-    elided_lifetimes_in_paths,
-    reason = "the trait elides them, and async_trait takes only what is written alike"
-)]
-impl MigrationTrait for AddFilters {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let add = "ALTER TABLE natsfn_life ADD COLUMN settled_filters text NOT NULL DEFAULT ''";
-        manager.get_connection().execute_unprepared(add).await?;
-        Ok(())
-    }
+/// A sequence alone names no message for good: a log that was rolled back uses it again.
+fn add_times(backend: DbBackend) -> Vec<String> {
+    let inbox = format!(
+        "CREATE TABLE natsfn_inbox (life integer NOT NULL, seq bigint NOT NULL, \
+         time_ns bigint NOT NULL, PRIMARY KEY (life, seq, time_ns)) {}",
+        without_rowid(backend)
+    );
+    [
+        "ALTER TABLE natsfn_life ADD COLUMN settled_seq bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE natsfn_life ADD COLUMN settled_ns bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE natsfn_inbox RENAME TO natsfn_inbox_1",
+        &inbox,
+        // Their times are not known: 0 stands for any.
+        "INSERT INTO natsfn_inbox (life, seq, time_ns) SELECT life, seq, 0 FROM natsfn_inbox_1",
+        "DROP TABLE natsfn_inbox_1",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// An ack floor passes over what a consumer's filter does not let through.
+fn add_filters(_: DbBackend) -> Vec<String> {
+    let add = "ALTER TABLE natsfn_life ADD COLUMN settled_filters text NOT NULL DEFAULT ''";
+    vec![add.to_owned()]
 }
 
 /// Names of migrations, by the tables in which a database keeps those that it has.
 #[derive(Clone)]
-pub(super) struct Known(Vec<(DynIden, Vec<String>)>);
+pub(super) struct ExpectedMigrations(Vec<(DynIden, Vec<String>)>);
 
-impl Known {
+impl ExpectedMigrations {
     pub(super) fn of<M: MigratorTrait>() -> Self {
-        Self(vec![names::<Own>(), names::<M>()])
+        Self(vec![names::<RuntimeMigrations>(), names::<M>()])
     }
 
     /// What is wrong with the database's schema, and the cure; None where nothing is.
@@ -242,7 +206,7 @@ mod tests {
     use sea_orm::ConnectionTrait;
     use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
-    use super::Known;
+    use super::ExpectedMigrations;
     use crate::config::PoolSizes;
     use crate::error::Kind;
     use crate::function::database::{Database, Schema};
@@ -283,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn older_schema_is_told_with_its_cure_and_found_good_after_it() {
         for scratch in Scratch::each().await {
-            let (known, sizes) = (Known::of::<Next>(), PoolSizes::default());
+            let (known, sizes) = (ExpectedMigrations::of::<Next>(), PoolSizes::default());
             let database = SqlDatabase::open("shop", &scratch.url, known, &[], sizes).unwrap();
             let why = "the database's schema is older than this program: 1 migration is missing (m0002_more); run `shop setup`";
             assert_eq!(

@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::SqlDatabase;
-use super::schema::Known;
+use super::schema::ExpectedMigrations;
 use crate::config::PoolSizes;
 use crate::error::Result;
 use crate::function::database::{Database, Inbox, Transaction};
@@ -132,7 +132,7 @@ pub(super) fn open(url: &str) -> SqlDatabase {
     SqlDatabase::open(
         "shop",
         url,
-        Known::of::<Effects>(),
+        ExpectedMigrations::of::<Effects>(),
         &[],
         PoolSizes::default(),
     )

@@ -15,13 +15,13 @@ const MAX_TEXT: usize = 2_000;
 
 /// A database, as spans name it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct DatabaseName {
     system: &'static str,
     namespace: String,
     server: Option<(String, u16)>,
 }
 
-impl Place {
+impl DatabaseName {
     pub(super) fn of(connection: &DatabaseConnection) -> Arc<Self> {
         Arc::new(match &connection.inner {
             DatabaseConnectionType::SqlxPostgresPoolConnection(_) => {
@@ -58,7 +58,7 @@ impl Place {
     }
 
     /// What a statement runs in. One without parameters has its values in its text.
-    pub(super) fn statement(&self, sql: &str, has_parameters: bool) -> Asked {
+    pub(super) fn statement(&self, sql: &str, has_parameters: bool) -> TracedStatement {
         let span = below_current(|| {
             let text = if has_parameters {
                 sql.to_owned()
@@ -78,20 +78,20 @@ impl Place {
             };
             Details { name, attributes }
         });
-        Asked {
+        TracedStatement {
             span,
             measured: measure::is_on().then(|| (self.system, summary(sql))),
         }
     }
 
     /// What a transaction begins or is committed in.
-    pub(super) fn transaction(&self, operation: &'static str) -> Asked {
+    pub(super) fn transaction(&self, operation: &'static str) -> TracedStatement {
         let span = below_current(|| Details {
             name: operation.to_owned(),
             attributes: self.attributes(operation.to_owned()),
         });
         let measured = || (self.system, (operation.to_owned(), None));
-        Asked {
+        TracedStatement {
             span,
             measured: measure::is_on().then(measured),
         }
@@ -124,17 +124,17 @@ fn below_current(details: impl FnOnce() -> Details) -> Span {
 }
 
 /// A statement on its way: its span, and what its measurement is called.
-pub(super) struct Asked {
+pub(super) struct TracedStatement {
     span: Span,
     measured: Option<(&'static str, Summary)>,
 }
 
 /// Waits for the database within a statement's span, though not for ever.
 pub(super) async fn traced<T>(
-    asked: Asked,
+    asked: TracedStatement,
     work: impl Future<Output = Result<T, DbErr>>,
 ) -> Result<T, DbErr> {
-    let Asked { span, measured } = asked;
+    let TracedStatement { span, measured } = asked;
     let started = Instant::now();
     let done = bounded(work).instrument(span.clone()).await;
     let error = done.as_ref().err();

@@ -14,7 +14,7 @@ use sea_orm::{
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use super::delegate::{connection, transactions};
-use super::statement_span::{Asked, Place, traced};
+use super::statement_span::{DatabaseName, TracedStatement, traced};
 use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
 use crate::sql::patience::bounded;
@@ -60,7 +60,7 @@ pub struct Tx(Arc<Lent>);
 
 struct Lent {
     backend: DbBackend,
-    place: Arc<Place>,
+    place: Arc<DatabaseName>,
     reuse: Reuse,
     transaction: RwLock<Option<DatabaseTransaction>>,
     condition: AtomicU8,
@@ -93,13 +93,17 @@ impl Drop for Gone<'_> {
 
 impl From<DatabaseTransaction> for Tx {
     fn from(transaction: DatabaseTransaction) -> Self {
-        let place = Place::backend(transaction.get_database_backend());
+        let place = DatabaseName::backend(transaction.get_database_backend());
         Self::at(transaction, Arc::new(place), Reuse::default())
     }
 }
 
 impl Tx {
-    pub(super) fn at(transaction: DatabaseTransaction, place: Arc<Place>, reuse: Reuse) -> Self {
+    pub(super) fn at(
+        transaction: DatabaseTransaction,
+        place: Arc<DatabaseName>,
+        reuse: Reuse,
+    ) -> Self {
         Self(Arc::new(Lent {
             backend: transaction.get_database_backend(),
             place,
@@ -191,7 +195,7 @@ impl Tx {
     }
 
     /// What spans say of the database.
-    pub(super) fn place(&self) -> &Arc<Place> {
+    pub(super) fn place(&self) -> &Arc<DatabaseName> {
         &self.0.place
     }
 
@@ -205,7 +209,7 @@ impl Tx {
     pub(super) async fn run<T>(
         &self,
         held: &DatabaseTransaction,
-        asked: Asked,
+        asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
         if self.0.unfinished.load(Ordering::Acquire) {

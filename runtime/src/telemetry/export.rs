@@ -1,11 +1,11 @@
 //! Exporters: OTLP over gRPC or HTTP.
 
 #[cfg(feature = "otel")]
+mod logging_exporter;
+#[cfg(feature = "otel")]
 pub(crate) mod providers;
 #[cfg(feature = "otel")]
 pub(crate) mod settings;
-#[cfg(feature = "otel")]
-mod told;
 #[cfg(feature = "otel")]
 mod variables;
 
@@ -19,25 +19,25 @@ use opentelemetry_otlp::{
 use tokio::runtime::Handle;
 
 use crate::error::run_error::RunError;
+use logging_exporter::LoggingExporter;
 use settings::{Exporter, Protocol};
-use told::Told;
 
 /// Sends spans. It has to be made where a runtime of tokio runs.
-pub(super) fn spans(to: &Exporter) -> Result<Told<SpanExporter>, RunError> {
+pub(super) fn spans(to: &Exporter) -> Result<LoggingExporter<SpanExporter>, RunError> {
     let made = match to.protocol {
         Protocol::Grpc => addressed(SpanExporter::builder().with_tonic(), to).build(),
         Protocol::HttpProtobuf => over_http(SpanExporter::builder().with_http(), to).build(),
     };
-    told(made, "traces", to)
+    logging(made, "traces", to)
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
-pub(super) fn metrics(to: &Exporter) -> Result<Told<MetricExporter>, RunError> {
+pub(super) fn metrics(to: &Exporter) -> Result<LoggingExporter<MetricExporter>, RunError> {
     let made = match to.protocol {
         Protocol::Grpc => addressed(MetricExporter::builder().with_tonic(), to).build(),
         Protocol::HttpProtobuf => over_http(MetricExporter::builder().with_http(), to).build(),
     };
-    told(made, "metrics", to)
+    logging(made, "metrics", to)
 }
 
 fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, to: &Exporter) -> B {
@@ -53,13 +53,13 @@ fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> B {
 }
 
 /// What is left that can be wrong is in variables that the exporters read themselves.
-fn told<E>(
+fn logging<E>(
     made: Result<E, ExporterBuildError>,
     what: &'static str,
     to: &Exporter,
-) -> Result<Told<E>, RunError> {
+) -> Result<LoggingExporter<E>, RunError> {
     match made {
-        Ok(made) => Ok(Told::new(made, what, &to.endpoint)),
+        Ok(made) => Ok(LoggingExporter::new(made, what, &to.endpoint)),
         Err(error) => Err(RunError::misuse([format!(
             "variables OTEL_EXPORTER_OTLP_...: {error}"
         )])),

@@ -13,7 +13,7 @@ use crate::error::run_error::RunError;
 
 /// Ours at `info`; of the libraries only what is wrong. async-nats tells of every attempt to connect
 /// that fails; `connect/trouble.rs` says the same, once a minute. OpenTelemetry's exporters tell of each
-/// export that fails; `export/told.rs` says the same, once a minute.
+/// export that fails; `export/logging_exporter.rs` says the same, once a minute.
 const LEVELS: &str = "info,async_nats=warn,async_nats::connector=off,sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry-otlp=off";
 
 /// What makes traces of spans.
@@ -58,7 +58,7 @@ pub(crate) fn init(format: LogFormat, traces: Option<Traces>) -> Result<(), RunE
     started.or(Ok(()))
 }
 
-/// OpenTelemetry's own word for an export that failed comes each time, beside that of `export/told.rs`.
+/// OpenTelemetry's own word for an export that failed comes each time, beside that of `export/logging_exporter.rs`.
 fn is_news(event: &tracing::Metadata<'_>) -> bool {
     !event.name().ends_with(".ExportError")
 }

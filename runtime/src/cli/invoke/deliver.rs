@@ -21,7 +21,7 @@ use crate::service::stream::Stream;
 /// How often it is asked what became of a message.
 const LOOK: Duration = Duration::from_millis(100);
 /// How long a message may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Publishes a message, and waits until each function that the stream feeds with it has
 /// acknowledged it or has made it a dead letter.
@@ -94,7 +94,7 @@ struct Fate<'a> {
 impl Fate<'_> {
     /// Waits until the message is acknowledged, or returns its dead letter and the reason.
     async fn wait(&self, nats: &Client, dead: &Client) -> Result<Option<(u64, String)>, RunError> {
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + SETTLE_TIMEOUT;
         let Consumer { name, stream, .. } = self.consumer;
         let durable = self.consumer.durable_name();
         loop {
@@ -112,7 +112,7 @@ impl Fate<'_> {
                 let (pending, open) = (info.num_pending, info.num_ack_pending);
                 return Err(RunError::new(format!(
                     "{name} has not handled it within {} s ({pending} messages wait for it, {open} are with it); is it served?",
-                    PATIENCE.as_secs()
+                    SETTLE_TIMEOUT.as_secs()
                 )));
             }
             tokio::time::sleep(LOOK).await;

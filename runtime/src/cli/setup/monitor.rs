@@ -8,7 +8,7 @@ use crate::error::run_error::RunError;
 use crate::server::monitoring;
 
 /// How long the server may take; it is asked once, by `setup`.
-const PATIENCE: Duration = Duration::from_secs(5);
+const MONITORING_TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 struct Varz {
@@ -38,7 +38,7 @@ struct Config {
 /// The URL is none, or nobody answers there as nats-server does.
 pub(crate) async fn risk_of_power_cut(url: &str) -> Result<Option<String>, RunError> {
     let failed = |why: String| RunError::new(format!("nats.monitor {url:?}: {why}"));
-    let body = tokio::time::timeout(PATIENCE, monitoring::get(url, "/varz"))
+    let body = tokio::time::timeout(MONITORING_TIMEOUT, monitoring::get(url, "/varz"))
         .await
         .map_err(|_| failed("does not answer".into()))?
         .map_err(|error| failed(error.to_string()))?;

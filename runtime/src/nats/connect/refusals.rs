@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::error::{Error, Result};
 
 /// How long the server may take for an answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REFUSALS_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A subject that no server takes for a subscription: `>` may only be its end.
 const BARRIER: &str = ">.end";
@@ -53,7 +53,7 @@ impl Refusals {
         // It lives until it is refused: where the client connects again meanwhile, it is sent again.
         let _subscriber = nats.subscribe(barrier).await.map_err(Error::from)?;
         let mut refused = Vec::new();
-        let answered = timeout(PATIENCE, async {
+        let answered = timeout(REFUSALS_TIMEOUT, async {
             while let Some(refusal) = self.0.recv().await {
                 if is_of_the_barrier(&refusal) {
                     return Ok(());

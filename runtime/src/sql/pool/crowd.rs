@@ -9,7 +9,7 @@ use super::Address;
 use crate::config::PoolSizes;
 
 /// How long the server may take to refuse.
-const PATIENCE: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What PostgreSQL says where all connections are taken, its own or those of a role or a database.
 const TOO_MANY: &str = "53300";
@@ -25,9 +25,9 @@ pub(crate) async fn refusal(address: &Address, sizes: PoolSizes) -> Option<Strin
     let Address::Postgres(options) = address else {
         return None;
     };
-    match tokio::time::timeout(PATIENCE, options.connect()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => {
-            let _ = tokio::time::timeout(PATIENCE, connection.close()).await;
+            let _ = tokio::time::timeout(CONNECT_TIMEOUT, connection.close()).await;
             None
         }
         Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(TOO_MANY) => {

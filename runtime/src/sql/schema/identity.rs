@@ -1,46 +1,19 @@
 //! Which database this is: an id that the first `setup` writes into it. It goes with a backup, so a
 //! database that is put back is the same one, and an empty one in its place is not.
 
-use sea_orm::{ConnectionTrait, DbErr, Statement};
-use sea_orm_migration::{MigrationName, MigrationTrait, SchemaManager};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::error::Result;
 use crate::sql::db::Db;
 use crate::sql::patience::{bounded, down};
 
-/// A migration's name is for good: it stands in databases.
-pub(crate) struct CreateIdentity;
-
-impl MigrationName for CreateIdentity {
-    fn name(&self) -> &str {
-        "m0002_identity"
-    }
-}
-
-#[sea_orm::prelude::async_trait::async_trait]
-#[expect(
-    elided_lifetimes_in_paths,
-    reason = "the trait elides them, and async_trait takes only what is written alike"
-)]
-impl MigrationTrait for CreateIdentity {
-    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        let table = "CREATE TABLE natsfn_database (id text NOT NULL PRIMARY KEY)";
-        connection.execute_unprepared(table).await?;
-        // Letters and digits only.
-        let id = nuid::next();
-        let row = format!("INSERT INTO natsfn_database (id) VALUES ('{id}')");
-        connection.execute_unprepared(&row).await?;
-        Ok(())
-    }
-
-    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        let connection = manager.get_connection();
-        connection
-            .execute_unprepared("DROP TABLE natsfn_database")
-            .await?;
-        Ok(())
-    }
+pub(super) fn create_identity(_: DbBackend) -> Vec<String> {
+    // Letters and digits only.
+    let id = nuid::next();
+    vec![
+        "CREATE TABLE natsfn_database (id text NOT NULL PRIMARY KEY)".to_owned(),
+        format!("INSERT INTO natsfn_database (id) VALUES ('{id}')"),
+    ]
 }
 
 impl Db {

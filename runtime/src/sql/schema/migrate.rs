@@ -12,7 +12,7 @@ use sea_orm::{
 use sea_orm_migration::MigratorTrait;
 use tokio::time::Instant;
 
-use super::{Known, Own, fitness};
+use super::{ExpectedMigrations, RuntimeMigrations, fitness};
 use crate::error::database::{BUSY, is_sqlite};
 use crate::error::run_error::RunError;
 use crate::sql::address;
@@ -21,7 +21,7 @@ use crate::sql::pool::Address;
 use crate::sql::table::{self, Table};
 
 /// How long a set-up waits for another one that holds a SQLite file.
-const PATIENCE: Duration = Duration::from_secs(60);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The key of the lock that a set-up holds on a PostgreSQL database: "natsfn" in ASCII.
 const LOCK: i64 = 0x6e61_7473_666e;
@@ -80,7 +80,7 @@ async fn postgres<M: MigratorTrait>(
     let done = async {
         refuse_newer::<M>(&connection).await?;
         // Each migration is a transaction of its own, unless it says otherwise.
-        Own::up(&connection, None).await?;
+        RuntimeMigrations::up(&connection, None).await?;
         M::up(&connection, None).await?;
         refuse_lack(&connection, tables).await
     }
@@ -113,7 +113,7 @@ async fn sqlite<M: MigratorTrait>(
     // delete what refers to it. They are checked at the end instead.
     let options = options
         .create_if_missing(true)
-        .busy_timeout(PATIENCE)
+        .busy_timeout(LOCK_TIMEOUT)
         .foreign_keys(false);
     let connection = open_wal(options).await?;
     let done = async {
@@ -124,7 +124,7 @@ async fn sqlite<M: MigratorTrait>(
         };
         let transaction = connection.begin_with_options(options).await?;
         refuse_newer::<M>(&transaction).await?;
-        Own::up(&transaction, None).await?;
+        RuntimeMigrations::up(&transaction, None).await?;
         M::up(&transaction, None).await?;
         refuse_lack(&transaction, tables).await?;
         refuse_dangling(&transaction).await?;
@@ -139,7 +139,7 @@ async fn sqlite<M: MigratorTrait>(
 /// it needs, so this does.
 async fn open_wal(options: SqliteConnectOptions) -> Result<DatabaseConnection, DbErr> {
     let options = options.journal_mode(SqliteJournalMode::Wal);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         let pool = SqlitePoolOptions::new()
             .max_connections(1)
@@ -155,7 +155,7 @@ async fn open_wal(options: SqliteConnectOptions) -> Result<DatabaseConnection, D
 }
 
 async fn refuse_newer<M: MigratorTrait>(connection: &impl ConnectionTrait) -> Result<(), DbErr> {
-    let difference = Known::of::<M>().difference(connection).await?;
+    let difference = ExpectedMigrations::of::<M>().difference(connection).await?;
     difference
         .newer()
         .map_or(Ok(()), |newer| Err(DbErr::Custom(newer)))

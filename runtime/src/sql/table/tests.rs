@@ -4,7 +4,7 @@ use super::*;
 use crate::config::PoolSizes;
 use crate::function::database::{Database, Schema as Found};
 use crate::sql::SqlDatabase;
-use crate::sql::schema::Known;
+use crate::sql::schema::ExpectedMigrations;
 use crate::sql::schema::migrate::migrate;
 use crate::sql::scratch::{Effects, Scratch};
 
@@ -177,7 +177,7 @@ async fn setup_and_start_refuse_a_table_that_lacks_a_key_until_it_is_mended() {
     for scratch in each_with_notes().await {
         execute(&scratch, "DROP INDEX notes_author_title").await;
         let tables = [Table::of::<notes::Entity>()];
-        let (known, sizes) = (Known::of::<Effects>, PoolSizes::default());
+        let (known, sizes) = (ExpectedMigrations::of::<Effects>, PoolSizes::default());
         let open = || SqlDatabase::open("shop", &scratch.url, known(), &tables, sizes);
 
         let setup = migrate::<Effects>(&scratch.url, &tables).await.unwrap_err();

@@ -11,7 +11,7 @@ use super::Tx;
 use crate::error::Result;
 use crate::sql::delegate::{connection, transactions};
 use crate::sql::patience::bounded;
-use crate::sql::statement_span::{Asked, Place};
+use crate::sql::statement_span::{DatabaseName, TracedStatement};
 
 /// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
 ///
@@ -42,7 +42,7 @@ impl Savepoint {
         self.tx.backend()
     }
 
-    fn place(&self) -> &Arc<Place> {
+    fn place(&self) -> &Arc<DatabaseName> {
         self.tx.place()
     }
 
@@ -57,7 +57,7 @@ impl Savepoint {
     async fn run<T>(
         &self,
         held: &DatabaseTransaction,
-        asked: Asked,
+        asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
         self.tx.run(held, asked, work).await

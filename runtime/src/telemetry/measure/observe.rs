@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::Meter;
+use opentelemetry::metrics::{AsyncInstrumentBuilder, Meter};
 use parking_lot::Mutex;
 
 use crate::telemetry::stats::{Means, State, Stats};
@@ -18,7 +18,7 @@ pub(crate) type Functions = Arc<Mutex<BTreeMap<(String, String), (Means, Arc<Sta
 type Count = fn(&Stats) -> &AtomicU64;
 
 /// Name, unit, description, of which functions, and what.
-type Told = (
+type Instrument = (
     &'static str,
     &'static str,
     &'static str,
@@ -31,7 +31,7 @@ const REQUESTS: &[Means] = &[Means::Request];
 const STREAMS: &[Means] = &[Means::Stream];
 
 pub(crate) fn begin(meter: &Meter, functions: &Functions) {
-    let growing: [Told; 4] = [
+    let growing: [Instrument; 4] = [
         (
             "natsfn.shed",
             "{request}",
@@ -61,20 +61,11 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
             |stats| &stats.redeliveries,
         ),
     ];
-    for (name, unit, about, means, count) in growing {
-        let functions = functions.clone();
-        meter
-            .u64_observable_counter(name)
-            .with_unit(unit)
-            .with_description(about)
-            .with_callback(move |observer| {
-                each(&functions, means, |labels, stats| {
-                    observer.observe(count(stats).load(Relaxed), labels);
-                });
-            })
-            .build();
+    for told in growing {
+        let instrument = meter.u64_observable_counter(told.0);
+        counting(instrument, told, functions).build();
     }
-    let levels: [Told; 6] = [
+    let levels: [Instrument; 6] = [
         (
             "natsfn.in_flight",
             "{call}",
@@ -118,18 +109,9 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
             |stats| &stats.stream_limit,
         ),
     ];
-    for (name, unit, about, means, count) in levels {
-        let functions = functions.clone();
-        meter
-            .u64_observable_gauge(name)
-            .with_unit(unit)
-            .with_description(about)
-            .with_callback(move |observer| {
-                each(&functions, means, |labels, stats| {
-                    observer.observe(count(stats).load(Relaxed), labels);
-                });
-            })
-            .build();
+    for told in levels {
+        let instrument = meter.u64_observable_gauge(told.0);
+        counting(instrument, told, functions).build();
     }
     let functions = functions.clone();
     meter
@@ -142,6 +124,23 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
             });
         })
         .build();
+}
+
+/// An instrument that tells a count of each function.
+fn counting<'a, I>(
+    instrument: AsyncInstrumentBuilder<'a, I, u64>,
+    (_, unit, about, means, count): Instrument,
+    functions: &Functions,
+) -> AsyncInstrumentBuilder<'a, I, u64> {
+    let functions = functions.clone();
+    instrument
+        .with_unit(unit)
+        .with_description(about)
+        .with_callback(move |observer| {
+            each(&functions, means, |labels, stats| {
+                observer.observe(count(stats).load(Relaxed), labels);
+            });
+        })
 }
 
 fn each(functions: &Functions, of: &[Means], tell: impl Fn(&[KeyValue], &Stats)) {

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 /// OpenTelemetry tells of each export that fails, which under load is several a second.
 const AGAIN: Duration = Duration::from_secs(60);
 
-pub(crate) struct Told<E> {
+pub(crate) struct LoggingExporter<E> {
     inner: E,
     what: &'static str,
     collector: String,
@@ -23,7 +23,7 @@ pub(crate) struct Told<E> {
     told: Mutex<Option<Instant>>,
 }
 
-impl<E> Told<E> {
+impl<E> LoggingExporter<E> {
     /// `what` is exported to the collector at this address.
     pub(crate) fn new(inner: E, what: &'static str, collector: &str) -> Self {
         Self {
@@ -56,17 +56,17 @@ impl<E> Told<E> {
     }
 }
 
-impl<E> fmt::Debug for Told<E> {
+impl<E> fmt::Debug for LoggingExporter<E> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
-            .debug_struct("Told")
+            .debug_struct("LoggingExporter")
             .field("what", &self.what)
             .field("collector", &self.collector)
             .finish_non_exhaustive()
     }
 }
 
-impl<E: SpanExporter> SpanExporter for Told<E> {
+impl<E: SpanExporter> SpanExporter for LoggingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let result = self.inner.export(batch).await;
         self.tell(&result);
@@ -86,7 +86,7 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
     }
 }
 
-impl<E: PushMetricExporter> PushMetricExporter for Told<E> {
+impl<E: PushMetricExporter> PushMetricExporter for LoggingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.inner.export(metrics).await;
         self.tell(&result);
