@@ -100,3 +100,50 @@ fn every_file_that_the_code_maps_name_exists() {
         assert!(exists, "ARCHITECTURE.md names {name}");
     }
 }
+
+/// Every document of the repository, with its text.
+fn documents(root: &Path) -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap_or_default();
+            if path.is_dir() {
+                let is_source = !["node_modules", "target", "dist"].contains(&name);
+                if is_source && !name.starts_with('.') {
+                    folders.push(path);
+                }
+            } else if name.ends_with(".md") {
+                found.push((path.clone(), fs::read_to_string(path).unwrap()));
+            }
+        }
+    }
+    assert!(found.len() > 3, "there are documents");
+    found
+}
+
+#[test]
+fn every_relative_link_of_a_document_names_an_existing_file() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let mut dead = Vec::new();
+    for (document, text) in documents(root) {
+        let inline = text.split("](").skip(1).filter_map(|rest| {
+            let (target, _) = rest.split_once(')')?;
+            target.split_whitespace().next()
+        });
+        // `[name]: target`, on a line of its own.
+        let named = text.lines().filter_map(|line| {
+            let (_, target) = line.strip_prefix('[')?.split_once("]: ")?;
+            target.split_whitespace().next()
+        });
+        for target in inline.chain(named).filter(|target| !target.contains(':')) {
+            let file = target.split('#').next().unwrap_or_default();
+            let is_there = document.parent().unwrap().join(file).exists();
+            if !is_there && !file.is_empty() {
+                dead.push(format!("{}: {target}", document.display()));
+            }
+        }
+    }
+    assert!(dead.is_empty(), "{dead:#?}");
+}
