@@ -16,7 +16,7 @@ use crate::message::logged::Logged;
 use crate::place::Place;
 use crate::store::rows::{Page, Position, Row, furthest};
 use crate::subjects::LOG;
-use floor::{Floor, Known, Look};
+use floor::{Floor, Look, StoredFloor};
 use readings::{Held, READING_MIB, Readings};
 use stretch::{Bound, End, Stretch, stretch};
 use waiting::{Waiting, waiting};
@@ -86,7 +86,7 @@ pub async fn tail(
         db,
         subject: place.subject(),
     };
-    let needed = |known: &Known| Window::of(page, &known.life, known.floor);
+    let needed = |known: &StoredFloor| Window::of(page, &known.life, known.floor);
     // A few requests probe how long the tail is. If others are in a long reading, it is long.
     let peek = tails.readings.peek(place).await?;
     if !tails.readings.are_going_on(place)
@@ -97,7 +97,7 @@ pub async fn tail(
     // One message that cannot be stored holds the floor down, although everything above may be
     // stored: then the database's rows narrow the window.
     let furthest = furthest(db, place.realm, &place.room, page, limit).await?;
-    let filled = |known: &Known| match furthest {
+    let filled = |known: &StoredFloor| match furthest {
         Some(row) => needed(known).filled_up_to(page, &known.life, row),
         None => needed(known),
     };
@@ -112,7 +112,7 @@ pub async fn tail(
     if window.is_open() {
         let above = known.position(window.above);
         let read = async |above: Position, held, former: Option<Arc<Tail>>| {
-            let open = |known: &Known| Window {
+            let open = |known: &StoredFloor| Window {
                 above: known.floor.max(known.life.seqs_upto(above)),
                 upto: u64::MAX,
             };
@@ -136,7 +136,7 @@ impl Reader<'_> {
     /// Reads a tail up to [`LONG`], continuing from `former` if possible.
     async fn long(
         &self,
-        window: impl Fn(&Known) -> Window,
+        window: impl Fn(&StoredFloor) -> Window,
         held: Held<Tail>,
         former: Option<&Tail>,
     ) -> Result<Tail> {
@@ -149,7 +149,7 @@ impl Reader<'_> {
     /// Reads a tail; `None` if it exceeds `bound`.
     async fn read(
         &self,
-        window: impl Fn(&Known) -> Window,
+        window: impl Fn(&StoredFloor) -> Window,
         bound: Bound,
         mut former: Option<&Tail>,
     ) -> Result<Option<Tail>> {
@@ -197,7 +197,7 @@ impl Reader<'_> {
         )))
     }
 
-    async fn known(&self) -> Result<Known> {
+    async fn known(&self) -> Result<StoredFloor> {
         self.tails.floor.known(self.client, self.db).await
     }
 
@@ -227,7 +227,7 @@ impl Kept {
 }
 
 impl Tail {
-    fn of(known: &Known, connects: u64, kept: Kept, read: &Stretch) -> Self {
+    fn of(known: &StoredFloor, connects: u64, kept: Kept, read: &Stretch) -> Self {
         let last = read.messages.last().map_or(kept.upto, Message::seq);
         let mut rows = kept.rows;
         rows.extend(read.messages.iter().filter_map(|message| {
@@ -253,7 +253,7 @@ impl Tail {
 
     /// The rows inside a window that begins no lower than this tail. `None` if the log may be
     /// another one: restoring an older copy takes a restart of the server, and so a new connection.
-    fn kept(&self, window: Window, known: &Known, connects: u64) -> Option<Kept> {
+    fn kept(&self, window: Window, known: &StoredFloor, connects: u64) -> Option<Kept> {
         if (self.epoch, self.connects) != (known.life.newest().id, connects) {
             return None;
         }

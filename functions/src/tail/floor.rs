@@ -17,11 +17,11 @@ const FRESH: Duration = Duration::from_millis(250);
 
 /// The cached floor.
 #[derive(Clone, Default)]
-pub(super) struct Floor(Arc<Mutex<Option<Known>>>);
+pub(super) struct Floor(Arc<Mutex<Option<StoredFloor>>>);
 
 /// A stream, and up to where it is in the database.
 #[derive(Clone)]
-pub(super) struct Known {
+pub(super) struct StoredFloor {
     pub(super) created_ns: i64,
     pub(super) life: Arc<Life>,
     pub(super) floor: u64,
@@ -35,7 +35,7 @@ pub(super) enum Look {
     Doubtful,
 }
 
-impl Known {
+impl StoredFloor {
     pub(super) fn position(&self, seq: u64) -> Position {
         self.life.position(seq.cast_signed())
     }
@@ -72,7 +72,7 @@ impl Known {
 
 impl Floor {
     /// The cached floor if it is fresh, else the current one.
-    pub(super) async fn known(&self, client: &Client, db: &Db) -> Result<Known> {
+    pub(super) async fn known(&self, client: &Client, db: &Db) -> Result<StoredFloor> {
         let known = self.0.lock().clone();
         if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
             return Ok(known);
@@ -93,7 +93,7 @@ impl Floor {
         if !rollback::agrees(client, db, &life).await? {
             return Err(unsettled());
         }
-        let known = Known {
+        let known = StoredFloor {
             created_ns: stream.created_ns(),
             life: Arc::new(life),
             floor,

@@ -1,12 +1,8 @@
 //! Exporters: OTLP over gRPC or HTTP.
 
-#[cfg(feature = "otel")]
 mod logging_exporter;
-#[cfg(feature = "otel")]
 pub(crate) mod providers;
-#[cfg(feature = "otel")]
 pub(crate) mod settings;
-#[cfg(feature = "otel")]
 mod variables;
 
 use std::time::Duration;
