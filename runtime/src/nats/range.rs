@@ -23,7 +23,7 @@ const BATCH: usize = 1000;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// How long the next message of an answer may take.
-const PATIENCE: Duration = Duration::from_secs(2);
+const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How often to check that the connection is still the one that the request was sent on.
 const LOOK: Duration = Duration::from_millis(100);
@@ -200,7 +200,7 @@ impl Client {
         let away = |why: &str| Error::unavailable(format!("reading {} {why}", stream));
         let taken = match self.reads() {
             None => None,
-            Some(reads) => match tokio::time::timeout(PATIENCE, reads.take()).await {
+            Some(reads) => match tokio::time::timeout(READ_TIMEOUT, reads.take()).await {
                 Ok(taken) => Some((reads, taken?)),
                 Err(_) => return Err(away("is not possible: the server accepts no connection")),
             },
@@ -239,7 +239,7 @@ impl Client {
                     return Ok(None);
                 }
                 Err(_) if is_lost() => return Ok(None),
-                Err(_) if quiet < PATIENCE => {
+                Err(_) if quiet < READ_TIMEOUT => {
                     quiet += LOOK;
                     continue;
                 }

@@ -16,6 +16,7 @@ use crate::function::event::{Delivery, Entry, Key};
 use crate::function::handler::Call;
 use crate::function::invoke::contained;
 use crate::function::template::Template;
+use crate::nats::client::Client;
 use crate::run::backoff::backoff;
 use crate::service::background::Background;
 use crate::service::consumer::Consumer;
@@ -33,7 +34,7 @@ pub(crate) struct Attempt {
     pub(crate) source: Source,
     pub(crate) deadline: Duration,
     pub(crate) inbox: bool,
-    pub(crate) client: Option<crate::nats::client::Client>,
+    pub(crate) client: Option<Client>,
     pub(crate) database: Option<Arc<dyn Database>>,
     pub(crate) stats: Arc<Stats>,
     /// None without a broker: then there is nothing to settle.
@@ -146,16 +147,8 @@ impl Attempt {
 
     /// What the service is asked with about its own store.
     pub(crate) fn background(&self, stop: &watch::Receiver<bool>) -> Option<Background> {
-        let client = self.client.clone()?;
-        let database = self.database.as_ref().map(|database| database.handle());
-        Some(Background {
-            client,
-            database,
-            stop: stop.clone(),
-            dev_listener: None,
-            unheard: Arc::default(),
-            feeds: Arc::default(),
-        })
+        let (client, database) = (self.client.clone()?, self.database.as_ref());
+        Some(Background::of_store(client, database, stop.clone()))
     }
 
     fn halt(&self, error: &Error) {

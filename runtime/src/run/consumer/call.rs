@@ -18,10 +18,10 @@ use crate::telemetry::stats::InFlight;
 
 /// How long the database may take to begin or to commit. It is longer than the pool's own limits,
 /// which know better what is wrong.
-const PATIENCE: Duration = Duration::from_secs(30);
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(30);
 
 async fn patiently<T>(database: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(PATIENCE, database)
+    tokio::time::timeout(DATABASE_TIMEOUT, database)
         .await
         .unwrap_or_else(|_| Err(Error::unavailable("the database does not answer")))
 }
@@ -101,7 +101,7 @@ impl Attempt {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
                     // A rollback that hangs is as good as one that is done: the connection goes.
-                    let _ = tokio::time::timeout(PATIENCE, transaction.rollback()).await;
+                    let _ = tokio::time::timeout(DATABASE_TIMEOUT, transaction.rollback()).await;
                     return Err(error);
                 }
             }

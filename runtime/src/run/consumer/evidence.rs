@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use crate::error::{Kind, Policy};
 use crate::function::event::Key;
-use crate::run::backoff::backoff;
+use crate::run::backoff::{backoff, jitter};
 use seen::{Doubt, STALE, Seen};
 
 /// How often a message may run into the deadline alone before that counts as an attempt: a database
@@ -155,7 +155,7 @@ impl Evidence {
             // What is not known to be the message's fault must not wait long once that is over.
             let short = matches!(policy, Policy::Attempt | Policy::RetryAlone) && !counts;
             let delay = if short {
-                delay.min(longest_wait())
+                delay.min(jitter(LONGEST_WAIT))
             } else {
                 delay
             };
@@ -232,7 +232,7 @@ impl Evidence {
         let mut seen = self.seen.lock();
         let record = seen.record(key);
         record.returned += 1;
-        backoff(record.returned).min(longest_wait())
+        backoff(record.returned).min(jitter(LONGEST_WAIT))
     }
 
     /// How often the message has been tried in vain.
@@ -257,11 +257,6 @@ impl Evidence {
         let returned = seen.failing.get(&key).map_or(0, |record| record.returned);
         delivered > UNEXPLAINED_DELIVERIES + returned
     }
-}
-
-/// Spread, so that not everything comes at once.
-fn longest_wait() -> Duration {
-    LONGEST_WAIT.mul_f64(0.75 + 0.5 * fastrand::f64())
 }
 
 #[cfg(test)]

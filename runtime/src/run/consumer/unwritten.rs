@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use crate::error::Error;
 use crate::function::event::{Key, StreamId};
+use crate::run::backoff::jitter;
 
 /// More than a consumer may have unsettled; past this many a message is tried again instead.
 const REMEMBERED: usize = 200_000;
@@ -50,14 +51,14 @@ impl Unwritten {
             letters.insert(key, letter);
         }
         self.added.notify_one();
-        spread(SHORTEST_WAIT)
+        jitter(SHORTEST_WAIT)
     }
 
     /// A message has come again whose letter waits here. Returns for how long it may stay away.
     pub(crate) fn again(&self, key: Key, ack: &Subject) -> Option<Duration> {
         let mut letters = self.letters.lock();
         letters.get_mut(&key)?.ack = ack.clone();
-        Some(spread(LONGEST_WAIT))
+        Some(jitter(LONGEST_WAIT))
     }
 
     /// The next letters after `key`, from the beginning again after the last one.
@@ -94,8 +95,4 @@ impl Unwritten {
 
 fn copy((key, letter): (&Key, &Letter)) -> (Key, Letter) {
     (*key, letter.clone())
-}
-
-fn spread(time: Duration) -> Duration {
-    time.mul_f64(0.75 + 0.5 * fastrand::f64())
 }

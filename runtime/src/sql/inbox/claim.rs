@@ -10,6 +10,7 @@ use super::known::Known;
 use super::life::Life;
 use crate::error::{Error, Result};
 use crate::function::database::Inbox;
+use crate::function::event::StreamId;
 use crate::function::template::Template;
 use crate::nats::replay::Replay;
 
@@ -98,9 +99,7 @@ impl Claim {
             return Ok(None);
         };
         let stream = first.stream();
-        let same = |other: &crate::function::event::StreamId| {
-            other.name == stream.name && other.created == stream.created
-        };
+        let same = |other: &StreamId| other.name == stream.name && other.created == stream.created;
         if !inbox.entries.iter().all(|entry| same(entry.stream())) {
             // Sequences would mean two things; alone, each message means one.
             return Err(Error::internal("a batch from two lives of a stream"));
