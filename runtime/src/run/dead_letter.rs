@@ -32,14 +32,14 @@ const FUNCTION: &str = "Dead-Letter-Function";
 const KIND: &str = "Dead-Letter-Kind";
 const REASON: &str = "Dead-Letter-Reason";
 const ATTEMPTS: &str = "Dead-Letter-Attempts";
-/// Says `omitted` where the original's headers did not fit.
+/// `omitted` if the original's headers did not fit.
 const HEADERS: &str = "Dead-Letter-Headers";
-/// The original's headers as they were stored, in base64, where no client can read them.
+/// The original's headers as stored, in base64, if no client can parse them.
 const BLOCK: &str = "Dead-Letter-Header-Block";
-/// Before each header of the original: many of them would have an effect of their own here.
+/// Prefix of the original's headers: without it, many would take effect here.
 const ORIGINAL: &str = "Original-";
 
-/// Appends, where nothing has the subject yet.
+/// Publishes if the subject has no message yet.
 async fn write_once(
     nats: &Client,
     subject: &str,
@@ -52,7 +52,7 @@ async fn write_once(
     }
 }
 
-/// Where a message's dead letter stands: there is one.
+/// The subject of a message's dead letter; a message has one per function.
 fn subject(service: &str, function: &str, stream: &str, message: &Message) -> String {
     let (seq, time_ns) = (message.seq(), message.time_ns());
     format!("dead.{service}.{function}.{stream}.{seq}-{time_ns}")
@@ -83,12 +83,11 @@ pub struct DeadLetter {
     pub attempts: u32,
     /// The message's own headers; where they did not fit, only `Dead-Letter-Headers: omitted`.
     pub headers: BTreeMap<String, Vec<String>>,
-    /// Those headers as they were stored, where no client can read them off the wire; `headers` has
-    /// what is well-formed in them.
+    /// Those headers as stored, if no client can parse them; `headers` has the well-formed ones.
     #[serde(serialize_with = "as_text", skip_serializing_if = "Option::is_none")]
     pub header_block: Option<bytes::Bytes>,
-    /// The message's own bytes. Where they did not fit into one message of the dead-letter stream, only
-    /// [`show`] has all of them.
+    /// The message's own bytes. If they did not fit into one message of the dead-letter stream, only
+    /// [`show`] returns all of them.
     #[serde(skip)]
     pub payload: bytes::Bytes,
 }
@@ -155,16 +154,16 @@ async fn find(nats: &Client, service: &str, id: u64) -> Result<(RawMessage, Dead
     }
 }
 
-/// Publishes the message again under its subject and a new message id, for the function that failed:
-/// others acknowledge it unseen, or take it for a repeat where they have a natural key. The dead letter is deleted once the stream holds the message. Returns
-/// its new sequence.
+/// Publishes the message again under its subject and a new message id, for the function that failed.
+/// Other functions acknowledge it without running, or take it for a duplicate if they have a natural
+/// key. The dead letter is deleted once the stream holds the message. Returns its new sequence.
 ///
-/// A function with an inbox (`Tx`) knows the message by its first place: where it was stored after
+/// A function with an inbox (`Tx`) identifies the message by its original: if that was stored after
 /// all, or is replayed twice, nothing is done again.
 ///
 /// # Errors
-/// [`Kind::NotFound`] as [`show`]; whatever keeps the stream from taking it, and then the dead
-/// letter stays.
+/// [`Kind::NotFound`] as [`show`]; or the stream does not take the message, and then the dead letter
+/// stays.
 pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
     let letter = show(nats, service, id).await?;
     let mut headers = original(&letter);
@@ -172,7 +171,7 @@ pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
         replay::FOR,
         format!("{}.{}", letter.service, letter.function),
     );
-    // One that has failed again has a first place of its own.
+    // A replay that has failed again names its original already.
     if headers.get(replay::OF).is_none() {
         let time = nanoseconds(parse_time(&letter.time).map_err(Error::internal)?);
         let place = format!("{}.{}-{time}", letter.stream, letter.sequence);
@@ -188,8 +187,8 @@ pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
     publish_again(nats, letter, headers).await
 }
 
-/// Publishes the message again as a new one, which every function of the stream is called with, also
-/// those that have handled it already. Otherwise as [`replay`].
+/// Publishes the message again as a new one: every function of the stream is called with it, even those
+/// that have handled it. Otherwise as [`replay`].
 ///
 /// # Errors
 /// As [`replay`].
@@ -211,7 +210,7 @@ pub async fn replay_to_all(nats: &Client, service: &str, id: u64) -> Result<u64>
 fn original(letter: &DeadLetter) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, values) in &letter.headers {
-        // The server's own headers were an order to the stream at the time, or its stamp.
+        // The server's own headers were instructions to the stream at that time, or the server's stamp.
         if name.to_ascii_lowercase().starts_with("nats-") || name == HEADERS {
             continue;
         }

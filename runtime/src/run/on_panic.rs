@@ -1,8 +1,8 @@
-//! What tells that a task has panicked, of which nobody awaits the end.
+//! Reports the panic of a task that nobody awaits.
 
 use tokio::sync::watch;
 
-/// Owned by a task, this says true should the task panic: what depends on it is then begun again,
+/// A task owns this. If the task panics, it sends true, so that what depends on the task starts again
 /// instead of waiting for ever.
 pub(crate) struct OnPanic(pub(crate) watch::Sender<bool>);
 

@@ -12,13 +12,13 @@ use crate::error::{Error, Result};
 use crate::function::database::{Database, Schema};
 use crate::service::definition::Definition;
 
-/// Older servers have known holes in what this runtime builds on.
+/// Older servers have known faults in features that this runtime relies on.
 const OLDEST: semver::Version = semver::Version::new(2, 14, 0);
 
 /// A message to ourselves and back: everything sent before it on this connection has arrived.
 ///
-/// A subscription is only sent when `subscribe` returns; the server may hear of it after a request
-/// of somebody else that was sent later.
+/// `subscribe` only writes to the connection; the server may read it after another client's later
+/// request.
 pub(crate) async fn round_trip(nats: &Client) -> Result<()> {
     let inbox = nats.new_inbox();
     let mut subscriber = nats.subscribe(inbox.clone()).await.map_err(Error::from)?;
@@ -44,7 +44,7 @@ pub(crate) fn check_server(
     let Ok(found) = semver::Version::parse(&info.version) else {
         return Ok(());
     };
-    // A pre-release of a good version is good.
+    // A pre-release of an accepted version is accepted.
     let found = semver::Version::new(found.major, found.minor, found.patch);
     match wanted {
         Some(wanted) if found < *wanted => Err(RunError::new(format!(
@@ -53,7 +53,7 @@ pub(crate) fn check_server(
         _ => {
             if found < OLDEST {
                 tracing::warn!(
-                    "nats-server {found} is older than {OLDEST}, and has known holes in what keeps messages safe; upgrade it"
+                    "nats-server {found} is older than {OLDEST}, and has known faults that can lose messages; upgrade it"
                 );
             }
             Ok(())
@@ -82,7 +82,7 @@ pub(crate) async fn open(
         Ok(Ok(Schema::Known)) => {}
         Ok(Ok(Schema::Other(why))) => return Err(RunError::new(why)),
         Ok(Err(error)) => {
-            tracing::warn!(%error, "the database is away; functions that need it wait");
+            tracing::warn!(%error, "the database cannot be reached; functions that need it wait");
         }
         Err(_) => tracing::warn!("the database does not answer; functions that need it wait"),
     }

@@ -1,4 +1,4 @@
-//! Where a delivery stands in its stream, read from its acknowledgement subject.
+//! The position of a delivery in its stream, read from its acknowledgement subject.
 
 use async_nats::Message;
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// Sequences; those that follow each other take no more room than one.
+/// Sequences; consecutive ones take the room of one.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges(BTreeMap<u64, u64>);
 
@@ -46,7 +46,7 @@ impl Ranges {
         }
     }
 
-    /// What lies within `range` and is not in the set.
+    /// The parts of `range` that are not in the set.
     pub(crate) fn gaps(&self, range: RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
         let (mut next, last) = range.into_inner();
         let mut gaps = Vec::new();

@@ -1,4 +1,4 @@
-//! What becomes of a message once its function has run: ack, nak, dead letter and term.
+//! Settles a message after its function has run: ack, nak, or dead letter and term.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,15 +19,14 @@ use crate::telemetry::Outcome;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::trace_context::TraceContext;
 
-/// How many messages that failed are settled at once: each that is given up waits for its dead letter
-/// to be stored.
+/// How many failed messages are settled at once: each dead letter waits until it is stored.
 pub(crate) const AT_ONCE: usize = 64;
 
-/// How long a dead letter may take to be written. What is slower counts as not written, and is
-/// written again beside the good messages: the second time it is found to be there.
+/// Time limit for writing a dead letter. A slower write counts as failed and is repeated in the
+/// background; if the first one was stored after all, the second finds it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest that a message which was refused with a 429 is left alone because the error says so.
+/// The longest pause that a 429 error can ask for.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Settles the messages of one consumer in this instance.
@@ -64,22 +63,22 @@ impl Settler {
         }
     }
 
-    /// The only way to an ack: the function said Ok, and its transaction is committed; or the message
-    /// is the replay of another function's dead letter.
+    /// The only way to an ack: the function returned Ok and its transaction is committed, or the
+    /// message is the replay of another function's dead letter.
     pub(crate) async fn ack(&self, entry: &Entry) {
         self.evidence.forget(key(entry));
         self.send(key(entry), "+ACK".into()).await;
     }
 
-    /// So many messages have succeeded, and so many had before.
+    /// Counts `n` messages that have succeeded, and `duplicates` that had succeeded before.
     pub(crate) fn succeeded(&self, n: usize, duplicates: usize) {
         if self.evidence.succeeded(n, duplicates) {
             self.holds.release(Cause::NoSuccess);
         }
     }
 
-    /// Judges failures of one call, or of a batch and its parts. Where all of them are of an unknown
-    /// kind and nothing has succeeded, messages are tried one by one from now on.
+    /// Judges the failures of one call, or of a batch and its parts. If all are of an unknown kind and
+    /// nothing has succeeded, messages are tried one by one from now on.
     pub(crate) fn judge<'a>(
         &self,
         failures: impl IntoIterator<Item = (&'a Arc<Entry>, &'a Error, bool)>,
@@ -133,7 +132,7 @@ impl Settler {
                 tracing::warn!(seq = entry.seq(), subject = entry.subject(), trace_id, attempts, %error, "failed, will be tried again");
             }
             None => {
-                tracing::debug!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, "failed, will be tried again; no attempt is burned");
+                tracing::debug!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, "failed, will be tried again; does not count as an attempt");
             }
         }
         let delay = delay.max(retry_after(error));
@@ -141,13 +140,13 @@ impl Settler {
         Outcome::Retried
     }
 
-    /// Gives a message back that is not tried now.
+    /// Returns a message that is not tried now to the server.
     pub(crate) async fn wait(&self, key: Key) {
         let delay = self.evidence.wait(key);
         self.send(key, nak(delay)).await;
     }
 
-    /// Gives those of some messages back that are still held.
+    /// Returns those of these messages that are still held to the server.
     pub(crate) async fn give_back_of(&self, keys: &[Key]) {
         for key in keys {
             if self.in_progress.peek(*key).is_some() {
@@ -156,8 +155,8 @@ impl Settler {
         }
     }
 
-    /// Writes the dead letter, and only then ends the message. Where that cannot be written the
-    /// message is kept: it stays with the server until it can.
+    /// Writes the dead letter, and only then ends the message. If the write fails, the message stays on
+    /// the server until one succeeds.
     async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
         let mut unwritten = None;
         if self.unwritten.is_empty() {
@@ -173,7 +172,7 @@ impl Settler {
             }
         }
         if let Some(ack) = self.in_progress.settle(key(entry)) {
-            // Before the letter is there: who writes it ends this.
+            // Before the letter is queued: the task that writes it ends this hold.
             if let Some(error) = &unwritten {
                 self.holds.hold(Cause::DeadLetters, error);
             }
@@ -209,15 +208,14 @@ impl Settler {
         Ok(())
     }
 
-    /// Ends a message whose dead letter has waited, or that is gone from the stream.
+    /// Ends a message whose dead letter was written late, or that has left its stream.
     pub(crate) async fn end_unwritten(&self, key: Key) {
         if let Some(ack) = self.unwritten.take(key) {
             self.publish(key.0, ack, "+TERM dead letter".into()).await;
         }
     }
 
-    /// A message that has come again while its dead letter waits is given back. True where that
-    /// was so.
+    /// Returns a message to the server if it is redelivered while its dead letter waits. True if so.
     pub(crate) async fn is_unwritten(&self, key: Key) -> bool {
         if self.unwritten.is_empty() {
             return false;
@@ -233,7 +231,7 @@ impl Settler {
         true
     }
 
-    /// Gives everything that is held back to the server, for another instance.
+    /// Returns everything that is held to the server, for another instance.
     pub(crate) async fn give_back(&self) -> usize {
         let mut all = self.in_progress.take_all();
         let n = all.len();
@@ -252,8 +250,8 @@ impl Settler {
 
     async fn publish(&self, seq: u64, ack: Subject, outcome: Bytes) {
         if let Err(error) = self.nats.publish(ack, outcome).await {
-            // It comes again, and is then found to be done.
-            tracing::warn!(seq, %error, "an outcome was not sent");
+            // The message is redelivered, and is then found to be done.
+            tracing::warn!(seq, %error, "an ack, nak or term was not sent");
         }
     }
 }
@@ -263,7 +261,7 @@ fn nak(delay: Duration) -> Bytes {
     format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into()
 }
 
-/// When the one who refused says to try again.
+/// The delay that the error asks for.
 fn retry_after(error: &Error) -> Duration {
     let millis = error
         .details()
@@ -287,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_message_that_is_kept_holds_for_its_dead_letter() {
-        // Nobody is there.
+        // Nothing listens there.
         let options = ConnectOptions::new().retry_on_initial_connect();
         let nats = options.connect("nats://127.0.0.1:1").await.unwrap();
         let consumer = Consumer::new("store", Stream::new("LOG", ["log.>"]));

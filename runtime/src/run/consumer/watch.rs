@@ -1,4 +1,4 @@
-//! Looks now and then at what only the server knows of a consumer, for whoever measures it.
+//! Regularly reads what only the server knows of a consumer, for metrics.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
@@ -16,7 +16,7 @@ use crate::telemetry::stats::Stats;
 /// How often: three requests to the server each time.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Keeps the counts of lag, age and size fresh, for ever; not where nobody measures.
+/// Keeps lag, age and size up to date, for ever; does nothing without metrics.
 pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
     if !measure::is_on() {
         return std::future::pending().await;
@@ -25,8 +25,7 @@ pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        // What cannot be learned now stays as it was known last; the consumer itself says what is
-        // wrong.
+        // What cannot be read keeps its last value; the consumer itself reports the cause.
         if let Err(error) = look(nats, consumer, stats).await {
             tracing::debug!(%error, "the lag is not known");
         }
@@ -45,7 +44,7 @@ async fn look(nats: &Client, consumer: &Consumer, stats: &Stats) -> Result<()> {
     let age = if info.num_pending + info.num_ack_pending == 0 {
         Duration::ZERO
     } else {
-        // The first that is not settled: of all subjects, as a consumer of some may have skipped.
+        // The first unsettled message of any subject: a consumer of some subjects may have skipped it.
         let next = json!({ "seq": info.ack_floor.stream_seq + 1, "next_by_subj": ">" });
         let oldest: RawMessage = call(nats, &calls::message(stream), &next).await?;
         let now = SystemTime::now();

@@ -1,5 +1,6 @@
-//! A dead letter whose message does not fit beside the reason: the first part of its bytes is the letter,
-//! the others lie before it in the dead-letter stream, each under the letter's subject and its number.
+//! Dead letters whose message does not fit beside the reason. The letter has the first part of the
+//! payload; the other parts are stored before it in the dead-letter stream, under the letter's subject
+//! and their number.
 
 use async_nats::{Client, HeaderMap};
 use bytes::{Bytes, BytesMut};
@@ -10,12 +11,12 @@ use crate::error::{Error, Kind, Result};
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{call, calls};
 
-/// In the letter: how many parts lie beside it.
+/// In the letter: how many further parts it has.
 const PARTS: &str = "Dead-Letter-Parts";
-/// In a part: which one it is.
+/// In a part: its number.
 const PART: &str = "Dead-Letter-Part";
 
-/// Writes a letter in parts of half of what a message may be.
+/// Writes a letter in parts of half the largest message size.
 pub(super) async fn write(
     nats: &Client,
     subject: &str,
@@ -33,12 +34,12 @@ pub(super) async fn write(
     write_once(nats, subject, headers, first).await
 }
 
-/// Whether this is no letter, but a part of one.
+/// Whether this is a part of a letter, not a letter.
 pub(super) fn is_one(raw: &RawMessage) -> Result<bool> {
     Ok(number(raw, PART)?.is_some())
 }
 
-/// All bytes of a letter, of which the first ones are known.
+/// The whole payload of a letter, given its first part.
 pub(super) async fn read(nats: &Client, letter: &RawMessage, first: Bytes) -> Result<Bytes> {
     let Some(parts) = number(letter, PARTS)? else {
         return Ok(first);
@@ -57,7 +58,7 @@ pub(super) async fn read(nats: &Client, letter: &RawMessage, first: Bytes) -> Re
     Ok(whole.freeze())
 }
 
-/// Deletes what lies beside a letter.
+/// Deletes the further parts of a letter.
 pub(super) async fn delete_all(nats: &Client, letter: &RawMessage) -> Result<()> {
     for n in 1..=number(letter, PARTS)?.unwrap_or_default() {
         if let Some(part) = find(nats, letter, n).await? {

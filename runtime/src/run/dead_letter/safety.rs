@@ -1,4 +1,4 @@
-//! Which messages dead letters keep, and whether they are as safe there as in their stream.
+//! Which messages have dead letters, and whether those are as safe as their stream.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use crate::function::event::Message;
 use crate::nats::client::Client;
 use crate::nats::jetstream::{call, calls, stream_info};
 
-/// Subjects of letters: as many as one answer takes.
+/// Subjects of letters, one page of the answer.
 #[derive(Deserialize)]
 struct Subjects {
     #[serde(default)]
@@ -25,7 +25,7 @@ struct State {
     subjects: Option<HashMap<String, u64>>,
 }
 
-/// Tells a service without dead letters from one whose stream of them is gone.
+/// Distinguishes a service without dead letters from a missing dead-letter stream.
 pub(super) async fn exists(nats: &async_nats::Client) -> Result<()> {
     match stream_info(nats, STREAM).await {
         Err(error) if error.kind() == Kind::NotFound => Err(Error::new(
@@ -36,7 +36,7 @@ pub(super) async fn exists(nats: &async_nats::Client) -> Result<()> {
     }
 }
 
-/// Whether the dead letter of a function is there for a message that `stream` holds.
+/// Whether a message of `stream` has a dead letter of the function.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] where JetStream does not answer.
@@ -56,10 +56,9 @@ pub async fn is_kept(
     }
 }
 
-/// The lowest sequence of `stream` that has a dead letter, where the dead letters lie on fewer
-/// servers than the stream, of which `replicas` hold it: what purges the stream behind its consumer
-/// stops there, since whoever loses the letter has that message only. None where the letters are as
-/// safe, or there are none.
+/// The lowest sequence of `stream` that has a dead letter, if the dead letters have fewer replicas than
+/// the stream (`replicas`). Purging the stream behind its consumer should stop there: should the letter
+/// be lost, the stream has the only copy. `None` if the letters are as safe, or there are none.
 ///
 /// # Errors
 /// [`Kind::Unavailable`] where JetStream does not answer.

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::function::reply::Response;
 use crate::telemetry;
 
-/// An upper bound of what headers take on the wire.
+/// An upper bound of the headers' size on the wire.
 fn header_size(headers: &HeaderMap) -> usize {
     headers
         .iter()
@@ -23,8 +23,8 @@ fn header_size(headers: &HeaderMap) -> usize {
 }
 
 impl EndpointRuntime {
-    /// Sends the answer. A subject that begins with `$` is the server's own API: an answer there
-    /// would be a command in our name.
+    /// Sends the answer, unless the reply subject begins with `$`: that is the server's API, where an
+    /// answer would be a command with this service's permissions.
     pub(super) async fn send(
         &self,
         nats: &async_nats::Client,

@@ -1,16 +1,16 @@
-//! The id of the service's database, by which its consumers know it; and what becomes of one that
-//! somebody has deleted.
+//! The id of the service's database, which its consumers carry too; restores one that somebody has
+//! deleted.
 
 use std::collections::BTreeSet;
 
 use crate::error::{Error, Kind, Result};
 use crate::function::database::{Database, Schema};
 
-/// The id that a database is to have again which has lost its own: the one that the service's
-/// consumers carry (`noted`), else a new one. None where it has its id, or is not set up yet.
+/// The id to restore in a database that has lost its own: the one that the service's consumers carry
+/// (`noted`), or a new one. `None` if the database has its id or is not set up yet.
 ///
 /// # Errors
-/// The consumers carry different ids, so nobody can tell which of them was this one's.
+/// The consumers carry different ids, so the right one is unknown.
 pub(super) async fn lost(
     database: &dyn Database,
     noted: &BTreeSet<String>,
@@ -33,7 +33,7 @@ pub(super) async fn lost(
     Ok(Some(first.unwrap_or_else(|| nuid::next().to_string())))
 }
 
-/// What is told of it.
+/// The line for the operator.
 pub(super) fn line(id: &str) -> String {
     format!(
         "database: has lost its id (the row in natsfn_database); {id}, by which its consumers know it, is written back"

@@ -1,7 +1,7 @@
-//! What an operator allows `setup` to do beyond what loses nothing.
+//! What an operator allows `setup` to do beyond its safe defaults.
 
-/// What an operator allows [`setup_with`](super::setup_with) to do; by default nothing that could
-/// lose a message or touch what is somebody else's.
+/// What an operator allows [`setup_with`](super::setup_with) to do; by default nothing that could lose
+/// a message or change what belongs to another owner.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     pub(super) only_plan: bool,
@@ -11,29 +11,29 @@ pub struct Options {
 }
 
 impl Options {
-    /// Says what would be done, and changes nothing.
+    /// Only reports what would be done.
     #[must_use]
     pub fn only_plan(mut self) -> Self {
         self.only_plan = true;
         self
     }
 
-    /// Makes a stream or a durable consumer this service's own, whoever made it.
+    /// Makes the service the owner of a stream or a durable consumer, whoever owned it before.
     #[must_use]
     pub fn take_over(mut self, name: impl Into<String>) -> Self {
         self.take_over.push(name.into());
         self
     }
 
-    /// Makes every stream that has no owner this service's own, also where it differs from what the
-    /// service wants: for a server that is there for this service alone, as in development.
+    /// Makes the service the owner of every stream without one, even if it differs from what the
+    /// service wants: for a server that only this service uses, as in development.
     #[must_use]
     pub fn adopt(mut self) -> Self {
         self.adopt = true;
         self
     }
 
-    /// Lets a stream lose subjects, limits become shorter and replicas fewer.
+    /// Lets a stream lose subjects, shorten limits and lower replicas.
     #[must_use]
     pub fn shrink(mut self, stream: impl Into<String>) -> Self {
         self.shrink.push(stream.into());
@@ -48,7 +48,7 @@ impl Options {
         self.shrink.iter().any(|shrunk| shrunk == stream)
     }
 
-    /// What is named and is no stream or consumer of the service: a typing mistake, most likely.
+    /// The given names that are no stream or consumer of the service: probably typing mistakes.
     pub(super) fn unknown(&self, streams: &[&str], consumers: &[String]) -> Vec<String> {
         let is_stream = |name: &str| streams.contains(&name);
         let take_over = self.take_over.iter().map(|name| ("--take-over", name));

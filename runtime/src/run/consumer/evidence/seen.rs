@@ -1,4 +1,4 @@
-//! What a consumer in one instance has seen fail and succeed.
+//! The failures and successes that one instance of a consumer has seen.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,23 +11,23 @@ use crate::function::event::Key;
 pub(super) struct Seen {
     pub(super) successes: u64,
     pub(super) failing: HashMap<Key, Failing>,
-    /// Some while nothing succeeds.
+    /// Set while nothing succeeds.
     pub(super) doubt: Option<Doubt>,
 }
 
-/// A message that has failed, or was given back untried.
+/// A message that has failed, or was returned to the server untried.
 #[derive(Default)]
 pub(super) struct Failing {
     /// When it failed first and last.
     pub(super) first: Option<Instant>,
     pub(super) last: Option<Instant>,
-    /// The successes of others when it was last tried.
+    /// The successes of other messages at its last try.
     pub(super) successes: u64,
     pub(super) tries: u32,
     pub(super) attempts: u32,
     pub(super) timeouts: u32,
     pub(super) alone: bool,
-    /// How often this instance has given it back: deliveries that no crash explains.
+    /// How often this instance has returned it to the server: deliveries that no crash explains.
     pub(super) returned: u64,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Doubt {
     pub(super) rounds: u32,
     /// When the next round begins.
     pub(super) next: Instant,
-    /// How many may still be tried in this one.
+    /// How many messages may still be tried in this round.
     pub(super) budget: u32,
     pub(super) failed: Instant,
 }
@@ -55,10 +55,10 @@ impl Seen {
     }
 }
 
-/// Memory of failures is bounded: past this many all of it is given up, which costs failing
-/// messages some more attempts.
+/// Limits the memory of failures. Beyond it all are forgotten, which costs failing messages some more
+/// attempts.
 const REMEMBERED: usize = 200_000;
 
-/// A failure that is older does not speak against another message: perhaps another instance has
-/// handled it since.
+/// An older failure is no evidence about other messages: another instance may have handled the failed
+/// one since.
 pub(super) const STALE: Duration = Duration::from_secs(60);

@@ -1,5 +1,5 @@
-//! Messages that run apart from the others, so that nobody waits for them, nor shares their fate:
-//! those that were slow, and those that may be what ends the process.
+//! Messages that run apart from the others, so that no other message waits for them or fails with them:
+//! slow ones, and those that may crash the process.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -19,27 +19,27 @@ use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
 use crate::telemetry::measure;
 
-/// How soon it is seen that the function waits for something.
+/// How often to check whether the function waits for a dependency.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// Where messages wait that run apart.
+/// The queues of messages that run apart.
 pub(super) struct Lanes {
-    /// They were slow, or must be alone in a transaction.
+    /// Messages that were slow, or must be alone in a transaction.
     pub(super) slow: Lane,
-    /// They were delivered often, and nobody knows what became of it.
+    /// Messages that were delivered often, with unknown outcome.
     pub(super) crashing: Lane,
 }
 
 type Lane = mpsc::Sender<Apart>;
 
-/// A message, and the span that it was fetched in.
+/// A message, and the span of its fetch.
 pub(super) struct Apart {
     entry: Arc<Entry>,
     receive: Span,
 }
 
 impl Lanes {
-    /// Where this message waits; none where it runs with the others.
+    /// The queue of this message; `None` if it runs with the others.
     pub(super) fn of(&self, evidence: &Evidence, entry: &Entry) -> Option<&Lane> {
         if entry.is_replay() || evidence.was_slow(key(entry)) {
             Some(&self.slow)
@@ -51,7 +51,7 @@ impl Lanes {
     }
 }
 
-/// Messages in the order in which they are run.
+/// Messages in the order in which they run.
 struct Waiting {
     messages: mpsc::Receiver<Apart>,
     by_place: BTreeMap<Place, Apart>,
@@ -70,7 +70,7 @@ impl Waiting {
 type Place = (u32, u64, u32, u64);
 
 impl Feed {
-    /// Lets a message wait; where too many do already it is given back to the server.
+    /// Queues a message; returns it to the server if the queue is full.
     pub(super) async fn put_apart(&self, lane: &Lane, entry: Arc<Entry>, receive: &Span) {
         let receive = receive.clone();
         if let Err(full) = lane.try_send(Apart { entry, receive }) {
@@ -78,7 +78,7 @@ impl Feed {
         }
     }
 
-    /// Runs those that were slow, one at a time, until there are no more.
+    /// Runs the slow messages, one at a time, until there are no more.
     pub(super) async fn run_slow(
         &self,
         messages: mpsc::Receiver<Apart>,
@@ -90,10 +90,10 @@ impl Feed {
         }
     }
 
-    /// Runs those that may end the process: one at first, then twice as many each time, up to
-    /// `most`. One that does takes with it what runs together with it; so each start begins with
-    /// one, and that it returned shows that the next may be two. A backlog that has come often for
-    /// another reason is soon handled as fast as any.
+    /// Runs the messages that may crash the process: one at first, then twice as many each time, up to
+    /// `most`. A crash also hits the messages that run beside the one at fault, so each start begins
+    /// with one, and only its return allows two. A backlog that was redelivered for another reason soon
+    /// runs at full speed.
     pub(super) async fn run_crashing(
         &self,
         messages: mpsc::Receiver<Apart>,
@@ -111,7 +111,7 @@ impl Feed {
                 let is_over = loop {
                     tokio::select! {
                         () = &mut run => break true,
-                        // It has returned, and waits for what is away.
+                        // The function has returned, and the messages wait for a dependency.
                         () = sleep(LOOK) => if self.settler.holds.lasts_for(Cause::Dependency) {
                             break false;
                         },
@@ -134,9 +134,9 @@ impl Feed {
         }
     }
 
-    /// Notes with the server that a message begins to run alone, so that the next start knows what
-    /// this one ended over. False where it has been so often enough: it is a dead letter, or waits
-    /// for the success of another.
+    /// Records on the server that a message begins to run alone, so that after a crash the next start
+    /// knows which message it was. False if it has crashed the process often enough: it becomes a dead
+    /// letter, or waits until another message succeeds.
     async fn may_begin(&self, entry: &Arc<Entry>) -> bool {
         let (consumer, seq) = (&self.consumer, entry.seq());
         let begins = consumer.begins_alone(&self.nats, key(entry), consumer.max_attempts);
@@ -144,7 +144,7 @@ impl Feed {
             Ok(before) if before.runs >= consumer.max_attempts => before,
             Ok(_) => return true,
             Err(error) => {
-                tracing::warn!(consumer = %consumer.name, seq, %error, "should this message end the process, the next start will not know");
+                tracing::warn!(consumer = %consumer.name, seq, %error, "cannot record that this message runs alone; should it crash the process, the next start will not know");
                 return true;
             }
         };
@@ -169,12 +169,12 @@ impl Feed {
 
     async fn has_ended(&self, key: Key) {
         if let Err(error) = self.consumer.ended_alone(&self.nats, key).await {
-            tracing::warn!(consumer = %self.consumer.name, seq = key.0, %error, "the next start will not know that this message has not ended the process");
+            tracing::warn!(consumer = %self.consumer.name, seq = key.0, %error, "cannot record that this message has returned; the next start may blame it for a crash");
         }
     }
 
-    /// The next ones, as many as there are up to `size`; none where no more will come. At a stop
-    /// what has not begun is left, and given back.
+    /// The next messages, up to `size`; `None` if no more will come. At a stop, those that have not
+    /// begun are left, and returned to the server.
     async fn next_of(
         &self,
         waiting: &mut Waiting,
@@ -200,15 +200,16 @@ impl Feed {
         }
     }
 
-    /// Of those that were slow together most are not: they go before those that were slow again. Of
-    /// those that may end the process it is the same with how often they came. Among equals chance
-    /// decides, or the same one would end each start before the others have their turn.
+    /// Most messages of a slow batch are not slow themselves: they go before those that were slow
+    /// again. Likewise, of those that may crash the process, the less often delivered go first. Among
+    /// equals chance decides; otherwise the same message would end each start before the others have
+    /// their turn.
     fn place(&self, entry: &Entry) -> Place {
         let tries = self.settler.evidence.tries(key(entry));
         (tries, entry.delivered(), fastrand::u32(..), entry.seq())
     }
 
-    /// Runs some: as one batch, or side by side where the function takes single messages.
+    /// Runs a group: as one batch, or concurrently if the function takes single messages.
     async fn run_group(&self, mut group: Vec<Apart>, stop: &watch::Receiver<bool>) {
         group.sort_by_key(|message| message.entry.seq());
         let Some(receive) = group.first().map(|message| message.receive.clone()) else {
@@ -219,7 +220,7 @@ impl Feed {
             Some(_) => entries.len(),
             None => 1,
         };
-        // Tasks of their own: a function that blocks its thread must not keep the reader from its work.
+        // Separate tasks: a function that blocks its thread must not block the reader.
         let mut running = JoinSet::new();
         for part in entries.chunks(size) {
             running.spawn(self.begin(part.to_vec(), &receive, stop));

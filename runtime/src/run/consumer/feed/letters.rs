@@ -1,5 +1,5 @@
-//! Writes the dead letters that could not be written when they were due: one at a time while none
-//! can be, many side by side once one could.
+//! Writes the dead letters that could not be written when they were due: one at a time while writes
+//! fail, many at once after one has succeeded.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ impl Feed {
             }
             None => {
                 let error = &letter.error;
-                tracing::error!(seq = key.0, %error, "the stream has no longer what was to become a dead letter");
+                tracing::error!(seq = key.0, %error, "a message has left its stream before its dead letter could be written");
             }
         }
         self.settler.end_unwritten(key).await;
