@@ -1,19 +1,19 @@
-//! The inbox: which messages a function has done. A row is written in the transaction of the
-//! function's own effect, so both are there or neither is.
+//! The inbox: the messages that a function has handled. A row is written in the transaction of the
+//! function's own effect, so either both are stored or neither.
 //!
 //! A row is three numbers: the sequence, the time at which the stream stored the message (a log that
-//! was rolled back uses sequences again), and a life, which stands for service, function, stream and
-//! the time when the stream was made. With those in each row the inbox would cost twice as much.
+//! was rolled back reuses sequences), and the id of a life, which stands for service, function, stream
+//! and the stream's creation time. Storing those in each row would double the inbox's size.
 //!
-//! Rows below the ack floor are deleted, and the life keeps up to where: a message from there that
-//! comes once more is done. It does where an instance stood still with it while another one did it,
-//! where the durable consumer was deleted, and where nats-server lost the consumer's state.
+//! Rows below the ack floor are deleted, and the life records up to which sequence. A message from
+//! below that is redelivered counts as done. This happens if an instance hung while another one handled
+//! the message, if the durable consumer was deleted, and if nats-server lost the consumer's state.
 //!
-//! That holds only of what the consumer's filter let through: with it the life keeps each filter that
-//! the ack floor has moved under.
+//! That is true only of messages that the consumer's filter matched, so the life also records each
+//! filter under which the ack floor has moved.
 //!
-//! A replayed dead letter is known by its first place too. That row has the negated sequence, so it
-//! is never deleted: nobody knows when somebody replays the letter again.
+//! A replayed dead letter also has a row for its original message. That row has the negated sequence
+//! and is never deleted: the letter may be replayed again at any time.
 
 mod claim;
 mod known;
@@ -30,11 +30,10 @@ use life::{THIS_LIFE, begin_life};
 pub(super) use claim::Claim;
 pub(super) use known::{Known, Pruned};
 
-/// Writes the rows of a batch that was never delivered before. False where some were done all the
-/// same: then the transaction is spoilt, and the next one does it by [`enter`].
+/// Writes the rows of a batch that was never delivered before. False if some were done all the same:
+/// then the transaction is unusable, and the next one uses [`enter`].
 ///
-/// It exists for its speed: PostgreSQL takes half the time for rows that it need not be ready to
-/// pass over.
+/// It exists for speed: PostgreSQL takes half the time for an insert that need not handle conflicts.
 pub(super) async fn enter_first(
     transaction: &DatabaseTransaction,
     claim: &Claim,
@@ -60,9 +59,9 @@ pub(super) async fn enter_first(
     }
 }
 
-/// Writes the batch's rows. The answer is the sequences that had one already: those are done.
-/// The key is named, so that without it this fails instead of doing everything again.
-/// Where another process is at the same messages, this waits until it has committed or not.
+/// Writes the batch's rows and returns the sequences that had one already: those are done. ON CONFLICT
+/// names the key, so that without the key this fails instead of doing everything again. If another
+/// process handles the same messages, this waits until it commits or rolls back.
 pub(super) async fn enter(
     transaction: &DatabaseTransaction,
     claim: &Claim,
@@ -74,9 +73,9 @@ pub(super) async fn enter(
             None => insert(transaction, &rows, &claim.not_settled(known)),
             Some(_) => insert(transaction, &rows, "TRUE"),
         };
-        // A row from before the inbox knew times stands for any. It stays a list of its own for
-        // PostgreSQL, which knows nothing of a table that has just been filled, and would walk over
-        // all of it for each message.
+        // A row from before the inbox stored times matches any time. It stays a list of its own because
+        // PostgreSQL, without statistics of a newly filled table, would scan all of it for each
+        // message.
         sql += &format!(
             " AND list.seq NOT IN (SELECT seq FROM natsfn_inbox WHERE time_ns = 0 \
              AND life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}))"
@@ -94,7 +93,7 @@ pub(super) async fn enter(
         transaction.query_all_raw(statement).await
     };
     let mut entered = insert().await?;
-    // Either all were done, or the statement did not see the life yet: only a second look tells.
+    // Either all were done, or the statement did not see the life yet: only a second try can tell.
     if entered.is_empty() {
         begin_life(transaction, &claim.life).await?;
         entered = insert().await?;
@@ -132,7 +131,7 @@ fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// Deletes the rows of messages that failed after all.
+/// Deletes the rows of messages that have failed.
 pub(super) async fn leave(
     transaction: &DatabaseTransaction,
     claim: &Claim,
@@ -154,18 +153,18 @@ pub(super) async fn leave(
     Ok(())
 }
 
-/// Notes up to where messages are settled, and deletes their rows from where it was done before; the
-/// first time those of earlier lives of the stream too.
+/// Records up to where messages are settled, and deletes their rows from the previous record on; the
+/// first time also those of the stream's earlier lives.
 pub(super) async fn prune(
     transaction: &DatabaseTransaction,
     claim: &Claim,
     from: Option<u64>,
 ) -> Result<(), DbErr> {
     let floor = claim.floor.cast_signed();
-    // Later than all that is settled, and earlier than what a log that is rolled back stores next.
+    // Later than all settled messages, and earlier than what a log that is rolled back stores next.
     let time_ns = claim.rows.iter().map(|row| row.time_ns).max().unwrap_or(0);
-    // Where another instance was further, or the log was rolled back, the rows are all that tells.
-    // Each filter that the floor has moved under, in a line of its own.
+    // If another instance was further, or the log was rolled back, only the rows can tell. Each filter
+    // under which the floor has moved is a line of its own.
     let note = format!(
         "UPDATE natsfn_life AS life SET settled_seq = $5, \
          settled_ns = CASE WHEN settled_ns < $6 THEN $6 ELSE settled_ns END, \
@@ -180,7 +179,7 @@ pub(super) async fn prune(
         .execute_raw(claim.life.statement(transaction, note, values))
         .await?;
     if noted.rows_affected() > 0 {
-        // Without the lower bound the database walks over all that it deleted and has not yet vacuumed.
+        // Without the lower bound the database would scan all deleted rows that are not yet vacuumed.
         let settled = format!(
             "DELETE FROM natsfn_inbox WHERE life = (SELECT id FROM natsfn_life AS life WHERE {THIS_LIFE}) \
              AND seq > $5 AND seq <= $6"
@@ -191,7 +190,8 @@ pub(super) async fn prune(
             .await?;
     }
     if from.is_none() {
-        // Only earlier ones: an instance that still works on an earlier life must not forget a later.
+        // Only earlier ones: an instance that still works on an earlier life must not delete a later
+        // life's rows.
         let ended = "DELETE FROM natsfn_inbox WHERE life IN (SELECT id FROM natsfn_life WHERE service = $1 \
                      AND function = $2 AND stream = $3 AND stream_created_ns < $4)";
         transaction
@@ -201,8 +201,8 @@ pub(super) async fn prune(
     Ok(())
 }
 
-/// The rows as a table `list (seq, time_ns)`, made of the parameters from `$5` on: one statement for
-/// every size of a batch, which the database parses once, and within the number of parameters it takes.
+/// The rows as a table `list (seq, time_ns)`, made from the parameters from `$5` on: one statement for
+/// every batch size, which the database parses once and which stays within its number of parameters.
 fn list(transaction: &DatabaseTransaction, rows: &[Row]) -> (&'static str, Vec<Value>) {
     match transaction.get_database_backend() {
         DbBackend::Postgres => {

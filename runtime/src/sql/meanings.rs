@@ -131,7 +131,7 @@ async fn plan_of_an_earlier_schema_is_made_again_at_once() {
         look.execute_unprepared(change).await.unwrap();
         let rows = database.db.query_all_raw(all.clone()).await.unwrap();
         assert_eq!(rows.len(), 1, "{change}");
-        // A statement that the connection no longer knows.
+        // A prepared statement that the connection has lost.
         let forget = "DEALLOCATE ALL";
         database.db.execute_unprepared(forget).await.unwrap();
         database.db.query_all_raw(all.clone()).await.unwrap();

@@ -1,10 +1,10 @@
-//! Which connections go back to their pool: those outside of any transaction, by the database's
-//! own word.
+//! Which connections return to their pool: those that the database itself reports to be outside any
+//! transaction.
 //!
-//! sqlx counts transactions itself, and what it counts can differ from what the database has: SQLite
-//! rolls back by itself where a disk is full, a BEGIN can be under way when its future is dropped,
-//! and a function may run a BEGIN of its own. On such a connection the next COMMIT is none, and
-//! what it should have stored is seen by nobody else.
+//! sqlx counts transactions itself, and its count can differ from the database's state: SQLite rolls
+//! back by itself if a disk is full, a BEGIN can be under way when its future is dropped, and a
+//! function may run its own BEGIN. On such a connection the next COMMIT commits nothing, and no other
+//! connection sees what it should have stored.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,11 +16,11 @@ use sea_orm::sqlx::{self, Connection};
 use crate::error::Kind;
 use crate::error::database::{is_of_session, is_read_only, is_stale, kind_of};
 
-/// How long a connection may take to say that it is outside of any transaction.
+/// How long a connection may take to report that it is outside any transaction.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A connection that is older than this is closed where its settings may be what is wrong: so one
-/// that is opened anew each time costs little where they are not.
+/// An older connection is closed if its settings may be the cause of an error. A younger one is kept:
+/// if they are not the cause, connections would be opened anew each time.
 const SETTLED_IN: Duration = Duration::from_secs(5);
 
 /// The connections of one pool that may be lent again; cheap to clone.
@@ -30,7 +30,7 @@ pub(crate) struct Reuse(Arc<Ended>);
 #[derive(Debug)]
 struct Ended {
     born: Instant,
-    /// Connections that were open at this time are closed, in nanoseconds since `born`.
+    /// Connections that were opened before this time are closed; in nanoseconds since `born`.
     at: AtomicU64,
 }
 
@@ -44,7 +44,7 @@ impl Default for Reuse {
 }
 
 impl Reuse {
-    /// Every connection that is open now is closed when it is asked for or given back.
+    /// Closes every connection that is open now, when it is next taken from the pool or returned to it.
     pub(crate) fn end_open_ones(&self) {
         self.end_older_than(Duration::ZERO);
     }
@@ -55,16 +55,15 @@ impl Reuse {
         self.0.at.fetch_max(opened, Ordering::AcqRel);
     }
 
-    /// Whether a connection of this age was opened since.
+    /// Whether a connection of this age was opened after that time.
     pub(crate) fn allows(&self, age: Duration) -> bool {
         let opened = self.0.born.elapsed().saturating_sub(age).as_nanos();
         opened >= u128::from(self.0.at.load(Ordering::Acquire))
     }
 
-    /// Takes note of what a statement came to. Where the plan was made for an earlier schema, the
-    /// plans of the other connections were too; where SQLite's file could not be written, those that were
-    /// opened then never write; and where a connection began with settings that have
-    /// been changed since, it would keep them for good.
+    /// Notes the outcome of a statement. If its plan was made for an earlier schema, so were the plans
+    /// of the other connections; if SQLite's file could not be written, the connections opened then
+    /// never write; if a connection began with settings that have changed since, it keeps them.
     pub(crate) fn seen_of_statement<T>(&self, outcome: &Result<T, DbErr>) {
         if let Err(error) = outcome {
             self.seen_of_error(error);
@@ -79,9 +78,9 @@ impl Reuse {
         }
     }
 
-    /// Takes note of what BEGIN, COMMIT or ROLLBACK came to. One that failed ends the open
-    /// connections, except where there was no connection, or where a COMMIT was refused because of
-    /// the values: the database has rolled back then, and says so.
+    /// Notes the outcome of BEGIN, COMMIT or ROLLBACK. A failure closes the open connections, unless
+    /// there was no connection, or a COMMIT was refused because of the values: then the database has
+    /// rolled back, and says so.
     pub(crate) fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
         if let Err(error) = &outcome
             && !matches!(error, DbErr::ConnectionAcquire(_))
@@ -93,11 +92,11 @@ impl Reuse {
     }
 }
 
-/// Whether a connection that is given back is outside of any transaction. It also shows that it
-/// lives, so that nobody waits for one that does not.
+/// Whether a returned connection is outside any transaction. Also proves that the connection is alive,
+/// so that no caller waits for a dead one.
 pub(crate) async fn is_outside<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
-    // As the beginning of a transaction this fails exactly where neither sqlx nor the database has
-    // one open: `BeginFailed` says that the statement has not begun any.
+    // As the beginning of a transaction this fails only if neither sqlx nor the database has one open:
+    // `BeginFailed` says that the statement has begun none.
     let probe = sqlx::SqlStr::from_static("SELECT 1");
     let begun = tokio::time::timeout(ANSWER_TIMEOUT, connection.begin_with(probe)).await;
     let outside = match begun {

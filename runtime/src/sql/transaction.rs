@@ -18,14 +18,14 @@ use crate::function::database::{Inbox, Transaction};
 use crate::sql::patience::down;
 use crate::sql::reuse::Reuse;
 
-/// A transaction that is lent to a function.
+/// A transaction that a function uses.
 pub(super) struct SqlTransaction {
     tx: Tx,
     claim: Option<(Claim, Known)>,
     done: HashSet<u64>,
     pruned: Arc<Pruned>,
     reuse: Reuse,
-    /// Declared last, so that it is given back last: the next writer begins when this one ended.
+    /// Declared last, so that it is released last: the next writer begins once this one has ended.
     _writer: Option<OwnedSemaphorePermit>,
 }
 
@@ -128,7 +128,7 @@ impl Transaction for SqlTransaction {
     fn rollback(self: Box<Self>) -> BoxFuture<'static, ()> {
         async move {
             if let Err(error) = self.reuse.seen(self.tx.roll_back().await) {
-                tracing::debug!(%error, "not rolled back by command; the connection's end does it");
+                tracing::debug!(%error, "ROLLBACK failed; closing the connection rolls back");
             }
         }
         .boxed()
@@ -136,7 +136,7 @@ impl Transaction for SqlTransaction {
 }
 
 impl Drop for SqlTransaction {
-    /// Ends the transaction also where a task of the function's still holds it.
+    /// Ends the transaction even if a task of the function still holds it.
     fn drop(&mut self) {
         self.tx.abandon();
     }

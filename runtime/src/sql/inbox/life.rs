@@ -4,8 +4,8 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
 
 use crate::error::Result;
 
-/// One function on one life of a stream. A stream that is made again counts from 1 again, so its
-/// name alone would hide new messages behind old rows.
+/// One function on one life of a stream. A recreated stream counts from 1 again: by its name alone, old
+/// rows would hide new messages.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(in crate::sql) struct Life {
     pub(super) service: String,
@@ -44,9 +44,9 @@ impl Life {
     }
 }
 
-/// Makes sure of the life: after this the next statement sees it, whoever began it. Asking first
-/// whether it is there would not do: another may have begun it since the statement before, and
-/// that one wrote no rows.
+/// Ensures that the life exists, so that the next statement sees it, whoever created it. Asking first
+/// is not enough: another process may have created it since the previous statement, which wrote no
+/// rows.
 pub(super) async fn begin_life(
     transaction: &DatabaseTransaction,
     life: &Life,

@@ -20,12 +20,12 @@ async fn effect(tx: Arc<dyn Any + Send + Sync>, seqs: &[u64]) {
     }
 }
 
-/// What a consumer does: the function sees what is not done.
+/// Runs a batch as a consumer does; returns what the function sees.
 async fn deliver(database: &SqlDatabase, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
     deliver_nth(database, 1, seqs, failed).await
 }
 
-/// The same; the stream says how often it has delivered these.
+/// The same, as the stream's `nth` delivery.
 async fn deliver_nth(database: &SqlDatabase, nth: u64, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
     let batch = entries_nth(nth, 1, 0, seqs.iter().copied());
     let transaction = begin(database, &batch).await.unwrap();
@@ -49,7 +49,7 @@ async fn redelivered_message_is_done_already() {
     for scratch in Scratch::each().await {
         let database = scratch.open();
         assert_eq!(deliver(&database, &[1, 2, 3], &[]).await, [1, 2, 3]);
-        // However the stream counts its deliveries: a consumer made again begins at 1.
+        // The delivery count does not matter: a recreated consumer counts from 1.
         assert_eq!(deliver(&database, &[4, 3, 2, 5], &[]).await, [4, 5]);
         assert_eq!(deliver_nth(&database, 2, &[4, 6], &[]).await, [6]);
         let all = deliver_nth(&scratch.open(), 3, &[1, 2, 3, 4, 5, 6], &[]).await;
@@ -116,7 +116,7 @@ async fn two_processes_with_the_same_message_have_one_effect() {
                 transaction.rollback().await;
                 done
             });
-            // A round trip for the other to begin in; it is right whether it has or not.
+            // A round trip, in which the other may begin; the result is right either way.
             number(&scratch.connect().await, "SELECT count(*) FROM effects").await;
             if commits {
                 holder.commit(&[]).await.unwrap();
@@ -159,7 +159,7 @@ async fn first_batches_of_many_processes_have_each_effect_once() {
             let tasks: Vec<_> = (0..8usize)
                 .map(|n| {
                     let database = databases[n % 4].clone();
-                    // Half of them as a redelivery, which takes the other way.
+                    // Half of them as redeliveries, which use the other statement.
                     let nth = 1 + n as u64 / 4;
                     tokio::spawn(async move {
                         let seqs = [life * 10 + n as u64 % 3, life * 10 + 3];
@@ -193,7 +193,7 @@ async fn stream_that_is_made_again_is_not_hidden_by_its_earlier_life() {
         let again = begin(&database, &entries(2, 0, [1, 2])).await.unwrap();
         assert!(!again.is_done(1) && !again.is_done(2));
         again.commit(&[]).await.unwrap();
-        // The earlier life's rows are gone with it.
+        // The earlier life's rows are deleted with it.
         assert_eq!(
             number(
                 &scratch.connect().await,
@@ -369,7 +369,7 @@ async fn message_that_was_settled_long_ago_is_done_though_its_row_is_gone() {
         }
         let look = scratch.connect().await;
         assert_eq!(number(&look, "SELECT count(*) FROM natsfn_inbox").await, 1);
-        // An instance that stood still with it, a consumer that was made again, a new process.
+        // An instance that hung with it, a recreated consumer, a new process.
         for database in [database, scratch.open()] {
             assert!(is_done(&database, &stored_at(2, 2, 1)).await);
             let again = entries_nth(3, 1, 0, [1, 2, 5_001, 5_002]);
@@ -390,7 +390,7 @@ async fn messages_of_a_log_that_was_rolled_back_far_are_not_hidden_by_what_was_s
     for scratch in Scratch::each().await {
         let database = scratch.open();
         assert!(!is_done(&database, &stored_at(5_001, 100, 5_000)).await);
-        // The log begins anew at 3,000, and soon its floor is due for pruning once more.
+        // The log starts again at 3,000, and soon its floor is due for pruning again.
         for (seq, floor) in [(3_001, 3_000), (3_002, 3_000), (4_200, 3_001)] {
             assert!(
                 !is_done(&database, &stored_at(seq, 200, floor)).await,
@@ -426,7 +426,7 @@ async fn replayed_message_is_done_once_however_often_it_is_replayed_or_comes_aga
             is_done(&database, &replay_of_4(1, 10)).await,
             "replayed again"
         );
-        // Pruning forgets neither.
+        // Pruning deletes neither.
         assert!(!is_done(&database, &stored_at(5_001, 1, 5_000)).await);
         assert!(!is_done(&scratch.open(), &stored_at(7_001, 1, 7_000)).await);
         assert!(is_done(&database, &replay_of_4(1, 7_002)).await);
@@ -446,7 +446,7 @@ async fn replay_of_a_message_that_was_stored_after_all_changes_nothing() {
 async fn replayed_message_that_fails_is_not_done() {
     for scratch in Scratch::each().await {
         let database = scratch.open();
-        // Below what is settled, as every dead letter is before long.
+        // Below the settled sequence, as every dead letter is soon.
         assert!(!is_done(&database, &stored_at(5_001, 1, 5_000)).await);
         let transaction = begin(&database, &replay_of_4(1, 5_002)).await.unwrap();
         assert!(!transaction.is_done(5_002));
@@ -484,7 +484,7 @@ async fn rows_from_before_the_inbox_knew_times_hide_what_comes_to_a_new_consumer
         ] {
             look.execute_unprepared(sql).await.unwrap();
         }
-        // A consumer that was made again counts its deliveries from 1.
+        // A recreated consumer counts its deliveries from 1.
         for (seq, done) in [(7, true), (8, false), (9, true), (10, false)] {
             assert_eq!(
                 is_done(&database, &stored_at(seq, 5, 0)).await,
@@ -508,7 +508,7 @@ async fn messages_that_a_wider_filter_brings_are_not_hidden_by_what_was_settled_
         for (seq, floor) in [(1, 0), (3, 1), (5_001, 5_000)] {
             assert!(!is_done_of(narrow, &database, &of("orders.eu", seq, floor)).await);
         }
-        // The filter is widened and the consumer made again; in one process and another.
+        // The filter is widened and the consumer recreated; in one process and in another.
         for (seq, database) in [(2, &database), (4, &scratch.open())] {
             assert!(
                 !is_done_of(wide, database, &of("orders.us", seq, 1)).await,
@@ -520,7 +520,7 @@ async fn messages_that_a_wider_filter_brings_are_not_hidden_by_what_was_settled_
             );
             assert!(is_done_of(wide, database, &of("orders.eu", 3, 1)).await);
         }
-        // It is settled further, and narrowed: what it passes over then is not settled.
+        // More is settled, then the filter is narrowed: what the consumer skips then is not settled.
         let database = scratch.open();
         assert!(!is_done_of(wide, &database, &of("orders.us", 6_001, 6_000)).await);
         let database = scratch.open();

@@ -56,7 +56,7 @@ async fn stored_rows_are_seen(database: &SqlDatabase, scratch: &Scratch, id: u64
     assert_eq!(number(&look, &seen).await, 2);
 }
 
-/// Polls a future so often, and drops it.
+/// Polls a future `times` times, and drops it.
 async fn polled(times: usize, future: impl Future) {
     let mut future = pin!(future);
     for _ in 0..times {
@@ -77,7 +77,7 @@ async fn full_disk_does_not_hide_what_is_stored_after_it() {
         tx.execute_unprepared("PRAGMA max_page_count = 1")
             .await
             .unwrap();
-        // A function whose statement stands in a savepoint.
+        // A function whose statement runs in a savepoint.
         let savepoint = tx.begin().await.unwrap();
         savepoint.execute_unprepared(BIG).await.unwrap_err();
         let _ = sea_orm::TransactionSession::rollback(savepoint).await;
@@ -106,7 +106,7 @@ async fn transaction_begun_by_hand_is_not_lent_to_the_next() {
         database.db.execute_unprepared("BEGIN").await.unwrap();
         stored_rows_are_seen(&database, &scratch, 10).await;
         if scratch.is_postgres() {
-            // One that PostgreSQL has given up refuses every further statement.
+            // An aborted transaction of PostgreSQL refuses every further statement.
             let given_up = "BEGIN; SELECT 1/0";
             database.db.execute_unprepared(given_up).await.unwrap_err();
             stored_rows_are_seen(&database, &scratch, 20).await;
@@ -144,7 +144,7 @@ async fn command_that_is_dropped_while_postgres_works_on_it_hides_nothing() {
     let network = Network::before(&postgres).await;
     let database = open(&network.url);
     stored_rows_are_seen(&database, &postgres, 10).await;
-    // The network stands still, so each has been sent and not been answered when it is dropped.
+    // The network stalls, so each has been sent and not been answered when it is dropped.
     network.stand_still();
     polled(20, database.db.begin()).await;
     network.flow();
@@ -173,7 +173,7 @@ async fn connection_that_is_cut_in_begin_commit_or_rollback_hides_nothing() {
         network.cut();
         command.await.unwrap_err();
         network.flow();
-        // Other connections of the pool are cut too; whoever meets one is told so.
+        // Other connections of the pool are cut too; their next statement fails.
         for _ in 0..10 {
             let _ = database.db.execute_unprepared("SELECT 1").await;
         }
@@ -207,7 +207,7 @@ async fn connection_that_is_cut_in_begin_commit_or_rollback_hides_nothing() {
 #[tokio::test]
 async fn connection_whose_commit_found_the_file_locked_is_closed() {
     let [sqlite, _] = Scratch::each().await;
-    // Without a write-ahead log, whoever reads keeps a commit waiting.
+    // Without a write-ahead log, a reader blocks a commit.
     let options: SqliteConnectOptions = sqlite.url.parse().unwrap();
     let options = options.journal_mode(SqliteJournalMode::Delete);
     let pool = SqlitePoolOptions::new().connect_with(options).await;
@@ -240,7 +240,7 @@ async fn connection_whose_commit_found_the_file_locked_is_closed() {
 async fn connection_of_a_time_when_the_database_was_read_only_is_not_kept() {
     let [_, postgres] = Scratch::each().await;
     let look = postgres.connect().await;
-    // As hosters do it while a disk is full: it is a setting that a connection begins with.
+    // Hosting providers do this while a disk is full; a connection takes the setting when it begins.
     let all_read_only = |on: bool| {
         format!(
             "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {on}', \

@@ -1,9 +1,9 @@
-//! What a PostgreSQL must be for a service to work on it: looked at by `setup` and at each start.
+//! What a service needs of PostgreSQL, checked by `setup` and at each start.
 
 use sea_orm::sqlx::postgres::{PgConnection, PgPool};
 use sea_orm::sqlx::{self, Connection, Row};
 
-/// What keeps a service from working on this database, with the cure.
+/// Why a service cannot work on this database, with the cure.
 pub(crate) async fn unfit(pool: &PgPool) -> Result<Option<String>, sqlx::Error> {
     let mut first = pool.acquire().await?;
     let encoding = text(&mut first, "SHOW server_encoding").await?;
@@ -13,7 +13,7 @@ pub(crate) async fn unfit(pool: &PgPool) -> Result<Option<String>, sqlx::Error> 
              CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0"
         )));
     }
-    // Where no second connection is to be had, this cannot be told; the errors will.
+    // Without a second connection this cannot be checked; later errors will tell.
     let Ok(mut second) = pool.acquire().await else {
         return Ok(None);
     };
@@ -24,7 +24,7 @@ pub(crate) async fn unfit(pool: &PgPool) -> Result<Option<String>, sqlx::Error> 
     }))
 }
 
-/// Whether one connection to the server serves both of these by turns.
+/// Whether both connections take turns on one connection to the server.
 async fn is_shared(
     first: &mut PgConnection,
     second: &mut PgConnection,
@@ -32,7 +32,7 @@ async fn is_shared(
     let before = text(first, PROCESS).await?;
     let mut transaction = second.begin().await?;
     let held = text(&mut transaction, PROCESS).await?;
-    // While the transaction holds the connection that was the first one's, that one gets another.
+    // While the transaction holds the server's connection of the first one, the first one gets another.
     let shared = before == held || before != text(first, PROCESS).await?;
     transaction.rollback().await?;
     Ok(shared)
@@ -40,7 +40,7 @@ async fn is_shared(
 
 const PROCESS: &str = "SELECT pg_backend_pid()::text";
 
-/// Nothing is prepared for it, so it works behind every pooler.
+/// Without a prepared statement, so that it works behind every pooler.
 async fn text(connection: &mut PgConnection, sql: &'static str) -> Result<String, sqlx::Error> {
     sqlx::raw_sql(sql)
         .fetch_one(connection)

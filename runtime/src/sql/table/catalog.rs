@@ -1,10 +1,11 @@
-//! What a database has of a table, from its own catalog: nothing is locked, and every user may read it.
+//! A table's columns and keys, from the database's own catalog: it takes no locks, and every user may
+//! read it.
 
 use std::collections::BTreeMap;
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement};
 
-/// A table, or a view, that is there. Without columns there is none.
+/// An existing table or view; without columns it does not exist.
 #[derive(Default)]
 pub(crate) struct Catalog {
     pub(crate) columns: Vec<Found>,
@@ -15,14 +16,14 @@ pub(crate) struct Catalog {
     case: Case,
 }
 
-/// A column that is there.
+/// An existing column.
 pub(crate) struct Found {
     pub(crate) name: String,
     /// Its type as a person writes it.
     pub(crate) kind: String,
     /// Its type's own name.
     pub(crate) base: String,
-    /// The most characters that it takes.
+    /// The largest number of characters.
     pub(crate) limit: Option<u32>,
     pub(crate) not_null: bool,
     pub(crate) has_default: bool,
@@ -65,7 +66,7 @@ impl Catalog {
         self.columns.iter().find(|found| found.is(name))
     }
 
-    /// Whether no two rows have the same in these columns, by an index of exactly them.
+    /// Whether a unique index of exactly these columns exists.
     pub(crate) fn is_unique(&self, columns: &[String]) -> bool {
         let has = |key: &[String], name: &String| key.iter().any(|of| self.case.is(of, name));
         self.keys
@@ -124,8 +125,8 @@ const POSTGRES_COLUMNS: &str = "\
     JOIN pg_catalog.pg_type base ON base.oid = CASE t.typtype WHEN 'd' THEN t.typbasetype ELSE t.oid END \
     WHERE c.oid = to_regclass($1) ORDER BY a.attnum";
 
-/// Of the unique indexes those that ON CONFLICT takes: not of a part of the rows or of expressions,
-/// not deferred, not left half made.
+/// The unique indexes that ON CONFLICT accepts: not partial, not on expressions, not deferred, not
+/// invalid.
 const POSTGRES_KEYS: &str = "\
     SELECT i.indexrelid::bigint, a.attname::text FROM pg_catalog.pg_index i \
     JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
@@ -174,7 +175,7 @@ async fn sqlite(db: &impl ConnectionTrait, table: &str) -> Result<Catalog, DbErr
 const SQLITE_TABLE: &str =
     "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND lower(name) = lower($1)";
 
-/// A generated column fills itself.
+/// A generated column needs no value.
 const SQLITE_COLUMNS: &str = "\
     SELECT name, type, \"notnull\" <> 0, dflt_value IS NOT NULL OR hidden <> 0, pk <> 0 \
     FROM pragma_table_xinfo($1)";

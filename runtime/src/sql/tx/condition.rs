@@ -1,4 +1,4 @@
-//! In what condition a transaction is.
+//! The condition of a transaction.
 
 use std::io::ErrorKind;
 
@@ -8,18 +8,18 @@ use crate::error::database::kind_of;
 use crate::error::{Error, Result};
 use crate::sql::patience::{bounded, io_error};
 
-/// Every statement was a success.
+/// Every statement succeeded.
 pub(super) const CLEAN: u8 = 0;
 
-/// A statement failed or a savepoint was made: PostgreSQL may have given the transaction up, and
-/// would then answer COMMIT with a rollback that looks like a success.
+/// A statement failed or a savepoint was made. PostgreSQL may have aborted the transaction, and would
+/// then answer COMMIT with a rollback that looks like a success.
 pub(super) const DOUBTFUL: u8 = 1;
 
-/// A statement was not finished, or SQLite may have rolled back: what came after it would be
-/// committed alone.
+/// A statement was not finished, or SQLite may have rolled back: later statements would be committed
+/// without the earlier ones.
 pub(super) const BROKEN: u8 = 2;
 
-/// The runtime has taken it back.
+/// The runtime has ended it.
 pub(super) const OVER: u8 = 3;
 
 pub(super) async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Result<()> {
@@ -36,14 +36,14 @@ pub(super) async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Res
     let Err(error) = bounded(transaction.execute_unprepared("SELECT 1")).await else {
         return Ok(());
     };
-    // Where the database went away meanwhile, its own error says so.
+    // If the database became unreachable meanwhile, its own error says so.
     Err(match kind_of(&error) {
         Some(_) => error.into(),
         None => Error::internal(PASSED_OVER).with_source(error),
     })
 }
 
-/// Whether SQLite's transaction is open: it has no question for that, but begins no second one.
+/// Whether SQLite's transaction is open. SQLite cannot be asked, but it refuses a second BEGIN.
 pub(super) async fn is_open(transaction: &DatabaseTransaction) -> bool {
     let begun = bounded(transaction.execute_unprepared("BEGIN")).await;
     matches!(begun, Err(error) if error.to_string().contains("within a transaction"))

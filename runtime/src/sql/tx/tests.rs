@@ -47,7 +47,7 @@ async fn transaction_that_a_function_keeps_is_rolled_back_and_ended() {
                 .contains("over")
         );
         assert!(kept.begin().await.is_err());
-        // It is over although it is kept: the next one does not wait for it.
+        // It has ended although something holds it: the next one does not wait for it.
         begin(&database, &entries(1, 0, [1]))
             .await
             .unwrap()
@@ -296,7 +296,7 @@ async fn statement_with_which_sqlite_rolls_back_ends_the_transaction() {
     let tx = of(&*transaction);
     insert(&tx, 1).await.unwrap();
     tx.execute_unprepared(ROLLS_BACK).await.unwrap_err();
-    // It would be committed alone, and stored again when the message comes again.
+    // It would be committed alone, and stored again when the message is redelivered.
     insert(&tx, 2).await.unwrap_err();
     drop(tx);
     let error = transaction.commit(&[]).await.unwrap_err();

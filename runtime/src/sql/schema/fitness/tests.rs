@@ -88,7 +88,7 @@ async fn serve(mut client: TcpStream, shared: Arc<Mutex<Shared>>) -> std::io::Re
     }
 }
 
-/// Lets a client in: the first one as the server asks for it, the others at once.
+/// Logs a client in: the first one as the server asks for it, the others at once.
 async fn log_in(client: &mut TcpStream, shared: &mut Shared) -> std::io::Result<()> {
     const SSL_REQUEST: i32 = 80_877_103;
     let start = loop {
@@ -122,7 +122,7 @@ async fn log_in(client: &mut TcpStream, shared: &mut Shared) -> std::io::Result<
     Ok(())
 }
 
-/// One message with its head.
+/// One message with its header.
 async fn message(from: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let kind = from.read_u8().await?;
     let length = from.read_i32().await?;
