@@ -47,7 +47,7 @@ pub(crate) struct Puller {
     subscriber: Subscriber,
     /// Messages that the server may still send us.
     outstanding: usize,
-    /// When all pull requests so far have ended for sure.
+    /// When all pull requests so far have certainly ended.
     ends: Instant,
 }
 
