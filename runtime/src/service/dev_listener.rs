@@ -17,9 +17,9 @@ impl DevListener {
         self.port
     }
 
-    /// A listener on the port, which was taken before anything else started: whoever connects early
     /// A listener on the port. The port was bound before anything else started, so early connections
     /// wait.
+    ///
     /// # Errors
     /// The process has too many open files.
     pub fn listener(&self) -> io::Result<TcpListener> {
