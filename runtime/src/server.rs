@@ -1,6 +1,6 @@
-//! A nats-server child process for development and tests. It dies with this process, comes back on
-//! the same ports when it dies alone, and is started again when its disk was full, or nearly so at its start, and
-//! has room.
+//! A nats-server child process for development and tests. It ends with this process. If it dies alone,
+//! it is restarted on the same ports; if its disk was full, or nearly so at its start, it is restarted
+//! once there is room.
 
 mod binary;
 mod config;
@@ -24,7 +24,7 @@ use keeper::{Keeper, Status, Wanted};
 pub use config::{Ports, ServerConfig};
 pub use launch::Addresses;
 
-/// How long a server may take for a clean end before it is killed.
+/// How long a server may take to stop cleanly before it is killed.
 const STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A nats-server that runs. Dropping it kills the server.
@@ -51,8 +51,8 @@ impl Server {
     /// Starts a server and waits until clients can connect.
     ///
     /// # Errors
-    /// There is no nats-server that is new enough, a port is in use, the directory cannot be
-    /// written, the configuration is wrong: each says what helps.
+    /// No nats-server is new enough, a port is in use, the directory cannot be written, or the
+    /// configuration is wrong; the error names the cure.
     pub async fn start(config: ServerConfig) -> Result<Self, RunError> {
         let data = config.data.clone();
         let launcher = tokio::task::spawn_blocking(move || launch::Launcher::prepare(config))
@@ -82,7 +82,7 @@ impl Server {
         }
     }
 
-    /// Where the server listens. It does not change while this value lives.
+    /// The server's addresses. They do not change while this value lives.
     pub fn addresses(&self) -> &Addresses {
         &self.addresses
     }
@@ -107,12 +107,12 @@ impl Server {
         self.keeper.pid()
     }
 
-    /// Kills the process, as a crash does. It is started again; [`Server::ready`] waits for that.
+    /// Kills the process, as a crash does. It is restarted; [`Server::ready`] waits for that.
     pub fn kill(&self) {
         self.keeper.replace(Signal::KILL);
     }
 
-    /// Ends the process cleanly and waits until it is there again.
+    /// Stops the process cleanly and waits until it runs again.
     pub async fn restart(&self) {
         self.keeper.replace(Signal::TERM);
         self.ready().await;
@@ -139,8 +139,8 @@ impl Server {
         self.ready().await;
     }
 
-    /// Gives the process another configuration, as `nats-server --signal reload` does. The log says
-    /// when it has taken it.
+    /// Replaces the configuration, as `nats-server --signal reload` does. The server's log says when it
+    /// is in effect.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -150,20 +150,20 @@ impl Server {
         Ok(())
     }
 
-    /// Lets the process stand still: connections stay open and nothing answers.
+    /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) {
         self.keeper.pause();
     }
 
-    /// Lets the process go on after [`Server::pause`].
+    /// Resumes the process after [`Server::pause`].
     pub fn resume(&self) {
         self.keeper.signal(Signal::CONT);
     }
 
-    /// Ends the process cleanly, or kills it where that takes too long.
+    /// Stops the process cleanly, or kills it if that takes too long.
     pub async fn stop(self) {
         self.keeper.want(Wanted::End, Signal::TERM);
-        // One that stands still would not hear the first signal.
+        // A suspended process does not handle the first signal.
         self.keeper.signal(Signal::CONT);
         let ended = self
             .keeper

@@ -10,7 +10,7 @@ use semver::Version;
 use crate::config::variable;
 use crate::error::run_error::RunError;
 
-/// Older ones have known holes.
+/// Older servers have known faults.
 const OLDEST: Version = Version::new(2, 14, 0);
 
 const CURE: &str = "Inside natsfn's own repository `cargo xtask dev` fetches it; elsewhere install \
@@ -21,7 +21,7 @@ const CURE: &str = "Inside natsfn's own repository `cargo xtask dev` fetches it;
 /// this directory or one above it.
 ///
 /// # Errors
-/// There is none, or it is too old, and what helps.
+/// There is none, or it is too old; the error names the cure.
 pub(super) fn find() -> Result<PathBuf, RunError> {
     if let Some(named) = variable("NATS_SERVER") {
         return check(Path::new(&named));
@@ -71,7 +71,7 @@ pub(super) fn check(binary: &Path) -> Result<PathBuf, RunError> {
     }
 }
 
-/// Whether there is a `setpriv` here that ties a child's life to its parent's.
+/// Whether this machine has a `setpriv` that kills a child when its parent ends.
 pub(super) fn has_setpriv() -> bool {
     let arguments = ["--pdeathsig", "KILL", "true"].map(OsStr::new);
     let mut probe = Command::new("setpriv");

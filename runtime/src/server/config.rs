@@ -1,9 +1,8 @@
-//! What a server is started with.
+//! The settings with which a server starts.
 
 use std::path::PathBuf;
 
-/// The configuration of a server that is given none: JetStream that keeps what it acknowledges,
-/// WebSocket and monitoring.
+/// The default configuration: JetStream that keeps what it acknowledges, WebSocket and monitoring.
 const MINIMAL: &str = "\
 host: $NATS_CONF_HOST
 port: $NATS_CONF_PORT
@@ -13,7 +12,7 @@ websocket { host: $NATS_CONF_HOST, port: $NATS_CONF_WEBSOCKET_PORT, no_tls: true
 jetstream { store_dir: $NATS_CONF_STORE_DIR, sync_interval: always }
 ";
 
-/// What a server is started with: by default free ports on 127.0.0.1, no users, JetStream.
+/// The settings with which a server starts: by default free ports on 127.0.0.1, no users, JetStream.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
     pub(super) data: PathBuf,
@@ -35,7 +34,7 @@ pub struct Ports {
 }
 
 impl Ports {
-    /// The ports that everybody expects: 4222, 9222, 8222.
+    /// The usual ports: 4222, 9222, 8222.
     pub const USUAL: Self = Self {
         client: 4222,
         websocket: 9222,
@@ -44,8 +43,7 @@ impl Ports {
 }
 
 impl ServerConfig {
-    /// A server whose streams, log and configuration lie in a directory, which is made where it is
-    /// missing.
+    /// A server with its streams, log and configuration in a directory, which is created if missing.
     pub fn new(data: impl Into<PathBuf>) -> Self {
         Self {
             data: data.into(),
@@ -63,7 +61,7 @@ impl ServerConfig {
         self
     }
 
-    /// A configuration of one's own, in nats-server's language. It takes host, ports and the
+    /// A configuration in nats-server's language instead of the default. It takes host, ports and the
     /// directory of the streams from the variables `$NATS_CONF_HOST`, `$NATS_CONF_PORT`,
     /// `$NATS_CONF_WEBSOCKET_PORT`, `$NATS_CONF_MONITOR_PORT` and `$NATS_CONF_STORE_DIR`.
     #[must_use]
@@ -72,14 +70,14 @@ impl ServerConfig {
         self
     }
 
-    /// A variable for the configuration that holds a text, such as a password.
+    /// Sets a variable of the configuration to a text, such as a password.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, text: &str) -> Self {
         self.variables.push((name.into(), quoted(text)));
         self
     }
 
-    /// A variable for the configuration that holds a list of texts.
+    /// Sets a variable of the configuration to a list of texts.
     #[must_use]
     pub fn list<'a>(
         mut self,
@@ -100,8 +98,8 @@ impl ServerConfig {
     }
 }
 
-/// A text in quotes: nats-server reads a variable as if it stood in the file, where digits make a
-/// number and a space ends a word.
+/// A text in quotes: nats-server parses a variable as if it were in the file, where digits are a number
+/// and a space ends a word.
 pub(super) fn quoted(text: &str) -> String {
     let mut quoted = String::from('"');
     for character in text.chars() {

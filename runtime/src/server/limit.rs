@@ -1,15 +1,15 @@
-//! How much all streams together may take: three quarters of what is free where they lie when the process starts,
-//! or `max_file_store`. It does not grow with the disk's room.
+//! The limit on the size of all streams together: `max_file_store`, or three quarters of the disk space
+//! that was free when the process started. It does not grow with the free space.
 
 use std::fmt;
 use std::path::Path;
 
 use serde::Deserialize;
 
-/// The limit counts as reached where no message of the usual largest size fits any more.
+/// The limit counts as reached if a message of the usual largest size no longer fits.
 const LARGEST: u64 = 1 << 20;
 
-/// The part of `/jsz` that tells of the limit.
+/// The part of `/jsz` with the limit.
 #[derive(Deserialize)]
 pub(super) struct Limit {
     config: Config,
@@ -33,7 +33,8 @@ impl Limit {
         !self.disabled && self.storage.saturating_add(LARGEST) > self.bytes()
     }
 
-    /// Whether a process that starts now would take at least twice as much, and what is stored already with it.
+    /// Whether a process that starts now would get at least twice the limit, and more than is stored
+    /// already.
     pub(super) fn would_grow(&self, data: &Path) -> bool {
         let Ok(disk) = rustix::fs::statvfs(data) else {
             return false;

@@ -5,11 +5,11 @@ use std::io::{Error, ErrorKind, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// The largest answer that is read.
+/// The largest answer that is accepted.
 const LIMIT: u64 = 1 << 20;
 
-/// Asks the monitoring at `http://host:port` for a path and returns the body, whatever the status. It is asked
-/// by HTTP/1.0, so that the answer ends with the connection and is not chunked.
+/// Requests a path from the monitoring at `http://host:port` and returns the body, whatever the status.
+/// With HTTP/1.0 the answer ends with the connection and is not chunked.
 pub(crate) async fn get(url: &str, path: &str) -> Result<Vec<u8>> {
     let wrong = |why| Error::new(ErrorKind::InvalidInput, why);
     let host = url

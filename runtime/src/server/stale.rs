@@ -1,4 +1,4 @@
-//! Ends a server that an earlier, killed process has left behind, where nothing else did.
+//! Ends a server that an earlier, killed process has left running.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(super) fn end(pid_file: &Path, configuration: &Path) {
     let Some(pid) = text.trim().parse().ok().and_then(Pid::from_raw) else {
         return;
     };
-    // The id may belong to somebody else by now.
+    // Another process may have the id by now.
     if command_line(pid).contains(&*configuration.to_string_lossy())
         && kill_process(pid, Signal::KILL).is_ok()
     {
