@@ -1,22 +1,22 @@
-//! The servers that `nats.url` lists, and the login that may stand in it.
+//! The servers in `nats.url`, and the login that it may contain.
 
 use async_nats::ServerAddr;
 use percent_encoding::percent_decode_str;
 
 use super::Secret;
 
-/// What is wrong where the address and the keys both say who logs in.
+/// The error if the address and the keys both contain a login.
 pub(crate) const TWO_LOGINS: &str =
     "nats.url: holds a login, and nats.user or nats.creds is given too; keep one of them";
 
-/// The addresses of `nats.url`, without the login that it may hold.
+/// The addresses of `nats.url`, without their logins.
 #[derive(Debug)]
 pub(crate) struct Addresses {
     pub(crate) servers: Vec<ServerAddr>,
     pub(crate) login: Option<UrlLogin>,
 }
 
-/// A login as it stands before the `@`, percent-decoded.
+/// A login before the `@` of an address, percent-decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum UrlLogin {
     /// `user:password@`
@@ -28,8 +28,8 @@ pub(crate) enum UrlLogin {
 impl Addresses {
     /// Reads one address, or several with commas between them.
     ///
-    /// async-nats takes no login from an address, so it is taken out here. The servers of a cluster
-    /// know the same users: it may stand in one address or in all of them.
+    /// async-nats takes no login from an address, so it is removed here. The servers of a cluster share
+    /// their users: the login may be in one address or in all of them.
     ///
     /// # Errors
     /// The invalid address, or logins that differ; never with a password.
@@ -78,8 +78,8 @@ fn login_of(server: &ServerAddr) -> Result<Option<UrlLogin>, ()> {
 }
 
 fn invalid(url: &str) -> String {
-    // Where it cannot be read, a comma may belong to a password: only what follows the last login
-    // is shown.
+    // In an invalid address a comma may belong to a password, so only the text after the last login is
+    // shown.
     let (shown, hint) = match url.rsplit_once('@') {
         Some((_, host)) => (
             format!("...@{host}"),
@@ -90,7 +90,7 @@ fn invalid(url: &str) -> String {
     format!("{shown:?} is no address such as nats://localhost:4222{hint}")
 }
 
-/// Addresses without the logins that they may hold; of a database too.
+/// Addresses without their logins; also for a database.
 pub(crate) fn without_password(url: &str) -> String {
     let parts = url.split(',').map(|url| {
         let (scheme, rest) = match url.split_once("://") {

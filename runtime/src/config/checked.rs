@@ -1,4 +1,4 @@
-//! A value of a configuration that must be more than of its type.
+//! A check of a configuration value beyond its type.
 
 use std::any::Any;
 use std::fmt::Display;
@@ -6,8 +6,8 @@ use std::fmt::Display;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-/// Reads a value and refuses one that is not right, for `#[serde(deserialize_with)]` of a key:
-/// [`load()`](super::load()) then names it together with every other mistake, and where it came from.
+/// Reads a value and refuses an invalid one, for `#[serde(deserialize_with)]` of a key.
+/// [`load()`](super::load()) then reports it with its source, together with every other mistake.
 ///
 /// ```
 /// use natsfn::config::checked;
@@ -25,7 +25,8 @@ use serde::{Deserialize, Deserializer};
 /// ```
 ///
 /// # Errors
-/// `is VALUE, must be MUST_BE`, a text in quotes. Secrets are not for this, since the sentence repeats the value.
+/// `is VALUE, must be MUST_BE`, a text in quotes. Not for secrets, since the sentence repeats the
+/// value.
 pub fn checked<'de, T, D>(
     deserializer: D,
     must_be: &str,

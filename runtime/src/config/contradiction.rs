@@ -1,11 +1,11 @@
-//! What is wrong in a configuration although each value by itself is right.
+//! Mistakes in a configuration whose single values are valid.
 
 use figment::value::{Dict, Value};
 
 use super::address::{Addresses, TWO_LOGINS};
 
-/// Sentences about the runtime's keys. They look only at which keys there are, so a value that is
-/// wrong by itself does not hide them, and is not taken for one that is missing.
+/// Sentences about the runtime's keys. Only the presence of keys counts, so an invalid value hides no
+/// contradiction and is not reported as missing.
 pub(super) fn contradictions(values: &Dict) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(nats) = values.get("nats").and_then(Value::as_dict) {

@@ -1,4 +1,4 @@
-//! Where values come from: a file, the environment, each beneath the next.
+//! The sources of values, such as a file and the environment; each overrides those before.
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,14 +10,14 @@ use figment::{Figment, Metadata, Profile, Provider};
 
 use super::variable;
 
-/// Layers of values, the later above the earlier.
+/// Layers of values; a later one overrides an earlier one.
 #[derive(Default)]
 pub(super) struct Layers {
     merged: Figment,
     origins: Vec<Origin>,
 }
 
-/// Where a layer's values come from.
+/// The source of a layer's values.
 pub(super) enum Origin {
     File(PathBuf),
     /// Variables that begin with a prefix; a key's name follows it.
@@ -27,7 +27,7 @@ pub(super) enum Origin {
 }
 
 impl Layers {
-    /// Puts values above those that are there.
+    /// Adds values that override the earlier ones.
     pub(super) fn add(&mut self, origin: Origin, values: Dict) {
         let layer = Layer {
             number: self.origins.len(),
@@ -37,7 +37,7 @@ impl Layers {
         self.origins.push(origin);
     }
 
-    /// Puts what a variable says above them, as `url` of a section. One that is empty says nothing.
+    /// Adds the value of a variable, as `url` of a section. An empty variable is ignored.
     pub(super) fn add_variable(&mut self, name: &'static str, section: &str) {
         if let Some(url) = variable(name).and_then(|url| url.into_string().ok()) {
             let values = Dict::from([("url".to_owned(), Value::from(url))]);
@@ -52,7 +52,7 @@ impl Layers {
         self.merged.extract().unwrap_or_default()
     }
 
-    /// Where a value comes from; `None` where it stands nowhere.
+    /// The source of a value; `None` if there is no such value.
     pub(super) fn origin(&self, tag: Tag) -> Option<&Origin> {
         let number: usize = self.merged.get_metadata(tag)?.name.parse().ok()?;
         self.origins.get(number)
@@ -60,7 +60,7 @@ impl Layers {
 }
 
 impl Origin {
-    /// For the person who has to mend the value of a key.
+    /// Names the source, for the user who has to correct the key.
     pub(super) fn of(&self, path: &[String]) -> String {
         match self {
             Self::File(file) => format!("in {}", file.display()),
@@ -91,8 +91,8 @@ pub(super) fn file(path: &Path) -> Result<Dict, String> {
     })
 }
 
-/// The values of variables: `__` stands between the names of a key. A value stays the text that it
-/// is until something else is expected, so a password of digits is a password.
+/// The values of variables: `__` separates the names of a key. A value stays text until another type is
+/// expected, so a password of digits stays a password.
 pub(super) fn variables(
     prefix: &str,
     variables: Vec<(String, OsString)>,
@@ -132,7 +132,7 @@ fn insert(values: &mut Dict, path: &[&str], value: String) -> bool {
     }
 }
 
-/// One layer, as figment takes it: the number leads from a value back to its origin.
+/// One layer in figment's form; the number leads from a value back to its source.
 struct Layer {
     number: usize,
     values: Dict,

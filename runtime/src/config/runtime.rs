@@ -14,12 +14,12 @@ pub struct RuntimeConfig {
     pub nats: NatsConfig,
     /// Where the service's database is.
     pub database: Database,
-    /// Others who the commands log in as: `setup`, `dead` and `backend` by name, and whoever
-    /// `invoke --user` names.
+    /// Other logins: `setup`, `dead` and `backend` for the commands that use them, and any name for
+    /// `invoke --user`.
     pub credentials: BTreeMap<String, Login>,
     /// How the log is written.
     pub log: Log,
-    /// What `invoke` does where it is not told.
+    /// The defaults of `invoke`.
     pub invoke: Invoke,
 }
 
@@ -56,26 +56,27 @@ pub enum LogFormat {
     Json,
 }
 
-/// What `invoke` does where it is not told.
+/// The defaults of `invoke`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Invoke {
-    /// Which of the `credentials` it takes without `--user`.
+    /// The `credentials` that it uses without `--user`.
     pub user: Option<String>,
 }
 
 impl RuntimeConfig {
-    /// The keys at the top that are the runtime's; the others are the service's own.
+    /// The runtime's top-level keys; the others are the service's own.
     pub(super) const KEYS: [&'static str; 5] = ["nats", "database", "credentials", "invoke", "log"];
 
-    /// How to log in under a name of the credentials; the service's own way where there is none.
+    /// The connection with the login of these credentials, or with the service's own if there are none
+    /// of this name.
     pub fn nats_as(&self, name: &str) -> NatsConfig {
         self.credentials
             .get(name)
             .map_or_else(|| self.nats.clone(), |login| self.nats.login(login))
     }
 
-    /// The section in which that login stands, for whoever has to mend it.
+    /// The section with that login, for error messages.
     pub(crate) fn section_of(&self, name: &str) -> String {
         if self.credentials.contains_key(name) {
             format!("credentials.{name}")
@@ -84,7 +85,8 @@ impl RuntimeConfig {
         }
     }
 
-    /// How many connections to the database a process may take: what is configured comes first.
+    /// How many connections to the database a process may open; the configuration overrides the
+    /// service.
     pub(crate) fn pool_sizes(&self, service: PoolSizes) -> PoolSizes {
         let Database {
             request_connections: requests,
