@@ -1,15 +1,15 @@
-//! W3C trace context: what a function publishes belongs to the trace of what it was called with.
+//! W3C trace context: what a function publishes continues the trace of what it was called with.
 
 use async_nats::HeaderMap;
 
 const PARENT: &str = "traceparent";
 const STATE: &str = "tracestate";
 
-/// The bound that the specification asks everybody to carry.
+/// The size that the specification asks everybody to propagate.
 const MAX_STATE: usize = 512;
 
-/// `traceparent` and `tracestate` of a message. A bad or oversized one counts as absent: it comes
-/// from outside and is nobody's error. Baggage is not carried.
+/// `traceparent` and `tracestate` of a message. A malformed or oversized one counts as absent, since it
+/// comes from outside. Baggage is not propagated.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TraceContext {
     parent: Option<String>,
@@ -31,7 +31,7 @@ impl TraceContext {
         Self { parent, state }
     }
 
-    /// One that this process begins or goes on.
+    /// The context of a trace that this process begins or continues.
     #[cfg(feature = "otel")]
     pub(crate) fn new(parent: String, state: Option<String>) -> Self {
         Self {
@@ -45,7 +45,7 @@ impl TraceContext {
         self.parent.is_some()
     }
 
-    /// Writes it, where the message has none of its own.
+    /// Writes it, unless the message has its own.
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         if headers.get(PARENT).is_some() {
             return;

@@ -1,4 +1,4 @@
-//! The server that spans name, and the subjects that they may name.
+//! The server's name in spans, and the subjects that spans may name.
 
 use std::sync::Arc;
 
@@ -7,19 +7,20 @@ use async_nats::Client;
 use super::details::Attribute;
 use crate::function::template::{Template, overlap};
 
-/// What every span that has to do with NATS says.
+/// What every span about NATS shows.
 #[derive(Debug, Default)]
 pub(crate) struct Broker {
     address: String,
     port: u16,
-    /// The subjects of the service's functions and streams, as they were written.
+    /// The subject templates of the service's functions and streams.
     templates: Vec<Template>,
 }
 
 impl Broker {
     pub(crate) fn of(nats: &Client, templates: Vec<Template>) -> Arc<Self> {
         let server = nats.server_info();
-        // A server that listens everywhere does not know how it is called; its name is all it says.
+        // A server that listens on all addresses does not know its own host name; its server name must
+        // do.
         let everywhere = matches!(server.host.as_str(), "0.0.0.0" | "::" | "");
         Arc::new(Self {
             address: if everywhere {
@@ -42,7 +43,7 @@ impl Broker {
         ]
     }
 
-    /// The template that a subject follows.
+    /// The template that matches a subject.
     pub(crate) fn template(&self, subject: &str) -> Option<&str> {
         self.templates
             .iter()

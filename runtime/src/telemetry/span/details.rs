@@ -1,4 +1,4 @@
-//! What a span says, whoever shows it.
+//! The content of a span, for the log and for OpenTelemetry.
 
 use std::borrow::Cow;
 
@@ -9,11 +9,11 @@ use crate::telemetry::trace_context::TraceContext;
 /// The target of the runtime's own spans.
 pub(crate) const SPAN: &str = "natsfn::span";
 
-/// The target of those that only the log shows, since their trace is not sampled. OpenTelemetry does
-/// not see them, which is what makes a small share cheap.
+/// The target of spans that only the log shows, since their trace is not sampled. OpenTelemetry does
+/// not see them, which makes a small ratio cheap.
 pub(crate) const QUIET: &str = "natsfn::quiet";
 
-/// The part that somebody plays in a span.
+/// The role of this process in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Server,
@@ -22,19 +22,19 @@ pub(crate) enum Role {
     Consumer,
 }
 
-/// What a span hangs below.
+/// The parent of a span.
 pub(crate) enum Parent<'a> {
-    /// The span that is being worked in.
+    /// The current span.
     Current,
     /// A span of another process, or of this one at another time.
     Remote(&'a TraceContext),
     /// A span of this process.
     Span(&'a Span),
-    /// Nothing: a trace of its own, with this id.
+    /// None: a trace of its own, with this id.
     Root(Option<&'a str>),
 }
 
-/// A span that belongs to another trace.
+/// A link to a span of another trace.
 pub(crate) enum Link<'a> {
     Remote(&'a TraceContext),
     Span(&'a Span),
@@ -81,9 +81,9 @@ impl From<bool> for Value {
     }
 }
 
-/// What a span says beside how long it took.
+/// What a span holds besides its duration.
 pub(crate) struct Details {
-    /// `{operation} {subject template}`: few names, whatever the traffic.
+    /// `{operation} {subject template}`: few different names, whatever the traffic.
     pub(crate) name: String,
     pub(crate) attributes: Vec<Attribute>,
 }

@@ -3,12 +3,12 @@
 use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 
-/// Marks a subscriber that makes traces.
+/// Marks a subscriber that exports traces.
 pub(crate) struct Here;
 
 impl<S: Subscriber> Layer<S> for Here {}
 
-/// Whether spans that are made on this thread become parts of traces.
+/// Whether spans of this thread become parts of traces.
 pub(crate) fn is_here() -> bool {
     tracing::dispatcher::get_default(|subscriber| subscriber.downcast_ref::<Here>().is_some())
 }

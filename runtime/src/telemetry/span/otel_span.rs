@@ -34,7 +34,7 @@ pub(crate) fn open(
             Context::new()
         }
     };
-    // Nobody listens, or somebody has begun it already.
+    // No layer exports traces, or the span has already started.
     if span.set_parent(above).is_err() {
         return;
     }
@@ -66,7 +66,7 @@ pub(crate) fn call(role: Role, parent: Parent<'_>, details: impl FnOnce() -> Det
     span
 }
 
-/// Below a span that is not sampled nothing is: it is not even opened.
+/// A child of an unsampled span is not sampled either, so it is not even started.
 fn may_be_sampled(parent: &Parent<'_>) -> bool {
     match parent {
         Parent::Current => {

@@ -1,26 +1,26 @@
-//! Which traces are recorded: a share of them, by their id.
+//! Which traces are recorded: a ratio of them, decided by trace id.
 //!
-//! The same share in every process keeps a trace whole. A flag that somebody from outside sets
-//! forces nothing.
+//! The same ratio in every process keeps a trace whole. The sampled flag of an incoming message has no
+//! effect.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use opentelemetry_sdk::trace::Sampler;
 
-/// Trace ids below this are recorded; of an id its last 63 bits count. 0 while nobody traces.
+/// Trace ids whose last 63 bits are below this are recorded. 0 while tracing is off.
 static BELOW: AtomicU64 = AtomicU64::new(OFF);
 
 const OFF: u64 = 0;
 const ALL: u64 = 1 << 63;
 
-/// Begins to trace a share of the traces, 0 to 1.
+/// Starts tracing with a ratio of 0 to 1.
 pub(crate) fn begin(ratio: f64) -> Sampler {
     BELOW.store(below(ratio), Relaxed);
     Sampler::TraceIdRatioBased(ratio)
 }
 
-/// Whether traces are made in this process, be they recorded or not.
+/// Whether this process makes traces, recorded or not.
 pub(crate) fn is_on() -> bool {
     BELOW.load(Relaxed) != OFF
 }
@@ -31,7 +31,7 @@ pub(crate) fn is_sampled(trace_id: &str) -> bool {
     u64::from_str_radix(last, 16).is_ok_and(|last| last >> 1 < BELOW.load(Relaxed))
 }
 
-/// At least 1: a share of nothing still makes ids, which logs and error replies tell.
+/// At least 1: with a ratio of 0, logs and error replies still show trace ids.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

@@ -1,4 +1,4 @@
-//! Spans where OpenTelemetry is left out: none.
+//! Spans without OpenTelemetry: none.
 
 use tracing::Span;
 

@@ -1,4 +1,4 @@
-//! What the spans of a stream function say about where its messages come from.
+//! What the spans of a stream function say about the source of its messages.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::telemetry::measure::Labels;
 use crate::telemetry::span;
 use crate::telemetry::trace_context::TraceContext;
 
-/// How a stream function and what feeds it are called.
+/// The names of a stream function and its source.
 pub(crate) struct Names<'a> {
     pub(crate) service: &'a str,
     pub(crate) function: &'a str,
@@ -30,9 +30,9 @@ pub(crate) struct Source {
     /// The durable consumer's name.
     pub(crate) group: String,
     pub(crate) templates: Arc<[Template]>,
-    /// The function takes one message at a time.
+    /// Whether the function takes one message at a time.
     pub(crate) single: bool,
-    /// What its measurements are told apart by.
+    /// The labels of its metrics.
     pub(crate) labels: Labels,
 }
 
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// What messages are fetched in: a trace of its own.
+    /// Span of a fetch, in a trace of its own.
     pub(crate) fn receive(&self, messages: &[Message]) -> Span {
         span::call(Role::Client, Parent::Root(None), || {
             let subjects = || messages.iter().map(|message| message.subject.as_str());
@@ -78,9 +78,9 @@ impl Source {
         })
     }
 
-    /// What the function's work on these messages is done in. A message alone goes on with its own
-    /// trace; several hang below what they were fetched in, and their own traces are linked. With it,
-    /// the trace below which the work is done where that is not sampled.
+    /// Span of the function's work on these messages. For a single message it continues the message's
+    /// own trace; for several it is a child of their fetch, with links to their own traces. Also returns
+    /// the trace context of the work if that is not sampled.
     pub(crate) fn process(
         &self,
         entries: &[Arc<Entry>],
@@ -123,7 +123,7 @@ impl Source {
         (span, None)
     }
 
-    /// What one message of a batch is handled in: a part of its own trace.
+    /// Span of one message of a batch, in the message's own trace.
     pub(crate) fn message(&self, entry: &Entry, batch: &Span) -> Span {
         let own = TraceContext::of(entry.headers());
         if !own.is_some() {
@@ -139,7 +139,7 @@ impl Source {
         span
     }
 
-    /// What the server is told in of what became of `n` messages: `ack`, `nak` or `term`.
+    /// Span of sending the ack, nak or term for these messages.
     pub(crate) fn settle(&self, how: &'static str, entries: &[Arc<Entry>]) -> Span {
         span::call(Role::Client, Parent::Current, || {
             let subjects = || entries.iter().map(|entry| entry.subject());
@@ -176,8 +176,8 @@ impl Source {
         }
     }
 
-    /// The one template that all these subjects follow. None where they follow several: then they
-    /// go by the stream's name.
+    /// The template that matches all these subjects. `None` if they match several; then the span has
+    /// the stream's name.
     fn template<'a>(&self, mut subjects: impl Iterator<Item = &'a str>) -> Option<&str> {
         let first = subjects.next()?;
         let found = self
@@ -194,7 +194,7 @@ fn operation(single: bool) -> &'static str {
     if single { "process" } else { "process_batch" }
 }
 
-/// What a span of one message says beside that of a batch.
+/// The attributes that a span of one message has beside those of a batch.
 pub(crate) fn about(entry: &Entry) -> Vec<Attribute> {
     let mut attributes = vec![
         ("nats.stream.sequence", entry.seq().into()),

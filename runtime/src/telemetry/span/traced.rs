@@ -1,4 +1,4 @@
-//! What goes into traces.
+//! Which spans and events are traced.
 
 use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Interest;
@@ -7,9 +7,9 @@ use tracing_subscriber::layer::{Context, Filter};
 
 use super::details::SPAN;
 
-/// The runtime's own spans, and from level `info` on those of the functions, and events. The
-/// runtime's other spans are the log's, and those of the libraries that carry a trace to its
-/// collector would be traced for ever.
+/// The runtime's own spans, and from level `info` on the spans and events of the functions. The
+/// runtime's other spans are for the log. The libraries that send a trace to its collector are
+/// excluded: tracing them would never end.
 pub(crate) struct Traced;
 
 /// The crates of those libraries.
@@ -37,7 +37,7 @@ impl<S> Filter<S> for Traced {
         goes_in(of)
     }
 
-    // It depends on the place alone, so it is asked once for each, and not for each request.
+    // It depends on the call site alone, so it is evaluated once per call site, not per request.
     fn callsite_enabled(&self, of: &'static Metadata<'static>) -> Interest {
         if goes_in(of) {
             Interest::always()

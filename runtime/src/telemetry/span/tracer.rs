@@ -1,5 +1,5 @@
-//! Makes OpenTelemetry's spans of `tracing`'s, with what only the runtime knows of its own: their
-//! kind, and the trace id that the log has told already.
+//! Makes OpenTelemetry spans from those of `tracing`, with what only the runtime knows of its own: the
+//! kind, and the trace id that the log has already shown.
 
 use std::cell::Cell;
 
@@ -10,7 +10,7 @@ use opentelemetry_sdk::trace::{IdGenerator, RandomIdGenerator, SdkTracer, Span};
 use super::details::Role;
 
 thread_local! {
-    /// The runtime's own span that starts just now on this thread.
+    /// The runtime's own span that is starting on this thread.
     static STARTING: Cell<Option<SpanKind>> = const { Cell::new(None) };
     static TRACE_ID: Cell<Option<TraceId>> = const { Cell::new(None) };
 }
@@ -45,14 +45,14 @@ impl opentelemetry::trace::Tracer for Tracer {
     fn build_with_context(&self, mut builder: SpanBuilder, parent: &Context) -> Span {
         if let Some(kind) = STARTING.take() {
             builder.span_kind = Some(kind);
-            // These are the log's words for what the attributes say in OpenTelemetry's.
+            // These are for the log; OpenTelemetry gets attributes with the names of its conventions.
             builder.attributes = None;
         }
         self.0.build_with_context(builder, parent)
     }
 }
 
-/// Random ids, except where the log has told the id of a trace that begins.
+/// Random ids, unless the log has already shown the id of a new trace.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ids(RandomIdGenerator);
 
