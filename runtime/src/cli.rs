@@ -28,17 +28,17 @@ pub use dev::{DevDirectory, Plan};
 pub use exit::Exit;
 pub use make::{Make, MakeService};
 
-/// Runs the command line for a service: a closure that makes one, or an `async fn` from a
-/// configuration to one.
+/// Runs the command line for a service: a closure that makes the service, or an `async fn` that makes
+/// it from a configuration.
 ///
-/// The configuration is any type that serde can read. Its keys come from the file, `./<name>.toml`,
-/// and from variables, `<NAME>_...`, where the name is the service's, or the program's where the
-/// service is made from the configuration.
+/// The configuration is any type that serde can read. Its keys come from the file `./<name>.toml` and
+/// from variables `<NAME>_...`. The name is the service's, or the program's if the service is made from
+/// the configuration.
 pub fn main<K, M: MakeService<K>>(make: M) -> Exit {
     App::new(make).run()
 }
 
-/// A program of one service: what [`main`] runs, with more to say about it.
+/// A program of one service: as [`main`], with more options.
 ///
 /// ```no_run
 /// use natsfn::cli::App;
@@ -86,7 +86,7 @@ impl<C: DeserializeOwned> App<C> {
         }
     }
 
-    /// The name that the file and the variables of the configuration have, and its version.
+    /// The name of the configuration's file and variables, and the program's version.
     pub fn name(mut self, name: impl Into<String>, version: impl Into<String>) -> Self {
         self.name = name.into();
         self.version = version.into();
@@ -99,21 +99,21 @@ impl<C: DeserializeOwned> App<C> {
         self
     }
 
-    /// What the service needs of `dev`: a configuration of nats-server with users, logins, more to
-    /// say in `dev.json`.
+    /// What the service needs of `dev`: a configuration of nats-server with users, logins, more keys
+    /// for `dev.json`.
     pub fn dev(mut self, plan: impl Fn(&DevDirectory) -> Result<Plan, RunError> + 'static) -> Self {
         self.plan = Box::new(plan);
         self
     }
 
-    /// Says that the service keeps data in a database, where only its configuration makes it: that
-    /// the address is missing is then named together with the other mistakes of a configuration.
+    /// Declares that the service keeps data in a database, if only its configuration shows that. A
+    /// missing address is then reported together with the other mistakes of the configuration.
     pub fn database(mut self) -> Self {
         self.make.has_database = true;
         self
     }
 
-    /// Does what the command line says.
+    /// Runs the command that the command line names.
     pub fn run(self) -> Exit {
         output::checked(self.run_command())
     }
@@ -129,7 +129,7 @@ impl<C: DeserializeOwned> App<C> {
             .build();
         let ran = runtime.map_err(RunError::from).and_then(|runtime| {
             let ran = runtime.block_on(self.execute(arguments));
-            // Work that a function has left behind does not keep the process.
+            // Do not wait for work that a function has left behind.
             runtime.shutdown_background();
             ran
         });
@@ -152,7 +152,7 @@ impl<C: DeserializeOwned> App<C> {
             ..Purpose::default()
         };
         let purpose = match &arguments.command {
-            // Whether functions that are named need it is known once the service is made.
+            // Whether the named functions need it is known once the service is made.
             Command::Serve { functions } if !functions.is_empty() => check,
             Command::Serve { .. } | Command::Setup(_) => Purpose {
                 needs_database: self.make.has_database,
@@ -169,7 +169,7 @@ impl<C: DeserializeOwned> App<C> {
         let log = loaded.runtime.log.format;
         let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
         let ran = self.command(arguments, loaded).await;
-        // Last, so that it sends what the end itself was.
+        // Last, so that it also sends what the shutdown records.
         telemetry.stop().await;
         ran
     }
@@ -204,7 +204,7 @@ struct Job {
 }
 
 impl Job {
-    /// The database's address, which a service that has a database must be given.
+    /// The database's address; an error if it is missing and the service has a database.
     fn database_url(&self) -> Result<Option<&str>, RunError> {
         let url = self.config.database_url();
         if self.definition.database.is_some() && url.is_none() {
@@ -217,8 +217,8 @@ impl Job {
     }
 }
 
-/// The file that is named, else the one that lies here, else the one that `dev` wrote, which `dev`
-/// itself does not read.
+/// The file that the command line names, else the one in this directory, else the one that `dev` wrote;
+/// `dev` itself does not read that one.
 fn configuration_file(name: &str, data: &Path, arguments: &Arguments) -> Option<PathBuf> {
     if let Some(file) = &arguments.config {
         return Some(file.clone());

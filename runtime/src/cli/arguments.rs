@@ -1,4 +1,4 @@
-//! The words of the command line.
+//! The arguments of the command line.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,8 +22,8 @@ pub(super) struct Arguments {
 pub(super) enum Command {
     /// Everything on one machine: nats-server, database, every function
     ///
-    /// DATABASE_URL, else database.url of the configuration, names a database to use instead of a
-    /// file of SQLite, NATS_SERVER the nats-server to start instead of the one on PATH.
+    /// DATABASE_URL, or else database.url of the configuration, names a database to use instead of a
+    /// SQLite file; NATS_SERVER names the nats-server to start instead of the one on PATH.
     Dev(Dev),
     /// Serve the named functions, or all
     Serve {
@@ -55,22 +55,22 @@ pub(super) struct Setup {
 
 #[derive(Args)]
 pub(super) struct Dev {
-    /// Where the data lies
+    /// The data directory
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
     /// The port on which a task listens; with 0 every port is a free one
     #[arg(long, value_name = "N", default_value_t = 3000)]
     pub(super) port: u16,
-    /// A function that is not served here, but by hand
+    /// A function to leave out, because you serve it yourself
     #[arg(long, value_name = "FUNCTION")]
     pub(super) without: Vec<String>,
 }
 
 #[derive(Subcommand)]
 pub(super) enum Dead {
-    /// One line for each
+    /// List them, one line each
     List,
-    /// Everything about one, as JSON
+    /// Show one in full, as JSON
     Show {
         /// As `dead list` shows it
         #[arg(value_name = "ID")]
@@ -99,20 +99,20 @@ pub(super) enum Dead {
 
 #[derive(Args)]
 pub(super) struct Invoke {
-    /// Whose credentials to take
+    /// The credentials to use
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
-    /// A function, where its subject has no {...}, or a subject
+    /// A function whose subject has no {...}, or a subject
     #[arg(value_name = "FUNCTION|SUBJECT")]
     pub(super) what: String,
-    /// What is sent; nothing by default
+    /// The payload; empty by default
     #[arg(value_name = "JSON")]
     pub(super) json: Option<String>,
 }
 
-/// Reads the command line, or prints what clap has to say about it.
+/// Reads the command line, or prints clap's error or help.
 pub(super) fn parse(name: &str, version: &str, data: &Path) -> Result<Arguments, Exit> {
-    let data = format!("Where the data lies [default: {}]", data.display());
+    let data = format!("The data directory [default: {}]", data.display());
     let config = format!("The configuration [default: ./{name}.toml, else the one that dev wrote]");
     let command = Arguments::command()
         .name(name.to_owned())

@@ -1,4 +1,4 @@
-//! `dead`: the dead letters, for the person who decides about them.
+//! `dead`: lists, shows, replays and drops dead letters.
 
 use serde_json::{Value, json};
 
@@ -74,14 +74,14 @@ async fn replay(
         };
         match replayed {
             Ok(seq) => say(format_args!("{id} published again, sequence {seq}")),
-            // The others may work.
+            // The other ids may work.
             Err(error) => exit = failed(id, &error),
         }
     }
     Ok(exit)
 }
 
-/// Refuses a letter whose function the service no longer has: nobody would take the message.
+/// Refuses a letter whose function the service no longer has: none would handle the message.
 async fn replay_to_its_function(
     nats: &async_nats::Client,
     definition: &Definition,
@@ -129,7 +129,7 @@ fn line(letter: &DeadLetter) -> String {
     format!("{id}  {time}  {function}  {subject}  {reason}")
 }
 
-/// All of it, the payload as JSON where it is some, else as text.
+/// The whole letter; its payload as JSON if it is JSON, else as text.
 fn whole(letter: &DeadLetter) -> Result<Value, RunError> {
     let mut whole = serde_json::to_value(letter)?;
     let text = || json!(String::from_utf8_lossy(&letter.payload));

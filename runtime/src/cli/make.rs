@@ -22,15 +22,15 @@ pub trait MakeService<K> {
     /// The configuration that it takes.
     type Config: DeserializeOwned;
 
-    /// Forgets the types.
+    /// Erases the types.
     fn into_make(self) -> Make<Self::Config>;
 }
 
-/// Makes a service from a configuration, the service's types forgotten.
+/// Makes a service from a configuration; the service's types are erased.
 pub struct Make<C> {
-    /// The service's name and version, where they are known without a configuration.
+    /// The service's name and version, if they are known without a configuration.
     pub(super) identity: Option<(String, String)>,
-    /// The service is known to keep data in a database.
+    /// Whether the service is known to keep data in a database.
     pub(super) has_database: bool,
     pub(super) make: Box<dyn FnOnce(C) -> Making>,
 }
@@ -38,10 +38,10 @@ pub struct Make<C> {
 /// A service that is being made.
 type Making = LocalBoxFuture<'static, Result<Definition, RunError>>;
 
-/// The kind of a closure that makes a service.
+/// Marks a closure that makes a service.
 pub struct Plain<S>(std::marker::PhantomData<S>);
 
-/// The kind of a function from a configuration.
+/// Marks a function that makes a service from a configuration.
 pub struct Configured<C>(std::marker::PhantomData<C>);
 
 /// The configuration of a service that has no keys of its own.

@@ -1,4 +1,4 @@
-//! What a command prints. One whose output cannot be written has failed, whatever else it did.
+//! What a command prints. A command whose output cannot be written has failed.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -6,22 +6,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::Exit;
 
-/// Something that was said did not reach the output.
+/// Whether some output could not be written.
 static IS_LOST: AtomicBool = AtomicBool::new(false);
 
-/// A line for the person, or for the program that reads the output.
+/// Prints a line to stdout.
 pub(super) fn say(line: impl Display) {
     printed(writeln!(io::stdout(), "{line}"));
 }
 
-/// A line about what went wrong.
+/// Prints a line about an error to stderr.
 pub(super) fn complain(line: impl Display) {
-    // Where this cannot be written there is nobody left to tell.
+    // If stderr cannot be written, the error cannot be reported.
     let _ = writeln!(io::stderr(), "{line}");
 }
 
-/// Says what kept the output from being written, once. A reader that has gone is no failure: it has read
-/// what it wanted.
+/// Reports once why the output cannot be written. A reader that has closed it is no failure: it has
+/// read what it wanted.
 pub(super) fn printed(result: io::Result<()>) {
     if let Err(error) = result
         && error.kind() != ErrorKind::BrokenPipe
@@ -31,7 +31,7 @@ pub(super) fn printed(result: io::Result<()>) {
     }
 }
 
-/// How the program ends that would end so.
+/// The exit of the program: a success becomes a failure if output was lost.
 pub(super) fn checked(exit: Exit) -> Exit {
     if exit == Exit::SUCCESS && IS_LOST.load(Ordering::Relaxed) {
         return Exit::FAILURE;

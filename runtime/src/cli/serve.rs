@@ -1,4 +1,4 @@
-//! `serve`: functions against a server that runs somewhere.
+//! `serve`: runs functions with an existing server.
 
 use super::host::Host;
 use super::stop::Stop;

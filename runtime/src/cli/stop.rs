@@ -1,16 +1,16 @@
-//! The word to stop: SIGINT (Ctrl-C), SIGTERM, SIGQUIT, or SIGHUP (the terminal was closed).
+//! The request to stop: SIGINT (Ctrl-C), SIGTERM, SIGQUIT, or SIGHUP (the terminal was closed).
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::run_error::RunError;
 
-/// Hears the signals from when it is made on.
+/// Receives the signals from its creation on.
 pub(super) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
-    /// None where whoever started the program had it ignore this signal, as `nohup` does: it is to
-    /// outlive its terminal.
+    /// `None` if the program was started with this signal ignored, as by `nohup`: it should outlive its
+    /// terminal.
     hangup: Option<Signal>,
 }
 
@@ -30,8 +30,8 @@ impl Stop {
         })
     }
 
-    /// Returns at the first signal. A second one ends the process at once: somebody is in a hurry.
-    /// A hangup hurries nobody: a shell and the kernel may both send it when a terminal is closed.
+    /// Returns at the first signal. A second one ends the process at once, for a user in a hurry. A
+    /// second hangup does not: a shell and the kernel may both send one when a terminal is closed.
     pub(super) async fn requested(mut self) {
         // Once it was listened to, a signal never ends the process by itself.
         let hangup = self.hangup.take();
@@ -63,7 +63,7 @@ async fn hung_up(hangup: Option<Signal>) {
     }
 }
 
-/// Whether this process was started to ignore a signal. Linux tells it; elsewhere none is.
+/// Whether this process was started with a signal ignored; always false outside Linux.
 fn is_ignored(kind: SignalKind) -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

@@ -1,4 +1,4 @@
-//! The log, and with OpenTelemetry traces and metrics, of a program.
+//! A program's log and, with OpenTelemetry, its traces and metrics.
 
 use crate::config::LogFormat;
 use crate::error::run_error::RunError;
@@ -10,7 +10,7 @@ pub(super) struct Traced {
     telemetry: Option<telemetry::Telemetry>,
 }
 
-/// What the environment asks for.
+/// The settings from the environment.
 #[cfg(feature = "otel")]
 pub(super) type Wanted = Option<telemetry::Settings>;
 #[cfg(not(feature = "otel"))]
@@ -22,7 +22,7 @@ pub(super) fn wanted() -> Result<Wanted, RunError> {
     telemetry::Settings::from_environment()
 }
 
-/// Without OpenTelemetry nobody reads its variables.
+/// Without OpenTelemetry its variables are not read.
 #[cfg(not(feature = "otel"))]
 pub(super) fn wanted() -> Result<Wanted, RunError> {
     Ok(())
@@ -38,7 +38,7 @@ impl Traced {
     ) -> Result<Self, RunError> {
         use tracing_subscriber::layer::Layer;
 
-        // A program that is made from its configuration has no version of its own so early.
+        // A program that is made from its configuration has no version yet.
         let version = Some(version).filter(|version| !version.starts_with('('));
         let telemetry = wanted
             .map(|settings| telemetry::Telemetry::start(&settings, name, version))
@@ -48,7 +48,7 @@ impl Traced {
         Ok(Self { telemetry })
     }
 
-    /// Sends what is left.
+    /// Sends what has not been sent yet.
     pub(super) async fn stop(self) {
         if let Some(telemetry) = self.telemetry {
             telemetry.stop().await;

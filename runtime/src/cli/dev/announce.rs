@@ -1,4 +1,4 @@
-//! What `dev` tells the person who has started it.
+//! What `dev` prints once it runs.
 
 use super::Plan;
 use super::files::Files;

@@ -1,4 +1,4 @@
-//! The data directory of `dev`: one run at a time, closed to others, with its secrets.
+//! The data directory of `dev`: for one run at a time, private to its owner, with its secrets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, File, TryLockError};
@@ -24,7 +24,7 @@ pub struct DevDirectory {
 }
 
 impl DevDirectory {
-    /// Makes the directory where it is missing, and takes it.
+    /// Creates the directory if it is missing, and locks it.
     pub(super) fn open(path: &Path, ports: Ports, listener_port: u16) -> Result<Self, RunError> {
         let unwritable = |error: io::Error| {
             let path = path.display();
@@ -79,11 +79,11 @@ impl DevDirectory {
         &self.path
     }
 
-    /// Opens a listener for a task, on the port that the command line names or a free one. `dev.json`
-    /// has its URL under the task's name.
+    /// Opens a listener for a task, on the port from the command line or a free one. `dev.json` has its
+    /// URL under the task's name.
     ///
     /// # Errors
-    /// Somebody else has the port.
+    /// Another program has the port.
     pub fn listener(&self, task: &str) -> Result<DevListener, RunError> {
         listener::open(task, self.listener_port)
     }
@@ -93,7 +93,7 @@ impl DevDirectory {
         ServerConfig::new(&self.path).ports(self.ports)
     }
 
-    /// A random secret: a fresh one for each directory and name, the same at each run.
+    /// A random secret, made once for each directory and name.
     ///
     /// # Errors
     /// The directory cannot be read or written.
@@ -127,7 +127,7 @@ impl DevDirectory {
             .join(format!("{name}.db"))
             .to_string_lossy()
             .into_owned();
-        // These end a path in a URL, or stand for something else.
+        // These have a meaning of their own in a URL.
         let file = file
             .replace('%', "%25")
             .replace('?', "%3f")
@@ -136,7 +136,7 @@ impl DevDirectory {
     }
 }
 
-/// 128 random bits behind a letter: in a configuration file, digits alone would be a number.
+/// 128 random bits after a letter: digits alone would be a number in a configuration file.
 fn random() -> io::Result<String> {
     let mut bytes = [0; 16];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;

@@ -35,7 +35,7 @@ impl Files {
         self.directory.join(format!("{}.toml", self.name))
     }
 
-    /// Writes both, `dev.json` last: when it is there, everything is.
+    /// Writes both, `dev.json` last: once it exists, so does the other.
     pub(super) fn write(
         &self,
         server: &Server,
@@ -75,7 +75,7 @@ impl Files {
     }
 
     pub(super) fn remove_addresses(&self) {
-        // Usually it is not there; and a run does not fail for one that stays.
+        // Usually it does not exist; and a run does not fail for one that stays.
         let _ = fs::remove_file(self.addresses());
     }
 }

@@ -11,15 +11,15 @@ use crate::service::dev_listener::DevListener;
 
 const HOST: &str = "127.0.0.1";
 
-/// Where a task listens, whether `dev` runs it or it is left to be served by hand.
+/// The listener of a task, whether `dev` runs the task or the user does.
 pub(super) struct Listener {
     pub(super) task: String,
     port: u16,
-    /// Gone once it is handed on.
+    /// `None` once it is handed on.
     open: Option<DevListener>,
 }
 
-/// Takes the port for a task; 0 takes any free one.
+/// Binds the port for a task; 0 means any free one.
 pub(super) fn open(task: &str, port: u16) -> Result<DevListener, RunError> {
     let refuse = |error: io::Error| {
         let cure = "choose another with --port";
@@ -27,7 +27,7 @@ pub(super) fn open(task: &str, port: u16) -> Result<DevListener, RunError> {
             io::ErrorKind::AddrInUse => {
                 format!("port {port} (the {task}) is in use: stop what listens there, or {cure}")
             }
-            _ => format!("port {port} (the {task}) cannot be had: {error}; {cure}"),
+            _ => format!("port {port} (the {task}) cannot be opened: {error}; {cure}"),
         })
     };
     let listener = TcpListener::bind((HOST, port)).map_err(refuse)?;
@@ -48,12 +48,12 @@ impl Listener {
         }
     }
 
-    /// What a person opens.
+    /// The address for the browser.
     pub(super) fn url(&self) -> String {
         format!("http://localhost:{}", self.port)
     }
 
-    /// What the task gets. Whoever drops it lets the port go.
+    /// The listener for the task. Dropping it releases the port.
     pub(super) fn hand_on(&mut self, found: &Addresses) -> Option<DevListener> {
         let websocket = found.websocket.clone();
         self.open
@@ -61,8 +61,7 @@ impl Listener {
             .map(|open| DevListener { websocket, ..open })
     }
 
-    /// The service's own values, and among them where the task listens: `TASK.listen` and
-    /// `TASK.websocket`.
+    /// The service's own values, with the task's addresses as `TASK.listen` and `TASK.websocket`.
     pub(super) fn settings(&self, own_values: &Dict, found: &Addresses) -> Dict {
         let mut values = own_values.clone();
         let mut section = match values.remove(&self.task) {

@@ -1,4 +1,4 @@
-//! What a service needs of `dev` beyond the usual.
+//! What a service needs of `dev` beyond the default.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::service::dev_listener::DevListener;
 /// Makes a plan for a data directory.
 pub(in crate::cli) type MakePlan = dyn Fn(&DevDirectory) -> Result<Plan, RunError>;
 
-/// What a service needs of `dev`: a nats-server, and who logs in there.
+/// What a service needs of `dev`: a nats-server, and its logins.
 #[must_use]
 pub struct Plan {
     pub(super) server: ServerConfig,
@@ -28,7 +28,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// A server that asks nobody for a login.
+    /// A server without logins.
     pub fn new(server: ServerConfig) -> Self {
         Self {
             server,
@@ -42,9 +42,9 @@ impl Plan {
         }
     }
 
-    /// The listener of a task, which finds it as
-    /// [`Background::dev_listener`](crate::Background::dev_listener); served by another process, the
-    /// task finds the addresses in the configuration, as `TASK.listen` and `TASK.websocket`.
+    /// The listener of a task, which gets it as
+    /// [`Background::dev_listener`](crate::Background::dev_listener). In another process the task finds
+    /// the addresses in the configuration, as `TASK.listen` and `TASK.websocket`.
     pub fn listener(mut self, listener: DevListener) -> Self {
         self.listener = Some(Listener::new(listener));
         self
@@ -56,14 +56,14 @@ impl Plan {
         self
     }
 
-    /// How somebody else logs in: `setup` and `dead` are taken by these commands, `backend` by
-    /// `invoke` for a message, any by `invoke --user`.
+    /// Another login. `setup` and `dead` are for the commands of that name, `backend` is for a message
+    /// from `invoke`, any is for `invoke --user`.
     pub fn credentials(mut self, name: impl Into<String>, login: Login) -> Self {
         self.credentials.insert(name.into(), login);
         self
     }
 
-    /// Whose credentials `invoke` takes without `--user`.
+    /// The credentials that `invoke` uses without `--user`.
     pub fn invoke_as(mut self, name: impl Into<String>) -> Self {
         self.invoke_user = Some(name.into());
         self
@@ -75,20 +75,20 @@ impl Plan {
         self
     }
 
-    /// A command to paste: the arguments of `nats`, run with the credentials of a name. Without
-    /// any, `nats micro ls` is shown.
+    /// A command to show: the arguments of `nats`, run with these credentials. Without any, `nats micro
+    /// ls` is shown.
     pub fn command(mut self, credentials: impl Into<String>, arguments: impl Into<String>) -> Self {
         self.commands.push((credentials.into(), arguments.into()));
         self
     }
 
-    /// A sentence for the person who has started it.
+    /// A sentence to show once everything runs.
     pub fn note(mut self, sentence: impl Into<String>) -> Self {
         self.notes.push(sentence.into());
         self
     }
 
-    /// The commands to paste, whole.
+    /// The commands to show, complete.
     pub(super) fn commands(&self, url: &str) -> Vec<String> {
         if self.commands.is_empty() {
             return vec![format!(
@@ -106,7 +106,7 @@ impl Plan {
     }
 }
 
-/// The address with user and password, and the option that makes the CLI hear its answers.
+/// The address with user and password, and the option with which the CLI receives its answers.
 fn with_login(url: &str, login: &Login) -> String {
     let mut url = url.to_owned();
     if let (Some(user), Some(password)) = (&login.user, &login.password) {

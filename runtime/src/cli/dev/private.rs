@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Writes a file that only its owner can read, whole or not at all.
+/// Writes a file that only its owner can read, completely or not at all.
 pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut aside = file.as_os_str().to_owned();
     aside.push(".new");
@@ -16,7 +16,7 @@ pub(super) fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&aside)?;
-    // The mode above counts for a file that is made now, not for one that was left behind.
+    // The mode above applies to a new file, not to one that was left behind.
     written.set_permissions(Permissions::from_mode(0o600))?;
     written.write_all(bytes)?;
     written.sync_all()?;

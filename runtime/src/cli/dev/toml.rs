@@ -53,7 +53,7 @@ fn line(key: &str, value: Option<&str>) -> Option<String> {
     value.map(|value| format!("{key} = {}", quoted(value)))
 }
 
-/// A text of TOML: JSON's form of it, but for one character.
+/// A TOML string: JSON's form, except for one character.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text)
         .to_string()
