@@ -1,10 +1,10 @@
-//! What became of a message or a request.
+//! The outcome of a message or a request.
 
 use serde_json::Value;
 
 use crate::error::{Error, Policy};
 
-/// What became of a delivered message.
+/// The outcome of a delivered message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Handled.
@@ -22,11 +22,11 @@ pub enum Outcome {
 /// An error reply, as a caller sees it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ErrorReply {
-    /// The number.
+    /// The error code.
     pub code: u16,
-    /// The sentence.
+    /// The message for the caller.
     pub message: String,
-    /// What a program can read.
+    /// Machine-readable details.
     pub details: Option<Value>,
 }
 
