@@ -1,9 +1,8 @@
 //! Turns a plain `async fn` into a function on NATS.
 //!
-//! You write and test the function, and never its connection, its subscription loop, its acks,
-//! retries, dead letters, drain or server set-up. A function answers requests, or is fed by a
-//! JetStream stream, and its effect on a SQL database happens exactly once. `nats micro ls`
-//! discovers it.
+//! You write and test the function. Its connection, subscription loop, acks, retries, dead letters,
+//! drain and server set-up are natsfn's. A function answers requests, or is fed by a JetStream stream,
+//! and its effect on a SQL database happens exactly once. `nats micro ls` discovers it.
 //!
 //! ```no_run
 //! use natsfn::{Json, Service};
@@ -29,9 +28,9 @@
 //! what becomes of a message.
 //!
 //! # Exactly once
-//! A stream delivers a message at least once. A function that takes `Tx` writes into a transaction
-//! that the runtime begins, and commits before it acknowledges; in the same transaction the runtime
-//! notes the messages in an inbox, and hides those that are there already.
+//! A stream delivers a message at least once. For a function that takes `Tx`, the runtime begins a
+//! transaction and commits it before it acknowledges. In the same transaction it records the messages
+//! in an inbox, and hides those that are already recorded from the function.
 //!
 //! # Features
 //! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
