@@ -110,7 +110,7 @@ async fn log_in(client: &mut TcpStream, shared: &mut Shared) -> std::io::Result<
         client.write_all(&answer).await?;
         match (answer[0], answer.get(8)) {
             (b'Z', _) => break,
-            // It wants a password (3, 5), or a step of SCRAM (10, 11); not where it is content (0, 12).
+            // The server asks for a password (3, 5) or a step of SCRAM (10, 11), or is satisfied (0, 12).
             (b'R', Some(3 | 5 | 10 | 11)) => {
                 let password = message(client).await?;
                 shared.server.write_all(&password).await?;
