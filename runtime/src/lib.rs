@@ -30,7 +30,7 @@
 //! # Exactly once
 //! A stream delivers a message at least once. For a function that takes `Tx`, the runtime begins a
 //! transaction and commits it before it acknowledges. In the same transaction it records the messages
-//! in an inbox, and hides those that are already recorded from the function.
+//! in an inbox; the function does not see those that are already recorded.
 //!
 //! # Features
 //! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
