@@ -3,7 +3,7 @@
 /// The prefix of every call's subject.
 pub(super) const PREFIX: &str = "$JS.API.";
 
-/// All streams, in pages.
+/// All streams, a part at a time.
 pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";
 
 pub(crate) fn stream_info(stream: &str) -> String {
