@@ -11,7 +11,7 @@ use crate::function::event::Message;
 use crate::nats::client::Client;
 use crate::nats::jetstream::{call, calls, stream_info};
 
-/// Subjects of letters, one page of the answer.
+/// Subjects of letters: as many as one answer takes.
 #[derive(Deserialize)]
 struct Subjects {
     #[serde(default)]
