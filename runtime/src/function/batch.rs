@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 ///
 /// async fn print(orders: Batch<Order>) {
 ///     for order in &orders {
-/// From the message: seq and subject. From the payload: amount and sku.
+///         // From the message: seq and subject. From the payload: amount and sku.
 ///         println!("{} {}: {} {}", order.seq(), order.subject(), order.amount, order.sku);
 ///     }
 /// }
@@ -142,7 +142,7 @@ impl<T> Item<T> {
 /// ```
 /// use natsfn::{Batch, FromMessage, Message, Result};
 ///
-/// A text payload and its subject.
+/// /// A text payload and its subject.
 /// struct Line {
 ///     subject: String,
 ///     text: String,

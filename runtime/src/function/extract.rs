@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 /// ```
 /// use natsfn::{Error, FromEvent, Request, Result};
 ///
-/// The caller's tenant, from a header of our own.
+/// /// The caller's tenant, from a header of our own.
 /// struct Tenant(String);
 ///
 /// impl<S> FromEvent<Request, S> for Tenant {
