@@ -74,7 +74,7 @@ impl Delivery {
         self.entries.iter().map(|entry| &**entry)
     }
 
-    /// The only message of a function that takes single items.
+    /// The only message of a delivery to a function without a `Batch`.
     pub(crate) fn single(&self) -> Result<&Arc<Entry>, Error> {
         match self.entries.as_slice() {
             [entry] => Ok(entry),

@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 
 /// An argument of a function, made from an event of type `E`; `S` is the service's state.
 ///
+/// `E` is [`Request`] for a function of an endpoint and [`Delivery`] for one of a consumer: an extractor
+/// for both has two implementations. A delivery is a single message, unless the function takes a `Batch`.
+///
 /// It is synchronous: the payload is already in memory. An application implements it for its own types;
 /// a test makes the argument by hand, since extractors have public fields.
 ///
@@ -47,7 +50,8 @@ pub trait FromEvent<E, S>: Sized {
     /// What the caller did wrong, mostly as [`crate::Kind::BadRequest`].
     fn from_event(event: &mut E, state: &S) -> Result<Self>;
 
-    /// Declares what this argument needs; a wrapper passes on the needs of the wrapped extractor.
+    /// Declares what this argument needs. An application's own extractor leaves this out, except a wrapper:
+    /// it passes on the needs of the wrapped extractor.
     fn needs(needs: &mut Needs) {
         let _ = needs;
     }
@@ -60,7 +64,9 @@ pub struct Needs {
     pub(crate) path: Option<CheckNames>,
     pub(crate) database: bool,
     pub(crate) transaction: bool,
+    /// The argument is of a single message: a service whose function also takes a `Batch` is not built.
     pub(crate) single: bool,
+    /// Set by a `Batch`; a function without one is called with one message at a time.
     pub(crate) decode: Option<Decode>,
 }
 
@@ -236,7 +242,8 @@ impl<S> FromEvent<Delivery, S> for Subject {
     }
 }
 
-/// The headers of a request or of a single message; empty where there are none.
+/// The headers of a request or of a single message; empty where there are none. Their names are
+/// case-sensitive.
 ///
 /// ```
 /// use natsfn::Headers;
