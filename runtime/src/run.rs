@@ -5,7 +5,6 @@ pub(crate) mod consumer;
 pub mod dead_letter;
 mod discovery;
 mod listener;
-mod on_panic;
 mod ready;
 pub(crate) mod request;
 pub(crate) mod running;

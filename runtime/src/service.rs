@@ -14,10 +14,10 @@ pub(crate) mod dev_listener;
 mod difference;
 pub(crate) mod endpoint;
 mod name;
-mod queue_group;
 pub(crate) mod rate_limit;
 pub(crate) mod stream;
-mod validate;
+pub(crate) mod trigger;
+pub(crate) mod validate;
 
 #[cfg(feature = "testing")]
 pub mod failpoint;
@@ -32,13 +32,13 @@ use crate::error::run_error::RunError;
 use crate::function::event::{Delivery, Request};
 use crate::function::handler::{Call, Handler};
 use background::Background;
-use consumer::Consumer;
-use endpoint::Endpoint;
-use queue_group::QueueGroup;
+use consumer::{Consumer, StreamTrigger};
+use endpoint::queue_group::QueueGroup;
+use endpoint::{Endpoint, RequestTrigger};
 use stream::Stream;
 
 pub use definition::Definition;
-pub(crate) use definition::{Function, Task};
+pub(crate) use definition::Task;
 
 /// A service under construction: a name, a version, a state that every function may extract, and
 /// functions. `S` is the state's type.
@@ -65,7 +65,7 @@ pub(crate) use definition::{Function, Task};
 #[must_use = "a service does nothing until natsfn::main or start runs it"]
 pub struct Service<S = ()> {
     pub(crate) definition: Definition,
-    state: S,
+    pub(crate) state: S,
 }
 
 impl Service<()> {
@@ -130,10 +130,10 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     where
         H: Handler<Request, S, A>,
     {
+        let endpoint = what.into();
         let call = Call::new(handler, self.state.clone());
-        self.definition
-            .functions
-            .push(Function::Endpoint(what.into(), call));
+        let trigger = RequestTrigger { endpoint, call };
+        self.definition.functions.push(Arc::new(trigger));
         self
     }
 
@@ -143,10 +143,9 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         H: Handler<Delivery, S, A>,
     {
         what.belong_to(&self.definition.name);
-        let call = Call::new(handler, self.state.clone());
-        self.definition
-            .functions
-            .push(Function::Consumer(Box::new(what), call));
+        let (consumer, call) = (what, Call::new(handler, self.state.clone()));
+        let trigger = StreamTrigger { consumer, call };
+        self.definition.functions.push(Arc::new(trigger));
         self
     }
 

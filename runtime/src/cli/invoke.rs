@@ -15,7 +15,6 @@ use crate::function::template::Template;
 use crate::nats::client::Client;
 use crate::nats::connect::{connect_as, unless_refused};
 use crate::service::Definition;
-use crate::service::definition::Function;
 use deliver::{captures, deliver};
 use login::{Who, knows, login};
 
@@ -75,22 +74,19 @@ async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<
 
 /// The subject of a function, or the subject itself.
 fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
-    let is_function = |function: &Function| function.name() == what;
-    if !service.functions.iter().any(is_function) && service.function_names().any(|it| it == what) {
-        return Err(RunError::misuse([format!(
-            "{what} is background work: no request and no message reaches it"
-        )]));
-    }
     let named = service
         .functions
         .iter()
         .find(|function| function.name() == what);
     let subjects = match named {
+        Some(function) => function.subjects(),
+        None if service.function_names().any(|it| it == what) => Vec::new(),
         None => vec![what.to_owned()],
-        Some(Function::Endpoint(endpoint, _)) => vec![endpoint.subject.clone()],
-        Some(Function::Consumer(consumer, _)) => consumer.subjects(),
     };
     match subjects.as_slice() {
+        [] => Err(RunError::misuse([format!(
+            "{what} is background work: no request and no message reaches it"
+        )])),
         [subject] if !subject.contains(['{', '*', '>']) => {
             Template::parse(subject).map_err(|problem| RunError::misuse([problem]))?;
             Ok(subject.clone())
@@ -111,7 +107,7 @@ fn taken_for_a_subject(job: &Job, what: &str) -> Option<String> {
         .definition
         .functions
         .iter()
-        .map(Function::name)
+        .map(|function| function.name())
         .collect();
     (!names.contains(&what) && !what.contains('.')).then(|| {
         format!(

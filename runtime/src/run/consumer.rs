@@ -9,5 +9,6 @@ pub(crate) mod in_progress;
 pub(crate) mod position;
 pub(crate) mod ranges;
 pub(crate) mod settle;
+mod trigger;
 pub(crate) mod unwritten;
 pub(crate) mod watch;

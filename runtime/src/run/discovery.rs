@@ -12,8 +12,7 @@ use tokio::time::timeout;
 
 use crate::error::reply::one_line;
 use crate::nats::jetstream::format_time;
-use crate::run::consumer::feed::Feed;
-use crate::telemetry::stats::Stats;
+use crate::service::trigger::{RunningFunction, Subscription, state_subject};
 
 /// How long an answer waits for new counts.
 const REFRESH_TIMEOUT: Duration = Duration::from_millis(250);
@@ -34,13 +33,11 @@ pub(crate) struct Discovery {
 
 /// What discovery says of one function.
 pub(crate) struct Discovered {
-    pub(crate) name: String,
-    pub(crate) subject: String,
+    pub(crate) function: Arc<dyn RunningFunction>,
+    subject: String,
     /// None is a plain subscription.
-    pub(crate) queue_group: Option<String>,
-    pub(crate) metadata: BTreeMap<String, String>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) feed: Option<Arc<Feed>>,
+    queue_group: Option<String>,
+    metadata: BTreeMap<String, String>,
 }
 
 impl Discovery {
@@ -100,7 +97,7 @@ impl Discovery {
                         json!({})
                     };
                     json!({
-                        "name": endpoint.name,
+                        "name": endpoint.function.name(),
                         "subject": endpoint.subject,
                         "queue_group": endpoint.queue_group.as_deref().unwrap_or_default(),
                         "metadata": metadata,
@@ -153,18 +150,48 @@ impl Discovery {
 }
 
 impl Discovered {
-    /// Answers a question for the function's state alone.
-    pub(crate) async fn answer(self: Arc<Self>, nats: Client, message: Message) {
-        refresh(std::slice::from_ref(&self)).await;
-        reply(&nats, &message, &self.data()).await;
+    /// The entry of a function, and the subscription on which it answers requests, or else its state.
+    pub(crate) fn new(
+        function: Arc<dyn RunningFunction>,
+        service: &str,
+        group: Option<&str>,
+        nats: &Client,
+    ) -> (Arc<Self>, Subscription) {
+        let requests = function.clone().subscription();
+        let (subject, queue_group) = match &requests {
+            Some(requests) => (requests.subject.clone(), requests.group.clone()),
+            None => (
+                state_subject(service, function.name()),
+                group.map(str::to_owned),
+            ),
+        };
+        let discovered = Arc::new(Self {
+            metadata: function.metadata(),
+            function,
+            subject,
+            queue_group,
+        });
+        let subscription = requests.unwrap_or_else(|| discovered.clone().state(nats.clone()));
+        (discovered, subscription)
+    }
+
+    fn state(self: Arc<Self>, nats: Client) -> Subscription {
+        let (subject, group) = (self.subject.clone(), self.queue_group.clone());
+        Subscription::new(subject, group, move |message, _| {
+            let (nats, function) = (nats.clone(), self.clone());
+            async move {
+                refresh(std::slice::from_ref(&function)).await;
+                reply(&nats, &message, &function.data()).await;
+            }
+        })
     }
 
     fn stats(&self) -> Value {
-        let stats = &self.stats;
+        let stats = self.function.stats();
         let requests = stats.requests.load(Relaxed);
         let time = stats.processing_ns.load(Relaxed);
         json!({
-            "name": self.name,
+            "name": self.function.name(),
             "subject": self.subject,
             "queue_group": self.queue_group.as_deref().unwrap_or_default(),
             "num_requests": requests,
@@ -176,22 +203,11 @@ impl Discovered {
         })
     }
 
-    /// What only natsfn tells: the state, and the consumer's counts.
+    /// What only natsfn tells.
     fn data(&self) -> Value {
-        let stats = &self.stats;
+        let stats = self.function.stats();
         let state = stats.state();
-        let mut data = match &self.feed {
-            Some(feed) => json!({
-                "stream": feed.consumer.stream.name(),
-                "consumer": feed.consumer.durable_name(),
-                "pending": stats.pending.load(Relaxed),
-                "ack_pending": stats.ack_pending.load(Relaxed),
-                "redelivered": stats.redelivered.load(Relaxed),
-                "duplicates": stats.duplicates.load(Relaxed),
-                "dead_lettered": stats.dead_lettered.load(Relaxed),
-            }),
-            None => json!({ "shed": stats.shed.load(Relaxed) }),
-        };
+        let mut data = self.function.data();
         data["in_flight"] = json!(stats.in_flight.load(Relaxed));
         data["state"] = json!(state.name());
         if let Some(reason) = state.reason() {
@@ -206,11 +222,10 @@ impl Discovered {
     }
 }
 
-/// An idle consumer's counts are as old as its last message: asks for new ones.
+/// Brings counts up to date; discovery answers also where JetStream does not.
 async fn refresh(functions: &[Arc<Discovered>]) {
-    let feeds = functions.iter().filter_map(|one| one.feed.as_ref());
-    // Discovery answers also where JetStream does not.
-    let _ = timeout(REFRESH_TIMEOUT, join_all(feeds.map(|feed| feed.refresh()))).await;
+    let all = functions.iter().map(|one| one.function.refresh());
+    let _ = timeout(REFRESH_TIMEOUT, join_all(all)).await;
 }
 
 fn size(answer: &Value) -> usize {

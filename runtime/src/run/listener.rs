@@ -1,23 +1,24 @@
 //! Subscriptions that are read until they are drained; every message has a task of its own.
 
+pub(super) mod on_panic;
 mod reader;
 mod slot;
 
 use std::sync::Arc;
 
-use async_nats::Message;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::TaskTracker;
 
-use super::on_panic::OnPanic;
 use crate::error::Error;
 use crate::error::run_error::{Reason, RunError};
 use crate::nats::connections::Connections;
 use crate::nats::link::Link;
+use crate::service::trigger::Subscription;
 use crate::telemetry::unheard::Unheard;
+use on_panic::OnPanic;
 use slot::Slot;
 
 /// Some subscriptions that live and drain together, on one connection or several.
@@ -27,18 +28,6 @@ pub(crate) struct Listener {
     lost: watch::Sender<bool>,
     slots: Vec<JoinHandle<()>>,
     messages: TaskTracker,
-}
-
-/// Handles a message that arrived at this time, in a task that the tracker knows.
-type Handle = dyn Fn(Message, Instant, &TaskTracker) + Send + Sync;
-
-/// A subject, and what handles its messages.
-pub(crate) struct Subscription {
-    subject: String,
-    /// None is a plain subscription: one connection alone may have it, or everything came several
-    /// times.
-    group: Option<String>,
-    handle: Box<Handle>,
 }
 
 /// How many connections a listener takes, and what they are called.
@@ -63,20 +52,9 @@ impl Listener {
         self.stop.subscribe()
     }
 
-    /// Handles every message of a subject in a task of its own, with the time of its arrival, once
-    /// the listener is opened.
-    pub(crate) fn listen<F, Fut>(&mut self, subject: String, group: Option<String>, handle: F)
-    where
-        F: Fn(Message, Instant) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.subscriptions.push(Arc::new(Subscription {
-            subject,
-            group,
-            handle: Box::new(move |message, arrived, tasks| {
-                tasks.spawn(handle(message, arrived));
-            }),
-        }));
+    /// Handles the messages of a subscription, once the listener is opened.
+    pub(crate) fn listen(&mut self, subscription: Subscription) {
+        self.subscriptions.push(Arc::new(subscription));
     }
 
     /// Subscribes everything, and returns once the server knows.

@@ -1,6 +1,7 @@
 //! The path of a request: turn, function, answer.
 
 mod send;
+mod trigger;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::nats::client::Client;
 use crate::service::endpoint::Endpoint;
 use crate::service::rate_limit::RateLimit;
 use crate::telemetry::measure::{self, Labels};
-use crate::telemetry::stats::{InFlight, Means, Stats};
+use crate::telemetry::stats::{Counters, InFlight, Stats};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Details, Parent, Role, process_span};
 
@@ -33,9 +34,9 @@ const MAX_WAITING: usize = 16_384;
 /// An endpoint at work in one instance.
 pub(crate) struct EndpointRuntime {
     service: Arc<str>,
-    pub(crate) endpoint: Endpoint,
+    endpoint: Endpoint,
     pub(crate) template: Arc<Template>,
-    pub(crate) stats: Arc<Stats>,
+    stats: Arc<Stats>,
     call: Call<Request>,
     /// None without a broker.
     client: Option<Client>,
@@ -50,7 +51,7 @@ pub(crate) struct EndpointRuntime {
 }
 
 impl EndpointRuntime {
-    pub(crate) fn new(
+    fn new(
         service: &Arc<str>,
         endpoint: Endpoint,
         call: Call<Request>,
@@ -59,7 +60,7 @@ impl EndpointRuntime {
         database: Option<Arc<dyn Database>>,
     ) -> Result<Self, String> {
         let stats = Arc::<Stats>::default();
-        measure::watch(service, &endpoint.name, Means::Request, &stats);
+        measure::watch(service, &endpoint.name, Some(Counters::Request), &stats);
         let labels = Labels::new([
             ("messaging.system", "nats"),
             ("messaging.operation.name", "process"),
@@ -91,7 +92,7 @@ impl EndpointRuntime {
     }
 
     /// The whole path of one request: turn, function, answer. It counts, and never panics.
-    pub(crate) async fn handle(&self, message: Message, arrived: Instant) {
+    async fn handle(&self, message: Message, arrived: Instant) {
         let started = Instant::now();
         let reply = message.reply.clone();
         let headers = message.headers.unwrap_or_default();

@@ -14,7 +14,7 @@ use super::listener::Listener;
 use super::ready::round_trip;
 use crate::error::run_error::RunError;
 use crate::function::database::Database;
-use crate::run::consumer::feed::Feed;
+use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
 use crate::telemetry::unheard::{Unheard, health};
 
@@ -28,7 +28,7 @@ pub struct Running {
     pub(crate) discovery: Arc<Discovery>,
     pub(crate) functions: Listener,
     pub(crate) verbs: Listener,
-    pub(crate) feeds: Vec<(Arc<Feed>, JoinHandle<()>)>,
+    pub(crate) runs: Vec<(Arc<dyn RunningFunction>, JoinHandle<()>)>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
     /// The word to background work, given once its functions are finished.
     pub(crate) finished: watch::Sender<bool>,
@@ -81,22 +81,19 @@ impl Running {
     pub async fn stop(self, deadline: Duration) {
         let until = Instant::now() + deadline;
         for endpoint in &self.discovery.endpoints {
-            endpoint.stats.enter(State::Draining);
+            endpoint.function.stats().enter(State::Draining);
         }
         self.functions.drain(until).await;
-        for (feed, run) in self.feeds {
+        for (function, run) in self.runs {
             finish(run, until).await;
-            let left = feed.settler.give_back().await;
-            if left > 0 {
-                tracing::info!(messages = left, consumer = %feed.consumer.name, "given back unfinished");
-            }
+            function.give_back().await;
         }
         self.finished.send_replace(true);
         for task in self.tasks {
             finish(task, until).await;
         }
         for endpoint in &self.discovery.endpoints {
-            endpoint.stats.enter(State::Stopped);
+            endpoint.function.stats().enter(State::Stopped);
         }
         self.verbs
             .drain(until.max(Instant::now() + Duration::from_secs(1)))

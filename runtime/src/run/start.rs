@@ -3,35 +3,35 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use async_nats::Client;
 use tokio::sync::watch;
 
 use super::discovery::{Discovered, Discovery};
+use super::listener::on_panic::OnPanic;
 use super::listener::{Listener, Share};
-use super::on_panic::OnPanic;
 use super::ready::{check_server, open, round_trip};
-use super::request::EndpointRuntime;
 use super::running::Running;
 use super::work::work;
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
-use crate::nats::client;
+use crate::nats::client::Client;
 use crate::nats::connections::Connections;
 use crate::nats::intake::Intake;
-use crate::nats::link::Link;
-use crate::run::consumer::feed::Feed;
-use crate::service::background::{Background, StreamFunction};
-use crate::service::definition::{Definition, Function};
+use crate::service::background::Background;
+use crate::service::definition::Definition;
+use crate::service::trigger::{Process, Subscription};
 use crate::telemetry::Broker;
-use crate::telemetry::stats::{State, Stats};
 use crate::telemetry::unheard::Unheard;
 
 /// How long a start waits for the consumers' first connection to the database; one that is away is
 /// waited for later.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Starts a service on its connections, or on one [`Client`] for everything, and returns when every
-/// function is subscribed: a request sent after that finds it.
+/// The number of the connection on which functions read streams. The main one is 0, those of the stream
+/// functions follow.
+const READS: usize = 1;
+
+/// Starts a service on its connections, or on one [`async_nats::Client`] for everything, and returns
+/// when every function is subscribed: a request sent after that finds it.
 ///
 /// A database or a stream that is away does not keep it from starting: requests get a 503 and
 /// consumers hold until it is back.
@@ -77,59 +77,36 @@ pub async fn start(
             _ => {}
         }
     }
-    let service: Arc<str> = definition.name.as_str().into();
-    let group = definition.queue_group.or(Some("q"));
     let unheard = Arc::<Unheard>::default();
-    let intake = |purpose, number| {
-        Intake::new(
-            &nats,
-            connections.connector.as_ref(),
-            purpose,
-            &unheard,
-            number,
-        )
+    let connector = connections.connector.as_ref();
+    let purpose = "reading".to_owned();
+    let reads = Arc::new(Intake::new(&nats, connector, purpose, &unheard, READS));
+    let mut process = Process {
+        service: definition.name.as_str().into(),
+        queue_group: definition.queue_group.or(Some("q")),
+        client: Client::to(
+            nats.clone(),
+            Broker::of(&nats, definition.templates()),
+            reads,
+        ),
+        connector,
+        unheard: unheard.clone(),
+        database: database.clone(),
+        stores: stores.clone(),
+        last_intake: READS,
+        #[cfg(feature = "testing")]
+        failpoints: definition.failpoints.clone(),
     };
-    let reads = Arc::new(intake("reading".to_owned(), 1));
-    let client = client::Client::to(
-        nats.clone(),
-        Broker::of(&nats, definition.templates()),
-        reads,
-    );
     let mut functions = Listener::new();
-    let mut discovered = Vec::new();
-    let mut feeds = Vec::new();
-    for function in definition.functions {
-        let told = match function {
-            Function::Endpoint(endpoint, call) => {
-                let database = database.clone();
-                let client = Some(client.clone());
-                let runtime =
-                    EndpointRuntime::new(&service, endpoint, call, client, group, database);
-                let runtime = Arc::new(runtime.map_err(RunError::new)?);
-                let told = request_endpoint(runtime, group, &mut functions);
-                told.stats.listens_on(&unheard, told.subject.clone());
-                told
-            }
-            Function::Consumer(consumer, call) => {
-                let messages = format!("messages of {}", consumer.name);
-                let feed = Feed::new(
-                    &service,
-                    *consumer,
-                    call,
-                    client.clone(),
-                    intake(messages, 2 + feeds.len()),
-                    stores.clone(),
-                    #[cfg(feature = "testing")]
-                    definition.failpoints.clone(),
-                );
-                let feed = Arc::new(feed.map_err(RunError::new)?);
-                feed.stats.listens_on(&unheard, Link::inboxes(&nats));
-                feeds.push(feed.clone());
-                state_endpoint(&service, feed, group, &nats, &mut functions)
-            }
-        };
-        discovered.push(told);
+    let mut endpoints = Vec::new();
+    for trigger in &definition.functions {
+        let function = trigger.start(&mut process).map_err(RunError::new)?;
+        let (discovered, subscription) =
+            Discovered::new(function, &process.service, process.queue_group, &nats);
+        functions.listen(subscription);
+        endpoints.push(discovered);
     }
+    let client = process.client;
 
     let discovery = Arc::new(Discovery {
         name: definition.name,
@@ -138,20 +115,19 @@ pub async fn start(
         description: definition.description,
         metadata: definition.metadata,
         started: SystemTime::now(),
-        endpoints: discovered,
+        endpoints,
     });
     // Discovery drains last, so it listens on its own.
     let mut verbs = Listener::new();
     for (verb, subject) in discovery.subjects() {
         let (discovery, nats) = (discovery.clone(), nats.clone());
-        verbs.listen(subject, None, move |message, _| {
+        verbs.listen(Subscription::new(subject, None, move |message, _| {
             discovery.clone().answer(nats.clone(), verb, message)
-        });
+        }));
     }
-    let several = connections.connector.as_ref();
     let requests = Share {
         purpose: "requests",
-        connections: several.map_or(1, |connector| connector.for_requests()),
+        connections: connector.map_or(1, |connector| connector.for_requests()),
     };
     let questions = Share {
         purpose: "discovery",
@@ -162,12 +138,9 @@ pub async fn start(
         verbs.open(&connections, questions, &unheard),
     )?;
     round_trip(&nats).await.map_err(unready)?;
-    for function in discovery
-        .endpoints
-        .iter()
-        .filter(|function| function.feed.is_none())
-    {
-        function.stats.enter(State::Running);
+    let running = || discovery.endpoints.iter().map(|it| it.function.clone());
+    for function in running() {
+        function.subscribed();
     }
 
     let (over, ended) = watch::channel(false);
@@ -189,19 +162,17 @@ pub async fn start(
         database: stores.as_ref().map(|stores| stores.handle()),
         stop: finished.subscribe(),
         dev_listener: definition.dev_listener,
-        feeds: feeds
-            .iter()
-            .map(|feed| feed.clone() as Arc<dyn StreamFunction>)
-            .collect(),
+        feeds: running().filter_map(|it| it.stream_function()).collect(),
     };
     let tasks = definition.tasks.into_iter();
     let tasks = tasks
         .map(|task| tokio::spawn(work(task, background.clone())))
         .collect();
-    let feeds = feeds
-        .into_iter()
-        .map(|feed| (feed.clone(), tokio::spawn(feed.run(functions.stopping()))))
-        .collect();
+    let runs = running().filter_map(|function| {
+        let run = function.clone().run(functions.stopping())?;
+        Some((function, tokio::spawn(run)))
+    });
+    let runs = runs.collect();
     Ok(Running {
         nats,
         unheard,
@@ -209,65 +180,11 @@ pub async fn start(
         discovery,
         functions,
         verbs,
-        feeds,
+        runs,
         tasks,
         finished,
         database,
     })
-}
-
-/// Lets a function answer requests.
-fn request_endpoint(
-    runtime: Arc<EndpointRuntime>,
-    group: Option<&str>,
-    listener: &mut Listener,
-) -> Arc<Discovered> {
-    let subject = runtime.template.subject().to_owned();
-    let queue_group = runtime.endpoint.queue_group.or(group).map(str::to_owned);
-    let discovered = Discovered {
-        name: runtime.endpoint.name.clone(),
-        subject,
-        queue_group,
-        metadata: runtime.endpoint.metadata.clone(),
-        stats: runtime.stats.clone(),
-        feed: None,
-    };
-    let (subject, group) = (discovered.subject.clone(), discovered.queue_group.clone());
-    listener.listen(subject, group, move |message, arrived| {
-        let runtime = runtime.clone();
-        Stats::add(&runtime.stats.requests, 1);
-        async move { runtime.handle(message, arrived).await }
-    });
-    Arc::new(discovered)
-}
-
-/// Listens on `fn.<service>.<function>`, on which a stream function answers its state.
-fn state_endpoint(
-    service: &str,
-    feed: Arc<Feed>,
-    group: Option<&str>,
-    nats: &Client,
-    listener: &mut Listener,
-) -> Arc<Discovered> {
-    let subject = format!("fn.{service}.{}", feed.consumer.name);
-    let mut metadata = feed.consumer.metadata.clone();
-    metadata.insert("stream".into(), feed.consumer.stream.name().into());
-    metadata.insert("consumer".into(), feed.consumer.durable_name());
-    metadata.insert("filter".into(), feed.consumer.subjects().join(" "));
-    let discovered = Arc::new(Discovered {
-        name: feed.consumer.name.clone(),
-        subject,
-        queue_group: group.map(str::to_owned),
-        metadata,
-        stats: feed.stats.clone(),
-        feed: Some(feed),
-    });
-    let (nats, function) = (nats.clone(), discovered.clone());
-    let (subject, group) = (discovered.subject.clone(), discovered.queue_group.clone());
-    listener.listen(subject, group, move |message, _| {
-        function.clone().answer(nats.clone(), message)
-    });
-    discovered
 }
 
 fn unready(error: Error) -> RunError {

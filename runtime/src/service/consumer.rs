@@ -16,7 +16,8 @@ use futures_util::future::BoxFuture;
 use super::background::Background;
 use super::stream::Stream;
 use crate::error::Result;
-use crate::function::event::StreamId;
+use crate::function::event::{Delivery, StreamId};
+use crate::function::handler::Call;
 use crate::function::invoke;
 use crate::function::template::Template;
 use set_up::settings;
@@ -67,6 +68,12 @@ pub struct Consumer {
     pub(crate) instances: usize,
     pub(crate) natural_key: bool,
     pub(crate) floor: Option<Floor>,
+}
+
+/// A consumer with its handler.
+pub(crate) struct StreamTrigger {
+    pub(crate) consumer: Consumer,
+    pub(crate) call: Call<Delivery>,
 }
 
 /// Asks the service up to where its own store is complete.

@@ -1,5 +1,7 @@
 //! A service whose types are forgotten.
 
+#[cfg(feature = "testing")]
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -8,17 +10,15 @@ use futures_util::future::BoxFuture;
 use super::background::Background;
 use super::consumer::Consumer;
 use super::dev_listener::DevListener;
-use super::endpoint::Endpoint;
+use super::endpoint::queue_group::QueueGroup;
 #[cfg(feature = "testing")]
 use super::failpoint;
-use super::queue_group::QueueGroup;
 use super::stream::Stream;
+use super::trigger::Trigger;
 use crate::config::PoolSizes;
 use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::database::{DatabaseDefinition, Tables};
-use crate::function::event::{Delivery, Request};
-use crate::function::handler::Call;
 use crate::function::template::Template;
 
 /// A service whose types are forgotten: what the runtime runs.
@@ -29,7 +29,7 @@ pub struct Definition {
     pub(crate) description: String,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) queue_group: QueueGroup,
-    pub(crate) functions: Vec<Function>,
+    pub(crate) functions: Vec<Arc<dyn Trigger>>,
     pub(crate) tasks: Vec<Task>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
@@ -39,22 +39,6 @@ pub struct Definition {
     pub(crate) min_server: Option<semver::Version>,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: failpoint::Failpoints,
-}
-
-/// A function: a name in discovery, and what calls it.
-#[derive(Clone)]
-pub(crate) enum Function {
-    Endpoint(Endpoint, Call<Request>),
-    Consumer(Box<Consumer>, Call<Delivery>),
-}
-
-impl Function {
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Endpoint(endpoint, _) => &endpoint.name,
-            Self::Consumer(consumer, _) => &consumer.name,
-        }
-    }
 }
 
 /// Background work that runs and drains with a function.
@@ -104,8 +88,8 @@ impl Definition {
         for function in std::mem::take(&mut self.functions) {
             if keep(function.name()) {
                 self.functions.push(function);
-            } else if let Function::Consumer(consumer, _) = function {
-                self.streams.push(consumer.stream);
+            } else if let Some(consumer) = function.consumer() {
+                self.streams.push(consumer.stream.clone());
             }
         }
         self.tasks.retain(|task| keep(&task.function));
@@ -114,7 +98,7 @@ impl Definition {
     /// The names of the functions, in the order of their registration; then those that are
     /// background work only.
     pub fn function_names(&self) -> impl Iterator<Item = &str> {
-        let mut names: Vec<&str> = self.functions.iter().map(Function::name).collect();
+        let mut names: Vec<&str> = self.functions.iter().map(|it| it.name()).collect();
         for task in &self.tasks {
             if !names.contains(&task.function.as_str()) {
                 names.push(&task.function);
@@ -126,25 +110,23 @@ impl Definition {
     /// Whether one of the functions cannot do without the service's database. Background work by
     /// itself does not say, and may do without.
     pub(crate) fn needs_database(&self) -> bool {
-        let needs = |function: &Function| match function {
-            Function::Endpoint(endpoint, call) => {
-                let mut tasks = self.tasks.iter();
-                let has_task = tasks.any(|task| task.function == endpoint.name);
-                call.needs.database || call.needs.transaction || has_task
-            }
-            Function::Consumer(..) => true,
+        let needs = |function: &Arc<dyn Trigger>| {
+            let (needs, mut tasks) = (function.needs(), self.tasks.iter());
+            // A consumer's inbox lies in it.
+            function.consumer().is_some()
+                || needs.database
+                || needs.transaction
+                || tasks.any(|task| task.function == function.name())
         };
         self.database.is_some() && self.functions.iter().any(needs)
     }
 
     /// The subjects of its functions and streams, as they were written.
     pub(crate) fn templates(&self) -> Vec<Template> {
-        let asked = self.functions.iter().filter_map(|function| match function {
-            Function::Endpoint(endpoint, _) => Some(&endpoint.subject),
-            Function::Consumer(..) => None,
-        });
+        let asked = self.functions.iter().filter_map(|it| it.subject());
         let streams = self.all_streams();
         let stored = streams.iter().flat_map(|stream| stream.templates());
+        let stored = stored.map(String::as_str);
         asked
             .chain(stored)
             .filter_map(|text| Template::parse(text).ok())
@@ -179,9 +161,13 @@ impl Definition {
     }
 
     pub(crate) fn consumers(&self) -> impl Iterator<Item = &Consumer> {
-        self.functions.iter().filter_map(|function| match function {
-            Function::Consumer(consumer, _) => Some(&**consumer),
-            Function::Endpoint(..) => None,
-        })
+        self.functions.iter().filter_map(|it| it.consumer())
+    }
+
+    /// The functions that one kind of trigger calls.
+    #[cfg(feature = "testing")]
+    pub(crate) fn triggers<T: Trigger>(&self) -> impl Iterator<Item = &T> {
+        let functions = self.functions.iter();
+        functions.filter_map(|it| (&**it as &dyn Any).downcast_ref())
     }
 }

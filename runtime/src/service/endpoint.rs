@@ -1,10 +1,14 @@
 //! A function that answers requests.
 
+pub(crate) mod queue_group;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::queue_group::QueueGroup;
 use super::rate_limit::RateLimit;
+use crate::function::event::Request;
+use crate::function::handler::Call;
+use queue_group::QueueGroup;
 
 /// A function that answers requests on a subject.
 ///
@@ -32,6 +36,12 @@ pub struct Endpoint {
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) rate_limit: Option<RateLimit>,
+}
+
+/// An endpoint with its handler.
+pub(crate) struct RequestTrigger {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) call: Call<Request>,
 }
 
 impl Endpoint {

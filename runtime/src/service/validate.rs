@@ -1,11 +1,13 @@
 //! Checks a service's definition before anything starts, and reports every mistake at once.
 
+use std::sync::Arc;
+
 use super::consumer::Consumer;
-use super::definition::{Definition, Function};
-use super::endpoint::Endpoint;
+use super::definition::Definition;
+use super::endpoint::queue_group::QueueGroup;
 use super::name::{NAME_RULE, is_name};
-use super::queue_group::QueueGroup;
 use super::stream::Stream;
+use super::trigger::Trigger;
 use crate::function::extract::Needs;
 use crate::function::template::{Template, overlap};
 
@@ -26,12 +28,8 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
         problems.push(format!("function {name:?}: its name {NAME_RULE}"));
     }
     for function in &service.functions {
-        match function {
-            Function::Endpoint(what, call) => endpoint(service, what, call.needs, &mut problems),
-            Function::Consumer(what, call) => {
-                consumer(service, what, call.needs, &mut problems);
-            }
-        }
+        function.check(&mut problems);
+        database(service, function.name(), function.needs(), &mut problems);
     }
     shared(service, &mut problems);
     for stream in service.all_streams() {
@@ -44,15 +42,16 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
         }
         problems.extend(stream.problems());
         for function in &service.functions {
-            if let Function::Endpoint(endpoint, _) = function
-                && let Ok(template) = Template::parse(&endpoint.subject)
+            if let Some(text) = function.subject()
+                && let Ok(template) = Template::parse(text)
                 && let Some(subject) = stream
                     .subjects()
                     .find(|subject| overlap(subject, template.subject()))
             {
                 problems.push(format!(
-                    "function {:?} listens on {:?}, which the stream {} captures with {subject:?}: the stream would answer the request itself, with a PubAck",
-                    endpoint.name, endpoint.subject, stream.name()
+                    "function {:?} listens on {text:?}, which the stream {} captures with {subject:?}: the stream would answer the request itself, with a PubAck",
+                    function.name(),
+                    stream.name()
                 ));
             }
         }
@@ -60,63 +59,8 @@ pub(crate) fn problems(service: &Definition) -> Vec<String> {
     problems
 }
 
-fn endpoint(service: &Definition, endpoint: &Endpoint, needs: Needs, problems: &mut Vec<String>) {
-    queue_group(&endpoint.name, &endpoint.queue_group, problems);
-    match Template::parse(&endpoint.subject) {
-        Err(problem) => problems.push(format!("function {:?}: {problem}", endpoint.name)),
-        Ok(template) => path(&endpoint.name, &template, needs, problems),
-    }
-    if endpoint.max_in_flight == 0 {
-        problems.push(format!(
-            "function {:?}: max_in_flight must be at least 1",
-            endpoint.name
-        ));
-    }
-    database(service, &endpoint.name, needs, problems);
-}
-
-fn consumer(service: &Definition, consumer: &Consumer, needs: Needs, problems: &mut Vec<String>) {
-    let name = &consumer.name;
-    let durable = consumer.durable_name();
-    if durable.is_empty()
-        || durable.contains(|c: char| c.is_whitespace() || c.is_control() || ".*>/\\".contains(c))
-    {
-        problems.push(format!(
-            "function {name:?}: the durable name {durable:?} must not be empty or contain a space or one of . * > / \\"
-        ));
-    }
-    if needs.single && needs.decode.is_some() {
-        problems.push(format!("function {name:?} takes a Batch and an extractor of single messages; it can be called with only one of them"));
-    }
-    for filter in &consumer.filter {
-        if let Err(problem) = Template::parse(filter) {
-            problems.push(format!("function {name:?}: filter {problem}"));
-        }
-    }
-    let templates = consumer.templates().unwrap_or_default();
-    if needs.path.is_some() && templates.is_empty() {
-        problems.push(format!(
-            "function {name:?} extracts a Path, and nothing names its tokens: add .template(\"...{{id}}\") to Stream::existing, or a filter"
-        ));
-    }
-    for template in &templates {
-        path(name, template, needs, problems);
-    }
-    if consumer.max_batch == 0 || consumer.max_in_flight == Some(0) {
-        problems.push(format!(
-            "function {name:?}: max_batch and max_in_flight must be at least 1"
-        ));
-    }
-    if consumer.floor.is_some() && !consumer.natural_key {
-        problems.push(format!(
-            "function {name:?}: .floor(..) lets messages be handled again that the inbox has forgotten; it needs rows with a key of their own and .natural_key()"
-        ));
-    }
-    database(service, name, needs, problems);
-}
-
 /// A `Path` of another number of values than the subject names would refuse every message.
-fn path(name: &str, template: &Template, needs: Needs, problems: &mut Vec<String>) {
+pub(crate) fn path(name: &str, template: &Template, needs: Needs, problems: &mut Vec<String>) {
     let names: Vec<&str> = template.names().collect();
     if let Some(why) = needs.path.and_then(|misfit| misfit(&names)) {
         let named = match names.as_slice() {
@@ -130,35 +74,41 @@ fn path(name: &str, template: &Template, needs: Needs, problems: &mut Vec<String
     }
 }
 
-/// What two functions may not share, each told once.
+/// What two functions may not share, each told once. Endpoints may share a name: their subjects differ.
 fn shared(service: &Definition, problems: &mut Vec<String>) {
-    let consumers: Vec<&Consumer> = service.consumers().collect();
-    for (at, consumer) in consumers.iter().enumerate() {
-        let name = &consumer.name;
-        let (before, after) = (&consumers[..at], &consumers[at + 1..]);
-        if before.iter().any(|other| other.name == *name) {
+    let all = service.functions.iter();
+    let unasked: Vec<&Arc<dyn Trigger>> = all.filter(|it| it.subject().is_none()).collect();
+    for (at, function) in unasked.iter().enumerate() {
+        let name = function.name();
+        let (before, after) = (&unasked[..at], &unasked[at + 1..]);
+        if before.iter().any(|other| other.name() == name) {
             continue;
         }
-        if after.iter().any(|other| other.name == *name) {
+        let same = service.functions.iter();
+        let same = same.filter(|it| it.name() == name && !Arc::ptr_eq(it, function));
+        let (fed, others): (Vec<_>, Vec<_>) =
+            same.partition(|it| it.consumer().and(function.consumer()).is_some());
+        if !fed.is_empty() {
             problems.push(format!(
                 "two stream functions are named {name:?}: they would share one durable consumer"
             ));
         }
-        if service
-            .functions
-            .iter()
-            .any(|function| matches!(function, Function::Endpoint(other, _) if other.name == *name))
-        {
+        if let Some(other) = others.first() {
             problems.push(format!(
-                "an endpoint and a stream function are both named {name:?}: serve, discovery and the log could not tell them apart"
+                "{} and {} are both named {name:?}: serve, discovery and the log could not tell them apart",
+                other.kind(),
+                function.kind()
             ));
         }
-        let shares = |other: &&&Consumer| {
-            other.name != *name
+        let Some(consumer) = function.consumer() else {
+            continue;
+        };
+        let shares = |other: &&Consumer| {
+            other.name != name
                 && other.stream.name() == consumer.stream.name()
                 && other.durable_name() == consumer.durable_name()
         };
-        if let Some(other) = after.iter().find(shares) {
+        if let Some(other) = after.iter().filter_map(|it| it.consumer()).find(shares) {
             problems.push(format!(
                 "the functions {name:?} and {:?} share the durable consumer {:?} of {}: each would get a part of the messages",
                 other.name,
@@ -177,7 +127,7 @@ fn database(service: &Definition, name: &str, needs: Needs, problems: &mut Vec<S
     }
 }
 
-fn queue_group(of: &str, group: &QueueGroup, problems: &mut Vec<String>) {
+pub(crate) fn queue_group(of: &str, group: &QueueGroup, problems: &mut Vec<String>) {
     if let QueueGroup::Named(name) = group
         && (name.is_empty() || name.chars().any(|c| c.is_whitespace() || c.is_control()))
     {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use opentelemetry::metrics::{Counter, Histogram, Meter};
 use opentelemetry::{KeyValue, StringValue};
 
-use super::stats::{Means, Stats};
+use super::stats::{Counters, Stats};
 use crate::error::Kind;
 use observe::Functions;
 
@@ -180,10 +180,10 @@ pub(crate) fn outcome(labels: &Labels, outcome: &'static str) {
 }
 
 /// What is counted for a function is told too. One that is started again takes its place.
-pub(crate) fn watch(service: &str, function: &str, means: Means, stats: &Arc<Stats>) {
+pub(crate) fn watch(service: &str, function: &str, counters: Option<Counters>, stats: &Arc<Stats>) {
     if let Some(meters) = METERS.get() {
         let mut all = meters.functions.lock();
         let function = (service.to_owned(), function.to_owned());
-        all.insert(function, (means, stats.clone()));
+        all.insert(function, (counters, stats.clone()));
     }
 }

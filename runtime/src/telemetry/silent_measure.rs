@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::stats::{Means, Stats};
+use super::stats::{Counters, Stats};
 use crate::error::Kind;
 
 #[derive(Clone, Debug, Default)]
@@ -30,4 +30,4 @@ pub(crate) fn received(_: &Labels, _: usize) {}
 
 pub(crate) fn outcome(_: &Labels, _: &'static str) {}
 
-pub(crate) fn watch(_: &str, _: &str, _: Means, _: &Arc<Stats>) {}
+pub(crate) fn watch(_: &str, _: &str, _: Option<Counters>, _: &Arc<Stats>) {}

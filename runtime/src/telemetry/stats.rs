@@ -13,10 +13,10 @@ use super::unheard::Unheard;
 use crate::error::Error;
 use crate::error::reply::one_line;
 
-/// By what a function is reached. A count that only the other kind has is not told of it: a zero that is
-/// always there would hide that nobody consumes.
+/// The counters that only functions of one kind have. Others do not export them: a zero that is always
+/// there would hide that nobody consumes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Means {
+pub(crate) enum Counters {
     Request,
     Stream,
 }

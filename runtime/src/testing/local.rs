@@ -21,8 +21,9 @@ use crate::function::invoke;
 use crate::function::reply::Response;
 use crate::function::template::overlap;
 use crate::run::consumer::attempt::Attempt;
-use crate::run::request::EndpointRuntime;
-use crate::service::{Definition, Function, Service};
+use crate::service::consumer::StreamTrigger;
+use crate::service::endpoint::RequestTrigger;
+use crate::service::{Definition, Service};
 use crate::telemetry::Source;
 
 /// A service without a broker. `Client` cannot be extracted here; `Caller` can, see [`Local::user`].
@@ -127,19 +128,11 @@ impl Local {
             let stamp = serde_json::json!({ "acc": "LOCAL", "user": user });
             headers.insert("Nats-Request-Info", stamp.to_string());
         }
-        for function in &self.definition.functions {
-            let Function::Endpoint(endpoint, call) = function else {
-                continue;
-            };
-            let runtime = EndpointRuntime::new(
-                &self.definition.name.as_str().into(),
-                endpoint.clone(),
-                call.clone(),
-                None,
-                None,
-                self.database.clone(),
-            )
-            .map_err(|problem| reply(&Error::internal(problem)))?;
+        for trigger in self.definition.triggers::<RequestTrigger>() {
+            let service = self.definition.name.as_str().into();
+            let runtime = trigger
+                .runtime(&service, None, None, self.database.clone())
+                .map_err(|problem| reply(&Error::internal(problem)))?;
             if !overlap(runtime.template.subject(), subject) {
                 continue;
             }
@@ -171,17 +164,9 @@ impl Local {
         function: &str,
         items: impl IntoIterator<Item = T>,
     ) -> Vec<Outcome> {
-        let found = self
-            .definition
-            .functions
-            .iter()
-            .find_map(|found| match found {
-                Function::Consumer(consumer, call) if consumer.name == function => {
-                    Some((consumer, call))
-                }
-                _ => None,
-            });
-        let Some((consumer, call)) = found else {
+        let mut triggers = self.definition.triggers::<StreamTrigger>();
+        let found = triggers.find(|trigger| trigger.consumer.name == function);
+        let Some(StreamTrigger { consumer, call }) = found else {
             panic!(
                 "{} has no stream function {function:?}",
                 self.definition.name

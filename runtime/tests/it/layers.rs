@@ -210,6 +210,29 @@ fn assert_no_circle(folder: &str) {
 }
 
 #[test]
+fn a_kind_of_trigger_is_known_in_its_own_folder() {
+    let modules = modules("runtime/src");
+    let kinds: Vec<&[String]> = modules
+        .keys()
+        .filter(|module| module[0] == "run" && module.last().unwrap() == "trigger")
+        .map(|module| &module[..module.len() - 1])
+        .collect();
+    assert!(kinds.len() >= 2, "{kinds:?}");
+    let mut wrong = Vec::new();
+    for (module, code) in &modules {
+        for import in imports(module, code) {
+            let is_foreign =
+                |kind: &&&[String]| import.starts_with(kind) && !module.starts_with(kind);
+            // Tests call a function of each kind without a broker, in its own way.
+            if module[0] != "testing" && kinds.iter().any(|kind| is_foreign(&kind)) {
+                wrong.push(format!("{module:?} imports {import:?}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn subjects_of_jetstream_s_api_are_spelled_in_one_file() {
     let words = ["\"$JS.API", "\"STREAM.", "\"CONSUMER."];
     assert_none(&offenders(

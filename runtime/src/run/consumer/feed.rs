@@ -35,7 +35,7 @@ use crate::nats::jetstream::{ConsumerInfo, consumer_info};
 use crate::run::backoff::backoff;
 use crate::run::dead_letter;
 use crate::service::consumer::Consumer;
-use crate::telemetry::stats::{Means, Stats};
+use crate::telemetry::stats::{Counters, Stats};
 use crate::telemetry::{Names, Source, measure};
 use apart::Lanes;
 
@@ -100,7 +100,7 @@ impl Feed {
         ));
         let decode = call.needs.decode;
         let templates: Arc<[Template]> = consumer.templates()?.into();
-        measure::watch(service, &consumer.name, Means::Stream, &stats);
+        measure::watch(service, &consumer.name, Some(Counters::Stream), &stats);
         let source = Source::new(
             client.broker(),
             &Names {

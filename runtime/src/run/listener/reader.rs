@@ -7,8 +7,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Subscription;
 use crate::run::ready::round_trip;
+use crate::service::trigger::Subscription;
 
 /// An `UNSUB` after so many messages is one at once for nats-server: it reads at most nine digits,
 /// and takes what is longer for no number. For async-nats it is never reached, so that it hands out

@@ -11,14 +11,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Subscription;
+use super::on_panic::OnPanic;
 use super::reader::{Reader, told};
 use crate::error::{Error, Result};
 use crate::nats::connect::{TELL, pause, refused_subject};
 use crate::nats::connections::Connector;
 use crate::nats::link::Link;
-use crate::run::on_panic::OnPanic;
 use crate::run::ready::round_trip;
+use crate::service::trigger::Subscription;
 use crate::telemetry::unheard::Unheard;
 
 /// How many subscriptions are made before the server is asked whether it took them. async-nats

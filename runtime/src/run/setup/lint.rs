@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::error::run_error::RunError;
 use crate::function::template::{Template, overlap};
 use crate::nats::jetstream::{call, calls};
-use crate::service::definition::{Definition, Function};
+use crate::service::definition::Definition;
+use crate::service::trigger::state_subject;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -26,18 +27,14 @@ struct Listed {
 pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunError> {
     let mut subjects: Vec<(String, String)> = Vec::new();
     for function in &service.functions {
-        match function {
-            Function::Endpoint(endpoint, _) => {
-                let template = Template::parse(&endpoint.subject).map_err(RunError::new)?;
-                subjects.push((endpoint.name.clone(), template.subject().to_owned()));
+        let subject = match function.subject() {
+            Some(text) => {
+                let template = Template::parse(text).map_err(RunError::new)?;
+                template.subject().to_owned()
             }
-            Function::Consumer(consumer, _) => {
-                subjects.push((
-                    consumer.name.clone(),
-                    format!("fn.{}.{}", service.name, consumer.name),
-                ));
-            }
-        }
+            None => state_subject(&service.name, function.name()),
+        };
+        subjects.push((function.name().to_owned(), subject));
     }
     let mut problems = Vec::new();
     let mut seen = 0;

@@ -9,10 +9,10 @@ use opentelemetry::KeyValue;
 use opentelemetry::metrics::{AsyncInstrumentBuilder, Meter};
 use parking_lot::Mutex;
 
-use crate::telemetry::stats::{Means, State, Stats};
+use crate::telemetry::stats::{Counters, State, Stats};
 
 /// What is counted for each function of this process, by service and function.
-pub(crate) type Functions = Arc<Mutex<BTreeMap<(String, String), (Means, Arc<Stats>)>>>;
+pub(crate) type Functions = Arc<Mutex<BTreeMap<(String, String), (Option<Counters>, Arc<Stats>)>>>;
 
 /// A counter of [`Stats`].
 type Count = fn(&Stats) -> &AtomicU64;
@@ -22,13 +22,13 @@ type Instrument = (
     &'static str,
     &'static str,
     &'static str,
-    &'static [Means],
+    Option<Counters>,
     Count,
 );
 
-const ALL: &[Means] = &[Means::Request, Means::Stream];
-const REQUESTS: &[Means] = &[Means::Request];
-const STREAMS: &[Means] = &[Means::Stream];
+const ALL: Option<Counters> = None;
+const REQUESTS: Option<Counters> = Some(Counters::Request);
+const STREAMS: Option<Counters> = Some(Counters::Stream);
 
 pub(crate) fn begin(meter: &Meter, functions: &Functions) {
     let growing: [Instrument; 4] = [
@@ -129,7 +129,7 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
 /// An instrument that tells a count of each function.
 fn counting<'a, I>(
     instrument: AsyncInstrumentBuilder<'a, I, u64>,
-    (_, unit, about, means, count): Instrument,
+    (_, unit, about, of, count): Instrument,
     functions: &Functions,
 ) -> AsyncInstrumentBuilder<'a, I, u64> {
     let functions = functions.clone();
@@ -137,16 +137,16 @@ fn counting<'a, I>(
         .with_unit(unit)
         .with_description(about)
         .with_callback(move |observer| {
-            each(&functions, means, |labels, stats| {
+            each(&functions, of, |labels, stats| {
                 observer.observe(count(stats).load(Relaxed), labels);
             });
         })
 }
 
-fn each(functions: &Functions, of: &[Means], tell: impl Fn(&[KeyValue], &Stats)) {
+fn each(functions: &Functions, of: Option<Counters>, tell: impl Fn(&[KeyValue], &Stats)) {
     let all = functions.lock();
-    for ((service, function), (means, stats)) in &*all {
-        if !of.contains(means) {
+    for ((service, function), (counters, stats)) in &*all {
+        if of.is_some() && of != *counters {
             continue;
         }
         let labels = [
