@@ -15,7 +15,7 @@ use crate::nats::jetstream::calls;
 /// How long the server keeps a pull request open. It is short because a stop waits for the last request
 /// to end: a request withdrawn earlier would leave deliveries to the ack wait. An idle consumer asks
 /// once in this time.
-const EXPIRES: Duration = Duration::from_secs(1);
+pub(crate) const EXPIRES: Duration = Duration::from_secs(1);
 
 /// How long after that the server's answer may come before the pull request counts as lost.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -75,16 +75,16 @@ impl Puller {
         self.outstanding
     }
 
-    /// Asks for `n` more messages. Does nothing while disconnected: requests would collect in the
-    /// connection's buffer and all be answered at once.
-    pub(crate) async fn ask(&mut self, n: usize) -> Result<()> {
+    /// Asks for `n` more messages; the server keeps the request open for `expires`. Does nothing while
+    /// disconnected: requests would collect in the connection's buffer and all be answered at once.
+    pub(crate) async fn ask(&mut self, n: usize, expires: Duration) -> Result<()> {
         if n == 0 || self.nats.connection_state() != State::Connected {
             return Ok(());
         }
         let request = json!({
             "batch": n,
             "max_bytes": BYTES.max(self.nats.server_info().max_payload + SUBJECTS),
-            "expires": u64::try_from(EXPIRES.as_nanos()).unwrap_or(u64::MAX),
+            "expires": u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX),
         });
         self.nats
             .publish_with_reply(
@@ -95,7 +95,7 @@ impl Puller {
             .await
             .map_err(Error::from)?;
         self.outstanding += n;
-        self.ends = Instant::now() + EXPIRES + GRACE;
+        self.ends = Instant::now() + expires + GRACE;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! Pulls messages, as many as there is room for.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use async_nats::Message;
 use tokio::sync::{mpsc, watch};
@@ -8,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Feed;
 use crate::nats::intake::Taken;
-use crate::nats::pull::{Pulled, Puller};
+use crate::nats::pull::{EXPIRES, Pulled, Puller};
 use crate::run::consumer::position::Position;
 use crate::telemetry::stats::{State, Stats};
 
@@ -38,15 +39,18 @@ impl Feed {
                 continue;
             }
             let probe_at = self.settler.evidence.probe_at();
+            let probe_at = probe_at.map(|at| at.max(probes.not_before));
             if !stopping && self.may_read() {
                 let free = queue.capacity().saturating_sub(puller.outstanding());
-                let n = match probe_at {
+                let (n, expires) = match probe_at {
                     // Asked for in halves: a request for every message would cost more than it brings.
-                    None if free >= capacity.div_ceil(2) => free,
-                    Some(at) if puller.is_idle() && Instant::now() >= at => probes.next().min(free),
-                    _ => 0,
+                    None if free >= capacity.div_ceil(2) => (free, EXPIRES),
+                    Some(at) if puller.is_idle() && Instant::now() >= at => {
+                        (probes.next().min(free), Probes::EXPIRES)
+                    }
+                    _ => (0, EXPIRES),
                 };
-                if let Err(error) = puller.ask(n).await {
+                if let Err(error) = puller.ask(n, expires).await {
                     tracing::warn!(%error, "a pull request was not sent");
                 }
             }
@@ -153,8 +157,13 @@ impl Feed {
 
 /// How many messages are asked for while nothing succeeds. The server sends those first that come
 /// again; where only such have come, more are asked for, so that one that is new is among them.
+///
+/// The requests are short, with pauses between those that bring nothing. The server gives a message to
+/// the request that has waited longest: an instance that always had one open would, with some phases
+/// of the two, take what it fails at again and again from an instance at which that would succeed.
 struct Probes {
     capacity: usize,
+    not_before: Instant,
     n: usize,
     came: usize,
     new: bool,
@@ -162,10 +171,13 @@ struct Probes {
 
 impl Probes {
     const FEWEST: usize = 4;
+    const EXPIRES: Duration = Duration::from_millis(100);
+    const PAUSE: Duration = Duration::from_secs(1);
 
     fn new(capacity: usize) -> Self {
         Self {
             capacity,
+            not_before: Instant::now(),
             n: Self::FEWEST,
             came: 0,
             new: true,
@@ -180,10 +192,12 @@ impl Probes {
             Self::FEWEST
         };
         (self.came, self.new) = (0, false);
+        self.not_before = Instant::now() + Self::PAUSE;
         self.n
     }
 
     fn saw(&mut self, new: bool) {
+        self.not_before = Instant::now();
         self.came += 1;
         self.new |= new;
     }
