@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 /// Where `dev` lets a task listen, and values for its clients that are known only once the server runs.
 pub struct DevListener {
+    #[cfg(feature = "cli")]
     pub(crate) task: String,
     pub(crate) port: u16,
     pub(crate) listener: TcpListener,
