@@ -255,12 +255,16 @@ pub(super) async fn begin_of(
     database: &SqlDatabase,
     entries: &[Arc<Entry>],
 ) -> Result<Box<dyn Transaction>> {
+    let filter: Vec<Template> = filter
+        .split_whitespace()
+        .map(|one| Template::parse(one).unwrap())
+        .collect();
     database
         .begin(Some(Inbox {
             service: "shop",
             function: "store",
             entries,
-            filter: &[Template::parse(filter).unwrap()],
+            filter: &filter,
         }))
         .await
 }

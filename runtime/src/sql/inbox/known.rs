@@ -65,7 +65,8 @@ impl Pruned {
         let mut pruned = self.0.lock();
         let mut known = pruned.remove(life).unwrap_or_else(|| known.clone());
         known.floor = Some(floor);
-        if !known.filters.iter().any(|other| other == filter) {
+        // A consumer without a filter gets everything.
+        if !filter.is_empty() && !known.filters.iter().any(|other| other == filter) {
             known.filters.push(filter.to_owned());
         }
         // Earlier lives of the stream are over; their entries would only pile up.

@@ -529,3 +529,16 @@ async fn messages_that_a_wider_filter_brings_are_not_hidden_by_what_was_settled_
         assert!(!is_done_of(wide, &database, &of("orders.eu", 7_000, 0)).await);
     }
 }
+
+#[tokio::test]
+async fn what_a_consumer_without_filter_has_settled_stays_settled() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        for (seq, floor) in [(1, 0), (3, 1), (5_001, 5_000)] {
+            assert!(!is_done_of("", &database, &stored_at(seq, seq.cast_signed(), floor)).await);
+        }
+        for database in [&database, &scratch.open()] {
+            assert!(is_done_of("", database, &stored_at(3, 3, 1)).await);
+        }
+    }
+}
