@@ -24,7 +24,7 @@ pub(crate) mod unheard;
 #[cfg(feature = "otel")]
 pub use export::providers::Telemetry;
 #[cfg(feature = "otel")]
-pub use export::settings::{Exporter, Protocol, Settings};
+pub use export::settings::{Exporter, Protocol, Settings, SpanQueue};
 #[cfg(feature = "cli")]
 pub(crate) use log::init;
 #[cfg(not(feature = "otel"))]

@@ -64,7 +64,9 @@ impl Telemetry {
         let metrics = match &settings.metrics {
             None => None,
             Some(to) => {
-                let reader = PeriodicReader::builder(export::metrics(to)?).build();
+                let reader = PeriodicReader::builder(export::metrics(to)?)
+                    .with_interval(settings.metric_interval)
+                    .build();
                 let provider = SdkMeterProvider::builder()
                     .with_resource(resource.clone())
                     .with_reader(reader)
@@ -78,7 +80,9 @@ impl Telemetry {
             None => None,
             Some(to) => {
                 let queue = BatchConfigBuilder::default()
-                    .with_max_queue_size(settings.queue_size)
+                    .with_max_queue_size(settings.queue.size)
+                    .with_max_export_batch_size(settings.queue.batch)
+                    .with_scheduled_delay(settings.queue.delay)
                     .build();
                 let processor = BatchSpanProcessor::builder(export::spans(to)?)
                     .with_batch_config(queue)

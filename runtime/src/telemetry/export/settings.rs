@@ -19,13 +19,11 @@ pub struct Settings {
     pub metrics: Option<Exporter>,
     /// The share of the traces that is recorded, 0 to 1, chosen by their ids.
     pub ratio: f64,
-    /// How many spans may wait to be sent. What does not fit is dropped and counted: a collector that
-    /// is slow or away costs a function nothing.
-    pub queue_size: usize,
+    /// What waits to be sent.
+    pub queue: SpanQueue,
+    /// How often metrics are sent.
+    pub metric_interval: Duration,
 }
-
-/// OpenTelemetry's own default is 2,048, and a batch from a stream ends 1,000 spans at once.
-const QUEUE_SIZE: usize = 8_192;
 
 /// A collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,6 +45,29 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
+/// Spans that wait to be sent. What does not fit is dropped and counted: a collector that is slow or
+/// away costs a function nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanQueue {
+    /// How many may wait.
+    pub size: usize,
+    /// How many are sent at once.
+    pub batch: usize,
+    /// How long one waits for others.
+    pub delay: Duration,
+}
+
+impl Default for SpanQueue {
+    /// OpenTelemetry's own defaults, but for the size: a batch from a stream ends 1,000 spans at once.
+    fn default() -> Self {
+        Self {
+            size: 8_192,
+            batch: 512,
+            delay: Duration::from_secs(5),
+        }
+    }
+}
+
 impl Settings {
     /// Reads the `OTEL_*` variables of the environment. None while they name no collector: then
     /// nothing is traced or measured, and nothing costs anything.
@@ -57,8 +78,7 @@ impl Settings {
         Self::read(|name| variable(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
-    /// Reads variables by name, as [`from_environment`](Self::from_environment) does. What
-    /// OpenTelemetry reads of the environment itself is only checked: headers, batches, intervals.
+    /// Reads variables by name, as [`from_environment`](Self::from_environment) does.
     ///
     /// # Errors
     /// Every variable whose value is wrong, a sentence each.
@@ -74,20 +94,21 @@ impl Settings {
         }
         let traces = exporter(&mut variables, "TRACES", "traces");
         let metrics = exporter(&mut variables, "METRICS", "metrics");
+        let usual = SpanQueue::default();
         let settings = Self {
             service_name: variables.text("OTEL_SERVICE_NAME"),
             attributes: variables.pairs("OTEL_RESOURCE_ATTRIBUTES"),
             ratio: ratio(&mut variables),
-            queue_size: variables
-                .count("OTEL_BSP_MAX_QUEUE_SIZE")
-                .unwrap_or(QUEUE_SIZE),
+            queue: SpanQueue {
+                size: variables.count("OTEL_BSP_MAX_QUEUE_SIZE", usual.size),
+                batch: variables.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", usual.batch),
+                delay: variables.milliseconds("OTEL_BSP_SCHEDULE_DELAY", usual.delay),
+            },
+            metric_interval: variables
+                .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_secs(60)),
             traces,
             metrics,
         };
-        // OpenTelemetry reads these itself, and passes over a value that is wrong.
-        variables.count("OTEL_BSP_MAX_EXPORT_BATCH_SIZE");
-        variables.milliseconds("OTEL_BSP_SCHEDULE_DELAY");
-        variables.milliseconds("OTEL_METRIC_EXPORT_INTERVAL");
         variables.finish()?;
         Ok(Some(settings).filter(|one| one.traces.is_some() || one.metrics.is_some()))
     }
@@ -111,8 +132,9 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
         Protocol::HttpProtobuf,
     );
     let protocol = variables.one_of(&own("PROTOCOL"), &protocols, common);
-    let common = variables.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT");
-    let timeout = variables.milliseconds(&own("TIMEOUT")).or(common);
+    let usual = Duration::from_secs(10);
+    let timeout = variables.milliseconds("OTEL_EXPORTER_OTLP_TIMEOUT", usual);
+    let timeout = variables.milliseconds(&own("TIMEOUT"), timeout);
     let base = variables.address("OTEL_EXPORTER_OTLP_ENDPOINT");
     let whole = variables.address(&own("ENDPOINT"));
     if wanted == Some(false) || (wanted.is_none() && base.is_none() && whole.is_none()) {
@@ -128,14 +150,14 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
     Some(Exporter {
         endpoint,
         protocol,
-        timeout: timeout.unwrap_or(Duration::from_secs(10)),
+        timeout,
     })
 }
 
 /// The share that the sampler takes. `parentbased_...` means the same as without it: children have
 /// their parent's trace id, and a flag from outside decides nothing.
 fn ratio(variables: &mut Variables<'_>) -> f64 {
-    let given = variables.share("OTEL_TRACES_SAMPLER_ARG").unwrap_or(1.0);
+    let given = variables.share("OTEL_TRACES_SAMPLER_ARG", 1.0);
     let samplers = [
         ("always_on", 1.0),
         ("always_off", 0.0),

@@ -34,7 +34,9 @@ impl<'a> Variables<'a> {
 
     /// A variable; an empty one counts as none, as OpenTelemetry has it.
     pub(crate) fn text(&self, name: &str) -> Option<String> {
-        (self.get)(name).filter(|value| !value.is_empty())
+        (self.get)(name)
+            .map(|value| value.trim().to_owned())
+            .filter(|value| !value.is_empty())
     }
 
     pub(crate) fn one_of<T: Copy>(&mut self, name: &str, known: &[(&str, T)], usual: T) -> T {
@@ -54,23 +56,29 @@ impl<'a> Variables<'a> {
         )
     }
 
-    pub(crate) fn count(&mut self, name: &str) -> Option<usize> {
-        self.parsed(name, "a number of at least 1", |text| {
+    pub(crate) fn count(&mut self, name: &str, usual: usize) -> usize {
+        self.parsed(name, usual, "a number of at least 1", |text| {
             text.parse().ok().filter(|n| *n > 0)
         })
     }
 
-    pub(crate) fn milliseconds(&mut self, name: &str) -> Option<Duration> {
-        let millis = self.parsed(name, "a number of milliseconds, at least 1", |text| {
-            text.parse().ok().filter(|n| *n > 0)
-        });
-        millis.map(Duration::from_millis)
+    pub(crate) fn milliseconds(&mut self, name: &str, usual: Duration) -> Duration {
+        self.parsed(
+            name,
+            usual,
+            "a number of milliseconds, at least 1",
+            |text| {
+                let millis: u64 = text.parse().ok().filter(|n| *n > 0)?;
+                Some(Duration::from_millis(millis))
+            },
+        )
     }
 
-    pub(crate) fn share(&mut self, name: &str) -> Option<f64> {
-        self.parsed(name, "a share between 0 and 1", |text| {
-            let share: f64 = text.parse().ok()?;
-            (0.0..=1.0).contains(&share).then_some(share)
+    pub(crate) fn share(&mut self, name: &str, usual: f64) -> f64 {
+        self.parsed(name, usual, "a share between 0 and 1", |text| {
+            text.parse()
+                .ok()
+                .filter(|share| (0.0..=1.0).contains(share))
         })
     }
 
@@ -116,15 +124,17 @@ impl<'a> Variables<'a> {
     fn parsed<T>(
         &mut self,
         name: &str,
+        usual: T,
         what: &str,
         parse: impl Fn(&str) -> Option<T>,
-    ) -> Option<T> {
-        let text = self.text(name)?;
-        let parsed = parse(&text);
-        if parsed.is_none() {
+    ) -> T {
+        let Some(text) = self.text(name) else {
+            return usual;
+        };
+        parse(&text).unwrap_or_else(|| {
             self.wrong(name, format!("{text:?} is not {what}"));
-        }
-        parsed
+            usual
+        })
     }
 
     fn wrong(&mut self, name: &str, why: String) {
