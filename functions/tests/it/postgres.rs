@@ -136,6 +136,12 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
+        // What stands still would neither end nor notice that its parent has.
+        let pid = self.server.id().to_string();
+        let _ = Command::new("pkill")
+            .args(["-CONT", "--parent", &pid])
+            .status();
+        let _ = Command::new("kill").args(["-CONT", &pid]).status();
         // A panic here would hide the one that ended the test.
         if std::thread::panicking() {
             let _ = self.server.kill();

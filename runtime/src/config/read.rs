@@ -13,8 +13,8 @@ use super::mistake::{Mistake, UNKNOWN, attempt, describe, path_of};
 /// has the values too, each of the type that it was read as.
 ///
 /// # Errors
-/// Every wrong value and unknown key, and the first missing key of a section: what comes after it in
-/// the type stays unseen until it is there.
+/// Every wrong value and unknown key, of a list the first wrong item. Of a section without a wrong value
+/// the first missing key: what comes after it in the type stays unseen until it is there.
 pub(super) fn read<T: DeserializeOwned>(
     values: Dict,
     is_text: &dyn Fn(Tag) -> bool,

@@ -92,7 +92,16 @@ impl Intake {
         if let Some(taken) = own.living() {
             return Ok(taken);
         }
-        let ended = making.get_or_insert_with(|| own.make()).await;
+        // Nobody waited for it, and why it failed then says nothing of now.
+        let over = making.take_if(|making| making.is_finished());
+        let made = match over {
+            Some(over) => over.await.ok().and_then(Result::ok),
+            None => None,
+        };
+        let ended = match made {
+            Some(link) => Ok(Ok(link)),
+            None => making.get_or_insert_with(|| own.make()).await,
+        };
         *making = None;
         let link = ended.map_err(|error| Error::unavailable(error.to_string()))?;
         let link = link.map_err(|error| Error::unavailable(error.to_string()))?;

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use natsfn::{Batch, Consumer, Json, Result, Running, Service};
+use serde_json::{Value, json};
 
 use crate::log::{consumer, letters, numbers};
-use crate::world::{World, function, state, until};
+use crate::world::{World, function, state, until, within};
 
 /// Something that the function needs, and that fails as anything does: by a plain `?`.
 #[derive(Clone, Default)]
@@ -153,6 +155,34 @@ async fn instance_that_is_deployed_wrong_gives_nothing_up_beside_a_good_one() {
     world.settled("LOG", "store", N).await;
 
     assert!(letters(&world).await.is_empty());
+}
+
+#[tokio::test]
+async fn instance_at_which_nothing_succeeds_asks_for_a_moment_only_and_then_pauses() {
+    let world = World::new().await;
+    let wrong = Webhook::away();
+    world.set_up(wrong.batches(consumer())).await;
+    let running = world.serve(wrong.batches(consumer())).await;
+    world.store("log.a", numbers(1)).await;
+    until("it holds", async || {
+        (state(&running, 0) == "holding").then_some(())
+    })
+    .await;
+    world.api("STREAM.PURGE.LOG", &Value::Null).await;
+    let pulls = "$JS.API.CONSUMER.MSG.NEXT.LOG.>";
+    let mut pulls = world.nats.subscribe(pulls).await.unwrap();
+    // One of before may be on its way.
+    within(pulls.next()).await.unwrap();
+
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        let pull = within(pulls.next()).await.unwrap();
+        let pull: Value = serde_json::from_slice(&pull.payload).unwrap();
+        assert_eq!(pull["expires"], json!(100_000_000), "{pull}");
+        asked.push(Instant::now());
+    }
+    let pause = asked[2] - asked[0];
+    assert!(pause > Duration::from_millis(1500), "{pause:?}");
 }
 
 /// A service that fails at some numbers.

@@ -16,13 +16,12 @@ interface List {
 
 /** The person of a connection. Null for a login that may read no room. */
 export function readMe(info: UserInfo): Me | null {
-  const { uid, name } = readName(info.user ?? "");
+  const person = readName(info.user ?? "");
   const may = (verb: Verb, realm: Realm) =>
     allows(info.permissions?.publish, subject(verb, { realm, room: "general" }));
-  if (!isToken(uid) || !may("history", "chat")) return null;
+  if (!person || !isToken(person.uid) || !may("history", "chat")) return null;
   return {
-    uid,
-    name,
+    ...person,
     mayWrite: may("send", "chat"),
     isAdmin: may("history", "admin"),
   };
@@ -32,19 +31,20 @@ export function readMe(info: UserInfo): Me | null {
 const MAX_NAME = 128;
 
 /** A user name is `<uid>~<name>`, the name percent-encoded, or just `<uid>`. */
-function readName(user: string): { uid: string; name: string } {
+function readName(user: string): { uid: string; name: string } | null {
   const [uid = "", ...encoded] = user.split("~");
-  const name = decoded(encoded.join("~")).replace(/\p{Cc}/gu, "");
+  const name = decoded(encoded.join("~"))?.replace(/\p{Cc}/gu, "");
+  if (name === undefined) return null;
   const shown = [...name].slice(0, MAX_NAME).join("");
   return { uid, name: isVisible(shown) ? shown : uid };
 }
 
-/** Like the service: a percent sign that is not part of an encoding is kept. */
-function decoded(name: string): string {
+/** Like the service: a percent sign that is not part of an encoding is kept; null if it is not UTF-8. */
+function decoded(name: string): string | null {
   try {
     return name.replace(/(?:%[0-9a-f]{2})+/gi, decodeURIComponent);
   } catch {
-    return "";
+    return null;
   }
 }
 

@@ -152,7 +152,7 @@ impl Feed {
         while let Err(error) = contained(self.work(stop.clone()).boxed()).await {
             tracing::error!(consumer = %self.consumer.name, %error, "the runtime itself panicked; the consumer gives its messages back and begins again");
             self.settler.give_back().await;
-            // What was known of the consumer is found again, which ends what it held for, too.
+            // What was known of the consumer is found again, which ends a hold for it.
             self.life.send_replace(None);
             panics += 1;
             tokio::select! {

@@ -45,24 +45,26 @@ pub(crate) async fn check(nats: &Client) -> Result<()> {
     Stream::dead_letters().check(nats).await.map(|_| ())
 }
 
-/// That the stream of the dead letters keeps them, as it was a moment ago: many letters at once ask once.
+/// Whether the stream of the dead letters keeps them, as it was a moment ago: many letters at once ask
+/// once. With what is wrong.
 #[derive(Default)]
-pub(crate) struct Checked(Mutex<Option<Instant>>);
+pub(crate) struct Checked(Mutex<Option<(Instant, Option<String>)>>);
 
 impl Checked {
     /// Somebody may have changed it so that letters would go away by themselves. Where it cannot be asked,
     /// the server's answer to the letter tells what is wrong.
     async fn look(&self, nats: &Client) -> Result<()> {
         let mut last = self.0.lock().await;
-        if last.is_some_and(|last| last.elapsed() < LOOK) {
-            return Ok(());
+        if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= LOOK) {
+            let wrong = match timeout(LOOK, check(nats)).await {
+                Ok(Err(error)) if error.kind() == Kind::Halt => Some(error.to_string()),
+                _ => None,
+            };
+            *last = Some((Instant::now(), wrong));
         }
-        match timeout(LOOK, check(nats)).await {
-            Ok(Err(error)) if error.kind() == Kind::Halt => Err(error),
-            _ => {
-                *last = Some(Instant::now());
-                Ok(())
-            }
+        match last.as_ref().and_then(|(_, wrong)| wrong.clone()) {
+            Some(wrong) => Err(Error::new(Kind::Halt, wrong)),
+            None => Ok(()),
         }
     }
 }

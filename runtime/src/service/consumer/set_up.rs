@@ -14,7 +14,8 @@ use crate::service::background::Background;
 use crate::service::difference::{Settings, differences};
 
 /// An instance that has read the consumer before a change, and writes it after it (`crashes.rs`, `edited.rs`),
-/// undoes the change, and the server compares nothing: after this long it is looked whether that was so.
+/// undoes the change, and the server compares nothing. Such a write is usually there within this time;
+/// then `setup` looks whether there was one.
 const UNDONE_WITHIN: Duration = Duration::from_millis(200);
 
 /// What a durable consumer is to be, besides what its definition says.

@@ -45,7 +45,7 @@ impl Feed {
                 let (n, expires) = match probe_at {
                     // Asked for in halves: a request for every message would cost more than it brings.
                     None if free >= capacity.div_ceil(2) => (free, EXPIRES),
-                    Some(at) if puller.is_idle() && Instant::now() >= at => {
+                    Some(at) if free > 0 && puller.is_idle() && Instant::now() >= at => {
                         (probes.next().min(free), Probes::EXPIRES)
                     }
                     _ => (0, EXPIRES),
