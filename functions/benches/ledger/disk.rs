@@ -1,6 +1,6 @@
 //! The database's file system is full for 3, 6 and 60 s while messages are sent (FAULTS 35).
 //!
-//! `LEDGER_DISK` names a directory on a small file system, for instance `mount -t tmpfs -o size=16m
+//! `LEDGER_DISK` names a directory on a small file system, for instance `mount -t tmpfs -o size=200m
 //! tmpfs DIR`. SQLite only: PostgreSQL would need a tablespace there.
 
 use std::fs::File;
