@@ -1,5 +1,6 @@
 //! chat's configuration; the connection and the database are natsfn's.
 
+pub mod auth;
 pub mod page;
 
 use std::fmt::Display;
@@ -22,6 +23,8 @@ pub struct Config {
     pub stream: Stream,
     /// The page over HTTP.
     pub page: page::Settings,
+    /// Who may log in.
+    pub auth: auth::Auth,
 }
 
 /// `send.*`

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 
 use crate::app::App;
 
-pub use crate::config::page::{Settings, Telemetry};
+pub use crate::config::page::{Login, Settings, Telemetry};
 pub use connection::serve;
 pub use site::{Asset, Site};
 
@@ -42,6 +42,7 @@ pub struct Page {
 /// The address is in use; the task is restarted after a pause.
 pub async fn page(mut background: Background, app: App) -> Result<()> {
     let mut settings = app.config.page.clone();
+    settings.login = Login::of(&app.config.auth);
     let listener = match background.dev_listener() {
         Some(dev) => {
             if let Some(websocket) = dev.websocket() {

@@ -8,6 +8,8 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::auth::{Auth, Oidc};
+
 /// `page.*`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -25,6 +27,41 @@ pub struct Settings {
     pub max_connections: usize,
     /// The traces of browsers.
     pub telemetry: Telemetry,
+    /// How people log in; it comes from `auth.*`.
+    #[serde(skip)]
+    pub login: Login,
+}
+
+/// How people log in.
+#[derive(Clone, Debug, Default)]
+pub struct Login {
+    /// With the name and the password of a local user.
+    pub local: bool,
+    /// At a provider of identities.
+    pub oidc: Option<Oidc>,
+}
+
+impl Login {
+    /// The ways that are configured.
+    pub fn of(auth: &Auth) -> Self {
+        Self {
+            local: auth.users.is_some(),
+            oidc: auth.oidc.clone(),
+        }
+    }
+
+    fn for_browsers(&self) -> Value {
+        let oidc = self.oidc.as_ref().map(|oidc| {
+            let Oidc {
+                issuer,
+                client,
+                name,
+                ..
+            } = oidc;
+            json!({ "issuer": issuer, "client": client, "name": name })
+        });
+        json!({ "local": self.local, "oidc": oidc })
+    }
 }
 
 /// `page.telemetry.*`
@@ -88,7 +125,11 @@ impl Settings {
         let telemetry = endpoint
             .as_ref()
             .map(|endpoint| json!({ "endpoint": endpoint, "ratio": ratio }));
-        json!({ "websocket": self.websocket, "telemetry": telemetry })
+        json!({
+            "websocket": self.websocket,
+            "telemetry": telemetry,
+            "login": self.login.for_browsers(),
+        })
     }
 }
 
@@ -111,6 +152,7 @@ impl Default for Settings {
             websocket: "ws://localhost:9222".to_owned(),
             max_connections: 1_024,
             telemetry: Telemetry::default(),
+            login: Login::default(),
         }
     }
 }
@@ -154,9 +196,11 @@ mod tests {
     }
 
     #[test]
-    fn configuration_for_browsers_has_telemetry_only_if_configured() {
+    fn configuration_for_browsers_has_what_is_configured() {
         let mut settings = Settings::default();
-        let without = json!({ "websocket": "ws://localhost:9222", "telemetry": null });
+        let login = json!({ "local": false, "oidc": null });
+        let without =
+            json!({ "websocket": "ws://localhost:9222", "telemetry": null, "login": login });
         assert_eq!(settings.for_browsers(), without);
 
         settings.telemetry.endpoint = Some("http://localhost:4318".to_owned());
@@ -164,5 +208,12 @@ mod tests {
 
         let with = json!({ "endpoint": "http://localhost:4318", "ratio": 0.5 });
         assert_eq!(settings.for_browsers()["telemetry"], with);
+
+        let oidc = json!({ "issuer": "https://id.example", "client": "chat-web", "name": "Id" });
+        let auth = json!({ "users": "users.json", "oidc": oidc });
+        settings.login = Login::of(&serde_json::from_value(auth).unwrap());
+
+        let login = json!({ "local": true, "oidc": oidc });
+        assert_eq!(settings.for_browsers()["login"], login);
     }
 }

@@ -62,6 +62,7 @@ async fn browser_is_told_where_nats_and_the_collector_are() {
         json!({
             "websocket": "wss://chat.example:9222/nats",
             "telemetry": { "endpoint": "https://traces.example/v1", "ratio": 0.01 },
+            "login": { "local": false, "oidc": null },
         })
     );
     assert_eq!(answer.header("content-type"), "application/json");
