@@ -6,7 +6,7 @@ pub mod question;
 use natsfn::{Client, Db, Error, Response, Result, State};
 
 use crate::app::App;
-use crate::store::rows::{self, Page, Position, Row, rows_of};
+use crate::store::rows::{self, Cursor, Position, Row, rows_of};
 use crate::tail::{Tail, tail};
 use merge::{Merged, merge, nearest, storable};
 use question::Question;
@@ -27,19 +27,23 @@ pub async fn history(
     db: Db,
     question: Question,
 ) -> Result<Response> {
-    let Question { place, page, limit } = question;
-    let tail = tail(&app.tails, &client, &db, &place, page, limit).await?;
+    let Question {
+        place,
+        cursor,
+        limit,
+    } = question;
+    let tail = tail(&app.tails, &client, &db, &place, cursor, limit).await?;
     let Tail { upto, floor, .. } = *tail;
-    let stored = rows::page(&db, place.realm, &place.room, page, upto, limit + 1).await?;
+    let stored = rows::page(&db, place.realm, &place.room, cursor, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let waiting = waiting(&db, &tail, page, limit + 1).await?;
-    let merged = merge(stored, waiting, page, limit);
+    let waiting = waiting(&db, &tail, cursor, limit + 1).await?;
+    let merged = merge(stored, waiting, cursor, limit);
     let merged = within(
         merged,
-        page,
+        cursor,
         client.nats().max_payload().saturating_sub(HEADERS),
     )?;
-    let head = head(page, &merged, upto, floor);
+    let head = head(cursor, &merged, upto, floor);
     Ok(Response::json(&merged.rows)?
         .with_header("History-More", merged.more)
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
@@ -47,10 +51,10 @@ pub async fn history(
 
 /// The nearest messages of the tail that will be stored: `n` or more, if there are as many. Only
 /// the database knows which are repeats, so it is asked about a few at a time.
-async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>> {
+async fn waiting(db: &Db, tail: &Tail, cursor: Cursor, n: usize) -> Result<Vec<Row>> {
     let mut looked_at = n;
     loop {
-        let near = nearest(&tail.rows, page, looked_at);
+        let near = nearest(&tail.rows, cursor, looked_at);
         if near.is_empty() {
             return Ok(Vec::new());
         }
@@ -64,17 +68,17 @@ async fn waiting(db: &Db, tail: &Tail, page: Page, n: usize) -> Result<Vec<Row>>
 }
 
 /// The position up to which every message of the room is in the database or in the answer.
-fn head(asked: Page, merged: &Merged, upto: Position, floor: Position) -> Position {
+fn head(asked: Cursor, merged: &Merged, upto: Position, floor: Position) -> Position {
     match asked {
-        Page::Last => upto,
-        Page::After(_) if !merged.more => upto,
-        Page::After(_) => merged.rows.last().map_or(floor, |row| row.at.max(floor)),
-        Page::Before(_) => floor,
+        Cursor::Last => upto,
+        Cursor::After(_) if !merged.more => upto,
+        Cursor::After(_) => merged.rows.last().map_or(floor, |row| row.at.max(floor)),
+        Cursor::Before(_) => floor,
     }
 }
 
 /// Cuts a page that is too large for one message at its far end; the next request continues there.
-fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
+fn within(mut merged: Merged, asked: Cursor, limit: usize) -> Result<Merged> {
     let mut sizes = Vec::with_capacity(merged.rows.len());
     for row in &merged.rows {
         // Each takes a comma or a bracket.
@@ -90,8 +94,8 @@ fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
             .count()
     };
     let fits = match asked {
-        Page::After(_) => fitting(&mut sizes.iter()),
-        Page::Last | Page::Before(_) => fitting(&mut sizes.iter().rev()),
+        Cursor::After(_) => fitting(&mut sizes.iter()),
+        Cursor::Last | Cursor::Before(_) => fitting(&mut sizes.iter().rev()),
     };
     if fits == 0 && !merged.rows.is_empty() {
         return Err(Error::internal(
@@ -101,8 +105,8 @@ fn within(mut merged: Merged, asked: Page, limit: usize) -> Result<Merged> {
     if fits < merged.rows.len() {
         merged.more = true;
         match asked {
-            Page::After(_) => merged.rows.truncate(fits),
-            Page::Last | Page::Before(_) => {
+            Cursor::After(_) => merged.rows.truncate(fits),
+            Cursor::Last | Cursor::Before(_) => {
                 merged.rows.drain(..merged.rows.len() - fits);
             }
         }

@@ -3,7 +3,7 @@
 mod connection;
 mod encoding;
 mod headers;
-mod places;
+mod permits;
 mod site;
 
 use std::net::SocketAddr;

@@ -14,7 +14,7 @@ use natsfn::{Client, Db, Error, Message, Result};
 
 use crate::message::logged::Logged;
 use crate::place::Place;
-use crate::store::rows::{Page, Position, Row, furthest};
+use crate::store::rows::{Cursor, Position, Row, furthest};
 use crate::subjects::LOG;
 use floor::{Floor, Look, StoredFloor};
 use readings::{Held, READING_MIB, Readings};
@@ -77,7 +77,7 @@ pub async fn tail(
     client: &Client,
     db: &Db,
     place: &Place,
-    page: Page,
+    cursor: Cursor,
     limit: u64,
 ) -> Result<Arc<Tail>> {
     let reader = Reader {
@@ -86,7 +86,7 @@ pub async fn tail(
         db,
         subject: place.subject(),
     };
-    let needed = |known: &StoredFloor| Window::of(page, &known.life, known.floor);
+    let needed = |known: &StoredFloor| Window::of(cursor, &known.life, known.floor);
     // A few requests probe how long the tail is. If others are in a long reading, it is long.
     let peek = tails.readings.peek(place).await?;
     if !tails.readings.are_going_on(place)
@@ -96,12 +96,12 @@ pub async fn tail(
     }
     // One message that cannot be stored holds the floor down, although everything above may be
     // stored: then the database's rows narrow the window.
-    let furthest = furthest(db, place.realm, &place.room, page, limit).await?;
+    let furthest = furthest(db, place.realm, &place.room, cursor, limit).await?;
     let filled = |known: &StoredFloor| match furthest {
-        Some(row) => needed(known).filled_up_to(page, &known.life, row),
+        Some(row) => needed(known).filled_up_to(cursor, &known.life, row),
         None => needed(known),
     };
-    let known = reader.known().await?;
+    let known = reader.floor().await?;
     if filled(&known) != needed(&known)
         && let Some(tail) = reader.read(filled, SHORT, None).await?
     {
@@ -159,7 +159,7 @@ impl Reader<'_> {
                 self.tails.floor.forget();
                 tokio::time::sleep(PAUSE * (1 << tried)).await;
             }
-            let known = self.known().await?;
+            let known = self.floor().await?;
             let connects = self.client.nats().statistics().connects.load(Relaxed);
             let mut window = window(&known);
             // For the first try only: if `former` is the fault, the next one does without it.
@@ -197,8 +197,8 @@ impl Reader<'_> {
         )))
     }
 
-    async fn known(&self) -> Result<StoredFloor> {
-        self.tails.floor.known(self.client, self.db).await
+    async fn floor(&self) -> Result<StoredFloor> {
+        self.tails.floor.read(self.client, self.db).await
     }
 
     fn too_long(&self) -> Error {

@@ -148,7 +148,7 @@ impl fmt::Debug for Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        match known(&error) {
+        match database_meaning(&error) {
             // The database's own text names tables and constraints, so only the source keeps it.
             Some((kind, sentence)) => Self::new(kind, sentence).with_source(error),
             None => Self::new(Kind::Internal, error.to_string()).with_source(error),
@@ -158,12 +158,12 @@ impl<E: StdError + Send + Sync + 'static> From<E> for Error {
 
 /// Kind and public message of a database error.
 #[cfg(feature = "sea-orm")]
-fn known(error: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
+fn database_meaning(error: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
     database::meaning_of(error).map(|meaning| (meaning.kind, meaning.sentence))
 }
 
 #[cfg(not(feature = "sea-orm"))]
-fn known(_: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
+fn database_meaning(_: &(dyn StdError + 'static)) -> Option<(Kind, &'static str)> {
     None
 }
 

@@ -4,12 +4,12 @@ mod database;
 mod db;
 mod delegate;
 mod inbox;
-mod patience;
 mod pool;
 mod reuse;
 mod schema;
 mod statement_span;
 mod table;
+mod timeout;
 mod transaction;
 mod tx;
 

@@ -33,7 +33,7 @@ pub(crate) use span::broker::Broker;
 pub(crate) use span::details::{Attribute, Details, Parent, QUIET, Role, SPAN};
 #[cfg(feature = "sea-orm")]
 pub(crate) use span::mark_broken;
-pub(crate) use span::message_spans::{MessageSpans, Outcome, tell};
+pub(crate) use span::message_spans::{MessageOutcome, MessageSpans, tell};
 pub(crate) use span::source::{Names, Source};
 pub(crate) use span::{
     call, context_of, fresh, is_in_trace, is_quiet, mark_failed, open, process_span, quietly,

@@ -10,7 +10,7 @@ const NOT_TAKEN = "The chat takes no messages at the moment.";
 
 const HOUR_MS = 3_600_000;
 
-test("the log is lost and made again: a room goes on with what it had, and what waits is sent once", async ({
+test("the log is lost and recreated: a room goes on with what it had, and what waits is sent once", async ({
   enter,
   room,
   stack,

@@ -7,8 +7,8 @@ use std::process::Command;
 use crate::account::Account;
 use crate::cluster::Cluster;
 use crate::node::Node;
-use crate::place::Place;
 use crate::server::Server;
+use crate::server_directory::ServerDirectory;
 use crate::suite::{BROWSER, Suite};
 use crate::tool::Tool;
 use crate::toolbox::POSTGRES;
@@ -19,7 +19,7 @@ pub(crate) struct Bench {
     variables: Vec<(&'static str, OsString)>,
     // Dropped in this order: the server stops before its directory is removed.
     _server: Option<Server>,
-    _place: Option<Place>,
+    _directory: Option<ServerDirectory>,
 }
 
 impl Bench {
@@ -28,7 +28,7 @@ impl Bench {
         let mut bench = Self {
             variables: Vec::new(),
             _server: None,
-            _place: None,
+            _directory: None,
         };
         // Before any compilation: the program embeds the page, and so is compiled only once.
         if suites.iter().any(|suite| suite.name == BROWSER) {
@@ -45,18 +45,18 @@ impl Bench {
             let program = tool.provide()?;
             if tool.name == POSTGRES.name {
                 let account = Account::choose()?;
-                let place = Place::fresh(account, &program)?;
+                let directory = ServerDirectory::fresh(account, &program)?;
                 // The data are temporary, so no wait for the disk; a crash of PostgreSQL alone loses nothing.
                 let settings = ["max_connections=200", "fsync=off", "full_page_writes=off"];
-                let cluster = Cluster::open(&place, account, false)?;
-                let server = Server::start(&place, cluster, account, 0, &settings)?;
+                let cluster = Cluster::open(&directory, account, false)?;
+                let server = Server::start(&directory, cluster, account, 0, &settings)?;
                 bench
                     .variables
                     .push(("TEST_DATABASE_URL", server.url.clone().into()));
                 bench
                     .variables
                     .push((tool.variable, server.programs.clone().into()));
-                (bench._server, bench._place) = (Some(server), Some(place));
+                (bench._server, bench._directory) = (Some(server), Some(directory));
             } else {
                 bench.variables.push((tool.variable, program.into()));
             }

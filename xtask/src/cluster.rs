@@ -8,9 +8,9 @@ use std::process::Stdio;
 
 use crate::Result;
 use crate::account::Account;
-use crate::place::Place;
+use crate::server_directory::ServerDirectory;
 
-/// A cluster in a place.
+/// A cluster in a server's directory.
 pub(crate) struct Cluster {
     pub(crate) data: PathBuf,
     pub(crate) password: String,
@@ -18,12 +18,12 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Creates the cluster if it does not exist. One that `lasts` is synced to disk.
-    pub(crate) fn open(place: &Place, account: Account, lasts: bool) -> Result<Self> {
-        let data = place.directory.join("data");
-        let password_file = place.directory.join("password");
+    pub(crate) fn open(directory: &ServerDirectory, account: Account, lasts: bool) -> Result<Self> {
+        let data = directory.path.join("data");
+        let password_file = directory.path.join("password");
         if !data.exists() {
             // Created under another name: a killed `initdb` leaves what looks like a complete cluster.
-            let aside = place.directory.join("data.aside");
+            let aside = directory.path.join("data.aside");
             for leftover in [fs::remove_dir_all(&aside), fs::remove_file(&password_file)] {
                 leftover.or_else(|error| match error.kind() {
                     ErrorKind::NotFound => Ok(()),
@@ -32,13 +32,13 @@ impl Cluster {
             }
             write_password(&password_file)?;
             account.own(&password_file)?;
-            let mut initdb = account.command(place.programs.join("initdb"));
+            let mut initdb = account.command(directory.programs.join("initdb"));
             initdb.args(["--username=postgres", "--auth=scram-sha-256"]);
             initdb.args(["--encoding=UTF8", "--locale=C"]);
             initdb.args((!lasts).then_some("--no-sync"));
             initdb.arg("--pgdata").arg(&aside);
             initdb.arg("--pwfile").arg(&password_file);
-            initdb.current_dir(&place.directory).stdin(Stdio::null());
+            initdb.current_dir(&directory.path).stdin(Stdio::null());
             let output = initdb.output()?;
             if !output.status.success() {
                 let said = String::from_utf8_lossy(&output.stderr);

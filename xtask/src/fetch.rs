@@ -112,7 +112,7 @@ fn keep(tool: &Tool, source: &Source, aside: &Path, store: &Path) -> Result<()> 
     let stays = store.join(source.directory());
     remove(&stays)?;
     fs::rename(&tree, &stays)?;
-    symlink(source.place(), aside.join(name))?;
+    symlink(source.path(), aside.join(name))?;
     fs::rename(aside.join(name), &link)?;
     Ok(())
 }

@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use crate::account::Account;
 use crate::cluster::Cluster;
-use crate::place::Place;
 use crate::server::Server;
+use crate::server_directory::ServerDirectory;
 use crate::toolbox::{NATS_SERVER, POSTGRES};
 use crate::{Result, asks_for_help, workspace};
 
@@ -60,9 +60,9 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     let chosen = BENCHES.iter().filter(|(name, _)| names.contains(name));
     let account = Account::choose()?;
     let program = POSTGRES.provide()?;
-    let place = Place::fresh(account, &program)?;
-    let cluster = Cluster::open(&place, account, true)?;
-    let server = Server::start(&place, cluster, account, 0, &["max_connections=200"])?;
+    let directory = ServerDirectory::fresh(account, &program)?;
+    let cluster = Cluster::open(&directory, account, true)?;
+    let server = Server::start(&directory, cluster, account, 0, &["max_connections=200"])?;
     for (name, target) in chosen {
         let mut cargo =
             workspace::cargo(["bench", "--package", "chat", "--bench", target, "--", name]);

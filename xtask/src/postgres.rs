@@ -4,8 +4,8 @@ use std::ffi::OsString;
 
 use crate::account::Account;
 use crate::cluster::Cluster;
-use crate::place::Place;
 use crate::server::Server;
+use crate::server_directory::ServerDirectory;
 use crate::toolbox::POSTGRES;
 use crate::version::Version;
 use crate::{Result, asks_for_help};
@@ -35,12 +35,12 @@ pub(crate) fn postgres(arguments: &[OsString]) -> Result<()> {
     let program = POSTGRES.provide()?;
     // One cluster per major version, since another version refuses it.
     let Version(major, ..) = POSTGRES.check(&program)?;
-    let place = Place::lasting(account, &format!("postgres-{major}"), &program)?;
-    let cluster = Cluster::open(&place, account, true)?;
-    let mut server = Server::start(&place, cluster, account, port, &["max_connections=200"])?;
+    let directory = ServerDirectory::lasting(account, &format!("postgres-{major}"), &program)?;
+    let cluster = Cluster::open(&directory, account, true)?;
+    let mut server = Server::start(&directory, cluster, account, port, &["max_connections=200"])?;
     println!(
         "PostgreSQL {major} keeps its data in {}; Ctrl-C stops it.\n",
-        place.directory.display()
+        directory.path.display()
     );
     println!("  DATABASE_URL='{}' cargo xtask dev", server.url);
     println!("  TEST_DATABASE_URL='{}' cargo test", server.url);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 use crate::account::Account;
 use crate::cluster::Cluster;
-use crate::place::Place;
+use crate::server_directory::ServerDirectory;
 
 /// A server that listens on 127.0.0.1 only, asks for a password, and stops when this is dropped.
 pub(crate) struct Server {
@@ -27,7 +27,7 @@ impl Server {
     /// Starts a server on a cluster and waits until it takes connections. Port 0 means any.
     /// The settings are PostgreSQL's own, as `name=value`.
     pub(crate) fn start(
-        place: &Place,
+        directory: &ServerDirectory,
         cluster: Cluster,
         account: Account,
         port: u16,
@@ -35,9 +35,9 @@ impl Server {
     ) -> Result<Self> {
         let Cluster { data, password } = cluster;
         let port = free(port)?;
-        let log_file = place.directory.join("log");
+        let log_file = directory.path.join("log");
         let log = File::create(&log_file)?;
-        let mut postgres = account.command(place.programs.join("postgres"));
+        let mut postgres = account.command(directory.programs.join("postgres"));
         postgres
             .arg("-D")
             .arg(&data)
@@ -49,15 +49,15 @@ impl Server {
         {
             postgres.arg("-c").arg(setting);
         }
-        // The server inherits the lock, so its place is in use until the server itself is gone.
+        // The server inherits the lock, so its directory is in use until the server itself is gone.
         postgres
-            .current_dir(&place.directory)
-            .stdin(place.lock.try_clone()?)
+            .current_dir(&directory.path)
+            .stdin(directory.lock.try_clone()?)
             .stdout(log.try_clone()?)
             .stderr(log);
         let mut server = Self {
             url: format!("postgres://postgres:{password}@127.0.0.1:{port}/postgres"),
-            programs: place.programs.clone(),
+            programs: directory.programs.clone(),
             account,
             child: postgres.spawn()?,
             data,

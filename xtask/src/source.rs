@@ -44,11 +44,11 @@ impl Source {
     /// Whether the cache holds this package and version: the link points to it and is not broken.
     pub(crate) fn is_cached(&self, tool: &Tool) -> bool {
         let link = link(tool);
-        fs::read_link(&link).is_ok_and(|target| target == self.place()) && link.exists()
+        fs::read_link(&link).is_ok_and(|target| target == self.path()) && link.exists()
     }
 
     /// The target of the cache's link, relative so that a checkout can be moved.
-    pub(crate) fn place(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         Path::new("store")
             .join(self.directory())
             .join(self.provides())

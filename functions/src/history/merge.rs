@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use crate::store::rows::{Page, Position, Row};
+use crate::store::rows::{Cursor, Position, Row};
 use crate::tail::waiting::Waiting;
 
 /// A page of a room.
@@ -15,14 +15,14 @@ pub struct Merged {
 }
 
 /// The `n` messages of a tail that are nearest in the page's direction.
-pub fn nearest(tail: &[Waiting], page: Page, n: usize) -> &[Waiting] {
-    match page {
-        Page::Last => &tail[tail.len().saturating_sub(n)..],
-        Page::Before(position) => {
+pub fn nearest(tail: &[Waiting], cursor: Cursor, n: usize) -> &[Waiting] {
+    match cursor {
+        Cursor::Last => &tail[tail.len().saturating_sub(n)..],
+        Cursor::Before(position) => {
             let end = tail.partition_point(|waiting| waiting.row.at < position);
             &tail[end.saturating_sub(n)..end]
         }
-        Page::After(position) => {
+        Cursor::After(position) => {
             let start = tail.partition_point(|waiting| waiting.row.at <= position);
             &tail[start..tail.len().min(start + n)]
         }
@@ -53,13 +53,13 @@ pub fn storable(
 
 /// Merges a page of rows with the tail. `rows` are the nearest in the page's direction, up to
 /// `limit + 1`; a message in both counts once.
-pub fn merge(rows: Vec<Row>, tail: Vec<Row>, page: Page, limit: usize) -> Merged {
+pub fn merge(rows: Vec<Row>, tail: Vec<Row>, cursor: Cursor, limit: usize) -> Merged {
     let mut all: BTreeMap<Position, Row> = rows.into_iter().map(|row| (row.at, row)).collect();
     for row in tail {
-        let wanted = match page {
-            Page::Last => true,
-            Page::Before(position) => row.at < position,
-            Page::After(position) => row.at > position,
+        let wanted = match cursor {
+            Cursor::Last => true,
+            Cursor::Before(position) => row.at < position,
+            Cursor::After(position) => row.at > position,
         };
         if wanted {
             all.entry(row.at).or_insert(row);
@@ -68,9 +68,9 @@ pub fn merge(rows: Vec<Row>, tail: Vec<Row>, page: Page, limit: usize) -> Merged
     let more = all.len() > limit;
     let surplus = all.len().saturating_sub(limit);
     let rows = all.into_values();
-    let rows = match page {
-        Page::After(_) => rows.take(limit).collect(),
-        Page::Last | Page::Before(_) => rows.skip(surplus).collect(),
+    let rows = match cursor {
+        Cursor::After(_) => rows.take(limit).collect(),
+        Cursor::Last | Cursor::Before(_) => rows.skip(surplus).collect(),
     };
     Merged { rows, more }
 }
@@ -155,19 +155,19 @@ mod tests {
     }
 
     /// A page of the room from a table: what the database answers, and what the model expects.
-    fn page_of(table: &Table, page: Page, upto: Position, limit: usize) -> Vec<Row> {
+    fn page_of(table: &Table, cursor: Cursor, upto: Position, limit: usize) -> Vec<Row> {
         let rows = table.values().filter(|row| {
-            let wanted = match page {
-                Page::Last => true,
-                Page::Before(position) => row.at < position,
-                Page::After(position) => row.at > position,
+            let wanted = match cursor {
+                Cursor::Last => true,
+                Cursor::Before(position) => row.at < position,
+                Cursor::After(position) => row.at > position,
             };
             wanted && row.at <= upto && row.message.room.as_str() == "here"
         });
         let rows: Vec<Row> = rows.cloned().collect();
-        match page {
-            Page::After(_) => rows.into_iter().take(limit).collect(),
-            Page::Last | Page::Before(_) => rows[rows.len().saturating_sub(limit)..].to_vec(),
+        match cursor {
+            Cursor::After(_) => rows.into_iter().take(limit).collect(),
+            Cursor::Last | Cursor::Before(_) => rows[rows.len().saturating_sub(limit)..].to_vec(),
         }
     }
 
@@ -209,21 +209,21 @@ mod tests {
 
         /// The part of the log that the page needs, computed before the tail is read, when less
         /// above the floor was stored.
-        fn window(&self, page: Page, limit: usize) -> Window {
+        fn window(&self, cursor: Cursor, limit: usize) -> Window {
             let life = Life::of_epochs(&[(NOW, 0)]);
-            let window = Window::of(page, &life, self.floor as u64);
+            let window = Window::of(cursor, &life, self.floor as u64);
             let rows = page_of(
                 &self.table(Early::Half, false),
-                page,
+                cursor,
                 self.upto(),
                 limit + 1,
             );
-            let furthest = match page {
-                Page::Last | Page::Before(_) => rows.first(),
-                Page::After(_) => rows.last(),
+            let furthest = match cursor {
+                Cursor::Last | Cursor::Before(_) => rows.first(),
+                Cursor::After(_) => rows.last(),
             };
             match furthest.filter(|_| rows.len() > limit) {
-                Some(furthest) => window.filled_up_to(page, &life, furthest.at),
+                Some(furthest) => window.filled_up_to(cursor, &life, furthest.at),
                 None => window,
             }
         }
@@ -267,13 +267,13 @@ mod tests {
         })
     }
 
-    fn page() -> impl Strategy<Value = Page> {
+    fn page() -> impl Strategy<Value = Cursor> {
         let position =
             || (FORMER..=NOW, 0..16_i64).prop_map(|(epoch, seq)| Position { epoch, seq });
         prop_oneof![
-            Just(Page::Last),
-            position().prop_map(Page::Before),
-            position().prop_map(Page::After),
+            Just(Cursor::Last),
+            position().prop_map(Cursor::Before),
+            position().prop_map(Cursor::After),
         ]
     }
 
@@ -286,12 +286,12 @@ mod tests {
         #[test]
         fn page_equals_that_of_a_table_with_all_messages(
             world in world(),
-            page in page(),
+            cursor in page(),
             limit in 1..8_usize,
             with_later in any::<bool>(),
         ) {
             let (table, upto) = (world.table(Early::All, with_later), world.upto());
-            let window = world.window(page, limit);
+            let window = world.window(cursor, limit);
             let inside = |row: &Row| {
                 let seq = row.at.seq.cast_unsigned();
                 seq > window.above && seq <= window.upto
@@ -308,16 +308,16 @@ mod tests {
             });
             let known: HashMap<_, _> = known.collect();
 
-            let rows = page_of(&table, page, upto, limit + 1);
+            let rows = page_of(&table, cursor, upto, limit + 1);
             let tail = waiting(tail);
             let storable = (1..)
-                .map(|n| (n, nearest(&tail, page, n)))
+                .map(|n| (n, nearest(&tail, cursor, n)))
                 .map(|(n, near)| (near.len() < n, storable(near, &known, upto)))
                 .find(|(is_all, storable)| *is_all || storable.len() > limit);
-            let merged = merge(rows, storable.unwrap().1, page, limit);
+            let merged = merge(rows, storable.unwrap().1, cursor, limit);
 
-            prop_assert_eq!(&merged.rows, &page_of(&everything, page, upto, limit));
-            let all = page_of(&everything, page, upto, usize::MAX);
+            prop_assert_eq!(&merged.rows, &page_of(&everything, cursor, upto, limit));
+            let all = page_of(&everything, cursor, upto, usize::MAX);
             prop_assert_eq!(merged.more, all.len() > limit);
         }
     }

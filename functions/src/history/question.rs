@@ -4,7 +4,7 @@ use natsfn::{Caller, Error, FromEvent, Request, Result, from_json};
 use serde::Deserialize;
 
 use crate::place::Place;
-use crate::store::rows::{Page, Position};
+use crate::store::rows::{Cursor, Position};
 
 /// The limit if the request names none.
 const DEFAULT_LIMIT: u64 = 50;
@@ -21,7 +21,7 @@ pub struct Question {
     /// The room.
     pub place: Place,
     /// Which messages.
-    pub page: Page,
+    pub cursor: Cursor,
     /// How many at most.
     pub limit: u64,
 }
@@ -54,15 +54,19 @@ impl Question {
                 "a limit is 1 to {MAX_LIMIT}, this one is {limit}"
             )));
         }
-        let page = match (payload.before, payload.after) {
-            (None, None) => Page::Last,
-            (Some(before), None) => Page::Before(before),
-            (None, Some(after)) => Page::After(after),
+        let cursor = match (payload.before, payload.after) {
+            (None, None) => Cursor::Last,
+            (Some(before), None) => Cursor::Before(before),
+            (None, Some(after)) => Cursor::After(after),
             (Some(_), Some(_)) => {
                 return Err(Error::bad_request("before and after exclude each other"));
             }
         };
-        Ok(Self { place, page, limit })
+        Ok(Self {
+            place,
+            cursor,
+            limit,
+        })
     }
 }
 
@@ -83,7 +87,7 @@ mod tests {
     fn empty_payload_asks_for_the_last_50() {
         for payload in ["", " ", "{}"] {
             let question = Question::read("chat.history.general", payload.as_bytes()).unwrap();
-            assert_eq!((question.page, question.limit), (Page::Last, 50));
+            assert_eq!((question.cursor, question.limit), (Cursor::Last, 50));
         }
     }
 
@@ -91,7 +95,10 @@ mod tests {
     fn position_may_have_other_fields_of_a_message() {
         let payload = br#"{"before":{"epoch":1,"seq":7,"text":"x"},"limit":200}"#;
         let question = Question::read("chat.history.general", payload).unwrap();
-        assert_eq!(question.page, Page::Before(Position { epoch: 1, seq: 7 }));
+        assert_eq!(
+            question.cursor,
+            Cursor::Before(Position { epoch: 1, seq: 7 })
+        );
     }
 
     #[test]

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Page;
-use super::places::Places;
+use super::permits::Permits;
 
 /// Limit of a request's line and headers; browsers send less than 1 KiB.
 const LONGEST_HEAD: usize = 16 << 10;
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Serves connections until `stop`, then finishes the responses in progress.
 pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Output = ()>) {
-    let places = Places::new(page.max_connections);
+    let permits = Permits::new(page.max_connections);
     let (clients, stopping) = (TaskTracker::new(), CancellationToken::new());
     let mut stop = pin!(stop);
     loop {
@@ -42,17 +42,17 @@ pub async fn serve(listener: TcpListener, page: Arc<Page>, stop: impl Future<Out
         };
         match accepted {
             Ok((stream, from)) => {
-                let place = places.take(from.ip());
+                let permit = permits.take(from.ip());
                 let (page, stopping) = (page.clone(), stopping.clone());
                 clients.spawn(async move {
                     tokio::select! {
                         () = attend(stream, page, stopping) => {}
-                        () = place.lost() => {}
+                        () = permit.lost() => {}
                     }
                 });
             }
             Err(error) => {
-                places.make_room();
+                permits.make_room();
                 tracing::warn!(%error, "the page cannot accept a connection, and closes another one");
                 sleep(PAUSE).await;
             }

@@ -208,7 +208,7 @@ mod tests {
     use crate::database::Database;
     use crate::message::Message;
     use crate::message::room::Realm;
-    use crate::store::rows::{Page, page};
+    use crate::store::rows::{Cursor, page};
 
     fn row(seq: i64, uid: &str, id: &str, text: &str) -> Row {
         Row {
@@ -249,7 +249,7 @@ mod tests {
                 &database.pool,
                 Realm::Chat,
                 room,
-                Page::Last,
+                Cursor::Last,
                 rows[2].at,
                 10,
             )

@@ -37,7 +37,7 @@ pub struct Row {
 
 /// Which messages of a room are asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Page {
+pub enum Cursor {
     /// The newest ones.
     Last,
     /// The nearest below a position.
@@ -51,11 +51,11 @@ pub async fn page(
     db: &impl ConnectionTrait,
     realm: Realm,
     room: &Room,
-    page: Page,
+    cursor: Cursor,
     upto: Position,
     limit: u64,
 ) -> Result<Vec<Row>, DbErr> {
-    let find = in_direction(realm, room, page)
+    let find = in_direction(realm, room, cursor)
         .filter(at().lte(values(upto)))
         .limit(limit);
     let mut rows: Vec<Row> = find.all(db).await?.into_iter().map(Row::from).collect();
@@ -68,10 +68,10 @@ pub async fn furthest(
     db: &impl ConnectionTrait,
     realm: Realm,
     room: &Room,
-    page: Page,
+    cursor: Cursor,
     limit: u64,
 ) -> Result<Option<Position>, DbErr> {
-    let furthest: Option<(i64, i64)> = in_direction(realm, room, page)
+    let furthest: Option<(i64, i64)> = in_direction(realm, room, cursor)
         .select_only()
         .columns([Column::Epoch, Column::Seq])
         .offset(limit)
@@ -83,14 +83,14 @@ pub async fn furthest(
 }
 
 /// A room's rows, the nearest of a page first.
-fn in_direction(realm: Realm, room: &Room, page: Page) -> Select<Entity> {
+fn in_direction(realm: Realm, room: &Room, cursor: Cursor) -> Select<Entity> {
     let find = Entity::find()
         .filter(COLUMN.realm.eq(realm))
         .filter(COLUMN.room.eq(room.clone()));
-    let (find, order) = match page {
-        Page::Last => (find, Order::Desc),
-        Page::Before(position) => (find.filter(at().lt(values(position))), Order::Desc),
-        Page::After(position) => (find.filter(at().gt(values(position))), Order::Asc),
+    let (find, order) = match cursor {
+        Cursor::Last => (find, Order::Desc),
+        Cursor::Before(position) => (find.filter(at().lt(values(position))), Order::Desc),
+        Cursor::After(position) => (find.filter(at().gt(values(position))), Order::Asc),
     };
     find.order_by(Column::Epoch, order.clone())
         .order_by(Column::Seq, order)
@@ -309,7 +309,7 @@ mod tests {
 
     async fn positions(
         db: &impl ConnectionTrait,
-        asked: Page,
+        asked: Cursor,
         upto: Position,
         limit: u64,
     ) -> Vec<(i64, i64)> {
@@ -326,31 +326,31 @@ mod tests {
             fill(db).await;
             let at = |epoch, seq| Position { epoch, seq };
             assert_eq!(
-                positions(db, Page::Last, TOP, 10).await,
+                positions(db, Cursor::Last, TOP, 10).await,
                 [(1, 1), (1, 3), (1, 5), (2, 1), (2, 3)]
             );
             assert_eq!(
-                positions(db, Page::Last, TOP, 3).await,
+                positions(db, Cursor::Last, TOP, 3).await,
                 [(1, 5), (2, 1), (2, 3)]
             );
             assert_eq!(
-                positions(db, Page::Before(at(2, 1)), TOP, 2).await,
+                positions(db, Cursor::Before(at(2, 1)), TOP, 2).await,
                 [(1, 3), (1, 5)]
             );
             assert_eq!(
-                positions(db, Page::Before(at(2, 2)), TOP, 2).await,
+                positions(db, Cursor::Before(at(2, 2)), TOP, 2).await,
                 [(1, 5), (2, 1)]
             );
-            assert_eq!(positions(db, Page::Before(at(1, 1)), TOP, 2).await, []);
+            assert_eq!(positions(db, Cursor::Before(at(1, 1)), TOP, 2).await, []);
             assert_eq!(
-                positions(db, Page::After(at(1, 3)), TOP, 2).await,
+                positions(db, Cursor::After(at(1, 3)), TOP, 2).await,
                 [(1, 5), (2, 1)]
             );
             assert_eq!(
-                positions(db, Page::After(at(0, 0)), TOP, 2).await,
+                positions(db, Cursor::After(at(0, 0)), TOP, 2).await,
                 [(1, 1), (1, 3)]
             );
-            assert_eq!(positions(db, Page::After(at(2, 3)), TOP, 2).await, []);
+            assert_eq!(positions(db, Cursor::After(at(2, 3)), TOP, 2).await, []);
         }
     }
 
@@ -360,14 +360,17 @@ mod tests {
             let db = &database.pool;
             fill(db).await;
             let bound = Position { epoch: 2, seq: 1 };
-            assert_eq!(positions(db, Page::Last, bound, 2).await, [(1, 5), (2, 1)]);
             assert_eq!(
-                positions(db, Page::After(Position { epoch: 1, seq: 4 }), bound, 9).await,
+                positions(db, Cursor::Last, bound, 2).await,
+                [(1, 5), (2, 1)]
+            );
+            assert_eq!(
+                positions(db, Cursor::After(Position { epoch: 1, seq: 4 }), bound, 9).await,
                 [(1, 5), (2, 1)]
             );
             let bound = Position { epoch: 2, seq: 0 };
             assert_eq!(
-                positions(db, Page::Before(TOP), bound, 2).await,
+                positions(db, Cursor::Before(TOP), bound, 2).await,
                 [(1, 3), (1, 5)]
             );
         }
@@ -380,16 +383,18 @@ mod tests {
             fill(db).await;
             let room = "a".parse().unwrap();
             let at = |epoch, seq| Position { epoch, seq };
-            for (page, limit, expected) in [
-                (Page::Last, 1, Some(at(2, 1))),
-                (Page::Last, 4, Some(at(1, 1))),
-                (Page::Last, 5, None),
-                (Page::Before(at(2, 1)), 1, Some(at(1, 3))),
-                (Page::After(at(1, 3)), 1, Some(at(2, 1))),
-                (Page::After(at(2, 3)), 1, None),
+            for (cursor, limit, expected) in [
+                (Cursor::Last, 1, Some(at(2, 1))),
+                (Cursor::Last, 4, Some(at(1, 1))),
+                (Cursor::Last, 5, None),
+                (Cursor::Before(at(2, 1)), 1, Some(at(1, 3))),
+                (Cursor::After(at(1, 3)), 1, Some(at(2, 1))),
+                (Cursor::After(at(2, 3)), 1, None),
             ] {
-                let found = furthest(db, Realm::Chat, &room, page, limit).await.unwrap();
-                assert_eq!(found, expected, "{page:?} {limit}");
+                let found = furthest(db, Realm::Chat, &room, cursor, limit)
+                    .await
+                    .unwrap();
+                assert_eq!(found, expected, "{cursor:?} {limit}");
             }
         }
     }
@@ -403,8 +408,8 @@ mod tests {
             insert_once(db, &[row(1, 1, "a"), admin.clone(), row(1, 3, "A")])
                 .await
                 .unwrap();
-            assert_eq!(positions(db, Page::Last, TOP, 9).await, [(1, 1)]);
-            let rows = page(db, Realm::Admin, &admin.message.room, Page::Last, TOP, 9)
+            assert_eq!(positions(db, Cursor::Last, TOP, 9).await, [(1, 1)]);
+            let rows = page(db, Realm::Admin, &admin.message.room, Cursor::Last, TOP, 9)
                 .await
                 .unwrap();
             assert_eq!(rows, [admin]);

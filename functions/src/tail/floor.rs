@@ -72,7 +72,7 @@ impl StoredFloor {
 
 impl Floor {
     /// The cached floor if it is fresh, else the current one.
-    pub(super) async fn known(&self, client: &Client, db: &Db) -> Result<StoredFloor> {
+    pub(super) async fn read(&self, client: &Client, db: &Db) -> Result<StoredFloor> {
         let known = self.0.lock().clone();
         if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
             return Ok(known);

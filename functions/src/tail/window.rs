@@ -1,7 +1,7 @@
 //! Which part of the log's tail a page needs. Pure.
 
 use crate::store::epoch::Life;
-use crate::store::rows::{Page, Position};
+use crate::store::rows::{Cursor, Position};
 
 /// Sequences of the log as it is now: those above one, up to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,25 +14,25 @@ pub struct Window {
 
 impl Window {
     /// The part of the log that a page may need: up to `floor`, everything of this life is stored.
-    pub fn of(page: Page, life: &Life, floor: u64) -> Self {
+    pub fn of(cursor: Cursor, life: &Life, floor: u64) -> Self {
         let all = Self {
             above: floor,
             upto: u64::MAX,
         };
-        match page {
-            Page::Last => all,
-            Page::Before(at) => all.below(life, at),
-            Page::After(at) => all.beyond(life, at),
+        match cursor {
+            Cursor::Last => all,
+            Cursor::Before(at) => all.below(life, at),
+            Cursor::After(at) => all.beyond(life, at),
         }
     }
 
     /// Narrows the window if the database fills the page up to the row at `furthest`. Rows are
     /// never deleted, so nothing beyond that row can be on the page, however low the floor.
     #[must_use]
-    pub fn filled_up_to(self, page: Page, life: &Life, furthest: Position) -> Self {
-        match page {
-            Page::After(_) => self.below(life, furthest),
-            Page::Last | Page::Before(_) => self.beyond(life, furthest),
+    pub fn filled_up_to(self, cursor: Cursor, life: &Life, furthest: Position) -> Self {
+        match cursor {
+            Cursor::After(_) => self.below(life, furthest),
+            Cursor::Last | Cursor::Before(_) => self.beyond(life, furthest),
         }
     }
 
@@ -80,19 +80,19 @@ mod tests {
 
     #[test]
     fn window_is_above_the_floor_and_in_the_pages_direction() {
-        let of = |page| Window::of(page, &life(), 100);
+        let of = |cursor| Window::of(cursor, &life(), 100);
         let all = window(100, u64::MAX);
-        assert_eq!(of(Page::Last), all);
-        assert_eq!(of(Page::After(at(1, 999))), all);
-        assert_eq!(of(Page::After(at(2, 50))), all);
-        assert_eq!(of(Page::After(at(2, 150))), window(150, u64::MAX));
-        assert_eq!(of(Page::Before(at(2, 150))), window(100, 149));
-        assert_eq!(of(Page::Before(at(3, 1))), all);
+        assert_eq!(of(Cursor::Last), all);
+        assert_eq!(of(Cursor::After(at(1, 999))), all);
+        assert_eq!(of(Cursor::After(at(2, 50))), all);
+        assert_eq!(of(Cursor::After(at(2, 150))), window(150, u64::MAX));
+        assert_eq!(of(Cursor::Before(at(2, 150))), window(100, 149));
+        assert_eq!(of(Cursor::Before(at(3, 1))), all);
         for empty in [
-            Page::Before(at(2, 101)),
-            Page::Before(at(2, -7)),
-            Page::Before(at(1, 999)),
-            Page::After(at(3, 1)),
+            Cursor::Before(at(2, 101)),
+            Cursor::Before(at(2, -7)),
+            Cursor::Before(at(1, 999)),
+            Cursor::After(at(3, 1)),
         ] {
             assert!(of(empty).is_empty(), "{empty:?}");
         }
@@ -100,34 +100,35 @@ mod tests {
 
     #[test]
     fn window_ends_at_the_furthest_row_if_the_database_fills_the_page() {
-        let filled =
-            |page, furthest| Window::of(page, &life(), 100).filled_up_to(page, &life(), furthest);
-        let before = Page::Before(at(2, 500));
-        assert_eq!(filled(Page::Last, at(2, 400)), window(400, u64::MAX));
-        assert_eq!(filled(Page::Last, at(1, 400)), window(100, u64::MAX));
+        let filled = |cursor, furthest| {
+            Window::of(cursor, &life(), 100).filled_up_to(cursor, &life(), furthest)
+        };
+        let before = Cursor::Before(at(2, 500));
+        assert_eq!(filled(Cursor::Last, at(2, 400)), window(400, u64::MAX));
+        assert_eq!(filled(Cursor::Last, at(1, 400)), window(100, u64::MAX));
         assert_eq!(filled(before, at(2, 400)), window(400, 499));
         assert_eq!(filled(before, at(2, 7)), window(100, 499));
         assert_eq!(
-            filled(Page::After(at(2, 150)), at(2, 200)),
+            filled(Cursor::After(at(2, 150)), at(2, 200)),
             window(150, 199)
         );
-        assert!(filled(Page::After(at(1, 1)), at(1, 400)).is_empty());
+        assert!(filled(Cursor::After(at(1, 1)), at(1, 400)).is_empty());
     }
 
     #[test]
     fn window_across_a_rollback_is_in_the_pages_direction() {
         // Rolled back to 10, when it had come to 50.
         let life = Life::of_epochs(&[(2, 0), (3, 11)]);
-        let of = |page, floor| Window::of(page, &life, floor);
-        assert_eq!(of(Page::Last, 8), window(8, u64::MAX));
-        assert_eq!(of(Page::After(at(2, 50)), 8), window(10, u64::MAX));
-        assert_eq!(of(Page::After(at(2, 9)), 8), window(9, u64::MAX));
-        assert_eq!(of(Page::After(at(3, 15)), 8), window(15, u64::MAX));
-        assert_eq!(of(Page::Before(at(2, 50)), 8), window(8, 10));
-        assert_eq!(of(Page::Before(at(3, 11)), 8), window(8, 10));
-        assert_eq!(of(Page::Before(at(3, 15)), 8), window(8, 14));
-        assert_eq!(of(Page::Before(at(4, 1)), 8), window(8, u64::MAX));
-        let filled = of(Page::Last, 8).filled_up_to(Page::Last, &life, at(2, 40));
+        let of = |cursor, floor| Window::of(cursor, &life, floor);
+        assert_eq!(of(Cursor::Last, 8), window(8, u64::MAX));
+        assert_eq!(of(Cursor::After(at(2, 50)), 8), window(10, u64::MAX));
+        assert_eq!(of(Cursor::After(at(2, 9)), 8), window(9, u64::MAX));
+        assert_eq!(of(Cursor::After(at(3, 15)), 8), window(15, u64::MAX));
+        assert_eq!(of(Cursor::Before(at(2, 50)), 8), window(8, 10));
+        assert_eq!(of(Cursor::Before(at(3, 11)), 8), window(8, 10));
+        assert_eq!(of(Cursor::Before(at(3, 15)), 8), window(8, 14));
+        assert_eq!(of(Cursor::Before(at(4, 1)), 8), window(8, u64::MAX));
+        let filled = of(Cursor::Last, 8).filled_up_to(Cursor::Last, &life, at(2, 40));
         assert_eq!(filled, window(10, u64::MAX));
     }
 }

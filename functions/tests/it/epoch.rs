@@ -1,4 +1,4 @@
-//! The log's lives: a stream that is made again counts from one again, and nothing mixes.
+//! The log's lives: a recreated stream counts from one again, and nothing mixes.
 
 use serde_json::{Value, json};
 

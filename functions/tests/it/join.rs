@@ -7,7 +7,7 @@ use futures_util::StreamExt;
 use serde_json::{Value, json};
 
 use crate::child;
-use crate::person::{Page, Person};
+use crate::person::{HistoryPage, Person};
 use crate::wait::{until, within};
 use crate::world::{World, append, on_each};
 
@@ -21,14 +21,14 @@ fn links(message: &async_nats::Message) -> (u64, u64) {
     (number("Nats-Sequence"), number("Nats-Last-Sequence"))
 }
 
-fn seqs(page: &Page) -> impl Iterator<Item = u64> {
+fn seqs(page: &HistoryPage) -> impl Iterator<Item = u64> {
     page.messages
         .iter()
         .map(|message| message["seq"].as_u64().unwrap())
 }
 
 /// A page of the room. Who is told to try again, on a machine that is busy, tries again.
-async fn read(person: &Person, question: Value) -> Page {
+async fn read(person: &Person, question: Value) -> HistoryPage {
     until("history answers", async || {
         match person.page(ROOM, question.clone()).await {
             Err(error) if matches!(error.code, 503 | 504) => None,

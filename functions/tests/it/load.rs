@@ -13,7 +13,7 @@ use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use crate::person::{Page, Person};
+use crate::person::{HistoryPage, Person};
 use crate::server::{NATS_CONF, connect, server};
 use crate::wait::until;
 use crate::world::{World, append, on_each, unlimited};
@@ -64,13 +64,13 @@ async fn fill(world: &World, room: &str, n: usize) {
     stream::iter(0..n).for_each_concurrent(256, log).await;
 }
 
-fn seqs(page: &Page) -> Vec<u64> {
+fn seqs(page: &HistoryPage) -> Vec<u64> {
     let seqs = page.messages.iter().map(|message| message["seq"].as_u64());
     seqs.map(Option::unwrap).collect()
 }
 
 /// The page's sequences, which must follow one another: the log has no other room's.
-fn contiguous(page: &Page) -> (u64, u64) {
+fn contiguous(page: &HistoryPage) -> (u64, u64) {
     let seqs = seqs(page);
     assert!(
         seqs.windows(2).all(|pair| pair[1] == pair[0] + 1),

@@ -20,7 +20,7 @@ pub(crate) struct Person {
 
 /// A page of a room's history.
 #[derive(Debug)]
-pub(crate) struct Page {
+pub(crate) struct HistoryPage {
     pub(crate) messages: Vec<Value>,
     pub(crate) more: bool,
     /// `History-Head`: epoch and sequence.
@@ -78,7 +78,7 @@ impl Person {
     }
 
     /// Asks for a page from a subject such as `chat.history.general`.
-    pub(crate) async fn page(&self, of: &str, question: Value) -> Result<Page, ErrorReply> {
+    pub(crate) async fn page(&self, of: &str, question: Value) -> Result<HistoryPage, ErrorReply> {
         let question = if question.is_null() {
             String::new()
         } else {
@@ -88,7 +88,7 @@ impl Person {
         let messages = read(&answer)?;
         let header = |name| answer.headers.as_ref().unwrap().get(name).unwrap().as_str();
         let (epoch, seq) = header("History-Head").split_once('.').unwrap();
-        Ok(Page {
+        Ok(HistoryPage {
             messages,
             more: header("History-More").parse().unwrap(),
             head: (epoch.parse().unwrap(), seq.parse().unwrap()),
@@ -140,7 +140,7 @@ impl Person {
     }
 }
 
-impl Page {
+impl HistoryPage {
     pub(crate) fn texts(&self) -> Vec<String> {
         let texts = self.messages.iter().map(|message| message["text"].as_str());
         texts.map(|text| text.unwrap().to_owned()).collect()

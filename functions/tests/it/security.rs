@@ -240,7 +240,7 @@ async fn each_function_works_as_a_user_with_its_own_rights_only() {
         assert_eq!(alice.texts("chat.history.general").await, ["hello"]);
         assert_eq!(alice.texts("admin.history.ops").await, ["secret"]);
 
-        // persist finds the log and makes its consumer again.
+        // persist finds the log and recreates its consumer.
         world.api("STREAM.DELETE.CHAT_MESSAGES", &Value::Null).await;
         world.set_up().await.unwrap();
         world

@@ -135,7 +135,7 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Json<T> {
 /// use natsfn::{Endpoint, Path, Service};
 ///
 /// #[derive(serde::Deserialize)]
-/// struct Place {
+/// struct Article {
 ///     shop: String,
 ///     sku: String,
 /// }
@@ -144,7 +144,7 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Json<T> {
 ///     format!("the price of {sku}")
 /// }
 ///
-/// async fn stock(Path(Place { shop, sku }): Path<Place>) -> String {
+/// async fn stock(Path(Article { shop, sku }): Path<Article>) -> String {
 ///     format!("{sku} in {shop}")
 /// }
 ///

@@ -227,7 +227,7 @@ mod tests {
     struct Sku(String);
 
     #[derive(Deserialize, Debug, PartialEq)]
-    struct Place {
+    struct Office {
         city: String,
         floor: u8,
     }
@@ -249,8 +249,8 @@ mod tests {
         let pairs = [("city", "rome"), ("floor", "2")];
         assert_eq!(read::<(String, u8)>(&pairs).unwrap(), ("rome".into(), 2));
         assert_eq!(
-            read::<Place>(&pairs).unwrap(),
-            Place {
+            read::<Office>(&pairs).unwrap(),
+            Office {
                 city: "rome".into(),
                 floor: 2
             }

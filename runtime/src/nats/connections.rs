@@ -15,7 +15,7 @@ use crate::error::run_error::RunError;
 /// what it receives: `nats.request_connections` for requests, one for discovery, one for each stream
 /// function, one for reads of streams. So a request or a stored message that ends a connection
 /// (nats-io/nats.rs#1612) ends only that one, and only that one is replaced. A subscription that the
-/// server ends is made again.
+/// server ends is replaced.
 ///
 /// A plain [`Client`] converts into one too. Then it serves everything, is not replaced, and the
 /// server's refusals on it go unnoticed.

@@ -13,7 +13,7 @@ use super::jetstream;
 use crate::error::{Error, Result};
 use crate::function::event::{Message, nanoseconds};
 use crate::nats::jetstream::calls;
-use crate::nats::unreadable::suspect::{self, Place, Suspect};
+use crate::nats::unreadable::suspect::{self, StreamSubject, Suspect};
 
 /// Messages per request. Each is an answer of its own, and all must fit into the subscription's buffer.
 const BATCH: usize = 1000;
@@ -109,9 +109,9 @@ impl Client {
                 "seq": next,
                 "next_by_subj": subject,
             });
-            let place = (stream.to_owned(), subject.to_owned());
-            let more = if self.meets_unreadable(&place, next).await? {
-                Some(self.slow_fetch(&place, &request, &mut range).await?)
+            let key = (stream.to_owned(), subject.to_owned());
+            let more = if self.meets_unreadable(&key, next).await? {
+                Some(self.slow_fetch(&key, &request, &mut range).await?)
             } else {
                 self.fetch(stream, &request, &mut range).await?
             };
@@ -121,7 +121,7 @@ impl Client {
                 .map_or(next, |message| message.seq() + 1);
             // If the connection was lost, reading continues after the last message.
             range.more = more.unwrap_or_else(|| {
-                suspect::suspect(&place, next);
+                suspect::suspect(&key, next);
                 losses += 1;
                 true
             });
@@ -135,20 +135,20 @@ impl Client {
     }
 
     /// Whether a message that no client can parse comes next. A mere suspicion is checked first.
-    async fn meets_unreadable(&self, place: &Place, next: u64) -> Result<bool> {
-        let Some(suspicion) = suspect::ahead(place, next) else {
+    async fn meets_unreadable(&self, key: &StreamSubject, next: u64) -> Result<bool> {
+        let Some(suspicion) = suspect::ahead(key, next) else {
             return Ok(false);
         };
         let Suspect::Possible(seq) = suspicion else {
             return Ok(true);
         };
-        let (stream, subject) = place;
+        let (stream, subject) = key;
         let body = json!({ "seq": seq, "next_by_subj": subject });
         let message = self.get(stream, &body).await?;
         let unreadable = message.filter(|message| message.unreadable.is_some());
         match &unreadable {
-            Some(message) => suspect::confirm(place, message.seq),
-            None => suspect::acquit(place, suspicion),
+            Some(message) => suspect::confirm(key, message.seq),
+            None => suspect::acquit(key, suspicion),
         }
         Ok(unreadable.is_some())
     }
@@ -156,25 +156,25 @@ impl Client {
     /// The same messages as JSON, which any client can read; one call each.
     async fn slow_fetch(
         &self,
-        place: &Place,
+        key: &StreamSubject,
         request: &serde_json::Value,
         range: &mut Range,
     ) -> Result<bool> {
-        let number = |key: &str| request[key].as_u64().unwrap_or_default();
+        let number = |field: &str| request[field].as_u64().unwrap_or_default();
         let mut next = number("seq");
-        let known = suspect::ahead(place, next);
+        let known = suspect::ahead(key, next);
         let enough = range.bytes + usize::try_from(number("max_bytes")).unwrap_or(usize::MAX);
         for _ in 0..number("batch") {
             let body = json!({ "seq": next, "next_by_subj": request["next_by_subj"] });
-            let message = self.get(&place.0, &body).await?;
+            let message = self.get(&key.0, &body).await?;
             let seq = message.as_ref().map_or(u64::MAX, Message::seq);
             if message.as_ref().is_some_and(|it| it.unreadable.is_some()) {
-                suspect::confirm(place, seq);
-            } else if let Some(known @ Suspect::Known(unreadable)) = known
+                suspect::confirm(key, seq);
+            } else if let Some(known @ Suspect::Confirmed(unreadable)) = known
                 && seq >= unreadable
             {
                 // The message has left the stream.
-                suspect::acquit(place, known);
+                suspect::acquit(key, known);
             }
             let Some(message) = message else {
                 return Ok(false);

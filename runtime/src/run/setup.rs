@@ -198,7 +198,7 @@ async fn set_up(
                 found.database().unwrap_or_default(),
                 wanted.database.unwrap_or_default(),
             );
-            consumer.make_again(nats, wanted).await.map_err(wrong)?
+            consumer.recreate_for(nats, wanted).await.map_err(wrong)?
         }
         None => {
             wanted.start = consumer.first_missing(&context, &id).await.map_err(wrong)?;

@@ -97,9 +97,9 @@ impl Background {
     /// be trimmed. It compares the consumer with the service's own store first, where that says how
     /// far it is ([`Consumer::floor`](crate::Consumer::floor)).
     ///
-    /// `None` while it cannot be told: the consumer is being looked for, compared or made again, or
+    /// `None` while it cannot be told: the consumer is being looked for, compared or recreated, or
     /// the connection was made anew and it has not been looked at since. A consumer that somebody
-    /// else has made again meanwhile counts for nothing either. Where the store lies behind, what it
+    /// else has recreated meanwhile counts for nothing either. Where the store lies behind, what it
     /// lacks is handled again from now on.
     ///
     /// # Errors

@@ -216,7 +216,7 @@ impl Consumer {
     /// of a stream's life the store is complete, without a gap, and 0 where it knows nothing of that
     /// life. Where that lies behind what the consumer has acknowledged (a backup was restored,
     /// another database stands behind the same stream, the stream was rolled back), the consumer is
-    /// made again, so that what is still in the stream is handled again.
+    /// recreated, so that what is still in the stream is handled again.
     ///
     /// What the store has above that sequence is handled again too, so the function needs a key of
     /// its own that makes this harmless ([`Self::natural_key`]). What may be trimmed of the stream

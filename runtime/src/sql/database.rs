@@ -13,7 +13,7 @@ use super::inbox::Pruned;
 use super::pool::{self, crowd};
 use super::schema::{ExpectedMigrations, fitness};
 use super::transaction::SqlTransaction;
-use super::{Db, Table, address, patience, table};
+use super::{Db, Table, address, table, timeout};
 use crate::config::PoolSizes;
 use crate::error::database::{is_of_statement, is_stale};
 use crate::error::run_error::RunError;
@@ -74,7 +74,7 @@ impl SqlDatabase {
                 let pool = self.db.get_postgres_connection_pool();
                 let unfit = fitness::unfit(pool)
                     .await
-                    .map_err(patience::connection_error)?;
+                    .map_err(timeout::connection_error)?;
                 if unfit.is_some() {
                     return Ok(unfit);
                 }
@@ -84,7 +84,7 @@ impl SqlDatabase {
                 problem => Ok(problem),
             }
         };
-        let found = patience::bounded(problem).await;
+        let found = timeout::bounded(problem).await;
         match found {
             Ok(None) => {
                 self.good.store(true, Ordering::Release);
@@ -98,7 +98,7 @@ impl SqlDatabase {
             Ok(Some(problem)) => Ok(Schema::Other(problem)),
             Err(error) => Err(Error::unavailable(format!(
                 "the database cannot be reached: {}",
-                self.explained(patience::down(error)).await
+                self.explained(timeout::down(error)).await
             ))),
         }
     }
@@ -107,7 +107,7 @@ impl SqlDatabase {
 impl SqlDatabase {
     /// The error of one to whom the pool gave no connection, with the server's own reason.
     pub(super) async fn explained(&self, error: Error) -> Error {
-        if !patience::is_without_connection(&error) {
+        if !timeout::is_without_connection(&error) {
             return error;
         }
         let refusal = crowd::refusal(&self.address, self.sizes).await;
@@ -178,11 +178,11 @@ impl Database for SqlDatabase {
             if !failure.source().is_some_and(is_of_statement) {
                 return None;
             }
-            let lack = patience::bounded(table::lack(&*self.db, &self.tables)).await;
+            let lack = timeout::bounded(table::lack(&*self.db, &self.tables)).await;
             match lack {
                 Ok(lack) => Some(Error::unavailable(format!("{} ({failure})", lack?))),
                 // Nobody knows then, and waiting loses nothing.
-                Err(error) => Some(patience::down(error)),
+                Err(error) => Some(timeout::down(error)),
             }
         }
         .boxed()

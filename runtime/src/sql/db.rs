@@ -15,8 +15,8 @@ use crate::function::context::Context;
 use crate::function::event::{Delivery, Request};
 use crate::function::extract::{FromEvent, Needs};
 use crate::service::background::Background;
-use crate::sql::patience::bounded;
 use crate::sql::reuse::Reuse;
+use crate::sql::timeout::bounded;
 
 /// The service's database: a pool, cheap to clone, for reading mostly. What is written through it
 /// is not part of the message's own transaction; [`Tx`](crate::Tx) is.
@@ -82,7 +82,7 @@ impl Db {
     }
 
     /// What spans say of the database.
-    pub(super) fn place(&self) -> &Arc<DatabaseName> {
+    pub(super) fn database_name(&self) -> &Arc<DatabaseName> {
         &self.place
     }
 

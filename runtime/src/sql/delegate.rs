@@ -7,7 +7,7 @@ macro_rules! run_statement {
         let held = $self.held().await?;
         let span = |statement: &sea_orm::Statement| {
             let parameters = statement.values.is_some();
-            $self.place().statement(&statement.sql, parameters)
+            $self.database_name().statement(&statement.sql, parameters)
         };
         let spare = $self.spare(&$statement);
         let first = span(&$statement);
@@ -22,7 +22,7 @@ macro_rules! run_statement {
     }};
 }
 
-/// `ConnectionTrait` by a type that has `backend()`, `place()` (what spans say of the database),
+/// `ConnectionTrait` by a type that has `backend()`, `database_name()` (what spans say of the database),
 /// `held()` (the connection below, or why it is gone) and `run()` (which runs a statement on it in a
 /// span and takes note of what it came to) and `spare()` (the statement, where it may run again at
 /// once on another connection).
@@ -46,7 +46,7 @@ macro_rules! connection {
                 sql: &str,
             ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
                 let held = self.held().await?;
-                let span = self.place().statement(sql, false);
+                let span = self.database_name().statement(sql, false);
                 self.run(&held, span, held.execute_unprepared(sql)).await
             }
 

@@ -16,8 +16,8 @@
 //! and is never deleted: the letter may be replayed again at any time.
 
 mod claim;
-mod known;
-mod life;
+mod progress;
+mod stream_life;
 
 use std::collections::HashSet;
 
@@ -25,10 +25,10 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlErr, Va
 
 use crate::error::Result;
 use claim::Row;
-use life::{THIS_LIFE, begin_life};
+use stream_life::{THIS_LIFE, begin_life};
 
 pub(super) use claim::Claim;
-pub(super) use known::{Known, Pruned};
+pub(super) use progress::{Progress, Pruned};
 
 /// Writes the rows of a batch that was never delivered before. False if some were done all the same:
 /// then the transaction is unusable, and the next one uses [`enter`].
@@ -37,10 +37,10 @@ pub(super) use known::{Known, Pruned};
 pub(super) async fn enter_first(
     transaction: &DatabaseTransaction,
     claim: &Claim,
-    known: &Known,
+    progress: &Progress,
 ) -> Result<bool, DbErr> {
     let insert = async || {
-        let (sql, list) = insert(transaction, &claim.rows, &claim.not_settled(known));
+        let (sql, list) = insert(transaction, &claim.rows, &claim.not_settled(progress));
         let statement = claim.life.statement(transaction, sql, list);
         let done = transaction.execute_raw(statement).await?;
         Ok::<_, DbErr>(done.rows_affected())
@@ -65,12 +65,12 @@ pub(super) async fn enter_first(
 pub(super) async fn enter(
     transaction: &DatabaseTransaction,
     claim: &Claim,
-    known: &Known,
+    progress: &Progress,
 ) -> Result<HashSet<u64>, DbErr> {
     let rows = claim.all_rows();
     let insert = async || {
         let (mut sql, mut list) = match claim.replayed {
-            None => insert(transaction, &rows, &claim.not_settled(known)),
+            None => insert(transaction, &rows, &claim.not_settled(progress)),
             Some(_) => insert(transaction, &rows, "TRUE"),
         };
         // A row from before the inbox stored times matches any time. It stays a list of its own because

@@ -255,7 +255,7 @@ async fn database_error_is_known_inside_other_errors() {
         assert_eq!(kind_of(&Outer::Hidden(error.clone())), BAD);
         assert_eq!(Error::from(Outer::Hidden(error)).kind(), Kind::BadRequest);
     }
-    let late = patience::io_error(std::io::ErrorKind::TimedOut, "late");
+    let late = timeout::io_error(std::io::ErrorKind::TimedOut, "late");
     assert_eq!(kind_of(&Outer::Hidden(late)), HOLD);
     assert_eq!(
         kind_of(&Outer::Hidden(DbErr::ConnectionAcquire(

@@ -184,7 +184,7 @@ impl Address {
 }
 
 /// The server's side of the limits. They stand before what the URL says in `options=-c ...`, which
-/// therefore wins; the runtime's own patience ends at 10 s all the same.
+/// therefore wins; the runtime's own timeout ends the wait at 10 s all the same.
 fn postgres_limits(options: PgConnectOptions, service: &str) -> PgConnectOptions {
     let options = if options.get_application_name().is_none() {
         options.application_name(service)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use crate::error::database::{kind_of, state_of};
-use crate::sql::patience::bounded;
+use crate::sql::timeout::bounded;
 use crate::telemetry::{self, Attribute, Details, Parent, Role, measure};
 
 /// A statement is told up to here: one that writes a batch on SQLite repeats itself.

@@ -10,18 +10,18 @@ use sea_orm::{DbErr, TransactionTrait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::db::Db;
-use super::inbox::{self, Claim, Known, Pruned};
+use super::inbox::{self, Claim, Progress, Pruned};
 use super::statement_span::traced;
 use super::tx::Tx;
 use crate::error::Result;
 use crate::function::database::{Inbox, Transaction};
-use crate::sql::patience::down;
 use crate::sql::reuse::Reuse;
+use crate::sql::timeout::down;
 
 /// A transaction that a function uses.
 pub(super) struct SqlTransaction {
     tx: Tx,
-    claim: Option<(Claim, Known)>,
+    claim: Option<(Claim, Progress)>,
     done: HashSet<u64>,
     pruned: Arc<Pruned>,
     reuse: Reuse,
@@ -49,28 +49,28 @@ impl SqlTransaction {
             let mut done = HashSet::new();
             let mut entered = None;
             if let Some(claim) = claim {
-                let known = match pruned.known(&claim.life) {
-                    Some(known) => known,
-                    None => Known::read(&transaction, &claim.life).await?,
+                let progress = match pruned.progress_of(&claim.life) {
+                    Some(progress) => progress,
+                    None => Progress::read(&transaction, &claim.life).await?,
                 };
-                let is_first = claim.may_be_first(&known);
-                if !(is_first && inbox::enter_first(&transaction, &claim, &known).await?) {
+                let is_first = claim.may_be_first(&progress);
+                if !(is_first && inbox::enter_first(&transaction, &claim, &progress).await?) {
                     if is_first {
                         transaction.rollback().await?;
                         transaction = db.begin().await?;
                     }
-                    done = inbox::enter(&transaction, &claim, &known).await?;
+                    done = inbox::enter(&transaction, &claim, &progress).await?;
                 }
-                entered = Some((claim, known));
+                entered = Some((claim, progress));
             }
             Ok::<_, DbErr>((
-                Tx::at(transaction, db.place().clone(), db.reuse().clone()),
+                Tx::at(transaction, db.database_name().clone(), db.reuse().clone()),
                 entered,
                 done,
                 writer,
             ))
         };
-        let (tx, claim, done, writer) = traced(db.place().transaction("BEGIN"), begin)
+        let (tx, claim, done, writer) = traced(db.database_name().transaction("BEGIN"), begin)
             .await
             .inspect_err(|error| db.reuse().seen_of_error(error))
             .map_err(down)?;
@@ -100,7 +100,7 @@ impl Transaction for SqlTransaction {
             let pruned = self
                 .claim
                 .as_ref()
-                .and_then(|(claim, _)| self.pruned.known(&claim.life)?.floor);
+                .and_then(|(claim, _)| self.pruned.progress_of(&claim.life)?.floor);
             let due = self
                 .claim
                 .as_ref()
@@ -114,11 +114,11 @@ impl Transaction for SqlTransaction {
                 }
                 transaction.commit().await
             };
-            let committed = traced(self.tx.place().transaction("COMMIT"), commit).await;
+            let committed = traced(self.tx.database_name().transaction("COMMIT"), commit).await;
             self.reuse.seen(committed)?;
-            if let Some((claim, known)) = due {
+            if let Some((claim, progress)) = due {
                 self.pruned
-                    .note(&claim.life, claim.floor, &claim.filter, known);
+                    .note(&claim.life, claim.floor, &claim.filter, progress);
             }
             Ok(())
         }

@@ -17,8 +17,8 @@ use super::delegate::{connection, transactions};
 use super::statement_span::{DatabaseName, TracedStatement, traced};
 use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
-use crate::sql::patience::bounded;
 use crate::sql::reuse::Reuse;
+use crate::sql::timeout::bounded;
 use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over};
 
 pub use savepoint::Savepoint;
@@ -195,7 +195,7 @@ impl Tx {
     }
 
     /// What spans say of the database.
-    pub(super) fn place(&self) -> &Arc<DatabaseName> {
+    pub(super) fn database_name(&self) -> &Arc<DatabaseName> {
         &self.0.place
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::world::{GUARD, World, code, function, next, until, within};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Stops and starts two instances in turn until `done`; returns the two that are left, and how
 /// often one was stopped.
@@ -23,7 +23,7 @@ async fn take_turns(
     let (mut one, mut other) = (world.serve(service()).await, world.serve(service()).await);
     let mut stops = 0;
     while !done(stops) {
-        one.stop(PATIENCE).await;
+        one.stop(STOP_TIMEOUT).await;
         stops += 1;
         (one, other) = (other, world.serve(service()).await);
     }
@@ -148,7 +148,7 @@ async fn a_stop_finishes_the_requests_that_are_in_flight() {
     })
     .await;
 
-    let stop = tokio::spawn(running.stop(PATIENCE));
+    let stop = tokio::spawn(running.stop(STOP_TIMEOUT));
     until("nobody takes requests", async || {
         let refused = world.nats.request("probe", "".into()).await;
         refused

@@ -176,7 +176,7 @@ async fn stream_that_would_lose_messages_is_not_used_until_it_is_mended() {
         assert!(changed["error"].is_null(), "{changed}");
     };
     change(3_600_000_000_000).await;
-    // It is looked for again, and made again, only where the stream can be used.
+    // It is looked for again, and recreated, only where the stream can be used.
     world.api("CONSUMER.DELETE.LOG.a-store", &Value::Null).await;
     until("it says what is wrong", async || {
         let reason = function(&running, 0)["data"]["reason"].clone();

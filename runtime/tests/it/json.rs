@@ -13,11 +13,11 @@ struct Order {
     sku: String,
     amount: u64,
     #[serde(default)]
-    place: Option<Place>,
+    place: Option<Shelf>,
 }
 
 #[derive(Debug, PartialEq, Eq, Deserialize, Serialize)]
-struct Place {
+struct Shelf {
     shelf: u64,
     row: u64,
 }

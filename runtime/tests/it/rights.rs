@@ -1,5 +1,5 @@
 //! Rights that are taken from a running service and given back: the server ends its subscriptions,
-//! and tells nobody when they may be made again.
+//! and tells nobody when they may be replaced.
 
 use std::time::Duration;
 

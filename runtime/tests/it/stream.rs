@@ -1,4 +1,4 @@
-//! A stream's life: made late, made again, its consumer deleted, its server restarted.
+//! A stream's life: made late, recreated, its consumer deleted, its server restarted.
 
 use natsfn::{Batch, Service};
 use serde_json::{Value, json};

@@ -62,7 +62,7 @@ mod tests {
 
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "only its shape is looked at")]
-    struct Place {
+    struct Office {
         city: String,
         floor: u8,
     }
@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(misfit::<String>(&["a"]), None);
         assert_eq!(misfit::<Even>(&["a"]), None, "another token may be even");
         assert_eq!(misfit::<(String, u8)>(&["a", "b"]), None);
-        assert_eq!(misfit::<Place>(&["city", "floor"]), None);
+        assert_eq!(misfit::<Office>(&["city", "floor"]), None);
         assert_eq!(misfit::<Maybe>(&["city"]), None);
         assert_eq!(misfit::<Vec<String>>(&["a", "b", "c"]), None);
 
@@ -100,9 +100,9 @@ mod tests {
         assert_eq!(why(misfit::<Even>(&["a", "b"])), "takes 1 value");
         assert_eq!(why(misfit::<(String, u8)>(&["a"])), "takes 2 values");
         assert_eq!(why(misfit::<(String,)>(&["a", "b"])), "takes 1 value");
-        assert_eq!(why(misfit::<Place>(&["city"])), "needs a name {floor}");
+        assert_eq!(why(misfit::<Office>(&["city"])), "needs a name {floor}");
         assert_eq!(
-            why(misfit::<Place>(&["city", "level"])),
+            why(misfit::<Office>(&["city", "level"])),
             "needs a name {floor}"
         );
     }

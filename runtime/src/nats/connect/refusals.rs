@@ -77,7 +77,7 @@ impl Refusals {
 }
 
 /// Whether an error of the server is about something that was sent. The others, such as a stale
-/// connection, end the connection, and it is made again.
+/// connection, end the connection, and a new one is made.
 pub(super) fn is_refusal(error: &str) -> bool {
     error.contains("Permissions Violation") || error.contains(TOO_MANY) || is_of_the_barrier(error)
 }

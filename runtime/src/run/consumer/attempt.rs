@@ -21,7 +21,7 @@ use crate::run::backoff::backoff;
 use crate::service::background::Background;
 use crate::service::consumer::Consumer;
 use crate::telemetry::stats::{State, Stats};
-use crate::telemetry::{self, MessageSpans, Outcome, Source, measure};
+use crate::telemetry::{self, MessageOutcome, MessageSpans, Source, measure};
 use walk::Walk;
 
 /// Runs the function of one consumer.
@@ -72,7 +72,7 @@ impl Attempt {
             if evidence.doubts() {
                 for entry in rest {
                     settler.wait(key(&entry)).await;
-                    spans.end(&entry, Outcome::Retried, None);
+                    spans.end(&entry, MessageOutcome::Retried, None);
                 }
                 return;
             }
@@ -137,7 +137,7 @@ impl Attempt {
         let settled = async {
             match verdict.into_iter().next() {
                 Some(verdict) => settler.fail(&entry, error, verdict).await,
-                None => Outcome::Retried,
+                None => MessageOutcome::Retried,
             }
         };
         let outcome = settled.instrument(settle).await;
@@ -159,13 +159,13 @@ impl Attempt {
 
     /// Passes a failpoint; without the feature there are none.
     #[cfg(feature = "testing")]
-    pub(crate) async fn reach(&self, step: &'static str) -> Result<()> {
+    pub(crate) async fn failpoint(&self, step: &'static str) -> Result<()> {
         self.failpoints.pass(step).await
     }
 
     #[cfg(not(feature = "testing"))]
     #[expect(clippy::unused_async, reason = "the same shape as with failpoints")]
-    pub(crate) async fn reach(&self, _: &'static str) -> Result<()> {
+    pub(crate) async fn failpoint(&self, _: &'static str) -> Result<()> {
         Ok(())
     }
 }

@@ -61,7 +61,7 @@ impl Attempt {
         let needs = self.call.needs;
         if !(needs.database || needs.transaction) {
             let outcomes = self.call(entries.to_vec(), context).await?;
-            self.reach("ack").await?;
+            self.failpoint("ack").await?;
             return Ok(outcomes);
         }
         let database = self
@@ -72,10 +72,10 @@ impl Attempt {
         patiently(database.check()).await?;
         if !needs.transaction {
             let outcomes = self.call(entries.to_vec(), context).await?;
-            self.reach("ack").await?;
+            self.failpoint("ack").await?;
             return Ok(outcomes);
         }
-        self.reach("begin").await?;
+        self.failpoint("begin").await?;
         let inbox = self.inbox.then_some(Inbox {
             service: &self.service,
             function: &self.function,
@@ -106,12 +106,12 @@ impl Attempt {
                 }
             }
         };
-        self.reach("commit").await?;
+        self.failpoint("commit").await?;
         patiently(transaction.commit(&outcomes.failed_seqs())).await?;
         for entry in &done {
             outcomes.duplicate(entry);
         }
-        self.reach("ack").await?;
+        self.failpoint("ack").await?;
         Ok(outcomes)
     }
 
@@ -122,7 +122,7 @@ impl Attempt {
             context,
         };
         let outcomes = invoke(&self.call, &mut delivery, self.deadline, Span::current()).await?;
-        self.reach("insert").await?;
+        self.failpoint("insert").await?;
         Ok(outcomes)
     }
 }

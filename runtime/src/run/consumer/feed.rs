@@ -54,8 +54,8 @@ pub(crate) struct Feed {
     /// Where its messages come in.
     intake: Intake,
     /// The consumer that messages are taken from; none while it has to be found (again).
-    life: watch::Sender<Option<Life>>,
-    /// Wakes the reader: there is room again, or the life has ended.
+    found: watch::Sender<Option<FoundConsumer>>,
+    /// Wakes the reader: there is room again, or the consumer has to be found again.
     wake: Arc<Notify>,
     /// The consumer as it was found, also after a reconnect: something may have broken the connection.
     to_sweep: watch::Sender<Option<(ConsumerInfo, Arc<StreamId>)>>,
@@ -64,13 +64,14 @@ pub(crate) struct Feed {
     readable: Mutex<(Option<SystemTime>, Ranges)>,
 }
 
-/// One life of a durable consumer, and so of its stream: sequences mean nothing across two.
+/// Identifies a durable consumer as it was found, from its creation to its deletion, and so its stream:
+/// in a recreated one, sequences stand for other messages.
 ///
-/// It ends with the connection, too. Behind another one may be a server with an older copy of the
-/// stream, in which the same sequences stand for other messages: so the consumer is looked for and
-/// compared again before any message of it is taken.
+/// It is not used beyond the connection, either. Behind another one may be a server with an older copy
+/// of the stream, in which the same sequences stand for other messages: so the consumer is looked for
+/// and compared again before any message of it is taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Life {
+struct FoundConsumer {
     stream_created: SystemTime,
     consumer_created: SystemTime,
     /// The id of the database that it feeds.
@@ -135,7 +136,7 @@ impl Feed {
             settler,
             attempt,
             intake,
-            life: watch::channel(None).0,
+            found: watch::channel(None).0,
             wake,
             to_sweep: watch::channel(None).0,
             readable: Mutex::default(),
@@ -153,7 +154,7 @@ impl Feed {
             tracing::error!(consumer = %self.consumer.name, %error, "the runtime itself panicked; the consumer gives its messages back and begins again");
             self.settler.give_back().await;
             // What was known of the consumer is found again, which ends a hold for it.
-            self.life.send_replace(None);
+            self.found.send_replace(None);
             panics += 1;
             tokio::select! {
                 () = tokio::time::sleep(backoff(panics)) => {}

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::function::event::{Entry, Key};
 use crate::run::dead_letter;
 use crate::service::consumer::Consumer;
-use crate::telemetry::Outcome;
+use crate::telemetry::MessageOutcome;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::trace_context::TraceContext;
 
@@ -111,7 +111,12 @@ impl Settler {
     }
 
     /// Settles a message that has failed.
-    pub(crate) async fn fail(&self, entry: &Entry, error: &Error, verdict: Verdict) -> Outcome {
+    pub(crate) async fn fail(
+        &self,
+        entry: &Entry,
+        error: &Error,
+        verdict: Verdict,
+    ) -> MessageOutcome {
         self.stats.failed(error);
         let trace = TraceContext::of(entry.headers());
         let trace_id = trace.trace_id();
@@ -137,7 +142,7 @@ impl Settler {
         }
         let delay = delay.max(retry_after(error));
         self.send(key(entry), nak(delay)).await;
-        Outcome::Retried
+        MessageOutcome::Retried
     }
 
     /// Returns a message that is not tried now to the server.
@@ -157,13 +162,13 @@ impl Settler {
 
     /// Writes the dead letter, and only then ends the message. If the write fails, the message stays on
     /// the server until one succeeds.
-    async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> Outcome {
+    async fn bury(&self, entry: &Entry, error: &Error, attempts: u32) -> MessageOutcome {
         let mut unwritten = None;
         if self.unwritten.is_empty() {
             match self.write(entry, error, attempts).await {
                 Ok(()) => {
                     self.send(key(entry), "+TERM dead letter".into()).await;
-                    return Outcome::DeadLetter;
+                    return MessageOutcome::DeadLetter;
                 }
                 Err(error) => {
                     self.stats.failed(&error);
@@ -185,7 +190,7 @@ impl Settler {
             let delay = self.unwritten.add(key(entry), letter);
             self.publish(entry.seq(), ack, nak(delay)).await;
         }
-        Outcome::Retried
+        MessageOutcome::Retried
     }
 
     /// Writes a dead letter.
@@ -319,7 +324,7 @@ mod tests {
             let error = Error::bad_request("bad");
             assert_eq!(
                 settler.fail(&entry, &error, verdict).await,
-                Outcome::Retried
+                MessageOutcome::Retried
             );
             assert_eq!(settler.holds.lasts(), is_held);
         }

@@ -12,7 +12,7 @@ use crate::service::background::Background;
 /// The key of the database's id, in the metadata of a consumer.
 pub(super) const DATABASE: &str = "natsfn.database";
 
-/// How often a consumer is made again where a function of the former database is faster.
+/// How often a consumer is recreated where a function of the former database is faster.
 const TRIES: usize = 20;
 
 impl ConsumerInfo {
@@ -58,9 +58,9 @@ impl Consumer {
         }
     }
 
-    /// Deletes the durable consumer and makes it again, for this database. A function of the former
+    /// Recreates the durable consumer, for this database. A function of the former
     /// one that runs may miss it and make it first, a few times; then it notices.
-    pub(crate) async fn make_again(
+    pub(crate) async fn recreate_for(
         &self,
         nats: &Client,
         wanted: Wanted<'_>,

@@ -1,4 +1,4 @@
-//! Making the durable consumer on the server, and making it again where the service has less.
+//! Making the durable consumer on the server, and recreating it where the service has less.
 
 use std::time::Duration;
 
@@ -112,7 +112,7 @@ impl Consumer {
             && database != Some(other)
         {
             return Ok(vec![format!(
-                "{what}: is made again for this database; the one that it feeds (id {other}) gets nothing any more"
+                "{what}: is recreated for this database; the one that it feeds (id {other}) gets nothing any more"
             )]);
         }
         let wanted = Wanted {
@@ -157,7 +157,7 @@ impl Consumer {
         Ok(changed)
     }
 
-    /// Makes the durable consumer again where the service's own store lies behind it. Returns the
+    /// Recreates the durable consumer where the service's own store lies behind it. Returns the
     /// consumer as it then is.
     pub(crate) async fn catch_up(
         &self,
@@ -177,7 +177,7 @@ impl Consumer {
         let again = self
             .restart_at(&nats, stored + 1, consumer.database())
             .await;
-        // Another instance that missed the consumer may have made it again first, from the
+        // Another instance that missed the consumer may have recreated it first, from the
         // stream's beginning: that is more than enough.
         match consumer_info(&nats, self.stream.name(), &self.durable_name()).await {
             Ok(info) if info.created > consumer.created => Ok(info),
@@ -185,7 +185,7 @@ impl Consumer {
         }
     }
 
-    /// Deletes the durable consumer and makes it again from `start`.
+    /// Recreates the durable consumer from `start`.
     async fn restart_at(
         &self,
         nats: &Client,

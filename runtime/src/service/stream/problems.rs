@@ -73,7 +73,7 @@ impl Stream {
         }
         // The server changes neither of them in a stream that is there.
         let again = format!(
-            "and the server never changes that: once its consumers have everything, delete it (`nats stream rm {name}`) and make it again by `setup`"
+            "and the server never changes that: once its consumers have everything, delete it (`nats stream rm {name}`) and recreate it with `setup`"
         );
         if config.storage == StorageType::Memory {
             losses.push(format!(
@@ -144,7 +144,7 @@ impl Stream {
         let name = self.name();
         (config.sealed && !self.config.sealed).then(|| {
             format!(
-                "stream {name}: is sealed, so it takes no message, and the server never takes that back: once its consumers have everything, delete it (`nats stream rm {name}`) and make it again by `setup`"
+                "stream {name}: is sealed, so it takes no message, and the server never takes that back: once its consumers have everything, delete it (`nats stream rm {name}`) and recreate it with `setup`"
             )
         })
     }

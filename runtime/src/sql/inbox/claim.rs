@@ -6,8 +6,8 @@ use std::time::UNIX_EPOCH;
 
 use async_nats::Subject;
 
-use super::known::Known;
-use super::life::Life;
+use super::progress::Progress;
+use super::stream_life::StreamLife;
 use crate::error::{Error, Result};
 use crate::function::database::Inbox;
 use crate::function::event::StreamId;
@@ -23,7 +23,7 @@ const NOT_SETTLED: &str = "(list.seq > life.settled_seq OR list.time_ns > life.s
 
 /// The rows of one batch.
 pub(in crate::sql) struct Claim {
-    pub(in crate::sql) life: Life,
+    pub(in crate::sql) life: StreamLife,
     /// In the order of their sequences.
     pub(super) rows: Vec<Row>,
     /// What the only message had first, where it is a replayed dead letter.
@@ -63,8 +63,12 @@ impl Row {
 
 impl Claim {
     /// Whether [`enter_first`](super::enter_first) will do.
-    pub(in crate::sql) fn may_be_first(&self, known: &Known) -> bool {
-        self.first && self.rows.first().is_none_or(|row| row.seq > known.untimed)
+    pub(in crate::sql) fn may_be_first(&self, progress: &Progress) -> bool {
+        self.first
+            && self
+                .rows
+                .first()
+                .is_none_or(|row| row.seq > progress.untimed)
     }
 
     /// Whether the ack floor has moved far enough since.
@@ -79,11 +83,11 @@ impl Claim {
     }
 
     /// SQL: no earlier batch has shown the message to be settled.
-    pub(super) fn not_settled(&self, known: &Known) -> Cow<'static, str> {
+    pub(super) fn not_settled(&self, progress: &Progress) -> Cow<'static, str> {
         let passed_over: Vec<String> = self
             .subjects
             .iter()
-            .filter(|(_, subject)| !known.lets_through(subject))
+            .filter(|(_, subject)| !progress.lets_through(subject))
             .map(|(seq, _)| seq.to_string())
             .collect();
         if passed_over.is_empty() {
@@ -129,7 +133,7 @@ impl Claim {
             .created
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        let life = Life {
+        let life = StreamLife {
             service: inbox.service.to_owned(),
             function: inbox.function.to_owned(),
             stream: stream.name.clone(),

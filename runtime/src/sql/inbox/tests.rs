@@ -186,7 +186,7 @@ async fn first_batches_of_many_processes_have_each_effect_once() {
 }
 
 #[tokio::test]
-async fn stream_that_is_made_again_is_not_hidden_by_its_earlier_life() {
+async fn recreated_stream_is_not_hidden_by_its_earlier_life() {
     for scratch in Scratch::each().await {
         let database = scratch.open();
         deliver(&database, &[1, 2], &[]).await;

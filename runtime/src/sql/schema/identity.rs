@@ -5,7 +5,7 @@ use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 use crate::error::Result;
 use crate::sql::db::Db;
-use crate::sql::patience::{bounded, down};
+use crate::sql::timeout::{bounded, down};
 
 pub(super) fn create_identity(_: DbBackend) -> Vec<String> {
     // Letters and digits only.

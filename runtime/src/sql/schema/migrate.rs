@@ -16,9 +16,9 @@ use super::{ExpectedMigrations, RuntimeMigrations, fitness};
 use crate::error::database::{BUSY, is_sqlite};
 use crate::error::run_error::RunError;
 use crate::sql::address;
-use crate::sql::patience::connection_error;
 use crate::sql::pool::Address;
 use crate::sql::table::{self, Table};
+use crate::sql::timeout::connection_error;
 
 /// How long a set-up waits for another one that holds a SQLite file.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(60);

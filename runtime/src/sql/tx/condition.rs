@@ -6,7 +6,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
 
 use crate::error::database::kind_of;
 use crate::error::{Error, Result};
-use crate::sql::patience::{bounded, io_error};
+use crate::sql::timeout::{bounded, io_error};
 
 /// Every statement succeeded.
 pub(super) const CLEAN: u8 = 0;

@@ -10,8 +10,8 @@ use sea_orm::{
 use super::Tx;
 use crate::error::Result;
 use crate::sql::delegate::{connection, transactions};
-use crate::sql::patience::bounded;
 use crate::sql::statement_span::{DatabaseName, TracedStatement};
+use crate::sql::timeout::bounded;
 
 /// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
 ///
@@ -42,8 +42,8 @@ impl Savepoint {
         self.tx.backend()
     }
 
-    fn place(&self) -> &Arc<DatabaseName> {
-        self.tx.place()
+    fn database_name(&self) -> &Arc<DatabaseName> {
+        self.tx.database_name()
     }
 
     #[expect(

@@ -13,7 +13,7 @@ use crate::telemetry::span;
 
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum MessageOutcome {
     /// Its effect is in the database.
     Stored,
     /// The function said Ok.
@@ -26,7 +26,7 @@ pub(crate) enum Outcome {
     Retried,
 }
 
-impl Outcome {
+impl MessageOutcome {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Stored => "stored",
@@ -65,19 +65,19 @@ impl MessageSpans {
     }
 
     /// Ends a message's span.
-    pub(crate) fn end(&self, entry: &Entry, outcome: Outcome, error: Option<&Error>) {
+    pub(crate) fn end(&self, entry: &Entry, outcome: MessageOutcome, error: Option<&Error>) {
         let span = self.0.lock().remove(&entry.seq());
         match span {
             Some(span) => tell(&span, outcome, error),
             // A dead letter must be found; without a trace of its own it is told of where it is settled.
-            None if outcome == Outcome::DeadLetter => tell(&Span::current(), outcome, error),
+            None if outcome == MessageOutcome::DeadLetter => tell(&Span::current(), outcome, error),
             None => {}
         }
     }
 }
 
 /// Says what became of the message that a span is about.
-pub(crate) fn tell(span: &Span, outcome: Outcome, error: Option<&Error>) {
+pub(crate) fn tell(span: &Span, outcome: MessageOutcome, error: Option<&Error>) {
     span::record(span, || vec![("outcome", outcome.name().into())]);
     if let Some(error) = error {
         span::mark_failed(span, error);

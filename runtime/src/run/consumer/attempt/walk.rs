@@ -17,7 +17,7 @@ use crate::run::consumer::evidence::Verdict;
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::{AT_ONCE, Settler};
 use crate::telemetry::stats::{State, Stats};
-use crate::telemetry::{self, MessageSpans, Outcome, measure};
+use crate::telemetry::{self, MessageOutcome, MessageSpans, measure};
 
 /// A batch on its way through the function, in parts.
 pub(super) struct Walk<'a> {
@@ -144,11 +144,11 @@ impl Attempt {
         }
         for entry in &done {
             let outcome = if outcomes.is_duplicate(entry.seq()) {
-                Outcome::Duplicate
+                MessageOutcome::Duplicate
             } else if self.call.needs.transaction {
-                Outcome::Stored
+                MessageOutcome::Stored
             } else {
-                Outcome::Done
+                MessageOutcome::Done
             };
             spans.end(entry, outcome, None);
             measure::outcome(&self.source.labels, outcome.name());

@@ -54,20 +54,20 @@ impl Lanes {
 /// Messages in the order in which they run.
 struct Waiting {
     messages: mpsc::Receiver<Apart>,
-    by_place: BTreeMap<Place, Apart>,
+    by_order: BTreeMap<RunOrder, Apart>,
 }
 
 impl Waiting {
     fn new(messages: mpsc::Receiver<Apart>) -> Self {
         Self {
             messages,
-            by_place: BTreeMap::new(),
+            by_order: BTreeMap::new(),
         }
     }
 }
 
 /// Tries, deliveries, chance, sequence.
-type Place = (u32, u64, u32, u64);
+type RunOrder = (u32, u64, u32, u64);
 
 impl Feed {
     /// Queues a message; returns it to the server if the queue is full.
@@ -181,22 +181,22 @@ impl Feed {
         size: usize,
         stop: &watch::Receiver<bool>,
     ) -> Option<Vec<Apart>> {
-        let Waiting { messages, by_place } = waiting;
+        let Waiting { messages, by_order } = waiting;
         loop {
-            if by_place.is_empty() {
+            if by_order.is_empty() {
                 let message = messages.recv().await?;
-                by_place.insert(self.place(&message.entry), message);
+                by_order.insert(self.order(&message.entry), message);
             }
-            while by_place.len() < messages.max_capacity()
+            while by_order.len() < messages.max_capacity()
                 && let Ok(message) = messages.try_recv()
             {
-                by_place.insert(self.place(&message.entry), message);
+                by_order.insert(self.order(&message.entry), message);
             }
             if !*stop.borrow() {
-                let next = std::iter::from_fn(|| by_place.pop_first()).take(size);
+                let next = std::iter::from_fn(|| by_order.pop_first()).take(size);
                 return Some(next.map(|(_, message)| message).collect());
             }
-            by_place.clear();
+            by_order.clear();
         }
     }
 
@@ -204,7 +204,7 @@ impl Feed {
     /// again. Likewise, of those that may crash the process, the less often delivered go first. Among
     /// equals chance decides; otherwise the same message would end each start before the others have
     /// their turn.
-    fn place(&self, entry: &Entry) -> Place {
+    fn order(&self, entry: &Entry) -> RunOrder {
         let tries = self.settler.evidence.tries(key(entry));
         (tries, entry.delivered(), fastrand::u32(..), entry.seq())
     }

@@ -96,8 +96,8 @@ impl Feed {
         }
         let stream = self.confirm(stop).await;
         let passed = async {
-            self.attempt.reach("fetch").await?;
-            self.attempt.reach("decode").await
+            self.attempt.failpoint("fetch").await?;
+            self.attempt.failpoint("decode").await
         };
         let (Some(stream), Ok(())) = (stream, passed.await) else {
             for (position, _) in &positions {

@@ -1,4 +1,4 @@
-//! Which consumer, on which life of the stream, the messages come from.
+//! Which consumer, on which found of the stream, the messages come from.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::watch;
 
-use super::{Feed, Life};
+use super::{Feed, FoundConsumer};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
 use crate::nats::jetstream::{ConsumerInfo, consumer_info, stream_info};
@@ -26,8 +26,8 @@ impl Feed {
         loop {
             tries += 1;
             match self.find(stop).await {
-                Ok(life) => {
-                    self.life.send_replace(Some(life));
+                Ok(found) => {
+                    self.found.send_replace(Some(found));
                     self.settler.holds.found();
                     return true;
                 }
@@ -46,13 +46,13 @@ impl Feed {
         }
     }
 
-    /// The life that was found on this connection, if it has not ended.
-    pub(super) fn known_life(&self) -> Option<Life> {
-        let life = self.life.borrow().clone();
-        life.filter(|life| life.connects == self.connects())
+    /// The consumer that was found on this connection, if it is still in use.
+    pub(super) fn current(&self) -> Option<FoundConsumer> {
+        let found = self.found.borrow().clone();
+        found.filter(|found| found.connects == self.connects())
     }
 
-    async fn find(&self, stop: &watch::Receiver<bool>) -> Result<Life> {
+    async fn find(&self, stop: &watch::Receiver<bool>) -> Result<FoundConsumer> {
         // First: what is asked after it may be answered on a newer connection, and is asked again.
         let connects = self.connects();
         let checked = self.consumer.stream.check(&self.nats).await;
@@ -78,7 +78,7 @@ impl Feed {
         self.consumer.check_database(&found, database.as_deref())?;
         let found = self.consumer.mend(&self.nats, found).await?;
         if found.created < stream.created {
-            return Err(Error::unavailable("the stream was made again just now"));
+            return Err(Error::unavailable("the stream was recreated just now"));
         }
         let id = StreamId {
             name: name.to_owned(),
@@ -96,7 +96,7 @@ impl Feed {
             ack_floor: consumer.ack_floor.stream_seq,
             ..id
         });
-        let life = Life {
+        let found = FoundConsumer {
             stream_created: stream.created,
             consumer_created: consumer.created,
             database: consumer.database().map(str::to_owned),
@@ -110,21 +110,21 @@ impl Feed {
         }
         // The reader need not wait for it.
         self.to_sweep.send_replace(Some((consumer, id)));
-        Ok(life)
+        Ok(found)
     }
 
     /// Asks the server after the messages have come whether the consumer is still the one that was
-    /// found: only then do they belong to the stream's life that we know. This costs a round trip a
+    /// found: only then do they belong to the stream that we know. This costs a round trip a
     /// batch, made while the batch before it is in the function.
     pub(super) async fn confirm(&self, stop: &mut watch::Receiver<bool>) -> Option<Arc<StreamId>> {
-        let life = self.known_life();
+        let found = self.current();
         let name = self.consumer.stream.name();
         let durable = self.consumer.durable_name();
         let mut tries = 0;
-        while let Some(life) = &life {
+        while let Some(found) = &found {
             tries += 1;
             let info = match consumer_info(&self.nats, name, &durable).await {
-                Ok(info) if self.is_of(life, &info) => {
+                Ok(info) if self.is_same(found, &info) => {
                     let is_without_payload = info.is_without_payload();
                     let mended = self.consumer.mend(&self.nats, info).await;
                     // What came without its payload comes again.
@@ -143,7 +143,7 @@ impl Feed {
                     }
                     return Some(Arc::new(StreamId {
                         name: name.to_owned(),
-                        created: life.stream_created,
+                        created: found.stream_created,
                         ack_floor: info.ack_floor.stream_seq,
                     }));
                 }
@@ -157,7 +157,7 @@ impl Feed {
         }
         // The reader may have found the next one meanwhile, before this began to hold: then nobody
         // else ends it.
-        if !self.end(life.as_ref()) {
+        if !self.end(found.as_ref()) {
             self.settler.holds.release(Cause::Consumer);
         }
         None
@@ -165,9 +165,9 @@ impl Feed {
 
     /// Lets the reader look for the consumer again, and compare it. False where it has found another
     /// one meanwhile.
-    fn end(&self, life: Option<&Life>) -> bool {
-        let has_ended = self.life.send_if_modified(|known| {
-            let has_ended = known.as_ref() == life;
+    fn end(&self, found: Option<&FoundConsumer>) -> bool {
+        let has_ended = self.found.send_if_modified(|known| {
+            let has_ended = known.as_ref() == found;
             if has_ended {
                 *known = None;
             }
@@ -177,17 +177,17 @@ impl Feed {
         has_ended
     }
 
-    /// Whether this is the consumer of that life, and was read on its connection.
-    fn is_of(&self, life: &Life, consumer: &ConsumerInfo) -> bool {
-        consumer.created == life.consumer_created
-            && consumer.database() == life.database.as_deref()
-            && life.connects == self.connects()
+    /// Whether this is the consumer that was found, read on the same connection.
+    fn is_same(&self, found: &FoundConsumer, consumer: &ConsumerInfo) -> bool {
+        consumer.created == found.consumer_created
+            && consumer.database() == found.database.as_deref()
+            && found.connects == self.connects()
             && !self.consumer.is_foreign(consumer)
     }
 
     /// Up to where everything is settled, for [`Background::settled`](crate::Background::settled).
-    async fn up_to_where_settled(&self, reach: &Background) -> Result<Option<Settled>> {
-        let Some(life) = self.known_life() else {
+    async fn up_to_where_settled(&self, background: &Background) -> Result<Option<Settled>> {
+        let Some(found) = self.current() else {
             return Ok(None);
         };
         let (name, durable) = (self.consumer.stream.name(), self.consumer.durable_name());
@@ -197,11 +197,11 @@ impl Feed {
         );
         let (stream, consumer) = match read {
             Ok(read) => read,
-            // One of them is being made again.
+            // One of them is being recreated.
             Err(error) if error.kind() == Kind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
-        if stream.created != life.stream_created || !self.is_of(&life, &consumer) {
+        if stream.created != found.stream_created || !self.is_same(&found, &consumer) {
             return Ok(None);
         }
         let upto = consumer.ack_floor.stream_seq;
@@ -210,9 +210,9 @@ impl Feed {
             created: stream.created,
             ack_floor: upto,
         };
-        if let Some(stored) = self.consumer.behind(reach.clone(), id).await? {
+        if let Some(stored) = self.consumer.behind(background.clone(), id).await? {
             tracing::error!(consumer = %self.consumer.name, stored, acknowledged = upto, "the store has lost what was acknowledged: was it put back to an older state? What is still in the stream is handled again");
-            self.end(Some(&life));
+            self.end(Some(&found));
             return Ok(None);
         }
         Ok(Some(Settled { stream, upto }))

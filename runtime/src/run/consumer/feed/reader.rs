@@ -33,7 +33,7 @@ impl Feed {
                 return;
             }
             if !stopping
-                && self.known_life().is_none()
+                && self.current().is_none()
                 && !self.locate_beside(&mut puller, &mut stop).await
             {
                 continue;
@@ -73,7 +73,7 @@ impl Feed {
                     }
                     Pulled::Lost(reason) => {
                         tracing::warn!(consumer = %self.consumer.name, reason, "looking for the consumer again");
-                        self.life.send_replace(None);
+                        self.found.send_replace(None);
                     }
                 },
                 () = self.wake.notified() => {}

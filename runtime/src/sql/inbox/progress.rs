@@ -1,17 +1,17 @@
-//! What is known of a life: up to where it is settled and pruned.
+//! Progress of a function on one life of a stream: up to where it is settled and pruned.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
-use super::life::{Life, THIS_LIFE};
+use super::stream_life::{StreamLife, THIS_LIFE};
 use crate::error::Result;
 use crate::function::template::covers;
 
-/// What this process knows of a life.
+/// What this process knows of a function's progress.
 #[derive(Clone, Default)]
-pub(in crate::sql) struct Known {
+pub(in crate::sql) struct Progress {
     /// Up to where it has pruned; none before its first batch.
     pub(in crate::sql) floor: Option<u64>,
     /// The last row from before the inbox knew times; 0 where there is none.
@@ -20,10 +20,10 @@ pub(in crate::sql) struct Known {
     pub(super) filters: Vec<String>,
 }
 
-impl Known {
+impl Progress {
     pub(in crate::sql) async fn read(
         transaction: &DatabaseTransaction,
-        life: &Life,
+        life: &StreamLife,
     ) -> Result<Self, DbErr> {
         let read = format!(
             "SELECT settled_filters, COALESCE((SELECT max(seq) FROM natsfn_inbox AS old \
@@ -50,30 +50,36 @@ impl Known {
     }
 }
 
-/// What this process knows of each life.
+/// The progress on each life.
 #[derive(Default)]
-pub(in crate::sql) struct Pruned(Mutex<HashMap<Life, Known>>);
+pub(in crate::sql) struct Pruned(Mutex<HashMap<StreamLife, Progress>>);
 
 impl Pruned {
     /// None before the first batch of a process.
-    pub(in crate::sql) fn known(&self, life: &Life) -> Option<Known> {
+    pub(in crate::sql) fn progress_of(&self, life: &StreamLife) -> Option<Progress> {
         self.0.lock().get(life).cloned()
     }
 
     /// Notes that the inbox was pruned up to `floor` while the consumer had this filter.
-    pub(in crate::sql) fn note(&self, life: &Life, floor: u64, filter: &str, known: &Known) {
+    pub(in crate::sql) fn note(
+        &self,
+        life: &StreamLife,
+        floor: u64,
+        filter: &str,
+        progress: &Progress,
+    ) {
         let mut pruned = self.0.lock();
-        let mut known = pruned.remove(life).unwrap_or_else(|| known.clone());
-        known.floor = Some(floor);
+        let mut progress = pruned.remove(life).unwrap_or_else(|| progress.clone());
+        progress.floor = Some(floor);
         // A consumer without a filter gets everything.
-        if !filter.is_empty() && !known.filters.iter().any(|other| other == filter) {
-            known.filters.push(filter.to_owned());
+        if !filter.is_empty() && !progress.filters.iter().any(|other| other == filter) {
+            progress.filters.push(filter.to_owned());
         }
         // Earlier lives of the stream are over; their entries would only pile up.
         pruned.retain(|other, _| {
             (&other.service, &other.function, &other.stream)
                 != (&life.service, &life.function, &life.stream)
         });
-        pruned.insert(life.clone(), known);
+        pruned.insert(life.clone(), progress);
     }
 }

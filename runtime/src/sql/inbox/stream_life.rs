@@ -7,7 +7,7 @@ use crate::error::Result;
 /// One function on one life of a stream. A recreated stream counts from 1 again: by its name alone, old
 /// rows would hide new messages.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub(in crate::sql) struct Life {
+pub(in crate::sql) struct StreamLife {
     pub(super) service: String,
     pub(super) function: String,
     pub(super) stream: String,
@@ -17,7 +17,7 @@ pub(in crate::sql) struct Life {
 pub(super) const THIS_LIFE: &str =
     "life.service = $1 AND life.function = $2 AND life.stream = $3 AND life.stream_created_ns = $4";
 
-impl Life {
+impl StreamLife {
     pub(super) fn statement(
         &self,
         transaction: &DatabaseTransaction,
@@ -49,7 +49,7 @@ impl Life {
 /// rows.
 pub(super) async fn begin_life(
     transaction: &DatabaseTransaction,
-    life: &Life,
+    life: &StreamLife,
 ) -> Result<(), DbErr> {
     let begin = "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
                  VALUES ($1, $2, $3, $4) ON CONFLICT (service, function, stream, stream_created_ns) DO NOTHING";

@@ -11,41 +11,41 @@ use crate::account::{self, Account};
 use crate::{Result, workspace};
 
 /// A directory for one server. The lock shows that it is in use.
-pub(crate) struct Place {
-    pub(crate) directory: PathBuf,
+pub(crate) struct ServerDirectory {
+    pub(crate) path: PathBuf,
     pub(crate) lock: File,
     /// The directory of PostgreSQL's programs, where the account may run them.
     pub(crate) programs: PathBuf,
     is_fresh: bool,
 }
 
-impl Place {
+impl ServerDirectory {
     /// A fresh directory. Removes what earlier, killed runs have left behind.
     pub(crate) fn fresh(account: Account, postgres: &Path) -> Result<Self> {
         let base = Base::open(account)?;
         base.sweep()?;
         let directory = base.directory.join(format!("test-{}", process::id()));
-        base.place(account, directory, postgres, true)
+        base.claim(account, directory, postgres, true)
     }
 
     /// The directory of this name, the same each time.
     pub(crate) fn lasting(account: Account, name: &str, postgres: &Path) -> Result<Self> {
         let base = Base::open(account)?;
         let directory = base.directory.join(name);
-        base.place(account, directory, postgres, false)
+        base.claim(account, directory, postgres, false)
     }
 }
 
-impl Drop for Place {
+impl Drop for ServerDirectory {
     fn drop(&mut self) {
         if self.is_fresh {
             // The next run removes what is left.
-            let _ = fs::remove_dir_all(&self.directory);
+            let _ = fs::remove_dir_all(&self.path);
         }
     }
 }
 
-/// The directory that holds the places, while no other xtask makes or removes any.
+/// The directory that holds the servers' directories, while no other xtask makes or removes any.
 struct Base {
     directory: PathBuf,
     _lock: File,
@@ -67,7 +67,7 @@ impl Base {
         })
     }
 
-    /// Removes the fresh places whose server is gone.
+    /// Removes the fresh directories whose server is gone.
     fn sweep(&self) -> Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
@@ -82,13 +82,13 @@ impl Base {
         Ok(())
     }
 
-    fn place(
+    fn claim(
         &self,
         account: Account,
         directory: PathBuf,
         postgres: &Path,
         is_fresh: bool,
-    ) -> Result<Place> {
+    ) -> Result<ServerDirectory> {
         let programs = self.programs(account, postgres)?;
         fs::create_dir_all(&directory)?;
         let lock = File::create(directory.join("lock"))?;
@@ -100,8 +100,8 @@ impl Base {
             .into());
         }
         account.own(&directory)?;
-        Ok(Place {
-            directory,
+        Ok(ServerDirectory {
+            path: directory,
             lock,
             programs,
             is_fresh,
@@ -152,7 +152,7 @@ impl Base {
     }
 }
 
-/// Creates a directory in a shared place. It must be our own, or another user could put anything in it.
+/// Creates a directory in a shared one. It must be our own, or another user could put anything in it.
 fn create_own(directory: &Path) -> Result<()> {
     match DirBuilder::new().mode(0o755).create(directory) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-/// Places for connections. If none is free, the address with the most places loses its oldest one:
+/// Permits for connections. If none is free, the address with the most permits loses its oldest one:
 /// an address that takes all makes room for others, and for itself.
-pub(super) struct Places {
+pub(super) struct Permits {
     most: usize,
     held: Mutex<Held>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Places {
 #[derive(Default)]
 struct Held {
     /// The oldest first.
-    places: Vec<Taken>,
+    permits: Vec<Taken>,
     next: u64,
 }
 
@@ -27,14 +27,14 @@ struct Taken {
     given_up: CancellationToken,
 }
 
-/// A connection's place, until this is dropped.
-pub(super) struct Place {
-    places: Arc<Places>,
+/// A connection's permit, until this is dropped.
+pub(super) struct Permit {
+    permits: Arc<Permits>,
     number: u64,
     given_up: CancellationToken,
 }
 
-impl Places {
+impl Permits {
     pub(super) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
@@ -42,22 +42,22 @@ impl Places {
         })
     }
 
-    /// Takes a place for a connection from this address.
-    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Place {
+    /// Takes a permit for a connection from this address.
+    pub(super) fn take(self: &Arc<Self>, address: IpAddr) -> Permit {
         let given_up = CancellationToken::new();
         let mut held = self.held.lock();
         let number = held.next;
         held.next += 1;
-        held.places.push(Taken {
+        held.permits.push(Taken {
             number,
             address: holder(address),
             given_up: given_up.clone(),
         });
-        if held.places.len() > self.most {
+        if held.permits.len() > self.most {
             held.give_up();
         }
-        Place {
-            places: self.clone(),
+        Permit {
+            permits: self.clone(),
             number,
             given_up,
         }
@@ -70,35 +70,35 @@ impl Places {
 }
 
 impl Held {
-    /// Takes back the oldest place of the addresses with the most places.
+    /// Takes back the oldest permit of the addresses with the most permits.
     fn give_up(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        for taken in &self.places {
+        for taken in &self.permits {
             *counts.entry(taken.address).or_default() += 1;
         }
         let most = counts.values().max();
         let has_most = |taken: &Taken| counts.get(&taken.address) == most;
-        if let Some(at) = self.places.iter().position(has_most) {
-            self.places.remove(at).given_up.cancel();
+        if let Some(at) = self.permits.iter().position(has_most) {
+            self.permits.remove(at).given_up.cancel();
         }
     }
 }
 
-impl Place {
-    /// Waits until the place is taken back.
+impl Permit {
+    /// Waits until the permit is taken back.
     pub(super) fn lost(&self) -> WaitForCancellationFuture<'_> {
         self.given_up.cancelled()
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
-        let mut held = self.places.held.lock();
+        let mut held = self.permits.held.lock();
         let found = held
-            .places
+            .permits
             .binary_search_by_key(&self.number, |it| it.number);
         if let Ok(at) = found {
-            held.places.remove(at);
+            held.permits.remove(at);
         }
     }
 }
@@ -115,41 +115,41 @@ fn holder(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn take(places: &Arc<Places>, address: &str, n: usize) -> Vec<Place> {
+    fn take(permits: &Arc<Permits>, address: &str, n: usize) -> Vec<Permit> {
         let address = address.parse().unwrap();
-        (0..n).map(|_| places.take(address)).collect()
+        (0..n).map(|_| permits.take(address)).collect()
     }
 
-    fn kept(taken: &[Place]) -> Vec<usize> {
+    fn kept(taken: &[Permit]) -> Vec<usize> {
         let kept = taken.iter().enumerate();
-        kept.filter(|(_, place)| !place.given_up.is_cancelled())
+        kept.filter(|(_, permit)| !permit.given_up.is_cancelled())
             .map(|(at, _)| at)
             .collect()
     }
 
     #[test]
-    fn address_with_most_places_loses_its_oldest() {
-        let places = Places::new(4);
-        let greedy = take(&places, "10.0.0.1", 6);
+    fn address_with_most_permits_loses_its_oldest() {
+        let permits = Permits::new(4);
+        let greedy = take(&permits, "10.0.0.1", 6);
         assert_eq!(kept(&greedy), [2, 3, 4, 5]);
 
-        let other = take(&places, "10.0.0.2", 2);
+        let other = take(&permits, "10.0.0.2", 2);
         assert_eq!((kept(&greedy), kept(&other)), (vec![4, 5], vec![0, 1]));
 
-        let third = take(&places, "10.0.0.3", 1);
+        let third = take(&permits, "10.0.0.3", 1);
         assert_eq!(kept(&greedy), [5], "the oldest of those that have as many");
         drop(other);
-        let more = take(&places, "10.0.0.1", 2);
+        let more = take(&permits, "10.0.0.1", 2);
         assert_eq!((kept(&greedy), kept(&more)), (vec![5], vec![0, 1]));
         assert_eq!(kept(&third), [0]);
     }
 
     #[test]
     fn ipv6_addresses_of_one_network_count_as_one() {
-        let places = Places::new(2);
-        let greedy = take(&places, "2001:db8::1", 1);
-        let again = take(&places, "2001:db8::2", 1);
-        let other = take(&places, "2001:db8:0:1::1", 1);
+        let permits = Permits::new(2);
+        let greedy = take(&permits, "2001:db8::1", 1);
+        let again = take(&permits, "2001:db8::2", 1);
+        let other = take(&permits, "2001:db8:0:1::1", 1);
         assert_eq!((kept(&greedy).len(), kept(&again).len()), (0, 1));
         assert_eq!(kept(&other).len(), 1);
         let same = ["::ffff:10.0.0.1", "10.0.0.1"].map(|address| holder(address.parse().unwrap()));
