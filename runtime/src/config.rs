@@ -25,6 +25,7 @@ use std::time::Duration;
 use serde::de::value::F64Deserializer;
 use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
 
 pub use checked::checked;
 #[cfg(feature = "cli")]
@@ -187,7 +188,7 @@ impl Login {
     }
 }
 
-/// A text that no log and no error shows: it prints as `***`.
+/// A text that no log and no error shows: it prints as `***`, and is overwritten when it is dropped.
 ///
 /// ```
 /// # use natsfn::config::Secret;
@@ -195,8 +196,8 @@ impl Login {
 /// assert_eq!(password.to_string(), "***");
 /// assert_eq!(password.expose(), "hush");
 /// ```
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// The text itself, for where it is needed.
@@ -207,7 +208,7 @@ impl Secret {
 
 impl<T: Into<String>> From<T> for Secret {
     fn from(text: T) -> Self {
-        Self(text.into())
+        Self(Zeroizing::new(text.into()))
     }
 }
 
@@ -225,7 +226,7 @@ impl fmt::Display for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self)
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 

@@ -37,6 +37,8 @@
 //! by OpenTelemetry, once an `OTEL_*` variable names a collector. `sea-orm`: SQL. `testing`: a
 //! service called without a broker, a nats-server for each test. `server`: a nats-server child.
 
+#[cfg(feature = "auth-callout")]
+pub mod auth_callout;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod config;

@@ -16,6 +16,11 @@ impl Context {
         self
     }
 
+    /// Adds the values of another one.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
     /// The value of this type.
     pub(crate) fn get<T: Any>(&self) -> Option<&T> {
         self.0.iter().find_map(|value| value.downcast_ref())

@@ -1,5 +1,7 @@
 //! The path of a request: turn, function, answer.
 
+mod database;
+mod envelope;
 mod send;
 mod trigger;
 
@@ -128,22 +130,28 @@ impl EndpointRuntime {
             template: self.template.clone(),
             context: Context::default(),
         };
-        let answer = pin!(self.answer(request, arrived, &span));
-        let answer = telemetry::quietly(quiet.then_some(trace), answer).await;
+        let answer = pin!(self.sealed(request, arrived, &span));
+        let (envelope, answer) = telemetry::quietly(quiet.then_some(trace), answer).await;
         self.stats.processed(started.elapsed());
         let error = answer.as_ref().err().map(Error::kind);
         measure::processed(&self.labels, started.elapsed(), error);
         measure::outcome(&self.labels, error.map_or("done", Kind::name));
+        if let Some(envelope) = &envelope {
+            envelope.tell(&span, answer.as_ref().err());
+        }
         let response = match answer {
-            Ok(response) => response,
+            Ok(response) => Some(response),
             Err(error) => {
                 self.stats.failed(&error);
                 telemetry::mark_failed(&span, &error);
                 span.in_scope(|| log(&error));
-                Response::error(&error, trace_id)
+                match envelope {
+                    Some(envelope) => envelope.refuse(&error),
+                    None => Some(Response::error(&error, trace_id)),
+                }
             }
         };
-        if let (Some(client), Some(reply)) = (&self.client, reply) {
+        if let (Some(client), Some(reply), Some(response)) = (&self.client, reply, response) {
             self.send(client.nats(), reply, response, trace_id, &span)
                 .await;
         }
@@ -182,7 +190,7 @@ impl EndpointRuntime {
         let _turn = self.turn(deadline).await?;
         let _in_flight = InFlight::new(&self.stats.in_flight);
         let left = deadline.saturating_duration_since(Instant::now());
-        request.context = self.context.clone();
+        request.context.extend(&self.context);
         if !(self.call.needs.transaction || self.call.needs.database) {
             return invoke(&self.call, &mut request, left, span.clone()).await;
         }
@@ -199,56 +207,6 @@ impl EndpointRuntime {
                 Err(fault.ok().flatten().unwrap_or(error))
             }
             answer => answer,
-        }
-    }
-
-    async fn with_database(
-        &self,
-        database: &dyn Database,
-        mut request: Request,
-        deadline: Instant,
-        span: &tracing::Span,
-    ) -> Result<Response> {
-        in_time(deadline, database.check()).await?;
-        if !self.call.needs.transaction {
-            let left = deadline.saturating_duration_since(Instant::now());
-            return invoke(&self.call, &mut request, left, span.clone()).await;
-        }
-        let again = request.again();
-        match self
-            .with_transaction(database, request, deadline, span)
-            .await
-        {
-            // It was rolled back; the next connection knows the schema of now.
-            Err(error) if database.runs_again(&error) => {
-                self.with_transaction(database, again, deadline, span).await
-            }
-            answer => answer,
-        }
-    }
-
-    async fn with_transaction(
-        &self,
-        database: &dyn Database,
-        mut request: Request,
-        deadline: Instant,
-        span: &tracing::Span,
-    ) -> Result<Response> {
-        let transaction = in_time(deadline, database.begin(None)).await?;
-        request.context = request.context.with(transaction.handle());
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = invoke(&self.call, &mut request, left, span.clone()).await;
-        // The event's own handle on the transaction has to go before it can be committed.
-        drop(request);
-        match answer {
-            Ok(response) => in_time(deadline, transaction.commit(&[]))
-                .await
-                .map(|()| response),
-            Err(error) => {
-                // One that is not over by then ends with its connection; the caller hears why.
-                let _ = timeout_at(deadline, transaction.rollback()).await;
-                Err(error)
-            }
         }
     }
 
@@ -278,14 +236,6 @@ impl EndpointRuntime {
             _ => Err(busy()),
         }
     }
-}
-
-/// Beginning and committing wait for the database, but not longer than the request's deadline.
-async fn in_time<T>(deadline: Instant, database: impl Future<Output = Result<T>>) -> Result<T> {
-    let late = || Error::new(Kind::Timeout, "the database did not answer in time");
-    timeout_at(deadline, database)
-        .await
-        .unwrap_or_else(|_| Err(late()))
 }
 
 /// The caller's mistakes are the caller's business; ours are worth a look.

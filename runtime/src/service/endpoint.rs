@@ -1,13 +1,16 @@
 //! A function that answers requests.
 
+pub(crate) mod codec;
 pub(crate) mod queue_group;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::rate_limit::RateLimit;
 use crate::function::event::Request;
 use crate::function::handler::Call;
+use codec::Codec;
 use queue_group::QueueGroup;
 
 /// A function that answers requests on a subject.
@@ -36,6 +39,7 @@ pub struct Endpoint {
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) codec: Option<Arc<dyn Codec>>,
 }
 
 /// An endpoint with its handler.
@@ -56,6 +60,7 @@ impl Endpoint {
             deadline: Duration::from_secs(5),
             max_in_flight: 256,
             rate_limit: None,
+            codec: None,
         }
     }
 

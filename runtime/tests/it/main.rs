@@ -29,6 +29,10 @@ mod queue_group;
 mod stats;
 mod trace;
 
+// Who may connect: nats-server asks a function.
+#[cfg(feature = "auth-callout")]
+mod auth_callout;
+
 // Streams: setting up, the path of a message, what becomes of a failure.
 mod attempt;
 mod cluster;

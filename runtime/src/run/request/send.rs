@@ -24,7 +24,8 @@ fn header_size(headers: &HeaderMap) -> usize {
 
 impl EndpointRuntime {
     /// Sends the answer, unless the reply subject begins with `$`: that is the server's API, where an
-    /// answer would be a command with this service's permissions.
+    /// answer would be a command with this service's permissions. Only an endpoint that the server
+    /// itself asks may answer there.
     pub(super) async fn send(
         &self,
         nats: &async_nats::Client,
@@ -33,7 +34,8 @@ impl EndpointRuntime {
         trace_id: Option<&str>,
         span: &tracing::Span,
     ) {
-        if reply.starts_with('$') {
+        let codec = self.endpoint.codec.as_ref();
+        if reply.starts_with('$') && !codec.is_some_and(|codec| codec.may_answer(&reply)) {
             span.in_scope(
                 || tracing::warn!(%reply, "not answered: the reply subject belongs to the server"),
             );

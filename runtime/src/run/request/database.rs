@@ -1,0 +1,70 @@
+//! The part of a request's path that needs the database.
+
+use tokio::time::{Instant, timeout_at};
+
+use super::EndpointRuntime;
+use crate::error::{Error, Kind, Result};
+use crate::function::database::Database;
+use crate::function::event::Request;
+use crate::function::invoke::invoke;
+use crate::function::reply::Response;
+
+impl EndpointRuntime {
+    pub(super) async fn with_database(
+        &self,
+        database: &dyn Database,
+        mut request: Request,
+        deadline: Instant,
+        span: &tracing::Span,
+    ) -> Result<Response> {
+        in_time(deadline, database.check()).await?;
+        if !self.call.needs.transaction {
+            let left = deadline.saturating_duration_since(Instant::now());
+            return invoke(&self.call, &mut request, left, span.clone()).await;
+        }
+        let again = request.again();
+        match self
+            .with_transaction(database, request, deadline, span)
+            .await
+        {
+            // It was rolled back; the next connection knows the schema of now.
+            Err(error) if database.runs_again(&error) => {
+                self.with_transaction(database, again, deadline, span).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn with_transaction(
+        &self,
+        database: &dyn Database,
+        mut request: Request,
+        deadline: Instant,
+        span: &tracing::Span,
+    ) -> Result<Response> {
+        let transaction = in_time(deadline, database.begin(None)).await?;
+        request.context = request.context.with(transaction.handle());
+        let left = deadline.saturating_duration_since(Instant::now());
+        let answer = invoke(&self.call, &mut request, left, span.clone()).await;
+        // The event's own handle on the transaction has to go before it can be committed.
+        drop(request);
+        match answer {
+            Ok(response) => in_time(deadline, transaction.commit(&[]))
+                .await
+                .map(|()| response),
+            Err(error) => {
+                // One that is not over by then ends with its connection; the caller hears why.
+                let _ = timeout_at(deadline, transaction.rollback()).await;
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Beginning and committing wait for the database, but not longer than the request's deadline.
+async fn in_time<T>(deadline: Instant, database: impl Future<Output = Result<T>>) -> Result<T> {
+    let late = || Error::new(Kind::Timeout, "the database did not answer in time");
+    timeout_at(deadline, database)
+        .await
+        .unwrap_or_else(|_| Err(late()))
+}
