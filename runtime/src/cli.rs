@@ -6,11 +6,10 @@ mod dev;
 mod exit;
 mod host;
 mod invoke;
-mod make;
 mod output;
+mod program;
 mod serve;
 mod setup;
-mod stop;
 mod traced;
 
 use std::path::{Path, PathBuf};
@@ -19,14 +18,14 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
 use crate::error::run_error::RunError;
-use crate::service::Definition;
 use arguments::{Arguments, Command};
 use output::{complain, say};
+use program::Program;
 use traced::Traced;
 
 pub use dev::{DevDirectory, Plan};
 pub use exit::Exit;
-pub use make::{Make, MakeService};
+pub use program::make::{Make, MakeService};
 
 /// Runs the command line for a service: a closure that makes the service, or an `async fn` that makes
 /// it from a configuration.
@@ -38,7 +37,7 @@ pub fn main<K, M: MakeService<K>>(make: M) -> Exit {
     App::new(make).run()
 }
 
-/// A program of one service: as [`main`], with more options.
+/// A program of one service, and those [beside](crate::Service::beside) it: as [`main`], with more options.
 ///
 /// ```no_run
 /// use natsfn::cli::App;
@@ -162,7 +161,7 @@ impl<C: DeserializeOwned> App<C> {
                 database_variable: Some(dev::DATABASE_URL),
                 ..check
             },
-            Command::Dead(_) | Command::Invoke(_) => check,
+            Command::Dead { .. } | Command::Invoke(_) => check,
         };
         let loaded = load_for(&self.name, file.as_deref(), purpose);
         let (loaded, wanted): (Loaded<C>, _) = RunError::both(loaded, traced::wanted())?;
@@ -175,10 +174,9 @@ impl<C: DeserializeOwned> App<C> {
     }
 
     async fn command(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
-        let mut definition = (self.make.make)(loaded.own).await?;
-        definition.pool_sizes = loaded.runtime.pool_sizes(definition.pool_sizes);
+        let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
-            definition,
+            program: Program::new(definition, &loaded.runtime),
             config: loaded.runtime,
             name: self.name,
             data: self.data,
@@ -187,7 +185,9 @@ impl<C: DeserializeOwned> App<C> {
             Command::Dev(dev) => dev::dev(job, dev, &*self.plan, &loaded.own_values).await,
             Command::Serve { functions } => serve::serve(job, &functions).await,
             Command::Setup(arguments) => setup::setup(job, arguments).await,
-            Command::Dead(command) => dead::dead(job, command).await,
+            Command::Dead { service, command } => {
+                dead::dead(job, service.as_deref(), command).await
+            }
             Command::Invoke(invoke) => invoke::invoke(job, invoke).await,
         }
     }
@@ -195,7 +195,7 @@ impl<C: DeserializeOwned> App<C> {
 
 /// What a command works on.
 struct Job {
-    definition: Definition,
+    program: Program,
     config: RuntimeConfig,
     /// The program's name, for messages and files.
     name: String,
@@ -207,10 +207,10 @@ impl Job {
     /// The database's address; an error if it is missing and the service has a database.
     fn database_url(&self) -> Result<Option<&str>, RunError> {
         let url = self.config.database_url();
-        if self.definition.database.is_some() && url.is_none() {
+        if self.program.has_database() && url.is_none() {
             return Err(RunError::misuse([format!(
                 "database.url: is missing, and {} keeps its data in a database",
-                self.definition.name()
+                self.name
             )]));
         }
         Ok(url)

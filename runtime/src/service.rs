@@ -193,6 +193,28 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
+    /// Puts another service into the same program: `dev`, `serve`, `setup` and `invoke` know the
+    /// functions of both, and each is started on connections of its own. A service logs in with
+    /// `credentials.<its name>` where the configuration has that, else with `nats`, so the two may
+    /// be different users in different accounts.
+    ///
+    /// ```
+    /// use natsfn::{Json, Service};
+    ///
+    /// # async fn price(Json(sku): Json<String>) -> Json<u32> { Json(sku.len() as u32) }
+    /// # async fn check(Json(token): Json<String>) -> Json<bool> { Json(token == "open") }
+    /// let door = Service::new("door", "1.0.0").endpoint("check", check);
+    /// let shop = Service::new("shop", "1.0.0").endpoint("price", price).beside(door);
+    /// // `natsfn::main(|| shop)` makes one program of them. Without the command line:
+    /// let services = shop.build()?.into_services();
+    /// assert_eq!(services.len(), 2);
+    /// # Ok::<_, natsfn::RunError>(())
+    /// ```
+    pub fn beside<T>(mut self, other: Service<T>) -> Self {
+        self.definition.beside.push(other.definition);
+        self
+    }
+
     /// Switches failpoints on: faults at the steps of a consumer's path, for tests.
     #[cfg(feature = "testing")]
     pub fn failpoints(mut self, failpoints: failpoint::Failpoints) -> Self {

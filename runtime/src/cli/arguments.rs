@@ -34,8 +34,13 @@ pub(super) enum Command {
     /// Make what this version needs: schema, streams, consumers
     Setup(Setup),
     /// The dead letters: messages that could not be handled
-    #[command(subcommand)]
-    Dead(Dead),
+    Dead {
+        /// A service beside the program's own
+        #[arg(long, global = true, value_name = "NAME")]
+        service: Option<String>,
+        #[command(subcommand)]
+        command: Dead,
+    },
     /// One request, or one message for a stream's function
     Invoke(Invoke),
 }

@@ -13,12 +13,14 @@ use crate::service::definition::Definition;
 /// How many are read at a time.
 const AT_ONCE: usize = 100;
 
-pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
-    let config = &job.config;
-    let section = config.section_of("dead");
-    let name = format!("{} dead", job.name);
-    let (nats, _) = connect_as(&config.nats_as("dead"), &name, &section).await?;
-    let service = job.definition.name();
+pub(super) async fn dead(job: Job, service: Option<&str>, command: Dead) -> Result<Exit, RunError> {
+    let definition = match service {
+        Some(name) => job.program.named(name)?,
+        None => job.program.main(),
+    };
+    let service = definition.name();
+    let (login, section) = job.program.login(&job.config, "dead", definition);
+    let (nats, _) = connect_as(&login, &format!("{service} dead"), &section).await?;
     match command {
         Dead::List => {
             let letters = all(&nats, service).await?;
@@ -42,7 +44,7 @@ pub(super) async fn dead(job: Job, command: Dead) -> Result<Exit, RunError> {
                 let letters = all(&nats, service).await?;
                 ids = letters.iter().map(|letter| letter.id).collect();
             }
-            return replay(&nats, &job.definition, ids, to_all).await;
+            return replay(&nats, definition, ids, to_all).await;
         }
         Dead::Drop { ids } => {
             let mut exit = Exit::SUCCESS;

@@ -13,15 +13,13 @@ use std::sync::Arc;
 use figment::value::Dict;
 
 use super::arguments::Dev;
-use super::host::Host;
-use super::stop::Stop;
-use super::{Exit, Job};
+use super::host::stop::Stop;
+use super::{Exit, Job, host};
 use crate::config::{Database, Invoke, NatsConfig, RuntimeConfig, Secret, variable};
 use crate::error::run_error::{Reason, RunError};
 use crate::nats::connect::connect;
 use crate::run::setup::{Options, setup_with};
 use crate::server::{Ports, Server};
-use crate::service::Definition;
 use files::Files;
 
 pub use directory::DevDirectory;
@@ -34,7 +32,7 @@ pub(super) async fn dev(
     plan: &MakePlan,
     own_values: &Dict,
 ) -> Result<Exit, RunError> {
-    check_names(&job.definition, &arguments.without)?;
+    job.program.check_names(&arguments.without)?;
     let mut stop = std::pin::pin!(Stop::listen()?.requested());
     let ports = if arguments.port == 0 {
         Ports::default()
@@ -48,29 +46,40 @@ pub(super) async fn dev(
     files.remove_addresses();
     let mut plan = plan(&directory)?;
 
-    let service = format!("{} {}", job.name, job.definition.version());
     let up = async {
         let server = Server::start(plan.server.clone())
             .await
             .map_err(with_other_ports)?;
         let config = configuration(&job, &plan, &directory, &server);
-        let mut host = set_up(job, &config, &arguments.without).await?;
-        if let Some(listener) = &mut plan.listener
-            && let Some(open) = listener.hand_on(server.addresses())
-            && !arguments.without.contains(&listener.task)
-        {
-            host.definition.dev_listener = Some(Arc::new(open));
-        }
-        let running = host.start().await?;
-        files.write(&server, &config, &plan, own_values)?;
-        Ok::<_, RunError>((server, host, running, config, plan))
+        set_up(&job, &config).await?;
+        Ok::<_, RunError>((server, config))
     };
-    let (server, host, running, config, plan) = tokio::select! {
+    let (server, config) = tokio::select! {
         up = up => up?,
         () = &mut stop => return Ok(Exit::SUCCESS),
     };
-    announce::announce(&service, &host.definition, &config, &server, &plan, &files);
-    let served = host.serve(running, stop).await;
+    let service = format!("{} {}", job.name, job.program.main().version());
+    let mut program = job.program;
+    program.without(&arguments.without);
+    if let Some(listener) = &mut plan.listener
+        && let Some(open) = listener.hand_on(server.addresses())
+    {
+        let open = Arc::new(open);
+        let mut services = program.services_mut().iter_mut();
+        // Dropping it releases the port where the task is left out.
+        if let Some(of_task) =
+            services.find(|one| one.function_names().any(|it| it == listener.task))
+        {
+            of_task.dev_listener = Some(open);
+        }
+    }
+    let names = program.served();
+    let served = host::serve(program, &config, stop, || {
+        files.write(&server, &config, &plan, own_values)?;
+        announce::announce(&service, &names, &config, &server, &plan, &files);
+        Ok(())
+    })
+    .await;
     server.stop().await;
     files.remove_addresses();
     served.map(|()| Exit::SUCCESS)
@@ -96,7 +105,7 @@ fn configuration(
         monitor: server.addresses().monitor.clone(),
         ..NatsConfig::default()
     };
-    let database = job.definition.database.as_ref().map(|_| {
+    let database = job.program.has_database().then(|| {
         let configured = || job.config.database_url().map(str::to_owned);
         given_database()
             .or_else(configured)
@@ -116,42 +125,16 @@ fn configuration(
     }
 }
 
-/// Sets up for all functions, and makes a host for those that are not left out.
-async fn set_up(job: Job, config: &RuntimeConfig, without: &[String]) -> Result<Host, RunError> {
-    let Job {
-        mut definition,
-        name,
-        ..
-    } = job;
-    let nats = connect(&config.nats_as("setup"), &format!("{name} setup")).await?;
-    // The server is there for this service alone, and its data may be an earlier version's.
-    let options = Options::default().adopt();
-    setup_with(&definition, &nats, config.database_url(), &options).await?;
-    definition.without(without);
-    Ok(Host {
-        definition,
-        nats: config.nats.clone(),
-        database_url: config.database_url().map(str::to_owned),
-        name,
-    })
-}
-
-fn check_names(definition: &Definition, names: &[String]) -> Result<(), RunError> {
-    let known: Vec<&str> = definition.function_names().collect();
-    let unknown = names.iter().filter(|name| !known.contains(&name.as_str()));
-    let lines: Vec<String> = unknown
-        .map(|name| {
-            format!(
-                "there is no function {name:?} to leave out; there are: {}",
-                known.join(", ")
-            )
-        })
-        .collect();
-    if lines.is_empty() {
-        Ok(())
-    } else {
-        Err(RunError::misuse(lines))
+/// Sets up for all functions, also those that are left out.
+async fn set_up(job: &Job, config: &RuntimeConfig) -> Result<(), RunError> {
+    for service in job.program.to_set_up() {
+        let (login, _) = job.program.login(config, "setup", service);
+        let nats = connect(&login, &format!("{} setup", service.name())).await?;
+        // The server is there for this program alone, and its data may be an earlier version's.
+        let options = Options::default().adopt();
+        setup_with(service, &nats, config.database_url(), &options).await?;
     }
+    Ok(())
 }
 
 fn with_other_ports(error: RunError) -> RunError {

@@ -7,6 +7,7 @@ use async_nats::HeaderMap;
 use bytes::Bytes;
 
 use super::arguments::Invoke;
+use super::program::Program;
 use super::{Exit, Job, complain, say};
 use crate::error::reply::check;
 use crate::error::run_error::RunError;
@@ -19,19 +20,26 @@ use deliver::{captures, deliver};
 use login::{Who, knows, login};
 
 pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError> {
-    let subject = subject(&job.definition, &arguments.what)?;
+    let subject = subject(&job.program, &arguments.what)?;
     let payload = Bytes::from(arguments.json.unwrap_or_default());
     let user = arguments.user.as_deref();
-    let streams = job.definition.all_streams();
-    let captured = streams.into_iter().any(|stream| captures(stream, &subject));
-    if captured {
+    let takes = |service: &&Definition| {
+        let mut streams = service.all_streams().into_iter();
+        streams.any(|stream| captures(stream, &subject))
+    };
+    if let Some(service) = job.program.services().iter().find(takes) {
         let who = login(
             &job,
             user.or(Some("backend").filter(|name| knows(&job, name))),
         )?;
-        deliver(&job, &who, &subject, payload).await
+        deliver(&job, service, &who, &subject, payload).await
     } else {
-        let who = login(&job, user.or(job.config.invoke.user.as_deref()))?;
+        let of_service = job
+            .program
+            .service_of(&arguments.what)
+            .map(Definition::name);
+        let own = of_service.filter(|name| knows(&job, name));
+        let who = login(&job, user.or(job.config.invoke.user.as_deref()).or(own))?;
         request(&job, &who, &subject, payload)
             .await
             .map_err(|error| match taken_for_a_subject(&job, &arguments.what) {
@@ -73,14 +81,15 @@ async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<
 }
 
 /// The subject of a function, or the subject itself.
-fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
-    let named = service
-        .functions
+fn subject(program: &Program, what: &str) -> Result<String, RunError> {
+    let named = program
+        .services()
         .iter()
+        .flat_map(|service| &service.functions)
         .find(|function| function.name() == what);
     let subjects = match named {
         Some(function) => function.subjects(),
-        None if service.function_names().any(|it| it == what) => Vec::new(),
+        None if program.service_of(what).is_some() => Vec::new(),
         None => vec![what.to_owned()],
     };
     match subjects.as_slice() {
@@ -104,9 +113,10 @@ fn subject(service: &Definition, what: &str) -> Result<String, RunError> {
 /// A name that looks like a function's and is none: most often it is misspelt.
 fn taken_for_a_subject(job: &Job, what: &str) -> Option<String> {
     let names: Vec<&str> = job
-        .definition
-        .functions
+        .program
+        .services()
         .iter()
+        .flat_map(|service| &service.functions)
         .map(|function| function.name())
         .collect();
     (!names.contains(&what) && !what.contains('.')).then(|| {

@@ -3,36 +3,33 @@
 mod monitor;
 
 use super::arguments::Setup as Arguments;
-use super::stop::Stop;
+use super::host::stop::Stop;
+use super::program::Program;
 use super::{Exit, Job, say};
 use crate::error::run_error::RunError;
 use crate::nats::connect::connect_patiently;
 use crate::run::setup::{Options, setup_with};
+use crate::service::Definition;
+use crate::service::stream::Stream;
 use monitor::risk_of_power_cut;
 
 pub(super) async fn setup(job: Job, arguments: Arguments) -> Result<Exit, RunError> {
-    let mut options = Options::default();
-    if arguments.plan {
-        options = options.only_plan();
-    }
-    for name in arguments.take_over {
-        options = options.take_over(name);
-    }
-    for stream in arguments.shrink {
-        options = options.shrink(stream);
-    }
     job.database_url()?;
     let Job {
-        definition,
+        program,
         config,
         name,
         ..
     } = job;
     let set_up = async {
-        let login = config.nats_as("setup");
-        let section = config.section_of("setup");
-        let (nats, _) = connect_patiently(&login, &format!("{name} setup"), &section).await?;
-        let told = setup_with(&definition, &nats, config.database_url(), &options).await?;
+        let mut told = Vec::new();
+        for service in program.to_set_up() {
+            let (login, section) = program.login(&config, "setup", service);
+            let connection = format!("{} setup", service.name());
+            let (nats, _) = connect_patiently(&login, &connection, &section).await?;
+            let options = options(&arguments, &program, service);
+            told.extend(setup_with(service, &nats, config.database_url(), &options).await?);
+        }
         // Only where somebody says where the monitoring is: NATS itself does not tell.
         if let Some(monitor) = &config.nats.monitor
             && let Some(risk) = risk_of_power_cut(monitor).await?
@@ -52,24 +49,52 @@ pub(super) async fn setup(job: Job, arguments: Arguments) -> Result<Exit, RunErr
         }
         return Ok(Exit::SUCCESS);
     }
-    let streams: Vec<&str> = definition
-        .all_streams()
+    let streams: Vec<&str> = program
+        .services()
         .iter()
-        .map(|stream| stream.name())
+        .flat_map(Definition::all_streams)
+        .map(Stream::name)
         .collect();
     let streams = if streams.is_empty() {
         "no streams".to_owned()
     } else {
         streams.join(", ")
     };
-    let database = if definition.database.is_some() {
+    let database = if program.has_database() {
         ", and its schema"
     } else {
         ""
     };
     say(format_args!(
         "{name} {} is set up: {streams}{database}",
-        definition.version()
+        program.main().version()
     ));
     Ok(Exit::SUCCESS)
+}
+
+/// What the command line allows for one of the services. A name that no service knows is the
+/// program's own service's to refuse.
+fn options(arguments: &Arguments, program: &Program, service: &Definition) -> Options {
+    let knows = |service: &Definition, name: &str| {
+        let mut streams = service.all_streams().into_iter();
+        let mut consumers = service.consumers();
+        streams.any(|stream| stream.name() == name)
+            || consumers.any(|consumer| consumer.durable_name() == name)
+    };
+    let is_main = service.name() == program.main().name();
+    let is_for_it = |name: &&String| {
+        let unknown = || program.services().iter().all(|other| !knows(other, name));
+        knows(service, name) || (is_main && unknown())
+    };
+    let mut options = Options::default();
+    if arguments.plan {
+        options = options.only_plan();
+    }
+    for name in arguments.take_over.iter().filter(is_for_it) {
+        options = options.take_over(name);
+    }
+    for stream in arguments.shrink.iter().filter(is_for_it) {
+        options = options.shrink(stream);
+    }
+    options
 }

@@ -14,8 +14,9 @@ pub struct RuntimeConfig {
     pub nats: NatsConfig,
     /// Where the service's database is.
     pub database: Database,
-    /// Other logins: `setup`, `dead` and `backend` for the commands that use them, and any name for
-    /// `invoke --user`.
+    /// Other logins: `setup`, `dead` and `backend` for the commands that use them, a service's name for
+    /// that service, `<service>-setup` and `<service>-dead` for what they do for a service beside the
+    /// program's own, and any name for `invoke --user`.
     pub credentials: BTreeMap<String, Login>,
     /// How the log is written.
     pub log: Log,
@@ -76,12 +77,15 @@ impl RuntimeConfig {
             .map_or_else(|| self.nats.clone(), |login| self.nats.login(login))
     }
 
-    /// The section with that login, for error messages.
-    pub(crate) fn section_of(&self, name: &str) -> String {
-        if self.credentials.contains_key(name) {
-            format!("credentials.{name}")
-        } else {
-            "nats".to_owned()
+    /// The connection with the first of these credentials that there are, else with the login of
+    /// `nats`; and the section that the login stands in, for error messages.
+    pub(crate) fn first_of(&self, names: &[&str]) -> (NatsConfig, String) {
+        let found = names
+            .iter()
+            .find(|name| self.credentials.contains_key(**name));
+        match found {
+            Some(name) => (self.nats_as(name), format!("credentials.{name}")),
+            None => (self.nats.clone(), "nats".to_owned()),
         }
     }
 

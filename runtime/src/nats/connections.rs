@@ -33,9 +33,19 @@ impl Connections {
     /// # Errors
     /// Only what a retry cannot cure: an invalid address, a credentials file that cannot be read.
     pub async fn open(config: &NatsConfig, name: &str) -> Result<Self, RunError> {
+        Self::open_as(config, name, "nats").await
+    }
+
+    /// As [`Connections::open`]; `section` is the part of the configuration that the login stands in.
+    pub(crate) async fn open_as(
+        config: &NatsConfig,
+        name: &str,
+        section: &str,
+    ) -> Result<Self, RunError> {
         let connector = Connector {
             config: config.clone(),
             name: name.to_owned(),
+            section: section.to_owned(),
             trouble: Arc::default(),
         };
         Ok(Self {
@@ -63,6 +73,8 @@ impl From<Client> for Connections {
 pub(crate) struct Connector {
     config: NatsConfig,
     name: String,
+    /// Where in the configuration the login stands.
+    section: String,
     /// Shared: an unreachable server is unreachable for every connection.
     trouble: Arc<Trouble>,
 }
@@ -72,7 +84,7 @@ impl Connector {
     pub(crate) async fn connect(&self, purpose: &str) -> Result<Link, RunError> {
         let name = format!("{} {purpose}", self.name);
         let (nats, refusals) =
-            connect_sharing(&self.config, name.trim(), "nats", &self.trouble).await?;
+            connect_sharing(&self.config, name.trim(), &self.section, &self.trouble).await?;
         Ok(Link {
             nats,
             refusals: Some(refusals),

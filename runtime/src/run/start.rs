@@ -51,13 +51,19 @@ const READS: usize = 1;
 /// ```
 ///
 /// # Errors
-/// A server that is too old, a database schema that this program does not know, a stream that
+/// A service with others beside it, a server that is too old, a database schema that this program does not know, a stream that
 /// would lose messages, a connection that is closed, a subscription that the server refuses.
 pub async fn start(
     definition: Definition,
     connections: impl Into<Connections>,
     database_url: Option<&str>,
 ) -> Result<Running, RunError> {
+    if let Some(beside) = definition.beside.first() {
+        return Err(RunError::misuse([format!(
+            "{} is beside {}, and each service is started on its own: Definition::into_services",
+            beside.name, definition.name
+        )]));
+    }
     let connections = connections.into();
     let nats = connections.main.nats.clone();
     check_server(&nats, definition.min_server.as_ref())?;

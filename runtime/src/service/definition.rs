@@ -37,6 +37,8 @@ pub struct Definition {
     pub(crate) pool_sizes: PoolSizes,
     pub(crate) dev_listener: Option<Arc<DevListener>>,
     pub(crate) min_server: Option<semver::Version>,
+    /// The services beside it in the same program.
+    pub(crate) beside: Vec<Definition>,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: failpoint::Failpoints,
 }
@@ -72,19 +74,13 @@ impl Definition {
         if !unknown.is_empty() {
             return Err(RunError::misuse(unknown));
         }
-        self.retain(|name| names.iter().any(|kept| kept == name));
+        self.keep(|name| names.iter().any(|kept| kept == name));
         Ok(self)
-    }
-
-    /// Leaves the named functions out.
-    #[cfg(feature = "cli")]
-    pub(crate) fn without(&mut self, names: &[String]) {
-        self.retain(|name| names.iter().all(|left| left != name));
     }
 
     /// Keeps functions and background work by their names. The streams of the others stay known: what is kept may
     /// publish to them, and its spans go by their subjects.
-    fn retain(&mut self, keep: impl Fn(&str) -> bool) {
+    pub(crate) fn keep(&mut self, keep: impl Fn(&str) -> bool) {
         for function in std::mem::take(&mut self.functions) {
             if keep(function.name()) {
                 self.functions.push(function);
@@ -131,6 +127,14 @@ impl Definition {
             .chain(stored)
             .filter_map(|text| Template::parse(text).ok())
             .collect()
+    }
+
+    /// This service and those beside it ([`Service::beside`](crate::Service::beside)), each as a
+    /// definition of its own, this one first.
+    pub fn into_services(mut self) -> Vec<Self> {
+        let beside = std::mem::take(&mut self.beside);
+        let beside = beside.into_iter().flat_map(Self::into_services);
+        std::iter::once(self).chain(beside).collect()
     }
 
     /// The service's name.

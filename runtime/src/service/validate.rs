@@ -11,8 +11,44 @@ use super::trigger::Trigger;
 use crate::function::extract::Needs;
 use crate::function::template::{Template, overlap};
 
-/// Every mistake, a sentence each; empty for a good definition.
+/// Every mistake in a service and in those beside it, a sentence each; empty for good definitions.
 pub(crate) fn problems(service: &Definition) -> Vec<String> {
+    let services = service.clone().into_services();
+    let mut problems: Vec<String> = services.iter().flat_map(alone).collect();
+    for (at, service) in services.iter().enumerate() {
+        for other in &services[..at] {
+            beside(other, service, &mut problems);
+        }
+    }
+    problems
+}
+
+/// What two services of one program may not share.
+fn beside(one: &Definition, other: &Definition, problems: &mut Vec<String>) {
+    if one.name == other.name {
+        problems.push(format!(
+            "two services of the program are named {:?}: their logins could not be told apart",
+            one.name
+        ));
+    }
+    for name in other.function_names() {
+        if one.function_names().any(|known| known == name) {
+            problems.push(format!(
+                "the services {} and {} both have a function {name:?}: serve could not tell them apart",
+                one.name, other.name
+            ));
+        }
+    }
+    if one.database.is_some() && other.database.is_some() {
+        problems.push(format!(
+            "the services {} and {} both have a database, and database.url names one",
+            one.name, other.name
+        ));
+    }
+}
+
+/// The mistakes in one service.
+fn alone(service: &Definition) -> Vec<String> {
     let mut problems = Vec::new();
     if !is_name(&service.name) {
         problems.push(format!("service name {:?}: {NAME_RULE}", service.name));

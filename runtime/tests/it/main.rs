@@ -88,6 +88,8 @@ mod span;
 
 // What runs it: nats-server as a child, the configuration, the command line as a process.
 #[cfg(feature = "cli")]
+mod beside;
+#[cfg(feature = "cli")]
 mod config;
 #[cfg(feature = "cli")]
 mod output;

@@ -17,11 +17,21 @@ use crate::world::{World, until, within};
 
 /// The program, in a directory of its own and with nothing of our environment that it might read.
 pub(crate) fn hello(directory: &Path, arguments: &[&str]) -> Command {
+    program("hello", directory, arguments)
+}
+
+/// The same of any example.
+pub(crate) fn program(example: &str, directory: &Path, arguments: &[&str]) -> Command {
     let test = std::env::current_exe().unwrap();
-    let program: PathBuf = test.ancestors().nth(2).unwrap().join("examples/hello");
+    let program: PathBuf = test
+        .ancestors()
+        .nth(2)
+        .unwrap()
+        .join("examples")
+        .join(example);
     assert!(
         program.is_file(),
-        "build it: cargo build --package natsfn --example hello"
+        "build it: cargo build --package natsfn --all-features --example {example}"
     );
     let mut command = Command::new(program);
     command
@@ -109,12 +119,12 @@ async fn ask(client: &Client, subject: &str, payload: &str) -> Option<Message> {
     client.send_request(subject.to_owned(), request).await.ok()
 }
 
-fn text(output: &Output) -> (String, String) {
+pub(crate) fn text(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (text(&output.stdout), text(&output.stderr))
 }
 
-async fn output(mut command: Command) -> Output {
+pub(crate) async fn output(mut command: Command) -> Output {
     within(command.output()).await.unwrap()
 }
 

@@ -7,23 +7,16 @@ use crate::cli::say;
 use crate::config::RuntimeConfig;
 use crate::config::address::without_password;
 use crate::server::Server;
-use crate::service::Definition;
 
 /// Says what runs, where it is, and what to paste.
 pub(super) fn announce(
     service: &str,
-    definition: &Definition,
+    served: &str,
     config: &RuntimeConfig,
     server: &Server,
     plan: &Plan,
     files: &Files,
 ) {
-    let served: Vec<&str> = definition.function_names().collect();
-    let served = if served.is_empty() {
-        "nothing".to_owned()
-    } else {
-        served.join(", ")
-    };
     say(format_args!("{service} is ready and serves {served}"));
     let found = server.addresses();
     let listener = plan.listener.as_ref();

@@ -12,9 +12,10 @@ use crate::error::Kind;
 use crate::error::run_error::RunError;
 use crate::function::template::overlap;
 use crate::nats::client;
-use crate::nats::connect::{connect_as, connect_once, unless_refused};
+use crate::nats::connect::{connect_as, unless_refused};
 use crate::nats::jetstream::{consumer_info, stream_info};
 use crate::run::dead_letter;
+use crate::service::Definition;
 use crate::service::consumer::Consumer;
 use crate::service::stream::Stream;
 
@@ -27,17 +28,19 @@ const SETTLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// acknowledged it or has made it a dead letter.
 pub(crate) async fn deliver(
     job: &Job,
+    definition: &Definition,
     who: &Who,
     subject: &str,
     payload: Bytes,
 ) -> Result<Exit, RunError> {
-    let service = job.definition.name();
+    let service = definition.name();
     let name = format!("{} invoke", job.name);
     let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
     // Who may publish may not see what becomes of it.
-    let functions = connect_once(&job.config.nats, &name).await?;
-    let section = job.config.section_of("dead");
-    let (dead, _) = connect_as(&job.config.nats_as("dead"), &name, &section).await?;
+    let (login, section) = job.config.first_of(&[service]);
+    let (functions, _) = connect_as(&login, &name, &section).await?;
+    let (login, section) = job.program.login(&job.config, "dead", definition);
+    let (dead, _) = connect_as(&login, &name, &section).await?;
     let letters_before = match stream_info(&dead, dead_letter::STREAM).await {
         Ok(info) => info.state.last_seq,
         Err(error) if error.kind() == Kind::NotFound => 0,
@@ -47,7 +50,7 @@ pub(crate) async fn deliver(
     let client = client::Client::new(client);
     let append = client.append(subject, Some(&id), HeaderMap::new(), payload);
     let appended = unless_refused(&mut refusals, append).await?;
-    let streams = job.definition.all_streams();
+    let streams = definition.all_streams();
     let stored = streams.iter().find(|stream| captures(stream, subject));
     let stored = stored.map_or("a stream", |stream| stream.name());
     say(format_args!(
@@ -55,7 +58,7 @@ pub(crate) async fn deliver(
         appended.seq
     ));
     let mut exit = Exit::SUCCESS;
-    let consumers = job.definition.consumers().filter(|consumer| {
+    let consumers = definition.consumers().filter(|consumer| {
         captures(&consumer.stream, subject)
             && consumer
                 .subjects()

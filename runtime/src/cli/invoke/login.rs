@@ -20,7 +20,7 @@ pub(crate) fn login(job: &Job, name: Option<&str>) -> Result<Who, RunError> {
         }),
         Some(name) if knows(job, name) => Ok(Who {
             nats: job.config.nats_as(name),
-            section: job.config.section_of(name),
+            section: format!("credentials.{name}"),
         }),
         Some(name) => {
             let known: Vec<&str> = job.config.credentials.keys().map(String::as_str).collect();

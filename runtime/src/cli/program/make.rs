@@ -29,10 +29,10 @@ pub trait MakeService<K> {
 /// Makes a service from a configuration; the service's types are erased.
 pub struct Make<C> {
     /// The service's name and version, if they are known without a configuration.
-    pub(super) identity: Option<(String, String)>,
+    pub(in crate::cli) identity: Option<(String, String)>,
     /// Whether the service is known to keep data in a database.
-    pub(super) has_database: bool,
-    pub(super) make: Box<dyn FnOnce(C) -> Making>,
+    pub(in crate::cli) has_database: bool,
+    pub(in crate::cli) make: Box<dyn FnOnce(C) -> Making>,
 }
 
 /// A service that is being made.
@@ -62,8 +62,10 @@ where
             service.definition.name.clone(),
             service.definition.version.clone(),
         );
-        let has_database = service.definition.database.is_some();
+        let services = service.definition.clone().into_services();
+        let has_database = services.iter().any(|it| it.database.is_some());
         let built = service.build();
+
         Make {
             identity: Some(identity),
             has_database,

@@ -5,7 +5,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::error::run_error::RunError;
 
 /// Receives the signals from its creation on.
-pub(super) struct Stop {
+pub(in crate::cli) struct Stop {
     interrupt: Signal,
     terminate: Signal,
     quit: Signal,
@@ -16,7 +16,7 @@ pub(super) struct Stop {
 
 impl Stop {
     /// Begins to listen: from now on a signal does not end the process by itself.
-    pub(super) fn listen() -> Result<Self, RunError> {
+    pub(in crate::cli) fn listen() -> Result<Self, RunError> {
         let hangup = SignalKind::hangup();
         Ok(Self {
             interrupt: signal(SignalKind::interrupt())?,
@@ -32,7 +32,7 @@ impl Stop {
 
     /// Returns at the first signal. A second one ends the process at once, for a user in a hurry. A
     /// second hangup does not: a shell and the kernel may both send one when a terminal is closed.
-    pub(super) async fn requested(mut self) {
+    pub(in crate::cli) async fn requested(mut self) {
         // Once it was listened to, a signal never ends the process by itself.
         let hangup = self.hangup.take();
         tokio::select! {
