@@ -108,14 +108,18 @@ fn ratio<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
 
 impl Settings {
     /// The origins that the page connects to besides its own. A browser hides why a WebSocket
-    /// failed, so the page also probes that port over HTTP.
+    /// failed, so the page also probes that port over HTTP. The issuer answers the page's requests
+    /// for tokens; its log-in form is a page of its own, to which the browser goes.
     pub(crate) fn origins(&self) -> impl Iterator<Item = String> {
         let websocket = origin(&self.websocket, &WEBSOCKET).map(str::to_owned);
         let asked = websocket.as_ref().map(|url| url.replacen("ws", "http", 1));
         let telemetry = self.telemetry.endpoint.as_deref();
         let telemetry = telemetry.and_then(|url| origin(url, &HTTP));
-        [websocket, asked, telemetry.map(str::to_owned)]
+        let issuer = self.login.oidc.as_ref();
+        let issuer = issuer.and_then(|oidc| origin(&oidc.issuer, &HTTP));
+        [websocket, asked]
             .into_iter()
+            .chain([telemetry, issuer].map(|url| url.map(str::to_owned)))
             .flatten()
     }
 

@@ -8,9 +8,9 @@ use crate::http::{Http, site};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
     font-src 'self'; manifest-src 'self'; connect-src 'self' wss://chat.example:9222 \
-    https://chat.example:9222 https://traces.example; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+    https://chat.example:9222 https://traces.example https://id.example; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Settings of a page whose NATS and collector lie elsewhere.
+/// Settings of a page whose NATS, collector and issuer lie elsewhere.
 fn elsewhere() -> Settings {
     let mut settings = Settings {
         websocket: "wss://chat.example:9222/nats".to_owned(),
@@ -18,6 +18,9 @@ fn elsewhere() -> Settings {
     };
     settings.telemetry.endpoint = Some("https://traces.example/v1".to_owned());
     settings.telemetry.ratio = 0.01;
+    let oidc =
+        json!({ "issuer": "https://id.example/realms/chat", "client": "chat-web", "name": "Id" });
+    settings.login.oidc = serde_json::from_value(oidc).unwrap();
     settings
 }
 
@@ -52,7 +55,7 @@ async fn every_answer_forbids_a_browser_what_the_page_does_not_need() {
 }
 
 #[tokio::test]
-async fn browser_is_told_where_nats_and_the_collector_are() {
+async fn browser_is_told_where_nats_the_collector_and_the_issuer_are() {
     let http = Http::serve(Page::new(site(), &elsewhere(), || Ok(()))).await;
 
     let answer = http.get("/config.json").await;
@@ -62,7 +65,10 @@ async fn browser_is_told_where_nats_and_the_collector_are() {
         json!({
             "websocket": "wss://chat.example:9222/nats",
             "telemetry": { "endpoint": "https://traces.example/v1", "ratio": 0.01 },
-            "login": { "local": false, "oidc": null },
+            "login": {
+                "local": false,
+                "oidc": { "issuer": "https://id.example/realms/chat", "client": "chat-web", "name": "Id" },
+            },
         })
     );
     assert_eq!(answer.header("content-type"), "application/json");
