@@ -1,20 +1,21 @@
 //! `cargo xtask dev`: builds and runs everything on one machine.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 
 use crate::node::Node;
 use crate::toolbox::NATS_SERVER;
-use crate::{Result, asks_for_help, jaeger, watch, web, workspace};
+use crate::{Result, asks_for_help, jaeger, keycloak, watch, web, workspace};
 
 const HELP: &str = "\
 Fetches nats-server if it is missing, builds the page and chat, and runs `chat dev ARGS`: everything on one machine.
 
-Usage: cargo xtask dev [--release] [--watch] [--jaeger] [ARGS...]
+Usage: cargo xtask dev [--release] [--watch] [--jaeger] [--keycloak[=PORT]] [ARGS...]
 
   --release   build with optimizations (takes minutes the first time)
   --watch     serve the page from its sources at http://localhost:5173, where a change shows at once
   --jaeger    run Jaeger too, which records every trace (takes two minutes to build the first time)
+  --keycloak  run Keycloak too, where alice, bob and charlie can sign in (needs Java 17 and Maven)
   ARGS        go to `chat dev`; `cargo xtask dev -- --help` lists them
 
 It keeps messages in SQLite, or in the PostgreSQL of DATABASE_URL (`cargo xtask postgres` starts one).
@@ -23,12 +24,13 @@ NATS_SERVER may name the nats-server to use, NODE_BIN the Node.js. Ctrl-C stops 
 /// Replaces this process by `chat dev`, so that chat receives the signals and sets the exit code.
 pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
     let known = ["--release", "--watch", "--jaeger"];
-    let count = arguments
-        .iter()
-        .take_while(|argument| known.iter().any(|known| argument == known))
-        .count();
+    let is_own = |argument: &&OsString| {
+        known.iter().any(|known| argument == known) || keycloak_port(argument).is_some()
+    };
+    let count = arguments.iter().take_while(is_own).count();
     let (own, mut arguments) = arguments.split_at(count);
     let [release, watches, traces] = known.map(|name| own.contains(&name.into()));
+    let keycloak_at = own.iter().find_map(keycloak_port);
     match arguments.first() {
         Some(separator) if separator == "--" => arguments = &arguments[1..],
         _ if asks_for_help(arguments) => {
@@ -62,7 +64,19 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         jaeger::begin()?;
         chat.envs(jaeger::VARIABLES);
     }
+    if let Some(port) = keycloak_at {
+        chat.envs(keycloak::begin(&port)?);
+    }
     chat.args(["--", "dev"]).args(arguments);
     let error = chat.env("NATS_SERVER", nats_server).exec();
     Err(format!("cargo does not start: {error}").into())
+}
+
+/// The port of `--keycloak` and `--keycloak=PORT`; 0 is any.
+fn keycloak_port(argument: impl AsRef<OsStr>) -> Option<String> {
+    let rest = argument.as_ref().to_str()?.strip_prefix("--keycloak")?;
+    match rest.strip_prefix('=') {
+        None if rest.is_empty() => Some("0".to_owned()),
+        port => port.map(str::to_owned),
+    }
 }

@@ -14,7 +14,7 @@ use std::time::Instant;
 use crate::source::{Source, link};
 use crate::tool::Tool;
 use crate::toolbox::GO;
-use crate::{Result, go, pip, workspace};
+use crate::{Result, go, maven, pip, workspace};
 
 /// Puts a package's content below `tree` in the given directory, while the lock is held.
 type Unpack<'a> = Box<dyn Fn(&Path, &File) -> Result<()> + 'a>;
@@ -45,6 +45,16 @@ pub(crate) fn fetch(tool: &Tool, source: &Source) -> Result<PathBuf> {
                 go::build(&program, &module, command, flags, aside, lock)
             })
         }
+        Source::Maven {
+            group,
+            artifact,
+            version,
+            sha256,
+            ..
+        } => Box::new(move |aside, lock| {
+            let artifact = format!("{group}:{artifact}:{version}:zip");
+            maven::unpack(&artifact, sha256, aside, lock)
+        }),
         Source::Collector { version, parts, .. } => {
             let program = GO.provide()?;
             let parts = workspace::root().join(parts);

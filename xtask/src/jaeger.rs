@@ -1,13 +1,11 @@
 //! Jaeger beside `chat dev`, with the traces of everything that chat does.
 
-use std::fs::File;
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::time::Duration;
 
 use crate::toolbox::JAEGER;
-use crate::{Result, workspace};
+use crate::{Result, companion, workspace};
 
 /// Its listeners; all are on the loopback address.
 const LISTENERS: [(&str, u16); 7] = [
@@ -46,28 +44,12 @@ pub(crate) fn begin() -> Result<()> {
             )
         })?;
     }
-    let log = workspace::root().join("target/jaeger.log");
-    // Ctrl-C reaches chat only. Jaeger ends with the thread that starts it: the main thread, which becomes chat.
-    let mut child = Command::new("setpriv")
-        .args(["--pdeathsig", "TERM", "--"])
-        .arg(program)
+    let mut jaeger = Command::new(program);
+    jaeger
         .arg("--config-file")
         .arg(workspace::root().join("otel/jaeger.yaml"))
-        .args(LISTENERS.map(|(flag, port)| format!("--{flag}=127.0.0.1:{port}")))
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(File::create(&log)?)
-        .spawn()
-        .map_err(|error| format!("setpriv does not run (Debian: util-linux): {error}"))?;
-    let started = Instant::now();
-    while TcpStream::connect((Ipv4Addr::LOCALHOST, QUERY)).is_err() {
-        let ended = child.try_wait()?;
-        if ended.is_some() || started.elapsed() > START_TIMEOUT {
-            return Err(format!("Jaeger does not start; {} says why", log.display()).into());
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
+        .args(LISTENERS.map(|(flag, port)| format!("--{flag}=127.0.0.1:{port}")));
+    companion::begin("Jaeger", &jaeger, QUERY, START_TIMEOUT)?;
     eprintln!(
         "Jaeger: http://localhost:{QUERY}/api/traces?service=chat (this build has no user\n\
          interface; JAEGER may name a Jaeger that has one)"

@@ -5,11 +5,14 @@
 mod account;
 mod bench;
 mod cluster;
+mod companion;
 mod dev;
 mod feature;
 mod fetch;
 mod go;
 mod jaeger;
+mod keycloak;
+mod maven;
 mod measure;
 mod node;
 mod pip;

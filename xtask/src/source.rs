@@ -31,6 +31,14 @@ pub(crate) enum Source {
         flags: &'static [&'static str],
         provides: &'static str,
     },
+    /// A zip archive, checked by its SHA-256.
+    Maven {
+        group: &'static str,
+        artifact: &'static str,
+        version: &'static str,
+        sha256: &'static str,
+        provides: &'static str,
+    },
     /// A collector that OpenTelemetry's builder assembles here; Go's checksum database verifies its parts.
     Collector {
         version: &'static str,
@@ -64,6 +72,9 @@ impl Source {
             | Self::GoCopy {
                 module, version, ..
             } => format!("{}-{version}", module.replace('/', "-")),
+            Self::Maven {
+                artifact, version, ..
+            } => format!("{artifact}-{version}"),
             Self::Collector { version, .. } => format!("otelcol-{version}"),
         }
     }
@@ -72,6 +83,7 @@ impl Source {
         let (Self::PyPi { provides, .. }
         | Self::Go { provides, .. }
         | Self::GoCopy { provides, .. }
+        | Self::Maven { provides, .. }
         | Self::Collector { provides, .. }) = self;
         provides
     }
@@ -87,6 +99,9 @@ impl fmt::Display for Source {
             | Self::GoCopy {
                 module, version, ..
             } => write!(f, "{module} {version}, built by Go"),
+            Self::Maven {
+                artifact, version, ..
+            } => write!(f, "{artifact} {version}, Maven"),
             Self::Collector { version, parts, .. } => {
                 write!(f, "{version} with the parts of {parts}, built by Go")
             }

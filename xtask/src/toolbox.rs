@@ -136,6 +136,24 @@ pub(crate) const PROMTOOL: Tool = Tool {
     }],
 };
 
+/// Keycloak, which runs on Java 17 or newer; older versions were not tried.
+pub(crate) const KEYCLOAK: Tool = Tool {
+    name: "Keycloak",
+    program: "kc.sh",
+    variable: "KEYCLOAK",
+    version: "--version",
+    least: Version(26, 7, 0),
+    cached: "keycloak/bin/kc.sh",
+    versions: None,
+    sources: &[Source::Maven {
+        group: "org.keycloak",
+        artifact: "keycloak-quarkus-dist",
+        version: "26.7.3",
+        sha256: "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f",
+        provides: "keycloak-26.7.3",
+    }],
+};
+
 /// Builds the tools that only Go's registry has; they require this version.
 pub(crate) const GO: Tool = Tool {
     name: "Go",
