@@ -1,6 +1,6 @@
 //! Two services in one program: each is a user of its own, here even in an account of its own.
 
-use natsfn::cli::{App, DevDirectory, Plan};
+use natsfn::cli::{App, CommandContext, DevDirectory, Plan, clap};
 use natsfn::config::Login;
 use natsfn::{Json, RunError, Service};
 
@@ -18,6 +18,34 @@ fn shop() -> Service {
     Service::new("shop", "1.0.0")
         .endpoint("price", price)
         .beside(door)
+}
+
+/// Knock at the door
+#[derive(clap::Args)]
+struct Knock {
+    /// What to say
+    token: String,
+}
+
+/// Asks as the door itself, since the shop may not.
+async fn knock<C>(knock: Knock, context: CommandContext<C>) -> Result<(), RunError> {
+    let door = natsfn::Client::new(context.connect("door").await?);
+    let is_open = door.request("check", &knock.token).await;
+    if !is_open.map_err(|error| RunError::new(error.to_string()))? {
+        return Err(RunError::new("the door stays closed"));
+    }
+    context.say("the door opens");
+    Ok(())
+}
+
+/// Print a hint
+#[derive(clap::Args)]
+struct Hint {}
+
+/// Works on a machine where nothing is configured.
+async fn hint<C>(_: Hint, context: CommandContext<C>) -> Result<(), RunError> {
+    context.say("open ...");
+    Ok(())
 }
 
 const CONF: &str = "
@@ -44,5 +72,9 @@ fn plan(dev: &DevDirectory) -> Result<Plan, RunError> {
 }
 
 fn main() -> natsfn::Exit {
-    App::new(shop).dev(plan).run()
+    App::new(shop)
+        .dev(plan)
+        .command("knock", knock)
+        .command("hint", hint)
+        .run()
 }

@@ -1,9 +1,10 @@
-//! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`.
+//! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`; and a program's
+//! own commands.
 
 mod arguments;
+mod command;
 mod dead;
 mod dev;
-mod exit;
 mod host;
 mod invoke;
 mod output;
@@ -14,17 +15,21 @@ mod traced;
 
 use std::path::{Path, PathBuf};
 
+use clap::ArgMatches;
 use serde::de::DeserializeOwned;
 
 use crate::config::{Loaded, Purpose, RuntimeConfig, load_for};
 use crate::error::run_error::RunError;
-use arguments::{Arguments, Command};
+use arguments::{Arguments, Command, Said};
+use command::OwnCommand;
 use output::{complain, say};
 use program::Program;
 use traced::Traced;
 
+pub use clap;
+pub use command::CommandContext;
 pub use dev::{DevDirectory, Plan};
-pub use exit::Exit;
+pub use output::exit::Exit;
 pub use program::make::{Make, MakeService};
 
 /// Runs the command line for a service: a closure that makes the service, or an `async fn` that makes
@@ -64,6 +69,7 @@ pub struct App<C> {
     version: String,
     data: PathBuf,
     plan: Box<dev::MakePlan>,
+    commands: Vec<OwnCommand<C>>,
 }
 
 impl<C: DeserializeOwned> App<C> {
@@ -82,6 +88,7 @@ impl<C: DeserializeOwned> App<C> {
             version,
             data: PathBuf::from(".natsfn"),
             plan: Box::new(|dev| Ok(Plan::new(dev.server()))),
+            commands: Vec::new(),
         }
     }
 
@@ -112,14 +119,63 @@ impl<C: DeserializeOwned> App<C> {
         self
     }
 
+    /// A command of the program's own, beside `dev` and `serve`. Its arguments are any type that
+    /// derives `clap::Args`, by the crate `clap` that is [re-exported](clap) here; that type's
+    /// documentation is what `--help` says.
+    ///
+    /// An error is printed as those of the other commands are, and the exit code is the same: 2
+    /// where it is [`RunError::misuse`], else 1.
+    ///
+    /// ```no_run
+    /// use natsfn::cli::{App, CommandContext, clap};
+    /// use natsfn::{RunError, Service};
+    ///
+    /// #[derive(serde::Deserialize)]
+    /// struct Config {
+    ///     greeting: String,
+    /// }
+    ///
+    /// /// Greet somebody
+    /// #[derive(clap::Args)]
+    /// struct Greet {
+    ///     /// Whom
+    ///     name: String,
+    /// }
+    ///
+    /// async fn greet(arguments: Greet, context: CommandContext<Config>) -> Result<(), RunError> {
+    ///     let greeting = &context.config()?.own.greeting;
+    ///     context.say(format_args!("{greeting}, {}!", arguments.name));
+    ///     Ok(())
+    /// }
+    ///
+    /// async fn shop(_: Config) -> Result<Service, RunError> {
+    ///     Ok(Service::new("shop", "1.0.0"))
+    /// }
+    ///
+    /// fn main() -> natsfn::Exit {
+    ///     App::new(shop).name("shop", "1.0.0").command("greet", greet).run() // shop greet Bob
+    /// }
+    /// ```
+    pub fn command<A, F, Fut>(mut self, name: impl Into<String>, run: F) -> Self
+    where
+        A: clap::Args,
+        F: FnOnce(A, CommandContext<C>) -> Fut + 'static,
+        Fut: Future<Output = Result<(), RunError>> + 'static,
+        C: 'static,
+    {
+        self.commands.push(OwnCommand::new(name.into(), run));
+        self
+    }
+
     /// Runs the command that the command line names.
     pub fn run(self) -> Exit {
         output::checked(self.run_command())
     }
 
     fn run_command(self) -> Exit {
-        let arguments = match arguments::parse(&self.name, &self.version, &self.data) {
-            Ok(arguments) => arguments,
+        let own = self.commands.iter().map(|own| &own.definition);
+        let said = match arguments::parse(&self.name, &self.version, &self.data, own) {
+            Ok(said) => said,
             Err(exit) => return exit,
         };
         let name = self.name.clone();
@@ -127,7 +183,16 @@ impl<C: DeserializeOwned> App<C> {
             .enable_all()
             .build();
         let ran = runtime.map_err(RunError::from).and_then(|runtime| {
-            let ran = runtime.block_on(self.execute(arguments));
+            let ran = runtime.block_on(async {
+                match said {
+                    Said::Usual(arguments) => self.execute(arguments).await,
+                    Said::Own {
+                        config,
+                        name,
+                        matches,
+                    } => self.execute_own(config, &name, &matches).await,
+                }
+            });
             // Do not wait for work that a function has left behind.
             runtime.shutdown_background();
             ran
@@ -144,12 +209,9 @@ impl<C: DeserializeOwned> App<C> {
     }
 
     async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
-        let file = configuration_file(&self.name, &self.data, &arguments);
-        let check = Purpose {
-            #[cfg(feature = "sea-orm")]
-            check_database: Some(crate::sql::check_address),
-            ..Purpose::default()
-        };
+        let is_dev = matches!(arguments.command, Command::Dev(_));
+        let file = self.configuration_file(arguments.config.as_ref(), is_dev);
+        let check = checked();
         let purpose = match &arguments.command {
             // Whether the named functions need it is known once the service is made.
             Command::Serve { functions } if !functions.is_empty() => check,
@@ -167,13 +229,57 @@ impl<C: DeserializeOwned> App<C> {
         let (loaded, wanted): (Loaded<C>, _) = RunError::both(loaded, traced::wanted())?;
         let log = loaded.runtime.log.format;
         let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
-        let ran = self.command(arguments, loaded).await;
+        let ran = self.usual(arguments, loaded).await;
         // Last, so that it also sends what the shutdown records.
         telemetry.stop().await;
         ran
     }
 
-    async fn command(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
+    /// One of the program's own, which may do without a configuration that is right.
+    async fn execute_own(
+        mut self,
+        config: Option<PathBuf>,
+        name: &str,
+        matches: &ArgMatches,
+    ) -> Result<Exit, RunError> {
+        let file = self.configuration_file(config.as_ref(), false);
+        let loaded = load_for::<C>(&self.name, file.as_deref(), checked());
+        let log = loaded.as_ref().map(|loaded| loaded.runtime.log.format);
+        let telemetry = Traced::start(
+            traced::wanted()?,
+            &self.name,
+            &self.version,
+            log.unwrap_or_default(),
+        )?;
+        let context = CommandContext {
+            name: self.name,
+            loaded,
+        };
+        self.commands
+            .retain(|own| own.definition.get_name() == name);
+        let ran = match self.commands.pop() {
+            Some(own) => (own.run)(matches, context).await,
+            None => Err(RunError::new(format!("there is no command {name}"))),
+        };
+        telemetry.stop().await;
+        ran.map(|()| Exit::SUCCESS)
+    }
+
+    /// The file that the command line names, else the one in this directory, else the one that `dev`
+    /// wrote; `dev` itself does not read that one.
+    fn configuration_file(&self, said: Option<&PathBuf>, is_dev: bool) -> Option<PathBuf> {
+        if said.is_some() {
+            return said.cloned();
+        }
+        let file = format!("{}.toml", self.name);
+        let of_dev = self.data.join(&file);
+        [Some(PathBuf::from(file)), Some(of_dev).filter(|_| !is_dev)]
+            .into_iter()
+            .flatten()
+            .find(|file| file.is_file())
+    }
+
+    async fn usual(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
         let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
             program: Program::new(definition, &loaded.runtime),
@@ -217,19 +323,13 @@ impl Job {
     }
 }
 
-/// The file that the command line names, else the one in this directory, else the one that `dev` wrote;
-/// `dev` itself does not read that one.
-fn configuration_file(name: &str, data: &Path, arguments: &Arguments) -> Option<PathBuf> {
-    if let Some(file) = &arguments.config {
-        return Some(file.clone());
+/// What every command checks in a configuration.
+fn checked() -> Purpose {
+    Purpose {
+        #[cfg(feature = "sea-orm")]
+        check_database: Some(crate::sql::check_address),
+        ..Purpose::default()
     }
-    let file = format!("{name}.toml");
-    let of_dev = data.join(&file);
-    let is_dev = matches!(arguments.command, Command::Dev(_));
-    [Some(PathBuf::from(file)), Some(of_dev).filter(|_| !is_dev)]
-        .into_iter()
-        .flatten()
-        .find(|file| file.is_file())
 }
 
 fn program_name() -> String {

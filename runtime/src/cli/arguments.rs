@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{ArgGroup, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
-use super::output::printed;
+use super::output::{complain, printed};
 
 #[derive(Parser)]
 #[command(disable_help_subcommand = true)]
@@ -115,21 +115,60 @@ pub(super) struct Invoke {
     pub(super) json: Option<String>,
 }
 
+/// What the command line says.
+pub(super) enum Said {
+    /// A command that every service has.
+    Usual(Arguments),
+    /// One of the program's own.
+    Own {
+        config: Option<PathBuf>,
+        name: String,
+        matches: ArgMatches,
+    },
+}
+
 /// Reads the command line, or prints clap's error or help.
-pub(super) fn parse(name: &str, version: &str, data: &Path) -> Result<Arguments, Exit> {
+pub(super) fn parse<'a>(
+    name: &str,
+    version: &str,
+    data: &Path,
+    own: impl IntoIterator<Item = &'a clap::Command>,
+) -> Result<Said, Exit> {
     let data = format!("The data directory [default: {}]", data.display());
     let config = format!("The configuration [default: ./{name}.toml, else the one that dev wrote]");
-    let command = Arguments::command()
+    let mut command = Arguments::command()
         .name(name.to_owned())
         .version(version.to_owned())
         .mut_arg("config", |argument| argument.help(config))
         .mut_subcommand("dev", |dev| {
             dev.mut_arg("data", |argument| argument.help(data))
         });
-    let matches = command
-        .try_get_matches()
-        .and_then(|matches| Arguments::from_arg_matches(&matches));
-    matches.map_err(|error| {
+    let mut names = Vec::new();
+    for own in own {
+        if command.find_subcommand(own.get_name()).is_some() {
+            let own = own.get_name();
+            complain(format_args!("{name}: the command {own} is there already"));
+            return Err(Exit::new(2));
+        }
+        names.push(own.get_name());
+        command = command.subcommand(own.clone());
+    }
+    let said = command.try_get_matches().and_then(|mut matches| {
+        let config = matches.get_one("config").cloned();
+        if matches
+            .subcommand_name()
+            .is_some_and(|said| names.contains(&said))
+            && let Some((name, matches)) = matches.remove_subcommand()
+        {
+            return Ok(Said::Own {
+                config,
+                name,
+                matches,
+            });
+        }
+        Arguments::from_arg_matches(&matches).map(Said::Usual)
+    });
+    said.map_err(|error| {
         printed(error.print().and_then(|()| io::stdout().flush()));
         Exit::new(u8::try_from(error.exit_code()).unwrap_or(2))
     })

@@ -1,10 +1,12 @@
 //! What a command prints. A command whose output cannot be written has failed.
 
+pub(super) mod exit;
+
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::Exit;
+use exit::Exit;
 
 /// Whether some output could not be written.
 static IS_LOST: AtomicBool = AtomicBool::new(false);

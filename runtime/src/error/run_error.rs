@@ -7,6 +7,7 @@ use std::fmt;
 ///
 /// `?` turns any error into one. Like [`crate::Error`] it is no [`std::error::Error`] itself, but
 /// it becomes a `Box<dyn std::error::Error>` through `?`.
+#[derive(Clone)]
 pub struct RunError {
     reason: Reason,
     lines: Vec<String>,

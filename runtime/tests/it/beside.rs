@@ -167,3 +167,54 @@ async fn start_refuses_to_leave_the_service_beside_out() {
     let refused = started.err().unwrap().to_string();
     assert!(refused.starts_with("b is beside a"), "{refused}");
 }
+
+#[tokio::test]
+async fn command_of_the_program_s_own_connects_and_fails_as_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let mut dev = Lasting::spawn(pair(directory, &["dev", "--port", "0"]));
+    dev.says("is ready").await;
+    let run = async |arguments: &[&str]| {
+        let ran = output(pair(directory, arguments)).await;
+        let (said, complaint) = text(&ran);
+        (ran.status.code(), said, complaint)
+    };
+
+    let opens = (Some(0), "the door opens\n".to_owned(), String::new());
+    assert_eq!(run(&["knock", "sesame"]).await, opens);
+    let file = directory.join(".natsfn/shop.toml");
+    let file = file.to_str().unwrap();
+    assert_eq!(run(&["knock", "--config", file, "sesame"]).await, opens);
+    let stays = "shop: the door stays closed\n".to_owned();
+    assert_eq!(
+        run(&["knock", "please"]).await,
+        (Some(1), String::new(), stays)
+    );
+    let (code, _, complaint) = run(&["knock"]).await;
+    assert!(complaint.contains("<TOKEN>"), "{complaint}");
+    assert_eq!(code, Some(2));
+    let (_, help, _) = run(&["--help"]).await;
+    assert!(help.contains("  knock   Knock at the door"), "{help}");
+    dev.signal("-TERM").await;
+    let gone = run(&["knock", "sesame"]).await;
+    assert!(gone.2.contains("cannot be reached"), "{gone:?}");
+    assert_eq!(gone.0, Some(1));
+}
+
+#[tokio::test]
+async fn command_that_asks_for_no_configuration_works_where_it_is_wrong() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join("shop.toml"), "greeting = 1").unwrap();
+
+    let hint = output(pair(directory.path(), &["hint"])).await;
+    let knock = output(pair(directory.path(), &["knock", "sesame"])).await;
+
+    assert_eq!(text(&hint), ("open ...\n".to_owned(), String::new()));
+    assert_eq!(hint.status.code(), Some(0));
+    let (_, complaint) = text(&knock);
+    assert!(
+        complaint.starts_with("shop: greeting: is no configuration key"),
+        "{complaint}"
+    );
+    assert_eq!(knock.status.code(), Some(2));
+}
