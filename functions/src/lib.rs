@@ -1,10 +1,12 @@
 //! chat: people write in rooms, and find every message again.
 //!
 //! JetStream is the write-ahead log: [`send()`] appends a message, [`persist()`] stores it in the
-//! database, [`history()`] reads both. [`page()`] serves the web page. Each is a plain function in
-//! its own file; [`chat_service`] lists them.
+//! database, [`history()`] reads both. [`page()`] serves the web page. [`auth()`] says who
+//! may connect. Each is a plain function in its own file; [`chat_service`] and [`auth_service`] list
+//! them.
 
 pub mod app;
+pub mod auth;
 pub mod config;
 pub mod history;
 pub mod message;
@@ -27,6 +29,7 @@ use migrations::Migrator;
 use natsfn::{Consumer, Endpoint, RateLimit, RunError, Service};
 
 use app::App;
+use auth::{Door, auth, session};
 use config::Config;
 use history::history;
 use message::identity::Identity;
@@ -37,12 +40,21 @@ use store::entity::{epochs, messages};
 use store::stored::{Passed, stored_up_to};
 use trim::trim;
 
-/// chat, made from its configuration.
+/// chat, made from its configuration, and `auth` beside it where that is configured: other functions'
+/// processes need no keys.
 ///
 /// # Errors
-/// None: a configuration that deserializes is valid.
+/// What is wrong with the keys or the file of users.
 pub async fn chat(config: Config) -> Result<Service<App>, RunError> {
-    Ok(chat_service(App::new(config)))
+    let door = match &config.auth {
+        auth if auth.issuer.is_none() && auth.xkey.is_none() => None,
+        auth => Some(Door::open(auth)?),
+    };
+    let chat = chat_service(App::new(config));
+    Ok(match door {
+        Some(door) => chat.beside(auth_service(door)),
+        None => chat,
+    })
 }
 
 /// chat's functions.
@@ -84,4 +96,19 @@ pub fn chat_service(app: App) -> Service<App> {
         )
         .task("persist", trim)
         .task("page", page)
+}
+
+/// The service `auth`, in an account of its own: who may connect, and as whom.
+pub fn auth_service(door: Door) -> Service<Door> {
+    let login = Endpoint::auth_callout("auth", door.keys());
+    // A person asks once for each login.
+    let limit = RateLimit::new(1.0, 10).by(Identity::key);
+    let begin = Endpoint::new("session", subjects::SESSION).rate_limit(limit);
+    Service::new("auth", env!("CARGO_PKG_VERSION"))
+        .description("Says who may connect to chat, and what for")
+        .min_server(2, 14, 0)
+        .state(door)
+        // Those that wait for the issuer of tokens are not in the way of those that need not.
+        .endpoint(login.max_in_flight(4_096), auth)
+        .endpoint(begin, session)
 }

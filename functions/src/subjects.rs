@@ -1,4 +1,4 @@
-//! The names on NATS: the log, its subjects, its consumer.
+//! The names on NATS: accounts, the log, its subjects, its consumer, what people may reach.
 
 use natsfn::Stream;
 
@@ -31,4 +31,33 @@ pub fn log(config: &config::Stream) -> Stream {
 /// The subject of a room's messages in the log.
 pub fn logged(realm: Realm, room: &Room) -> String {
     format!("{realm}.{room}")
+}
+
+/// The account of people's connections.
+pub const PEOPLE: &str = "PEOPLE";
+
+/// Where a person asks for the own permissions.
+pub const USER_INFO: &str = "$SYS.REQ.USER.INFO";
+
+/// Where somebody who logged in with a password asks for a session token.
+pub const SESSION: &str = "auth.session";
+
+/// Where a person sends to, in every room of a realm.
+pub fn sending(realm: Realm) -> String {
+    format!("{realm}.send.*")
+}
+
+/// Where a person asks for history, in every room of a realm.
+pub fn asking(realm: Realm) -> String {
+    format!("{realm}.history.*")
+}
+
+/// What a person hears, in every room of a realm.
+pub fn hearing(realm: Realm) -> String {
+    format!("live.{realm}.*")
+}
+
+/// Where a person gets answers.
+pub fn inbox(uid: &str) -> String {
+    format!("_INBOX.u.{uid}.>")
 }

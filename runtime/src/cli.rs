@@ -225,11 +225,22 @@ impl<C: DeserializeOwned> App<C> {
             },
             Command::Dead { .. } | Command::Invoke(_) => check,
         };
-        let loaded = load_for(&self.name, file.as_deref(), purpose);
-        let (loaded, wanted): (Loaded<C>, _) = RunError::both(loaded, traced::wanted())?;
+        let load = |purpose| load_for::<C>(&self.name, file.as_deref(), purpose);
+        let (mut loaded, wanted) = RunError::both(load(purpose.clone()), traced::wanted())?;
+        let mut prepared = None;
+        if let Command::Dev(dev) = &arguments.command {
+            let it = dev::Prepared::new(dev, &self.data, &*self.plan)?;
+            // Once more, with what the plan says.
+            let defaults = it.values();
+            loaded = load(Purpose {
+                defaults,
+                ..purpose
+            })?;
+            prepared = Some(it);
+        }
         let log = loaded.runtime.log.format;
         let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
-        let ran = self.usual(arguments, loaded).await;
+        let ran = self.usual(arguments, loaded, prepared).await;
         // Last, so that it also sends what the shutdown records.
         telemetry.stop().await;
         ran
@@ -279,16 +290,23 @@ impl<C: DeserializeOwned> App<C> {
             .find(|file| file.is_file())
     }
 
-    async fn usual(self, arguments: Arguments, loaded: Loaded<C>) -> Result<Exit, RunError> {
+    async fn usual(
+        self,
+        arguments: Arguments,
+        loaded: Loaded<C>,
+        prepared: Option<dev::Prepared>,
+    ) -> Result<Exit, RunError> {
         let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
             program: Program::new(definition, &loaded.runtime),
             config: loaded.runtime,
             name: self.name,
-            data: self.data,
         };
+        if let Some(prepared) = prepared {
+            return dev::dev(job, prepared, &loaded.own_values).await;
+        }
         match arguments.command {
-            Command::Dev(dev) => dev::dev(job, dev, &*self.plan, &loaded.own_values).await,
+            Command::Dev(_) => unreachable!("it was prepared"),
             Command::Serve { functions } => serve::serve(job, &functions).await,
             Command::Setup(arguments) => setup::setup(job, arguments).await,
             Command::Dead { service, command } => {
@@ -305,8 +323,6 @@ struct Job {
     config: RuntimeConfig,
     /// The program's name, for messages and files.
     name: String,
-    /// Where `dev` keeps its data.
-    data: PathBuf,
 }
 
 impl Job {

@@ -29,6 +29,8 @@ use zeroize::Zeroizing;
 
 pub use checked::checked;
 #[cfg(feature = "cli")]
+pub(crate) use layer::insert;
+#[cfg(feature = "cli")]
 pub use load::{Loaded, load};
 #[cfg(feature = "cli")]
 pub(crate) use load::{Purpose, load_for};

@@ -1,12 +1,13 @@
 //! `auth.*`: who may log in, and for how long.
 
-use std::fmt::Display;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hyper::Uri;
+use natsfn::auth_callout::ConnectionType;
 use natsfn::config::{Secret, checked};
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 /// `auth.*`
@@ -23,8 +24,8 @@ pub struct Auth {
     #[serde(deserialize_with = "session_hours")]
     pub session_hours: f64,
     /// How people may connect: `WEBSOCKET`, `STANDARD`.
-    #[serde(deserialize_with = "connection_types")]
-    pub connection_types: Vec<String>,
+    #[serde(deserialize_with = "not_none")]
+    pub connection_types: Vec<ConnectionType>,
     /// A provider of identities by OpenID Connect. Without it, there is none.
     pub oidc: Option<Oidc>,
 }
@@ -94,13 +95,11 @@ impl Default for Auth {
             xkey: None,
             users: None,
             session_hours: 12.0,
-            connection_types: CONNECTION_TYPES.map(str::to_owned).to_vec(),
+            connection_types: vec![ConnectionType::WebSocket, ConnectionType::Standard],
             oidc: None,
         }
     }
 }
-
-const CONNECTION_TYPES: [&str; 2] = ["WEBSOCKET", "STANDARD"];
 
 fn session_hours<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
     checked(value, "above 0 and at most 720", |hours: &f64| {
@@ -108,24 +107,12 @@ fn session_hours<'de, D: Deserializer<'de>>(value: D) -> Result<f64, D::Error> {
     })
 }
 
-/// A list that prints in an error.
-#[derive(Deserialize)]
-#[serde(transparent)]
-struct List(Vec<String>);
-
-impl Display for List {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}", self.0)
+fn not_none<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<ConnectionType>, D::Error> {
+    let types = Vec::deserialize(value)?;
+    if types.is_empty() {
+        return Err(D::Error::custom("is empty, so nobody could connect"));
     }
-}
-
-fn connection_types<'de, D: Deserializer<'de>>(value: D) -> Result<Vec<String>, D::Error> {
-    let must_be = "a list of WEBSOCKET and STANDARD, with at least one of them";
-    let list = checked(value, must_be, |List(types): &List| {
-        let is_known = |kind: &String| CONNECTION_TYPES.contains(&kind.as_str());
-        !types.is_empty() && types.iter().all(is_known)
-    })?;
-    Ok(list.0)
+    Ok(types)
 }
 
 fn issuer<'de, D: Deserializer<'de>>(value: D) -> Result<String, D::Error> {

@@ -11,6 +11,7 @@ mod child;
 #[path = "../../../runtime/tests/it/collector.rs"]
 mod collector;
 mod database;
+mod door;
 mod http;
 mod ledger;
 mod look;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::wait::{GUARD, within};
+use crate::wait::{GUARD, until, within};
 
 /// A connection of one user.
 pub(crate) struct Person {
@@ -28,22 +28,27 @@ pub(crate) struct HistoryPage {
 }
 
 impl Person {
+    /// Tries again, as the page does: right after a start of nats-server `auth` is still away.
     pub(crate) async fn connect(url: &str, name: &str, inbox: &str) -> Self {
         let (heard, refusals) = unbounded_channel();
-        let nats = ConnectOptions::new()
-            .user_and_password(name.to_owned(), name.to_owned())
-            .custom_inbox_prefix(inbox)
-            .max_reconnects(None)
-            .event_callback(move |event| {
-                if let Event::ServerError(ServerError::Other(what)) = event {
-                    // The test may be over.
-                    let _ = heard.send(what);
-                }
-                std::future::ready(())
-            })
-            .connect(url)
-            .await
-            .unwrap();
+        let nats = until("they are let in", async || {
+            let heard = heard.clone();
+            ConnectOptions::new()
+                .user_and_password(name.to_owned(), name.to_owned())
+                .custom_inbox_prefix(inbox)
+                .max_reconnects(None)
+                .event_callback(move |event| {
+                    if let Event::ServerError(ServerError::Other(what)) = event {
+                        // The test may be over.
+                        let _ = heard.send(what);
+                    }
+                    std::future::ready(())
+                })
+                .connect(url)
+                .await
+                .ok()
+        })
+        .await;
         Self {
             nats,
             refusals: Mutex::new(refusals),

@@ -10,6 +10,7 @@ use natsfn::{HeaderMap, Running};
 use serde_json::{Value, json};
 
 use crate::database::Database;
+use crate::door::Doorman;
 use crate::person::{Person, read};
 use crate::server::{NATS_CONF, connect, server};
 use crate::wait::{until, within};
@@ -44,6 +45,7 @@ impl Three {
         let server = servers.remove(0);
         let world = World {
             setup: connect(&server, "setup", "_INBOX.s.setup").await,
+            _doorman: Doorman::at(server.url()).await,
             database: Database::empty_sqlite().await,
             config,
             server,

@@ -178,7 +178,7 @@ async fn person_without_a_role_reads_and_may_not_send() {
 
 #[tokio::test]
 async fn function_asked_from_inside_chats_account_answers_401() {
-    let insider = r#"users: [
+    let insider = r#" users: [
       {
         user: insider, password: insider
         permissions: {
@@ -186,8 +186,13 @@ async fn function_asked_from_inside_chats_account_answers_401() {
           publish: ["chat.send.*", "chat.history.*", "admin.send.*", "admin.history.*"]
         }
       }"#;
-    // The first list of users is CHAT's.
-    let world = World::on(server(&NATS_CONF.replacen("users: [", insider, 1)).await).await;
+    // The first list of users is CHAT's; `auth` decides about nobody in the second.
+    let text = NATS_CONF.replacen(" users: [", insider, 1).replacen(
+        "auth_users: [",
+        "auth_users: [ insider,",
+        1,
+    );
+    let world = World::on(server(&text).await).await;
     let _running = world.serve().await;
     let insider = connect(&world.server, "insider", "_INBOX.s.insider").await;
 

@@ -4,23 +4,40 @@ use async_nats::Client;
 use natsfn::config::{Login, NatsConfig};
 use natsfn::testing::{self, TestServer};
 
+use crate::door::KEYS;
+
 /// chat's one server configuration, as it stands in the repository.
 pub(crate) const NATS_CONF: &str = include_str!("../../../nats.conf");
 
 /// Who has a password in it.
 const USERS: [&str; 13] = [
-    "alice", "bob", "charlie", "send", "history", "persist", "page", "chat", "setup", "dead",
-    "operator", "backend", "sys",
+    "send",
+    "history",
+    "persist",
+    "page",
+    "chat",
+    "setup",
+    "dead",
+    "operator",
+    "backend",
+    "auth",
+    "auth-operator",
+    "sys",
+    "kick",
 ];
 
-/// A nats-server with a configuration as chat's; every password is the user's name.
+/// A nats-server with a configuration as chat's; every password is the user's name. People get in once
+/// [`Doorman`](crate::door::Doorman) stands there.
 pub(crate) async fn server(text: &str) -> TestServer {
     testing::nats_with(|config| {
         let config = config
             .text(text)
-            .list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"]);
+            .list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"])
+            .variable("NATS_CONF_AUTH_ISSUER", &KEYS.issuer)
+            .variable("NATS_CONF_AUTH_XKEY", &KEYS.xkey);
         USERS.iter().fold(config, |config, user| {
-            config.variable(format!("NATS_CONF_PASSWORD_{}", user.to_uppercase()), user)
+            let name = user.to_uppercase().replace('-', "_");
+            config.variable(format!("NATS_CONF_PASSWORD_{name}"), user)
         })
     })
     .await

@@ -13,6 +13,7 @@ use natsfn::testing::TestServer;
 use natsfn::{Running, Service};
 
 use crate::database::Database;
+use crate::door::Doorman;
 use crate::person::Person;
 use crate::server::{NATS_CONF, connect, server};
 
@@ -23,6 +24,8 @@ pub(crate) struct World {
     pub(crate) config: Config,
     /// A connection that may call the JetStream API.
     pub(crate) setup: Client,
+    /// Lets people in.
+    pub(crate) _doorman: Doorman,
 }
 
 /// A configuration whose limits on sending and reading no test meets by accident.
@@ -82,11 +85,13 @@ impl World {
 
     async fn assemble(server: TestServer, database: Database, config: Config) -> Self {
         let setup = connect(&server, "setup", "_INBOX.s.setup").await;
+        let doorman = Doorman::at(server.url()).await;
         let world = Self {
             server,
             database,
             config,
             setup,
+            _doorman: doorman,
         };
         world.set_up().await.unwrap();
         world

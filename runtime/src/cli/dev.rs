@@ -8,6 +8,7 @@ mod plan;
 mod private;
 mod toml;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use figment::value::Dict;
@@ -26,25 +27,47 @@ pub use directory::DevDirectory;
 pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
-pub(super) async fn dev(
-    job: Job,
-    arguments: Dev,
-    plan: &MakePlan,
-    own_values: &Dict,
-) -> Result<Exit, RunError> {
-    job.program.check_names(&arguments.without)?;
+/// The data directory of a run, open, and what the service needs of it.
+pub(super) struct Prepared {
+    directory: DevDirectory,
+    plan: Plan,
+    without: Vec<String>,
+}
+
+impl Prepared {
+    pub(super) fn new(arguments: &Dev, data: &Path, plan: &MakePlan) -> Result<Self, RunError> {
+        let ports = if arguments.port == 0 {
+            Ports::default()
+        } else {
+            Ports::USUAL
+        };
+        let path = arguments.data.as_deref().unwrap_or(data);
+        let directory = DevDirectory::open(path, ports, arguments.port)?;
+        let plan = plan(&directory)?;
+        Ok(Self {
+            directory,
+            plan,
+            without: arguments.without.clone(),
+        })
+    }
+
+    /// The service's own values that the plan names.
+    pub(super) fn values(&self) -> Dict {
+        self.plan.values.clone()
+    }
+}
+
+pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Result<Exit, RunError> {
+    let Prepared {
+        directory,
+        mut plan,
+        without,
+    } = prepared;
+    job.program.check_names(&without)?;
     let mut stop = std::pin::pin!(Stop::listen()?.requested());
-    let ports = if arguments.port == 0 {
-        Ports::default()
-    } else {
-        Ports::USUAL
-    };
-    let path = arguments.data.as_ref().unwrap_or(&job.data);
-    let directory = DevDirectory::open(path, ports, arguments.port)?;
     let files = Files::new(&directory, &job.name);
     // A run that was killed has left it behind; what it says is wrong by now.
     files.remove_addresses();
-    let mut plan = plan(&directory)?;
 
     let up = async {
         let server = Server::start(plan.server.clone())
@@ -60,7 +83,7 @@ pub(super) async fn dev(
     };
     let service = format!("{} {}", job.name, job.program.main().version());
     let mut program = job.program;
-    program.without(&arguments.without);
+    program.without(&without);
     if let Some(listener) = &mut plan.listener
         && let Some(open) = listener.hand_on(server.addresses())
     {

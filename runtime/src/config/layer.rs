@@ -19,6 +19,8 @@ pub(super) struct Layers {
 
 /// The source of a layer's values.
 pub(super) enum Origin {
+    /// What `dev` makes for its data directory.
+    Dev,
     File(PathBuf),
     /// Variables that begin with a prefix; a key's name follows it.
     Variables(String),
@@ -63,6 +65,7 @@ impl Origin {
     /// Names the source, for the user who has to correct the key.
     pub(super) fn of(&self, path: &[String]) -> String {
         match self {
+            Self::Dev => "made by dev".to_owned(),
             Self::File(file) => format!("in {}", file.display()),
             Self::Variables(prefix) => format!("variable {}", variable_name(prefix, path)),
             Self::Variable(name) => format!("variable {name}"),
@@ -114,7 +117,7 @@ pub(super) fn variables(
 }
 
 /// Puts a value at its path; `false` where another value is in the way.
-fn insert(values: &mut Dict, path: &[&str], value: String) -> bool {
+pub(crate) fn insert(values: &mut Dict, path: &[&str], value: String) -> bool {
     match path {
         [] => false,
         [last] => values

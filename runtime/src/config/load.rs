@@ -53,8 +53,10 @@ pub fn load<C: DeserializeOwned>(name: &str, file: Option<&Path>) -> Result<Load
 type CheckAddress = fn(&str) -> Result<(), String>;
 
 /// What a configuration is loaded for.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Purpose {
+    /// What holds where neither file nor environment says otherwise.
+    pub(crate) defaults: Dict,
     /// It must say where the database is.
     pub(crate) needs_database: bool,
     /// A variable that stands for `database.url`, above all others.
@@ -72,6 +74,7 @@ pub(crate) fn load_for<C: DeserializeOwned>(
     let prefix = format!("{}_", name.to_uppercase().replace('-', "_"));
     let mut mistakes = Vec::new();
     let mut layers = Layers::default();
+    layers.add(Origin::Dev, purpose.defaults);
     layers.add_variable("NATS_URL", "nats");
     if let Some(path) = file {
         let values = layer::file(path).map_err(|mistake| RunError::misuse([mistake]))?;

@@ -31,7 +31,7 @@ const CHAT: [&[&str]; 7] = [
     &["store"],
     &["tail"],
     &["app"],
-    &["send", "persist", "history", "page", "trim"],
+    &["send", "persist", "history", "page", "trim", "auth"],
 ];
 
 const FOLDERS: [&str; 2] = ["runtime/src", "functions/src"];

@@ -98,6 +98,18 @@ impl DevDirectory {
     /// # Errors
     /// The directory cannot be read or written.
     pub fn secret(&self, name: &str) -> Result<Secret, RunError> {
+        self.secret_made_by(name, random)
+    }
+
+    /// A secret of another form, such as a key, made once for each directory and name.
+    ///
+    /// # Errors
+    /// It cannot be made, or the directory cannot be read or written.
+    pub fn secret_made_by(
+        &self,
+        name: &str,
+        make: impl FnOnce() -> io::Result<String>,
+    ) -> Result<Secret, RunError> {
         let file = self.path.join(SECRETS);
         let failed = |error: &dyn std::fmt::Display| {
             RunError::new(format!(
@@ -113,7 +125,7 @@ impl DevDirectory {
         if let Some(secret) = secrets.get(name) {
             return Ok(secret.as_str().into());
         }
-        let secret = random().map_err(|error| failed(&error))?;
+        let secret = make().map_err(|error| failed(&error))?;
         secrets.insert(name.to_owned(), secret.clone());
         let bytes = serde_json::to_vec_pretty(&secrets)?;
         write_private(&file, &bytes).map_err(|error| failed(&error))?;

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use figment::value::Dict;
 use serde_json::{Map, Value};
 
 use super::DevDirectory;
 use super::listener::Listener;
-use crate::config::{Login, Secret};
+use crate::config::{Login, Secret, insert};
 use crate::error::run_error::RunError;
 use crate::server::ServerConfig;
 use crate::service::dev_listener::DevListener;
@@ -24,6 +25,7 @@ pub struct Plan {
     pub(super) details: Map<String, Value>,
     pub(super) notes: Vec<String>,
     pub(super) listener: Option<Listener>,
+    pub(super) values: Dict,
     commands: Vec<(String, String)>,
 }
 
@@ -38,6 +40,7 @@ impl Plan {
             details: Map::new(),
             notes: Vec::new(),
             listener: None,
+            values: Dict::new(),
             commands: Vec::new(),
         }
     }
@@ -47,6 +50,15 @@ impl Plan {
     /// the addresses in the configuration, as `TASK.listen` and `TASK.websocket`.
     pub fn listener(mut self, listener: DevListener) -> Self {
         self.listener = Some(Listener::new(listener));
+        self
+    }
+
+    /// A value of the service's own configuration, for a key such as `auth.users`, unless its file or
+    /// environment has one. The service is made with it, and another process finds it in the
+    /// configuration that `dev` writes.
+    pub fn value(mut self, key: &str, value: impl Into<String>) -> Self {
+        let path: Vec<&str> = key.split('.').collect();
+        insert(&mut self.values, &path, value.into());
         self
     }
 

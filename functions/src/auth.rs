@@ -1,0 +1,243 @@
+//! Who is who: nats-server asks `auth` at each login, and it answers with what the person may do.
+//!
+//! A local user proves the own identity by a password, somebody of a provider by an access token
+//! (OpenID Connect), and who logged in with a password before by a session token.
+
+pub mod guesses;
+pub mod kick;
+pub mod oidc;
+pub mod password;
+pub mod permissions;
+pub mod person;
+pub mod session;
+pub mod users;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use jsonwebtoken::decode_header;
+use natsfn::auth_callout::{Allow, AuthKeys, AuthRequest, Connect};
+use natsfn::config::Secret;
+use natsfn::{Caller, Error, Headers, Json, Kind, Result, RunError, State};
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use crate::config;
+use crate::subjects::PEOPLE;
+use oidc::Oidc;
+use permissions::permissions;
+use person::{Person, is_local_name};
+use users::Users;
+
+/// What `auth` knows; cloning it is cheap.
+#[derive(Clone)]
+pub struct Door(Arc<Inner>);
+
+struct Inner {
+    config: config::auth::Auth,
+    keys: AuthKeys,
+    users: Option<Users>,
+    oidc: Option<Oidc>,
+}
+
+/// Somebody whose identity is proved.
+struct Proved {
+    person: Person,
+    expires: SystemTime,
+    with_password: bool,
+}
+
+/// A session token and when it ends.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Session {
+    /// The token; the connection's token at the next login.
+    pub token: String,
+    /// In milliseconds since 1970.
+    pub expires: u64,
+}
+
+/// Decides about a login.
+pub async fn auth(State(door): State<Door>, request: AuthRequest) -> Result<Allow> {
+    let Proved {
+        person,
+        expires,
+        with_password,
+    } = door.prove(&request).await?;
+    Ok(Allow::new(PEOPLE, person.user_name())
+        .permissions(permissions(&person, with_password))
+        .expires(expires)
+        .connection_types(door.0.config.connection_types.iter().copied()))
+}
+
+/// Answers a session token to somebody who is connected by a password: the server lets nobody else
+/// ask.
+pub async fn session(
+    State(door): State<Door>,
+    caller: Caller,
+    headers: Headers,
+) -> Result<Json<Session>> {
+    let Inner {
+        keys,
+        users,
+        config,
+        ..
+    } = &*door.0;
+    let uid = caller.user.split('~').next().unwrap_or_default();
+    let user = users.as_ref().and_then(|users| users.find(uid));
+    let user = user.filter(|_| caller.account == PEOPLE && is_local_name(uid));
+    let user = user
+        .ok_or_else(|| Error::new(Kind::Forbidden, "session tokens are for local users alone"))?;
+    let expires = connected_since(&headers) + config.session();
+    let token = session::begin(keys, uid, &user, expires)?;
+    let since = expires.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Json(Session {
+        token: token.expose().to_owned(),
+        expires: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+    }))
+}
+
+impl Door {
+    /// Reads the keys, the file of users and the settings of the provider.
+    ///
+    /// # Errors
+    /// Every mistake in the section `auth` at once, by key.
+    pub fn open(config: &config::auth::Auth) -> std::result::Result<Self, RunError> {
+        let mut mistakes = Vec::new();
+        let keys = keys(config, &mut mistakes);
+        let mut opened = |key: &str, what: String| mistakes.push(format!("{key}: {what}"));
+        let users = config.users.as_deref().map(Users::open).transpose();
+        let users = users.unwrap_or_else(|what| {
+            opened("auth.users", what);
+            None
+        });
+        let oidc = config.oidc.as_ref().map(Oidc::new).transpose();
+        let oidc = oidc.unwrap_or_else(|what| {
+            opened("auth.oidc.issuer", what);
+            None
+        });
+        if config.users.is_none() && config.oidc.is_none() {
+            opened(
+                "auth.users",
+                "is missing, and so is auth.oidc: nobody could log in".to_owned(),
+            );
+        }
+        match keys {
+            Some(keys) if mistakes.is_empty() => Ok(Self(Arc::new(Inner {
+                config: config.clone(),
+                keys,
+                users,
+                oidc,
+            }))),
+            _ => Err(RunError::misuse(mistakes)),
+        }
+    }
+
+    /// The keys of the callout.
+    pub fn keys(&self) -> AuthKeys {
+        self.0.keys.clone()
+    }
+
+    /// Asks for the issuer's keys, so that the first login need not wait for them.
+    pub fn warm_up(&self) {
+        if let Some(oidc) = &self.0.oidc {
+            oidc.warm_up();
+        }
+    }
+
+    async fn prove(&self, request: &AuthRequest) -> Result<Proved> {
+        let now = SystemTime::now();
+        let Connect {
+            user,
+            password,
+            token,
+            ..
+        } = &request.connect;
+        let longest = now + self.0.config.session();
+        if !user.is_empty() && token.expose().is_empty() {
+            let host = &request.client.host;
+            let known = self.users()?.log_in(user, password, host).await?;
+            return Ok(Proved {
+                person: known.person(user),
+                expires: longest,
+                with_password: true,
+            });
+        }
+        // A client whose library knows no tokens sends one as a password without a user name.
+        let token = match token.expose() {
+            "" => password.expose(),
+            token => token,
+        };
+        let (person, expires) = match token {
+            "" => Err(Error::new(
+                Kind::Unauthorized,
+                "no user name and no token: this server lets nobody in without",
+            )),
+            token if is_of_a_provider(token) => self.oidc()?.log_in(token).await,
+            token => session::resume(&self.0.keys, self.users()?, token)
+                .map(|(uid, user, expires)| (user.person(&uid), expires)),
+        }?;
+        Ok(Proved {
+            person,
+            expires: expires.min(longest),
+            with_password: false,
+        })
+    }
+
+    fn users(&self) -> Result<&Users> {
+        self.0.users.as_ref().ok_or_else(|| {
+            let said = "there are no local users: auth.users is not configured";
+            Error::new(Kind::Unauthorized, said)
+        })
+    }
+
+    fn oidc(&self) -> Result<&Oidc> {
+        self.0.oidc.as_ref().ok_or_else(|| {
+            let said = "no issuer configured: there is no auth.oidc";
+            Error::new(Kind::Unauthorized, said)
+        })
+    }
+}
+
+/// Whether a token is one that JOSE knows; ours are signed by an algorithm that it does not.
+fn is_of_a_provider(token: &str) -> bool {
+    decode_header(token).is_ok()
+}
+
+/// The keys, each checked beside a good other one, so that it is said which is wrong.
+fn keys(config: &config::auth::Auth, mistakes: &mut Vec<String>) -> Option<AuthKeys> {
+    let good = AuthKeys::generate();
+    let mut check = |key: &str, seed: &Option<Secret>, pair: &dyn Fn(&Secret) -> Checked| {
+        let Some(seed) = seed else {
+            mistakes.push(format!("{key}: is missing; `chat keys` makes one"));
+            return;
+        };
+        if let Err(error) = pair(seed) {
+            mistakes.extend(error.lines().iter().map(|line| format!("{key}: {line}")));
+        }
+    };
+    check("auth.issuer", &config.issuer, &|seed| {
+        AuthKeys::from_seeds(seed, &good.xkey_seed)
+    });
+    check("auth.xkey", &config.xkey, &|seed| {
+        AuthKeys::from_seeds(&good.issuer_seed, seed)
+    });
+    AuthKeys::from_seeds(config.issuer.as_ref()?, config.xkey.as_ref()?).ok()
+}
+
+type Checked = std::result::Result<AuthKeys, RunError>;
+
+/// When the caller's connection began, as the server stamps it; `Caller` has seen that nobody forged
+/// the stamp.
+fn connected_since(headers: &Headers) -> SystemTime {
+    #[derive(Deserialize)]
+    struct Stamp {
+        start: String,
+    }
+    let now = SystemTime::now();
+    let stamp = headers.0.get("Nats-Request-Info");
+    stamp
+        .and_then(|stamp| serde_json::from_str(stamp.as_str()).ok())
+        .and_then(|Stamp { start }| OffsetDateTime::parse(&start, &Rfc3339).ok())
+        .map_or(now, |start| SystemTime::from(start).min(now))
+}
