@@ -1,5 +1,7 @@
 //! A program's own subcommands, beside those that every service has.
 
+mod execute;
+
 use std::fmt::Display;
 
 use clap::ArgMatches;

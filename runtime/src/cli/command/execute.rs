@@ -1,0 +1,170 @@
+//! Runs the command that the command line names, with the configuration that it needs.
+
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+use serde::de::DeserializeOwned;
+
+use super::CommandContext;
+use crate::cli::arguments::{self, Arguments, Command, Said};
+use crate::cli::output::complain;
+use crate::cli::program::Program;
+use crate::cli::traced::{self, Traced};
+use crate::cli::{App, Exit, Job, dead, dev, invoke, serve, setup};
+use crate::config::{Loaded, Purpose, load_for};
+use crate::error::run_error::RunError;
+
+impl<C: DeserializeOwned> App<C> {
+    pub(in crate::cli) fn run_command(self) -> Exit {
+        let own = self.commands.iter().map(|own| &own.definition);
+        let said = match arguments::parse(&self.name, &self.version, &self.data, own) {
+            Ok(said) => said,
+            Err(exit) => return exit,
+        };
+        let name = self.name.clone();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let ran = runtime.map_err(RunError::from).and_then(|runtime| {
+            let ran = runtime.block_on(async {
+                match said {
+                    Said::Usual(arguments) => self.execute(arguments).await,
+                    Said::Own {
+                        config,
+                        name,
+                        matches,
+                    } => self.execute_own(config, &name, &matches).await,
+                }
+            });
+            // Do not wait for work that a function has left behind.
+            runtime.shutdown_background();
+            ran
+        });
+        match ran {
+            Ok(exit) => exit,
+            Err(error) => {
+                for line in error.lines() {
+                    complain(format_args!("{name}: {line}"));
+                }
+                Exit::new(error.exit_code())
+            }
+        }
+    }
+
+    async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
+        let is_dev = matches!(arguments.command, Command::Dev(_));
+        let file = self.configuration_file(arguments.config.as_ref(), is_dev);
+        let check = checked();
+        let purpose = match &arguments.command {
+            // Whether the named functions need it is known once the service is made.
+            Command::Serve { functions } if !functions.is_empty() => check,
+            Command::Serve { .. } | Command::Setup(_) => Purpose {
+                needs_database: self.make.has_database,
+                ..check
+            },
+            Command::Dev(_) => Purpose {
+                database_variable: Some(dev::DATABASE_URL),
+                ..check
+            },
+            Command::Dead { .. } | Command::Invoke(_) => check,
+        };
+        let load = |purpose| load_for::<C>(&self.name, file.as_deref(), purpose);
+        let (mut loaded, wanted) = RunError::both(load(purpose.clone()), traced::wanted())?;
+        let mut prepared = None;
+        if let Command::Dev(dev) = &arguments.command {
+            let it = dev::Prepared::new(dev, &self.data, &*self.plan)?;
+            // Once more, with what the plan says.
+            let defaults = it.values();
+            loaded = load(Purpose {
+                defaults,
+                ..purpose
+            })?;
+            prepared = Some(it);
+        }
+        let log = loaded.runtime.log.format;
+        let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
+        let ran = self.usual(arguments, loaded, prepared).await;
+        // Last, so that it also sends what the shutdown records.
+        telemetry.stop().await;
+        ran
+    }
+
+    /// One of the program's own, which may do without a configuration that is right.
+    async fn execute_own(
+        mut self,
+        config: Option<PathBuf>,
+        name: &str,
+        matches: &ArgMatches,
+    ) -> Result<Exit, RunError> {
+        let file = self.configuration_file(config.as_ref(), false);
+        let loaded = load_for::<C>(&self.name, file.as_deref(), checked());
+        let log = loaded.as_ref().map(|loaded| loaded.runtime.log.format);
+        let telemetry = Traced::start(
+            traced::wanted()?,
+            &self.name,
+            &self.version,
+            log.unwrap_or_default(),
+        )?;
+        let context = CommandContext {
+            name: self.name,
+            loaded,
+        };
+        self.commands
+            .retain(|own| own.definition.get_name() == name);
+        let ran = match self.commands.pop() {
+            Some(own) => (own.run)(matches, context).await,
+            None => Err(RunError::new(format!("there is no command {name}"))),
+        };
+        telemetry.stop().await;
+        ran.map(|()| Exit::SUCCESS)
+    }
+
+    /// The file that the command line names, else the one in this directory, else the one that `dev`
+    /// wrote; `dev` itself does not read that one.
+    fn configuration_file(&self, said: Option<&PathBuf>, is_dev: bool) -> Option<PathBuf> {
+        if said.is_some() {
+            return said.cloned();
+        }
+        let file = format!("{}.toml", self.name);
+        let of_dev = self.data.join(&file);
+        [Some(PathBuf::from(file)), Some(of_dev).filter(|_| !is_dev)]
+            .into_iter()
+            .flatten()
+            .find(|file| file.is_file())
+    }
+
+    async fn usual(
+        self,
+        arguments: Arguments,
+        loaded: Loaded<C>,
+        prepared: Option<dev::Prepared>,
+    ) -> Result<Exit, RunError> {
+        let definition = (self.make.make)(loaded.own).await?;
+        let job = Job {
+            program: Program::new(definition, &loaded.runtime),
+            config: loaded.runtime,
+            name: self.name,
+        };
+        if let Some(prepared) = prepared {
+            return dev::dev(job, prepared, &loaded.own_values).await;
+        }
+        match arguments.command {
+            Command::Dev(_) => unreachable!("it was prepared"),
+            Command::Serve { functions } => serve::serve(job, &functions).await,
+            Command::Setup(arguments) => setup::setup(job, arguments).await,
+            Command::Dead { service, command } => {
+                dead::dead(job, service.as_deref(), command).await
+            }
+            Command::Invoke(invoke) => invoke::invoke(job, invoke).await,
+        }
+    }
+}
+
+/// What every command checks in a configuration.
+fn checked() -> Purpose {
+    Purpose {
+        #[cfg(feature = "sea-orm")]
+        check_database: Some(crate::sql::check_address),
+        ..Purpose::default()
+    }
+}
