@@ -21,11 +21,9 @@
 //!
 //! # The parts
 //! A [`Service`] has a name, a version and functions. A function is an `async fn` (a [`Handler`])
-//! whose arguments are extractors ([`FromEvent`]): [`Json`], [`Path`], [`State`], [`Batch`],
-//! [`Caller`], [`Headers`], [`Subject`], [`Bytes`], [`Client`], and with the feature `sea-orm` `Db`
-//! and `Tx`. An [`Endpoint`] answers requests; a [`Consumer`] is fed by a [`Stream`]. What a
-//! function returns is an answer or an [`Error`], whose [`Kind`] decides what the caller sees and
-//! what becomes of a message.
+//! whose arguments are extractors, such as [`Json`] and [`State`]; [`FromEvent`] lists them. An
+//! [`Endpoint`] answers requests; a [`Consumer`] is fed by a [`Stream`]. What a function returns is an
+//! answer or an [`Error`], whose [`Kind`] decides what the caller sees and what becomes of a message.
 //!
 //! # Exactly once
 //! A stream delivers a message at least once. For a function that takes `Tx`, the runtime begins a
@@ -67,7 +65,7 @@ pub use error::{Error, IntoError, Kind, Result};
 pub use function::batch::{Batch, FromMessage, Item};
 pub use function::caller::Caller;
 pub use function::event::{Delivery, Entry, Event, Message, Request, StreamId};
-pub use function::extract::{FromEvent, Headers, Json, Needs, Path, State, Subject};
+pub use function::extract::*;
 pub use function::handler::Handler;
 pub use function::json::from_json;
 pub use function::reply::{IntoReply, Outcomes, Response};

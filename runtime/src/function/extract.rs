@@ -1,9 +1,12 @@
 //! Extractors: the arguments of a function, each made from the event it is called with.
 
+mod headers;
+mod state;
+mod subject;
+
 use std::any::Any;
 use std::sync::Arc;
 
-use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
@@ -12,10 +15,25 @@ use super::json::from_json;
 use super::path;
 use crate::error::{Error, Result};
 
+pub use headers::Headers;
+pub use state::State;
+pub use subject::Subject;
+
 /// An argument of a function, made from an event of type `E`; `S` is the service's state.
 ///
 /// `E` is [`Request`] for a function of an endpoint and [`Delivery`] for one of a consumer: an extractor
 /// for both has two implementations. A delivery is a single message, unless the function takes a `Batch`.
+///
+/// | extractor | made from | is |
+/// |---|---|---|
+/// | [`Json<T>`](Json), [`Bytes`] | a request, a message | the payload |
+/// | [`Subject`], [`Path<T>`](Path) | a request, a message | the subject, and its named tokens |
+/// | [`Headers`] | a request, a message | the headers |
+/// | [`Caller`](crate::Caller) | a request | who asks |
+/// | [`Batch<T>`](crate::Batch) | a delivery | all of its messages |
+/// | [`State<T>`](State) | any event | the service's state |
+/// | [`Client`](crate::Client) | any event | the connection to NATS |
+/// | `Db`, `Tx` (feature `sea-orm`) | any event | the database, and a transaction of it |
 ///
 /// It is synchronous: the payload is already in memory. An application implements it for its own types;
 /// a test makes the argument by hand, since extractors have public fields.
@@ -41,7 +59,7 @@ use crate::error::{Error, Result};
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor for a `{E}` of a service with the state `{S}`",
-    note = "extractors are Json<T>, Path<T>, State<T>, Batch<T>, Caller, Headers, Subject, Bytes, Client, Db, Tx; implement `FromEvent` for your own"
+    note = "the docs of `natsfn::FromEvent` list the extractors; your own type becomes one by `impl FromEvent<{E}, S>`"
 )]
 pub trait FromEvent<E, S>: Sized {
     /// Makes the argument.
@@ -182,94 +200,6 @@ impl<T: DeserializeOwned, S> FromEvent<Delivery, S> for Path<T> {
 
     fn needs(needs: &mut Needs) {
         needs.path = Some(path::misfit::<T>);
-        needs.single = true;
-    }
-}
-
-/// The service's state.
-///
-/// ```
-/// use std::collections::HashMap;
-/// use std::sync::Arc;
-///
-/// use natsfn::{Json, Path, Service, State};
-///
-/// #[derive(Clone, Default)]
-/// struct Shop {
-///     prices: Arc<HashMap<String, u32>>,
-/// }
-///
-/// async fn price(State(shop): State<Shop>, Path(sku): Path<String>) -> Json<Option<u32>> {
-///     Json(shop.prices.get(&sku).copied())
-/// }
-///
-/// let shop = Service::new("shop", "1.0.0").state(Shop::default());
-/// # let _ = shop.endpoint(natsfn::Endpoint::new("price", "shop.price.{sku}"), price);
-/// ```
-#[derive(Clone, Copy, Debug, Default)]
-pub struct State<T>(pub T);
-
-impl<E, S: Clone> FromEvent<E, S> for State<S> {
-    fn from_event(_: &mut E, state: &S) -> Result<Self> {
-        Ok(Self(state.clone()))
-    }
-}
-
-/// The concrete subject of a request or of a single message.
-///
-/// ```
-/// async fn log(natsfn::Subject(subject): natsfn::Subject) {
-///     println!("{subject}"); // "orders.bob" of "orders.*"
-/// }
-/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint(natsfn::Endpoint::new("log", "orders.*"), log);
-/// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Subject(pub String);
-
-impl<S> FromEvent<Request, S> for Subject {
-    fn from_event(request: &mut Request, _: &S) -> Result<Self> {
-        Ok(Self(request.subject.to_string()))
-    }
-}
-
-impl<S> FromEvent<Delivery, S> for Subject {
-    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        Ok(Self(delivery.single()?.subject.to_string()))
-    }
-
-    fn needs(needs: &mut Needs) {
-        needs.single = true;
-    }
-}
-
-/// The headers of a request or of a single message; empty where there are none. Their names are
-/// case-sensitive.
-///
-/// ```
-/// use natsfn::Headers;
-///
-/// async fn greet(Headers(headers): Headers) -> String {
-///     let language = headers.get("Accept-Language").map(|value| value.as_str());
-///     let greeting = if language == Some("de") { "Hallo" } else { "Hello" };
-///     greeting.to_owned()
-/// }
-/// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("greet", greet);
-/// ```
-#[derive(Clone, Debug, Default)]
-pub struct Headers(pub HeaderMap);
-
-impl<S> FromEvent<Request, S> for Headers {
-    fn from_event(request: &mut Request, _: &S) -> Result<Self> {
-        Ok(Self(request.headers.clone()))
-    }
-}
-
-impl<S> FromEvent<Delivery, S> for Headers {
-    fn from_event(delivery: &mut Delivery, _: &S) -> Result<Self> {
-        Ok(Self(delivery.single()?.headers.clone()))
-    }
-
-    fn needs(needs: &mut Needs) {
         needs.single = true;
     }
 }

@@ -16,7 +16,7 @@ use crate::error::Result;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that natsfn can call for a `{E}`",
     label = "not a handler",
-    note = "a handler is an `async fn` with at most four arguments, each an extractor for `{E}` (Json, Path, State, Batch, Caller, Headers, Subject, Bytes, Client, Db, Tx)",
+    note = "a handler is an `async fn` with at most four arguments, each an extractor for `{E}`: one that the docs of `natsfn::FromEvent` list, or your own `FromEvent`",
     note = "State<T> needs T to be the service's state; Caller belongs to requests, Batch<T> to streams",
     note = "it returns (), Json<T>, Bytes, Response or Outcomes, or a Result of one with an error that implements IntoError, and its future must be Send"
 )]

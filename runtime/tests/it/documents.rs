@@ -123,3 +123,16 @@ fn every_program_of_the_documents_is_part_of_an_example() {
     }
     assert!(count >= 3, "hello, shop, and how it is tested");
 }
+
+#[test]
+fn from_event_lists_every_extractor() {
+    let docs = read("runtime/src/function/extract.rs");
+    let rows = docs.lines().filter(|line| line.starts_with("/// | "));
+    let list = rows.collect::<String>().replace('<', "`");
+    let code: String = sources("runtime/src").into_iter().map(|it| it.1).collect();
+    let impls = code.lines().filter(|line| line.starts_with("impl<"));
+    for (_, name) in impls.filter_map(|line| line.split_once(", S> for ")) {
+        let name = name.split(['<', ' ']).next().unwrap();
+        assert!(list.contains(&format!("`{name}`")), "{name} is not listed");
+    }
+}
