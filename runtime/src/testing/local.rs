@@ -1,30 +1,25 @@
-//! A service called without a broker: extractors, function and outcome are real.
+//! A service called without a broker: extractors, function, transaction and outcome are real.
+
+mod deliver;
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
 use async_nats::HeaderMap;
 use bytes::Bytes;
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
-use super::outcome::{ErrorReply, Outcome, outcome, reply};
+use super::outcome::{ErrorReply, reply};
+use crate::error::Error;
 use crate::error::run_error::RunError;
-use crate::error::{Error, Policy};
 use crate::function::context::Context;
 use crate::function::database::Database;
-use crate::function::event::{Entry, Message, Request, StreamId};
-use crate::function::invoke;
+use crate::function::event::Request;
 use crate::function::reply::Response;
 use crate::function::template::overlap;
-use crate::run::consumer::attempt::Attempt;
-use crate::service::consumer::StreamTrigger;
 use crate::service::endpoint::RequestTrigger;
 use crate::service::{Definition, Service};
-use crate::telemetry::Source;
 
 /// A service without a broker. `Client` cannot be extracted here; `Caller` can, see [`Local::user`].
 ///
@@ -153,119 +148,4 @@ impl Local {
             details: None,
         })
     }
-
-    /// Delivers messages to a stream function as one batch, in the way of the runtime: those that
-    /// cannot be decoded apart, a failing batch halved until the bad one is alone.
-    ///
-    /// # Panics
-    /// There is no such stream function.
-    pub async fn deliver<T: Serialize>(
-        &self,
-        function: &str,
-        items: impl IntoIterator<Item = T>,
-    ) -> Vec<Outcome> {
-        let mut triggers = self.definition.triggers::<StreamTrigger>();
-        let found = triggers.find(|trigger| trigger.consumer.name == function);
-        let Some(StreamTrigger { consumer, call }) = found else {
-            panic!(
-                "{} has no stream function {function:?}",
-                self.definition.name
-            );
-        };
-        let attempt = Attempt {
-            service: self.definition.name.as_str().into(),
-            function: consumer.name.clone(),
-            call: call.clone(),
-            templates: consumer.templates().unwrap_or_default().into(),
-            deadline: consumer.deadline,
-            inbox: !consumer.natural_key,
-            client: None,
-            source: Source::default(),
-            database: self.database.clone(),
-            stats: Arc::default(),
-            settler: None,
-            failpoints: self.definition.failpoints.clone(),
-        };
-        let stream = Arc::new(StreamId {
-            name: consumer.stream.name().to_owned(),
-            created: UNIX_EPOCH,
-            ack_floor: 0,
-        });
-        let subject = consumer
-            .subjects()
-            .first()
-            .map(|s| s.replace(['*', '>'], "x"))
-            .unwrap_or_default();
-        let mut outcomes = Vec::new();
-        let mut entries = Vec::new();
-        for (at, item) in items.into_iter().enumerate() {
-            outcomes.push(Outcome::DeadLetter);
-            let mut entry = Entry {
-                message: Message {
-                    subject: subject.as_str().into(),
-                    headers: HeaderMap::new(),
-                    payload: serde_json::to_vec(&item).unwrap_or_default().into(),
-                    seq: at as u64 + 1,
-                    time_ns: at as i64 + 1,
-                    unreadable: None,
-                },
-                stream: stream.clone(),
-                delivered: 1,
-                decoded: None,
-            };
-            let decoded = call
-                .needs
-                .decode
-                .map(|decode| invoke::decode(decode, &entry))
-                .transpose();
-            if let Ok(decoded) = decoded {
-                entry.decoded = decoded;
-                entries.push(Arc::new(entry));
-            }
-        }
-        let size = if call.needs.decode.is_some() {
-            entries.len().max(1)
-        } else {
-            1
-        };
-        for part in entries.chunks(size) {
-            run(&attempt, part.to_vec(), &mut outcomes).await;
-        }
-        outcomes
-    }
-}
-
-fn run<'a>(
-    attempt: &'a Attempt,
-    entries: Vec<Arc<Entry>>,
-    outcomes: &'a mut Vec<Outcome>,
-) -> BoxFuture<'a, ()> {
-    async move {
-        let mut set = |entry: &Entry, outcome| outcomes[entry.seq() as usize - 1] = outcome;
-        match attempt.once(&entries).await {
-            Ok(mut done) => {
-                for entry in &entries {
-                    let failure = done.take_failure(entry.seq());
-                    set(
-                        entry,
-                        failure.map_or(Outcome::Acked, |error| outcome(&error)),
-                    );
-                }
-            }
-            Err(error)
-                if entries.len() > 1
-                    && matches!(error.kind().policy(), Policy::DeadLetter | Policy::Attempt) =>
-            {
-                let (left, right) = entries.split_at(entries.len() / 2);
-                run(attempt, left.to_vec(), outcomes).await;
-                run(attempt, right.to_vec(), outcomes).await;
-            }
-            Err(error) => {
-                for entry in &entries {
-                    set(entry, outcome(&error));
-                }
-            }
-        }
-    }
-    .boxed()
 }

@@ -37,8 +37,6 @@ pub(crate) struct Attempt {
     pub(crate) client: Option<Client>,
     pub(crate) database: Option<Arc<dyn Database>>,
     pub(crate) stats: Arc<Stats>,
-    /// None without a broker: then there is nothing to settle.
-    pub(crate) settler: Option<Arc<Settler>>,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: crate::service::failpoint::Failpoints,
 }
@@ -46,8 +44,12 @@ pub(crate) struct Attempt {
 impl Attempt {
     /// Runs the function for all of these and settles each, whatever happens. When the service
     /// stops while a dependency is down, or the consumer halts, they are left unsettled.
-    pub(crate) async fn all(&self, entries: Vec<Arc<Entry>>, stop: watch::Receiver<bool>) {
-        let Some(settler) = &self.settler else { return };
+    pub(crate) async fn all(
+        &self,
+        settler: &Settler,
+        entries: Vec<Arc<Entry>>,
+        stop: watch::Receiver<bool>,
+    ) {
         let keys: Vec<Key> = entries.iter().map(|entry| key(entry)).collect();
         if let Err(error) = contained(self.each(settler, entries, stop).boxed()).await {
             tracing::error!(function = self.function, %error, "a panic outside the function's call, such as in the drop of one of its values: what is not settled comes again");

@@ -124,7 +124,6 @@ impl Feed {
             call,
             database,
             stats: stats.clone(),
-            settler: Some(settler.clone()),
             #[cfg(feature = "testing")]
             failpoints,
         });

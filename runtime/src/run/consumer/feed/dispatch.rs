@@ -70,10 +70,11 @@ impl Feed {
         receive: &Span,
         stop: &watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let (attempt, stop) = (self.attempt.clone(), stop.clone());
+        let (attempt, settler) = (self.attempt.clone(), self.settler.clone());
+        let stop = stop.clone();
         let (span, below) = attempt.source.process(&part, receive);
         async move {
-            let work = pin!(attempt.all(part, stop));
+            let work = pin!(attempt.all(&settler, part, stop));
             telemetry::quietly(below.as_ref(), work).await;
         }
         .instrument(span)
