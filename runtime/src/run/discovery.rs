@@ -41,7 +41,7 @@ pub(crate) struct Discovered {
 }
 
 impl Discovery {
-    /// The nine subjects, to be subscribed without a queue group: everybody answers.
+    /// The nine subjects, to be subscribed without a queue group: each instance answers.
     pub(crate) fn subjects(&self) -> impl Iterator<Item = (&'static str, String)> {
         VERBS.into_iter().flat_map(move |verb| {
             let (name, id) = (&self.name, &self.id);
@@ -203,7 +203,7 @@ impl Discovered {
         })
     }
 
-    /// What only natsfn tells.
+    /// The field `data` of STATS: what ADR-32 has no field for.
     fn data(&self) -> Value {
         let stats = self.function.stats();
         let state = stats.state();

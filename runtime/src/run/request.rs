@@ -46,7 +46,7 @@ pub(crate) struct EndpointRuntime {
     group: Option<String>,
     labels: Labels,
     database: Option<Arc<dyn Database>>,
-    /// What every request reaches.
+    /// The context of every request.
     context: Context,
     turns: Semaphore,
     waiting: AtomicUsize,

@@ -30,7 +30,7 @@ pub struct Running {
     pub(crate) verbs: Listener,
     pub(crate) runs: Vec<(Arc<dyn RunningFunction>, JoinHandle<()>)>,
     pub(crate) tasks: Vec<JoinHandle<()>>,
-    /// The word to background work, given once its functions are finished.
+    /// Tells background work to stop, once its functions are finished.
     pub(crate) finished: watch::Sender<bool>,
     pub(crate) database: Option<Arc<dyn Database>>,
 }

@@ -38,7 +38,7 @@ fn only(definition: Definition, names: &[&str]) -> Definition {
 }
 
 #[test]
-fn work_by_itself_is_a_function_that_is_named_like_others() {
+fn background_work_is_a_function_that_is_named_like_others() {
     let definition = || service(&unbounded_channel().0).build().unwrap();
     let names = |definition: &Definition| -> Vec<String> {
         definition.function_names().map(str::to_owned).collect()
@@ -52,14 +52,14 @@ fn work_by_itself_is_a_function_that_is_named_like_others() {
 }
 
 #[test]
-fn name_of_work_by_itself_is_checked() {
+fn name_of_background_work_is_checked() {
     let service = Service::new("shop", "1.0.0").task("a b", |_, ()| async { Ok(()) });
     let error = service.build().err().unwrap();
     assert!(error.to_string().contains("\"a b\""), "{error}");
 }
 
 #[tokio::test]
-async fn work_by_itself_begins_again_after_an_error_and_stops_with_the_process() {
+async fn background_work_begins_again_after_an_error_and_stops_with_the_process() {
     let world = World::new().await;
     let (said, mut heard) = unbounded_channel();
     let definition = only(service(&said).build().unwrap(), &["sweep"]);
@@ -75,7 +75,7 @@ async fn work_by_itself_begins_again_after_an_error_and_stops_with_the_process()
 }
 
 #[tokio::test]
-async fn work_that_fails_again_and_again_is_told_once() {
+async fn background_work_that_keeps_failing_is_logged_once() {
     let captured = Captured::begin();
     let world = World::new().await;
     let (failed, mut failures) = unbounded_channel();

@@ -42,7 +42,7 @@ async fn ids(world: &World, service: &str, after: u64, limit: usize) -> Vec<u64>
 }
 
 #[tokio::test]
-async fn they_are_listed_oldest_first_in_pages() {
+async fn dead_letters_are_listed_oldest_first_in_pages() {
     let (world, _running, _) = with_letters(5).await;
     assert_eq!(ids(&world, "a", 0, 100).await, [1, 2, 3, 4, 5]);
     assert_eq!(ids(&world, "a", 0, 2).await, [1, 2]);
@@ -70,7 +70,7 @@ async fn each_service_sees_its_own() {
 }
 
 #[tokio::test]
-async fn one_that_is_shown_has_everything_of_its_message() {
+async fn shown_dead_letter_has_everything_of_its_message() {
     let (world, _running, _) = with_letters(1).await;
     let letter = dead_letter::show(&world.nats, "a", 1).await.unwrap();
     assert_eq!(letter.payload, "bad 0");
@@ -84,7 +84,7 @@ async fn one_that_is_shown_has_everything_of_its_message() {
 }
 
 #[tokio::test]
-async fn one_that_is_dropped_is_gone_and_the_others_stay() {
+async fn dropped_dead_letter_is_gone_and_the_others_stay() {
     let (world, _running, _) = with_letters(3).await;
     dead_letter::drop(&world.nats, "a", 2).await.unwrap();
     assert_eq!(ids(&world, "a", 0, 100).await, [1, 3]);
@@ -93,7 +93,7 @@ async fn one_that_is_dropped_is_gone_and_the_others_stay() {
 }
 
 #[tokio::test]
-async fn one_that_is_replayed_reaches_the_function_under_its_own_subject_and_a_new_id() {
+async fn replay_reaches_the_function_under_its_own_subject_and_a_new_id() {
     let world = World::new().await;
     let (seen, mut sightings) = mpsc::unbounded_channel();
     // A version of the function that knows no numbers, as before somebody mended it.
@@ -131,7 +131,7 @@ async fn one_that_is_replayed_reaches_the_function_under_its_own_subject_and_a_n
 }
 
 #[tokio::test]
-async fn one_that_is_replayed_is_for_the_function_that_failed_unless_all_are_meant() {
+async fn replay_is_for_the_function_that_failed_unless_all_are_meant() {
     let (world, running, mut mended) = with_letters(0).await;
     let (seen, mut others) = mpsc::unbounded_channel();
     world.set_up(service("b", &seen)).await;
@@ -162,7 +162,7 @@ async fn one_that_is_replayed_is_for_the_function_that_failed_unless_all_are_mea
 }
 
 #[tokio::test]
-async fn one_that_fails_again_keeps_its_first_place() {
+async fn replay_that_fails_again_keeps_its_first_position() {
     let (world, _running, _) = with_letters(1).await;
     let first = dead_letter::show(&world.nats, "a", 1).await.unwrap();
     for id in [1, 2] {
@@ -178,7 +178,7 @@ async fn one_that_fails_again_keeps_its_first_place() {
 }
 
 #[tokio::test]
-async fn one_that_fails_again_is_a_new_dead_letter() {
+async fn replay_that_fails_again_is_a_new_dead_letter() {
     let (world, _running, _) = with_letters(1).await;
     dead_letter::replay(&world.nats, "a", 1).await.unwrap();
     world.settled("LOG", "a-store", 2).await;
@@ -186,7 +186,7 @@ async fn one_that_fails_again_is_a_new_dead_letter() {
 }
 
 #[tokio::test]
-async fn one_that_cannot_be_replayed_stays() {
+async fn dead_letter_that_cannot_be_replayed_stays() {
     let (world, _running, _) = with_letters(1).await;
     world.api("STREAM.DELETE.LOG", &Value::Null).await;
     let error = dead_letter::replay(&world.nats, "a", 1).await.unwrap_err();
@@ -195,7 +195,7 @@ async fn one_that_cannot_be_replayed_stays() {
 }
 
 #[tokio::test]
-async fn one_that_was_written_before_a_crash_is_not_written_again() {
+async fn dead_letter_written_before_a_crash_is_not_written_again() {
     let world = World::new().await;
     let (seen, _sightings) = mpsc::unbounded_channel();
     world.set_up(service("a", &seen)).await;

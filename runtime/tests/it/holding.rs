@@ -10,7 +10,7 @@ use crate::log::{consumer, numbers};
 use crate::world::{World, until};
 
 #[tokio::test]
-async fn holding_is_told_when_it_begins_and_when_it_has_ended() {
+async fn hold_is_logged_when_it_begins_and_when_it_has_ended() {
     let captured = Captured::begin();
     let world = World::new().await;
     let first = Arc::new(AtomicBool::new(true));

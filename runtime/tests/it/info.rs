@@ -125,7 +125,7 @@ async fn ping_info_and_stats_have_the_fields_of_adr_32() {
 }
 
 #[tokio::test]
-async fn what_is_not_said_is_empty_and_never_null() {
+async fn missing_fields_are_empty_and_never_null() {
     let world = World::new().await;
     let _running = world
         .serve(Service::new("a", "1.0.0").endpoint("echo", echo))

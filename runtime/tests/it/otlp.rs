@@ -91,7 +91,7 @@ async fn spans_are_sent_by_either_protocol_and_the_last_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_share_of_none_is_forced_open_by_no_flag_from_outside() {
+async fn sampling_ratio_of_zero_is_not_overridden_by_the_flag_of_a_caller() {
     let collector = Collector::start().await;
     let hello = Hello::serve(&[
         ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
@@ -105,7 +105,7 @@ async fn a_share_of_none_is_forced_open_by_no_flag_from_outside() {
 }
 
 #[tokio::test]
-async fn a_collector_that_takes_nothing_keeps_neither_requests_nor_the_end() {
+async fn collector_that_accepts_nothing_delays_neither_requests_nor_the_stop() {
     // One accepts and is silent, the other is gone.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -132,7 +132,7 @@ async fn a_collector_that_takes_nothing_keeps_neither_requests_nor_the_end() {
 }
 
 #[tokio::test]
-async fn a_collector_that_is_away_is_told_of_once_and_its_return_too() {
+async fn collector_that_is_down_is_logged_once_and_so_is_its_return() {
     let world = World::new().await;
     // It hangs up on everybody: as good as away, and nobody else gets its port meanwhile.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -271,7 +271,7 @@ async fn what_is_measured_is_sent_with_few_labels() {
 }
 
 #[tokio::test]
-async fn spans_that_find_no_place_are_counted() {
+async fn spans_dropped_for_lack_of_room_are_counted() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let collector = Collector::start().await;
     let traces = format!("http://{}", silent.local_addr().unwrap());

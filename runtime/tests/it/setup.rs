@@ -55,7 +55,7 @@ async fn streams_and_consumers_are_made_so_that_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test]
-async fn it_may_run_again_and_twice_at_once() {
+async fn setup_may_run_again_and_twice_at_once() {
     let world = World::new().await;
     let (one, other) = tokio::join!(set_up(&world, service()), set_up(&world, service()));
     assert_eq!((one, other), (Ok(()), Ok(())));
@@ -63,7 +63,7 @@ async fn it_may_run_again_and_twice_at_once() {
 }
 
 #[tokio::test]
-async fn it_brings_what_is_there_to_this_version_and_keeps_the_messages() {
+async fn setup_upgrades_what_is_there_and_keeps_the_messages() {
     let world = World::new().await;
     set_up(&world, service()).await.unwrap();
     world

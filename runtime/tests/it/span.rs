@@ -242,7 +242,7 @@ async fn a_batch_links_every_message_and_each_keeps_a_whole_trace_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_became_of_each_message_is_told_in_its_own_trace() {
+async fn outcome_of_each_message_shows_in_its_own_trace() {
     let mut shop = Shop::open().await;
     let shut = shop.gate.clone().acquire_owned().await.unwrap();
     shop.put(1, &trace(1)).await;
@@ -326,7 +326,7 @@ async fn a_message_that_fails_is_one_trace_through_every_delivery() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_read_is_told_in_its_own_trace() {
+async fn message_that_cannot_be_read_shows_in_its_own_trace() {
     let mut shop = Shop::open().await;
     let mut headers = from_outside(TRACE);
     headers.insert("Nats-Msg-Id", "bad");
@@ -353,7 +353,7 @@ async fn a_message_that_cannot_be_read_is_told_in_its_own_trace() {
 }
 
 #[tokio::test]
-async fn a_dead_letter_without_a_trace_of_its_own_is_told_of_where_it_is_settled() {
+async fn dead_letter_without_a_trace_shows_in_the_span_that_settles_it() {
     let mut shop = Shop::open().await;
     let shut = shop.gate.clone().acquire_owned().await.unwrap();
     // From somebody who traces nothing. The first two are taken one by one, so the others are a batch.
@@ -405,7 +405,7 @@ async fn a_batch_of_several_subjects_goes_by_the_streams_name() {
 }
 
 #[tokio::test]
-async fn what_a_stranger_says_of_traces_is_taken_only_where_it_is_sound() {
+async fn trace_headers_of_a_caller_are_used_only_if_valid() {
     let traced = Traced::begin().await;
     let world = World::new().await;
     let service = || {

@@ -92,7 +92,7 @@ async fn holds(running: &Running, why: &str) {
 }
 
 #[tokio::test]
-async fn commit_that_a_reader_keeps_from_its_lock_is_no_commit() {
+async fn commit_that_a_reader_blocks_is_no_commit() {
     let mut numbers = Numbers::set_up().await;
     let reader = numbers.connect().await;
     // Without the write-ahead log a COMMIT waits for the readers.

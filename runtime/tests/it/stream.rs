@@ -8,7 +8,7 @@ use crate::log::{consumer, numbers};
 use crate::world::{World, function, next, until, within};
 
 #[tokio::test]
-async fn a_stream_made_again_while_running_is_told_apart_and_consumed() {
+async fn stream_recreated_while_running_is_told_apart_and_consumed() {
     let world = World::new().await;
     let (seen, mut sightings) = mpsc::unbounded_channel();
     let service = || {
@@ -39,7 +39,7 @@ async fn a_stream_made_again_while_running_is_told_apart_and_consumed() {
 }
 
 #[tokio::test]
-async fn a_consumer_that_is_deleted_is_made_again() {
+async fn deleted_consumer_is_recreated() {
     let world = World::new().await;
     let (seen, mut sightings) = mpsc::unbounded_channel();
     let service = || {

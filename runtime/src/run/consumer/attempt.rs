@@ -65,7 +65,7 @@ impl Attempt {
         let mut rest = entries;
         let evidence = &settler.evidence;
         if evidence.doubts() {
-            // Those that were tried least come first: of the others it is known that they fail.
+            // The least tried come first: the others are known to fail.
             rest.sort_by_key(|entry| (evidence.tries(key(entry)), entry.seq()));
             while !rest.is_empty() && evidence.doubts() && evidence.admit() {
                 let entry = rest.remove(0);
@@ -85,7 +85,7 @@ impl Attempt {
         }
     }
 
-    /// The id of the database that the function's effect is on; none where it has no part in it.
+    /// The id of the database that the function writes to; `None` if it uses none.
     pub(crate) async fn database_id(&self, consumer: &Consumer) -> Result<Option<String>> {
         let needs = &self.call.needs;
         match &self.database {
@@ -129,7 +129,7 @@ impl Attempt {
         let entry = Arc::new(entry);
         let span = self.source.message(&entry, &Span::current());
         let settle = self.source.settle("term", std::slice::from_ref(&entry));
-        // One without a trace of its own is told of where it is settled.
+        // A message without a trace of its own shows in the span that settles it.
         let span = if span.is_disabled() {
             settle.clone()
         } else {
@@ -147,7 +147,7 @@ impl Attempt {
         measure::outcome(&self.source.labels, outcome.name());
     }
 
-    /// What the service is asked with about its own store.
+    /// The argument of the service's callbacks about its own store.
     pub(crate) fn background(&self, stop: &watch::Receiver<bool>) -> Option<Background> {
         let (client, database) = (self.client.clone()?, self.database.as_ref());
         Some(Background::of_store(client, database, stop.clone()))
@@ -172,11 +172,11 @@ impl Attempt {
     }
 }
 
-/// Waits for a dependency: nothing is fetched meanwhile, what is held stays in progress, no attempt
-/// is burned. False when the service stops.
+/// Waits for a dependency. Nothing is fetched meanwhile, held messages stay in progress, no attempt is
+/// counted. False when the service stops.
 async fn wait(settler: &Settler, tries: u64, stop: &mut watch::Receiver<bool>) -> bool {
     let pause = (backoff(tries) / 4).min(Duration::from_secs(4));
-    // A stop, or the runtime's end, cuts the pause short, and a dependency that is back elsewhere.
+    // The pause ends early at a stop, at the runtime's end, or when another call finds the dependency back.
     tokio::select! {
         () = tokio::time::sleep(pause) => true,
         () = settler.holds.back() => true,

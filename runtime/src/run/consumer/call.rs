@@ -26,7 +26,8 @@ async fn patiently<T>(database: impl Future<Output = Result<T>>) -> Result<T> {
         .unwrap_or_else(|_| Err(Error::unavailable("the database does not answer")))
 }
 
-/// What is behind a failure that the function named: nothing of the batch is committed then.
+/// The database's own fault behind a failure that the function named. If there is one, nothing of the
+/// batch is committed.
 async fn fault(outcomes: &Outcomes, database: &dyn Database) -> Option<Error> {
     database.fault(outcomes.caused()?).await
 }
@@ -100,7 +101,7 @@ impl Attempt {
             match called {
                 Ok(outcomes) => outcomes,
                 Err(error) => {
-                    // A rollback that hangs is as good as one that is done: the connection goes.
+                    // A rollback that hangs does no harm: its connection is closed.
                     let _ = tokio::time::timeout(DATABASE_TIMEOUT, transaction.rollback()).await;
                     return Err(error);
                 }

@@ -1,9 +1,9 @@
-//! What tells a message's fault from the world's. A failure of which nothing is known counts against
-//! its message only where others have succeeded meanwhile: while none succeeds, a dependency is away
-//! or the program is wrong, and giving messages up would lose good ones.
+//! Decides whether a failure is the message's fault. A failure of unknown cause counts against its message
+//! only if others have succeeded meanwhile: while none succeeds, a dependency is down or the program is
+//! wrong, and giving messages up would lose good ones.
 //!
-//! An instance knows only what it has seen itself. One that is deployed wrong beside a good one
-//! therefore gives nothing up: what it fails at comes again, and in time to the other.
+//! An instance knows only what it has seen itself. A wrongly deployed one beside a good one therefore gives
+//! nothing up: the messages that it fails at are redelivered, in time to the good one.
 
 mod seen;
 
@@ -24,11 +24,11 @@ const FREE_TIMEOUTS: u32 = 3;
 /// After so many refusals among others (429) a message runs alone, so that they need not wait for it.
 const REFUSED_TOGETHER: u32 = 3;
 
-/// After so many deliveries that nobody knows the end of, a message may be what ends the process.
+/// After so many deliveries with unknown outcome, a message may be what crashes the process.
 const UNEXPLAINED_DELIVERIES: u64 = 10;
 
-/// The longest a message waits while nothing succeeds: so soon everything is handled once the cause
-/// is gone.
+/// The longest a message waits while nothing succeeds, and so the longest that recovery takes once the
+/// cause is gone.
 const LONGEST_WAIT: Duration = Duration::from_secs(6);
 
 /// How many messages are tried in a round while nothing succeeds, and the pauses between rounds.
@@ -46,12 +46,12 @@ pub(crate) struct Evidence {
 /// What is to become of a message that has failed.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It comes again after a while. With the number of attempts, where this was one.
+    /// It is redelivered after `delay`. `counted` is the number of attempts, if this counted as one.
     Again {
         delay: Duration,
         counted: Option<u32>,
     },
-    /// It is a dead letter. With how long it was tried, where that was too long.
+    /// It becomes a dead letter. `after` is how long it was tried, if that was too long.
     GiveUp {
         attempts: u32,
         after: Option<Duration>,
@@ -82,9 +82,9 @@ impl Evidence {
         self.seen.lock().successes
     }
 
-    /// Counts successes, and what turned out to have succeeded before. True where this ends a time
-    /// without any. What was done before is no evidence against a message that fails now; but to
-    /// try one by one what is done already would take long and show nothing.
+    /// Counts `n` successes. True if this ends a time without any; `before`, the messages that had
+    /// succeeded earlier, also end it, since trying those one by one would take long and show nothing. But
+    /// they are no evidence against a message that fails now.
     pub(crate) fn succeeded(&self, n: usize, before: usize) -> bool {
         let mut seen = self.seen.lock();
         seen.successes += n as u64;
@@ -152,7 +152,7 @@ impl Evidence {
         } else {
             record.returned += 1;
             let delay = backoff(record.tries.into());
-            // What is not known to be the message's fault must not wait long once that is over.
+            // A message that may not be at fault must not wait long once the cause is gone.
             let short = matches!(policy, Policy::Attempt | Policy::RetryAlone) && !counts;
             let delay = if short {
                 delay.min(jitter(LONGEST_WAIT))
@@ -187,7 +187,7 @@ impl Evidence {
         self.seen.lock().doubt.is_some()
     }
 
-    /// Ends a doubt that nothing has confirmed for a while: what failed was handled elsewhere.
+    /// Ends a doubt that no failure has confirmed for a while: another instance has handled the messages.
     pub(crate) fn ends_by_itself(&self) -> bool {
         let mut seen = self.seen.lock();
         let ends = seen.doubt.as_ref();
@@ -227,7 +227,7 @@ impl Evidence {
         admitted
     }
 
-    /// For how long a message waits that is given back untried.
+    /// The delay of a message that is given back untried.
     pub(crate) fn wait(&self, key: Key) -> Duration {
         let mut seen = self.seen.lock();
         let record = seen.record(key);

@@ -39,8 +39,7 @@ use crate::telemetry::stats::{Counters, Stats};
 use crate::telemetry::{Names, Source, measure};
 use apart::Lanes;
 
-/// For how long a look at the stream and its consumer waits for what is told of the dead letters: a user
-/// may lack the right to ask, and then hears nothing.
+/// Time limit for reading the stream of the dead letters: a user without the right to ask gets no answer.
 const LETTERS_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// A consumer at work in one instance.
@@ -51,7 +50,7 @@ pub(crate) struct Feed {
     pub(crate) stats: Arc<Stats>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) attempt: Arc<Attempt>,
-    /// Where its messages come in.
+    /// The connections that its messages arrive on.
     intake: Intake,
     /// The consumer that messages are taken from; none while it has to be found (again).
     found: watch::Sender<Option<FoundConsumer>>,
@@ -59,8 +58,8 @@ pub(crate) struct Feed {
     wake: Arc<Notify>,
     /// The consumer as it was found, also after a reconnect: something may have broken the connection.
     to_sweep: watch::Sender<Option<(ConsumerInfo, Arc<StreamId>)>>,
-    /// The messages that a client can read: those that have arrived here, and those that were looked
-    /// at. With the life of the stream that they belong to.
+    /// The messages that a client can read, because they have arrived here or were looked at; with the
+    /// creation time of their stream.
     readable: Mutex<(Option<SystemTime>, Ranges)>,
 }
 
@@ -152,7 +151,7 @@ impl Feed {
         while let Err(error) = contained(self.work(stop.clone()).boxed()).await {
             tracing::error!(consumer = %self.consumer.name, %error, "the runtime itself panicked; the consumer gives its messages back and begins again");
             self.settler.give_back().await;
-            // What was known of the consumer is found again, which ends a hold for it.
+            // The consumer is looked for again, which ends a hold for it.
             self.found.send_replace(None);
             panics += 1;
             tokio::select! {
@@ -198,8 +197,7 @@ impl Feed {
         }
     }
 
-    /// Says once a second what has to be said about holding, and when it begins and once a minute
-    /// that messages are lost.
+    /// Logs news of the holds each second, and once a minute that messages are lost.
     async fn tell(&self) {
         let mut interval = tokio::time::interval(Duration::from_secs(1));
         for seconds in 1_u64.. {
@@ -220,7 +218,7 @@ impl Feed {
         &self.nats
     }
 
-    /// How often its connections were made, which tells one from the next.
+    /// How often its connections were made: tells a connection from the one before.
     fn connects(&self) -> u64 {
         self.nats.statistics().connects.load(Relaxed) + self.intake.connects()
     }
@@ -237,9 +235,9 @@ impl Feed {
         }));
     }
 
-    /// Reads the consumer's counts for STATS, where nobody else does while it is idle, and looks whether
-    /// somebody has changed stream or consumer since they were found so that messages are lost: that is
-    /// the `warning` in STATS. The function goes on, since what it does not take may be lost too.
+    /// Reads the consumer's counts for STATS, since nobody else does while it is idle, and checks whether
+    /// somebody has changed the stream or the consumer so that messages are lost: that is the `warning` in
+    /// STATS. The function goes on, since messages that it does not fetch may be lost too.
     pub(crate) async fn refresh(&self) -> Option<String> {
         let (stream, durable) = (&self.consumer.stream, self.consumer.durable_name());
         let (stream, letters, consumer) = tokio::join!(
@@ -260,7 +258,7 @@ impl Feed {
         match stream {
             Ok(_) => {}
             Err(error) if error.kind() == Kind::Halt => warnings.push(error.to_string()),
-            // The consumer itself says what is away.
+            // The consumer's own hold says what is away.
             Err(_) => return None,
         }
         if let Ok(consumer) = consumer {

@@ -1,5 +1,5 @@
-//! What keeps a function from its work: in its state while it lasts, and in the log when it begins,
-//! once a minute, and when it has ended.
+//! Why a function holds: shown in its state while it lasts, and logged when it begins, once a minute, and
+//! when it has ended.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::time::Instant;
 use crate::error::Error;
 use crate::telemetry::stats::{State, Stats};
 
-/// How often the log says that it still lasts.
+/// How often a hold that lasts is logged.
 const REPEAT: Duration = Duration::from_secs(60);
 
-/// What begins again within this time has not ended: a full disk lets one commit in twenty through.
+/// A hold that begins again within this time has not ended: a full disk lets one commit in twenty through.
 const QUIET: Duration = Duration::from_secs(5);
 
 /// Why a function holds.
@@ -49,7 +49,7 @@ impl fmt::Display for Cause {
     }
 }
 
-/// Everything that one consumer in this instance holds for.
+/// The holds of one consumer in this instance.
 pub(crate) struct Holds {
     consumer: String,
     stats: Arc<Stats>,
@@ -93,12 +93,12 @@ impl Holds {
         self.note(cause, error, |holders| holders.max(1));
     }
 
-    /// What was held for is over.
+    /// Ends the hold for a cause.
     pub(crate) fn release(&self, cause: Cause) {
         self.end(cause, |_| 0);
     }
 
-    /// Holds from the first try in vain until the guard is dropped.
+    /// Holds from the first failed try until the guard is dropped.
     pub(crate) fn enter(&self, cause: Cause) -> Holding<'_> {
         Holding {
             holds: self,
@@ -138,7 +138,7 @@ impl Holds {
         self.back.notified().await;
     }
 
-    /// Says in the log what lasts, and what has ended for good.
+    /// Logs the holds that last, and those that have ended for good.
     pub(crate) fn tell(&self) {
         let consumer = &self.consumer;
         let now = Instant::now();
@@ -228,7 +228,7 @@ pub(crate) struct Holding<'a> {
 }
 
 impl Holding<'_> {
-    /// A try in vain.
+    /// Counts a failed try.
     pub(crate) fn again(&mut self, error: &Error) {
         let more = usize::from(!self.counted);
         self.counted = true;

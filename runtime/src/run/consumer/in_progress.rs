@@ -21,8 +21,8 @@ struct Held {
 pub(crate) struct InProgress(Mutex<HashMap<Key, Held>>);
 
 impl InProgress {
-    /// Takes a delivery in. False where the message is here already: it was delivered again
-    /// meanwhile, and only its newest acknowledgement counts.
+    /// Holds a delivery. False if the message is held already: it was redelivered meanwhile, and only its
+    /// newest acknowledgement counts.
     pub(crate) fn hold(&self, key: Key, ack: Subject) -> bool {
         let mut all = self.0.lock();
         all.insert(
@@ -35,28 +35,28 @@ impl InProgress {
         .is_none()
     }
 
-    /// Lets go of it and says where its outcome is to be sent.
+    /// Ends the hold; returns the subject to send the outcome to.
     pub(crate) fn settle(&self, key: Key) -> Option<Subject> {
         self.0.lock().remove(&key).map(|held| held.ack)
     }
 
-    /// Where its outcome is to be sent, while it is held.
+    /// The subject to send the outcome to, while the message is held.
     pub(crate) fn peek(&self, key: Key) -> Option<Subject> {
         self.0.lock().get(&key).map(|held| held.ack.clone())
     }
 
-    /// Lets go of everything.
+    /// Ends all holds; returns their subjects.
     pub(crate) fn take_all(&self) -> Vec<Subject> {
         self.0.lock().drain().map(|(_, held)| held.ack).collect()
     }
 
-    /// Tells the server now and then that what is held is being worked on. Runs until dropped.
+    /// Regularly tells the server that the held messages are in progress. Runs until dropped.
     pub(crate) async fn keep(&self, nats: &Client, ack_wait: Duration) {
         let pause = ack_wait / 3;
         let mut tick = tokio::time::interval(pause.max(Duration::from_millis(10)));
         loop {
             tick.tick().await;
-            // Words that pile up while the connection is down would all be stale.
+            // While the connection is down, signals would pile up and be stale.
             if nats.connection_state() != State::Connected {
                 continue;
             }

@@ -1,5 +1,5 @@
-//! Dead letters that cannot be written at present. The message stays with the server, unsettled and
-//! away for long; what became of it is remembered, so the function is not asked again.
+//! Dead letters that cannot be written at present. The message stays on the server, unsettled, with a long
+//! redelivery delay; its error is remembered, so the function is not called again.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,11 +14,11 @@ use crate::error::Error;
 use crate::function::event::{Key, StreamId};
 use crate::run::backoff::jitter;
 
-/// More than a consumer may have unsettled; past this many a message is tried again instead.
+/// More than a consumer may have unsettled; beyond it a message is tried again instead.
 const REMEMBERED: usize = 200_000;
 
-/// After this long a message comes again, should this instance be gone; while it is not, that costs
-/// the server a delivery each time.
+/// After this delay a message is redelivered, in case this instance is gone; while it is not, each
+/// redelivery is wasted.
 const SHORTEST_WAIT: Duration = Duration::from_secs(30);
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
@@ -28,7 +28,7 @@ pub(crate) struct Letter {
     pub(crate) error: Arc<Error>,
     pub(crate) attempts: u32,
     pub(crate) stream: Arc<StreamId>,
-    /// Where its end is told, once it is written.
+    /// The subject to term the message on, once the letter is written.
     pub(crate) ack: Subject,
 }
 
@@ -44,7 +44,7 @@ impl Unwritten {
         self.letters.lock().is_empty()
     }
 
-    /// Remembers a letter, and says for how long its message may stay away.
+    /// Remembers a letter; returns the redelivery delay of its message.
     pub(crate) fn add(&self, key: Key, letter: Letter) -> Duration {
         let mut letters = self.letters.lock();
         if letters.len() < REMEMBERED {
@@ -54,7 +54,7 @@ impl Unwritten {
         jitter(SHORTEST_WAIT)
     }
 
-    /// A message has come again whose letter waits here. Returns for how long it may stay away.
+    /// Notes that a message whose letter waits here was redelivered; returns its next delay.
     pub(crate) fn again(&self, key: Key, ack: &Subject) -> Option<Duration> {
         let mut letters = self.letters.lock();
         letters.get_mut(&key)?.ack = ack.clone();
@@ -74,12 +74,12 @@ impl Unwritten {
         }
     }
 
-    /// The letter is written. Returns where the message's end is told.
+    /// Forgets a letter that is written; returns the subject to term its message on.
     pub(crate) fn take(&self, key: Key) -> Option<Subject> {
         self.letters.lock().remove(&key).map(|letter| letter.ack)
     }
 
-    /// Forgets all; returns where each of their messages can be given back.
+    /// Forgets all; returns the subjects to give their messages back on.
     pub(crate) fn take_all(&self) -> Vec<Subject> {
         let letters = std::mem::take(&mut *self.letters.lock());
         letters.into_values().map(|letter| letter.ack).collect()

@@ -45,13 +45,13 @@ pub(crate) async fn check(nats: &Client) -> Result<()> {
     Stream::dead_letters().check(nats).await.map(|_| ())
 }
 
-/// Whether the stream of the dead letters keeps them, as it was a moment ago: many letters at once ask
-/// once. With what is wrong.
+/// Whether the stream of the dead letters keeps them, or why not. The answer is reused for a moment, so
+/// that many letters at once ask once.
 #[derive(Default)]
 pub(crate) struct Checked(Mutex<Option<(Instant, Option<String>)>>);
 
 impl Checked {
-    /// Somebody may have changed it so that letters would go away by themselves. Where it cannot be asked,
+    /// Refuses if somebody has changed the stream so that it would discard letters. If it cannot be asked,
     /// the server's answer to the letter tells what is wrong.
     async fn look(&self, nats: &Client) -> Result<()> {
         let mut last = self.0.lock().await;
@@ -69,9 +69,9 @@ impl Checked {
     }
 }
 
-/// Writes a message as a dead letter. Written already counts as success: a crash between this and
-/// the term repeats it. A message whose headers do not fit beside those of the dead letter is
-/// written without them; its bytes are always whole, where they do not fit either in several parts.
+/// Writes a message as a dead letter. A letter that exists already is a success: a crash between this and
+/// the term repeats it. Headers that do not fit beside those of the dead letter are left out; the payload
+/// never is, but is split into parts if it does not fit.
 pub(crate) async fn write(
     nats: &Client,
     checked: &Checked,

@@ -10,9 +10,8 @@ use tokio_util::task::TaskTracker;
 use crate::run::ready::round_trip;
 use crate::service::trigger::Subscription;
 
-/// An `UNSUB` after so many messages is one at once for nats-server: it reads at most nine digits,
-/// and takes what is longer for no number. For async-nats it is never reached, so that it hands out
-/// what still arrives.
+/// With this number, `UNSUB` takes effect at once in nats-server, which reads at most nine digits and
+/// ignores a longer number. async-nats never reaches it, so it still hands out what arrives.
 const AT_ONCE: u64 = u64::MAX;
 
 /// What reads one subscription.
@@ -68,7 +67,7 @@ impl Reader {
     }
 }
 
-/// Returns at the word to stop, or when the runtime that could give it is gone.
+/// Returns when told to stop, or when the sender is gone.
 pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -46,14 +46,14 @@ pub(super) struct Slot {
 #[derive(Default)]
 pub(super) struct State {
     readers: JoinSet<bool>,
-    /// What the server has taken, by index, and the way to tell a reader that it has ended it.
+    /// The accepted subscriptions by index; the token tells a reader that the server has ended its own.
     open: HashMap<usize, CancellationToken>,
     /// What the server refuses.
     refused: BTreeSet<usize>,
-    /// How often in a row it was tried again, and when it will be.
+    /// How often in a row refused ones were tried again, and when they are tried next.
     attempts: usize,
     again: Option<Instant>,
-    /// How often the connection was replaced, and when that was told last.
+    /// How often the connection was replaced, and when that was last logged.
     replaced: u64,
     told: Option<Instant>,
 }
@@ -90,7 +90,7 @@ impl Slot {
                     self.state.again = None;
                     self.state.attempts += 1;
                     let refused = self.state.refused.iter().copied().collect();
-                    // What goes wrong shows as an end, or the next time.
+                    // A failure shows as a closed connection, or at the next attempt.
                     let _ = self.subscribe(refused).await;
                     self.plan();
                     false

@@ -34,13 +34,13 @@ pub(super) struct Walk<'a> {
 pub(super) struct Failed {
     pub(super) entry: Arc<Entry>,
     pub(super) error: Arc<Error>,
-    /// It was alone, or the function has named it.
+    /// It was alone in the call, or the function named it.
     pub(super) alone: bool,
 }
 
 impl Walk<'_> {
-    /// Whether a part that failed is halved. Where one has failed alone and nothing has succeeded
-    /// yet, to search for a bad one among the rest would call the function for each.
+    /// Whether a part that failed is halved. If a message has failed alone and none has succeeded yet,
+    /// halving further would call the function for each of the rest.
     pub(super) fn goes_on(&self, policy: Policy) -> bool {
         policy == Policy::DeadLetter
             || !self.one_failed
@@ -79,7 +79,7 @@ impl Attempt {
                 };
                 let policy = error.kind().policy();
                 if policy != Policy::Hold {
-                    // What was away is back, whatever becomes of the parts.
+                    // The dependency is back, whether or not the parts succeed.
                     holding = None;
                     telemetry::mark_failed(&Span::current(), &error);
                 }

@@ -19,8 +19,8 @@ use crate::run::consumer::settle::AT_ONCE;
 use crate::telemetry::{self, measure};
 
 impl Feed {
-    /// Takes what is there, decodes it while the batch before is in the function, and waits for a
-    /// turn. Messages that run apart do not wait here, nor does anything for them.
+    /// Takes the messages that are there, decodes them while the batch before is in the function, and waits
+    /// for a turn. Messages that run apart do not wait here, and no message waits for them.
     pub(super) async fn dispatch(
         &self,
         mut messages: mpsc::Receiver<Message>,
@@ -80,8 +80,8 @@ impl Feed {
         .instrument(span)
     }
 
-    /// Messages as entries, decoded; those that cannot be are dead letters already. None where
-    /// the messages belong to another life of the stream: they come again.
+    /// Decodes messages into entries; writes those that cannot be decoded as dead letters. `None` if the
+    /// stream was recreated: the messages are redelivered.
     async fn prepare(
         &self,
         messages: Vec<Message>,
@@ -124,7 +124,7 @@ impl Feed {
                 delivered: position.delivered,
                 decoded: None,
             };
-            // To rows with a key of their own it is a repeat, and anybody can write such a header.
+            // With a natural key it is a duplicate anyway, and anybody can write such a header.
             if !self.consumer.natural_key
                 && entry.is_replay_for_another(&self.settler.service, &self.settler.function)
             {
@@ -140,7 +140,7 @@ impl Feed {
                     entry.decoded = decoded;
                     entries.push(Arc::new(entry));
                 }
-                // A decoder that panics is no different from one that refuses: the bytes stay.
+                // A decoder that panics would panic at each delivery, as one that refuses would refuse.
                 Err(error) => {
                     let error = match error.kind().policy() {
                         Policy::DeadLetter => error,

@@ -1,4 +1,4 @@
-//! Which consumer, on which found of the stream, the messages come from.
+//! Finds the consumer that messages come from, and notices when it or its stream was recreated.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,10 +53,10 @@ impl Feed {
     }
 
     async fn find(&self, stop: &watch::Receiver<bool>) -> Result<FoundConsumer> {
-        // First: what is asked after it may be answered on a newer connection, and is asked again.
+        // Read first: if the connection changes during the requests below, they are repeated.
         let connects = self.connects();
         let checked = self.consumer.stream.check(&self.nats).await;
-        // One that would lose messages is used as soon as somebody has mended it.
+        // A stream that would lose messages is used as soon as somebody has mended it.
         let stream = checked.map_err(|error| match error.kind() {
             Kind::Halt => Error::unavailable(error.to_string()),
             _ => error,
@@ -127,7 +127,7 @@ impl Feed {
                 Ok(info) if self.is_same(found, &info) => {
                     let is_without_payload = info.is_without_payload();
                     let mended = self.consumer.mend(&self.nats, info).await;
-                    // What came without its payload comes again.
+                    // Messages that came without their payload are redelivered.
                     mended.map(|info| (!is_without_payload).then_some(info))
                 }
                 Ok(_) => Ok(None),
@@ -155,8 +155,7 @@ impl Feed {
                 }
             }
         }
-        // The reader may have found the next one meanwhile, before this began to hold: then nobody
-        // else ends it.
+        // If the reader found the next consumer before this began to hold, nobody else ends the hold.
         if !self.end(found.as_ref()) {
             self.settler.holds.release(Cause::Consumer);
         }

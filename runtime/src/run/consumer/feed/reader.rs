@@ -13,7 +13,7 @@ use crate::nats::pull::{EXPIRES, Pulled, Puller};
 use crate::run::consumer::position::Position;
 use crate::telemetry::stats::{State, Stats};
 
-/// Not before our own pull requests have ended, or it would come to us again.
+/// Delayed until our own pull requests have ended, or the message would be redelivered to us.
 const GIVE_BACK: &str = r#"-NAK {"delay": 1000000000}"#;
 
 impl Feed {
@@ -107,8 +107,8 @@ impl Feed {
         }
     }
 
-    /// Finds the consumer, and gives back what a pull request of before still brings: otherwise it
-    /// would be nobody's until the ack wait is over, where the consumer feeds others by now.
+    /// Finds the consumer, and meanwhile gives back the messages that an earlier pull request still brings:
+    /// otherwise no other instance would get them before the ack wait is over.
     async fn locate_beside(&self, puller: &mut Puller, stop: &mut watch::Receiver<bool>) -> bool {
         let mut locate = pin!(self.locate(stop));
         loop {
@@ -117,7 +117,7 @@ impl Feed {
                 pulled = puller.next() => match pulled {
                     Pulled::Message(message) => {
                         if let Some(ack) = message.reply {
-                            // One that cannot be sent is left to the ack wait.
+                            // If this cannot be sent, the message is redelivered after the ack wait.
                             let _ = self.nats.publish(ack, GIVE_BACK.into()).await;
                         }
                     }
@@ -137,8 +137,8 @@ impl Feed {
         }
     }
 
-    /// Holds a message and queues it; the queue has room, since no more was asked for. True where
-    /// it was never delivered before.
+    /// Holds a message and queues it; the queue has room, since no more were asked for. True if this is its
+    /// first delivery.
     fn take(&self, message: Message, queue: &mpsc::Sender<Message>) -> bool {
         Stats::add(&self.stats.requests, 1);
         let Some((position, ack)) = Position::of(&message).zip(message.reply.clone()) else {
@@ -148,19 +148,19 @@ impl Feed {
         self.readable.lock().1.insert(position.seq);
         let key = position.key();
         if self.settler.in_progress.hold(key, ack) && queue.try_send(message).is_err() {
-            // It is left to the ack wait: the server sent more than it was asked for.
+            // The server sent more than it was asked for: redelivered after the ack wait.
             self.settler.in_progress.settle(key);
         }
         position.delivered == 1
     }
 }
 
-/// How many messages are asked for while nothing succeeds. The server sends those first that come
-/// again; where only such have come, more are asked for, so that one that is new is among them.
+/// How many messages are asked for while nothing succeeds. The server sends redelivered ones first; if
+/// only such have come, more are asked for, so that a new one is among them.
 ///
-/// The requests are short, with pauses between those that bring nothing. The server gives a message to
-/// the request that has waited longest: an instance that always had one open would, with some phases
-/// of the two, take what it fails at again and again from an instance at which that would succeed.
+/// The requests are short, with pauses after those that bring nothing. The server gives a message to the
+/// request that has waited longest: an instance that always had one open could again and again take the
+/// messages that it fails at from an instance at which they would succeed.
 struct Probes {
     capacity: usize,
     not_before: Instant,

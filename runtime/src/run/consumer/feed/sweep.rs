@@ -18,7 +18,8 @@ use crate::run::consumer::settle;
 const AT_ONCE: usize = 64;
 
 impl Feed {
-    /// Looks on each connection what may have broken the one before; the reader goes on meanwhile.
+    /// On each connection, looks for the message that may have broken the one before; the reader goes on
+    /// meanwhile.
     pub(super) async fn sweep_what_is_found(&self) {
         let mut found = self.to_sweep.subscribe();
         while found.changed().await.is_ok() {
@@ -31,12 +32,12 @@ impl Feed {
         }
     }
 
-    /// Looks at what was delivered, and again, and is not settled: messages that this client cannot
-    /// read off the wire become dead letters. They are read as JSON, which it can.
+    /// Looks at the messages that were delivered and are not settled: those that this client cannot read
+    /// off the wire become dead letters. They are read as JSON, which it can.
     ///
-    /// Only where something came again, and only at what has neither arrived here nor been looked at
-    /// before: the look costs a request for each message, and one that is unreadable always comes
-    /// again and never arrives.
+    /// This costs a request for each message, so it is done only if something was redelivered, and only for
+    /// messages that have neither arrived here nor been looked at: an unreadable one is redelivered again
+    /// and again, and never arrives.
     async fn sweep(&self, consumer: &ConsumerInfo, stream: &Arc<StreamId>) -> Result<()> {
         if consumer.num_redelivered == 0 {
             return Ok(());
@@ -72,8 +73,8 @@ impl Feed {
                 delivered: 1,
                 decoded: None,
             };
-            // What its acknowledgement subject would have been: for a single message the server
-            // looks at the sequence in the stream only.
+            // Stands in for its acknowledgement subject: to settle one message, the server reads only
+            // the sequence in the stream.
             let ack = format!(
                 "$JS.ACK.{}.{}.1.{}.{}.{}.0",
                 stream.name,
