@@ -30,6 +30,7 @@ pub use subject::Subject;
 /// | [`Subject`], [`Path<T>`](Path) | a request, a message | the subject, and its named tokens |
 /// | [`Headers`] | a request, a message | the headers |
 /// | [`Caller`](crate::Caller) | a request | who asks |
+/// | `AuthRequest` (feature `auth-callout`) | a request | who wants to connect |
 /// | [`Batch<T>`](crate::Batch) | a delivery | all of its messages |
 /// | [`State<T>`](State) | any event | the service's state |
 /// | [`Client`](crate::Client) | any event | the connection to NATS |

@@ -59,7 +59,7 @@ impl Local {
     /// }
     ///
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-    /// let orders = Consumer::new("ship", Stream::new("ORDERS", ["orders.>"])).filter("orders.{country}");
+    /// let orders = Consumer::new("ship", Stream::new("ORDERS", ["orders.{country}"]));
     /// let shop = local(Service::new("shop", "1.0.0").consumer(orders, ship));
     ///
     /// let mut headers = HeaderMap::new();
