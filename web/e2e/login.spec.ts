@@ -1,3 +1,4 @@
+import type { Page } from "@playwright/test";
 import { Person } from "./person";
 import { expect, test } from "./test";
 
@@ -25,6 +26,8 @@ test("a name is the same with a capital", async ({ page, stack }) => {
 test("a refresh keeps the person logged in, and logging out does not", async ({ enter }) => {
   const bob = await enter("bob");
 
+  await expect.poll(() => stored(bob.page)).toContain("token");
+  expect(await stored(bob.page)).not.toContain("bob123");
   await bob.page.reload();
   await expect(bob.rooms).toBeVisible();
 
@@ -32,8 +35,7 @@ test("a refresh keeps the person logged in, and logging out does not", async ({ 
   await expect(bob.page.getByRole("button", { name: "Log in" })).toBeVisible();
   await bob.page.reload();
   await expect(bob.page.getByRole("button", { name: "Log in" })).toBeVisible();
-  const kept = await bob.page.evaluate(() => JSON.stringify({ ...sessionStorage }));
-  expect(kept).not.toContain("bob123");
+  expect(await stored(bob.page)).not.toContain("token");
 });
 
 test("a server that is away and one that refuses the page are no wrong password", async ({
@@ -109,6 +111,11 @@ test("a page from elsewhere is refused by the server, and says that it was", asy
   await new Person(page, "alice").logIn();
   await expect(page.getByRole("alert")).toHaveAttribute("data-kind", "refused");
 });
+
+/** What the browser keeps for the page. */
+function stored(page: Page): Promise<string> {
+  return page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }));
+}
 
 /** The page's configuration. */
 async function config(page: string): Promise<{ websocket: string }> {

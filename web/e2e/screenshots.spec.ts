@@ -1,6 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { writeFileSync } from "node:fs";
-import type { Page } from "@playwright/test";
+import { shoot } from "./shoot";
 import type { Stack } from "./stack";
 import { expect, test } from "./test";
 
@@ -90,14 +89,6 @@ test("read only", async ({ enter, stack }) => {
   const charlie = await enter("charlie", "news", { ...DESKTOP, colorScheme: "light" });
   await shoot(charlie.page, "docs/read-only.webp");
 });
-
-/** As WebP, half as large as PNG, which Playwright cannot write. */
-async function shoot(page: Page, path: string): Promise<void> {
-  await page.evaluate(() => document.fonts.ready.then(() => {}));
-  const session = await page.context().newCDPSession(page);
-  const { data } = await session.send("Page.captureScreenshot", { format: "webp", quality: 88 });
-  writeFileSync(path, Buffer.from(data, "base64"));
-}
 
 async function talk(stack: Stack, room: string): Promise<void> {
   const backend = await stack.connect("backend");

@@ -1,6 +1,14 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, watch, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  watch,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
@@ -72,14 +80,13 @@ export class Stack {
     return () => process.kill(pid, "SIGCONT");
   }
 
-  /** Changes nats-server's configuration while it runs, as an operator does. */
-  async reconfigure(change: (text: string) => string): Promise<void> {
-    const file = join(this.directory, "nats.conf");
-    const before = readFileSync(file, "utf8");
-    const after = change(before);
-    if (after === before) throw new Error("the configuration of nats-server stays as it is");
-    writeFileSync(file, after);
-    process.kill(this.serverPid(), "SIGHUP");
+  /** Changes the roles of a local user; they have them from their next connection on. */
+  setRoles(user: string, roles: readonly ("admin" | "user")[]): void {
+    const file = join(this.directory, "users.json");
+    const users = JSON.parse(readFileSync(file, "utf8")) as Record<string, object>;
+    users[user] = { ...users[user], roles };
+    writeFileSync(`${file}.new`, JSON.stringify(users), { mode: 0o600 });
+    renameSync(`${file}.new`, file);
   }
 
   /** Creates missing streams and consumers, as an operator does. */

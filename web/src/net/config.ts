@@ -4,6 +4,25 @@ export interface Config {
   readonly websocket: string;
   /** The collector's address and the sampling ratio; null without telemetry. */
   readonly telemetry: { readonly endpoint: string; readonly ratio: number } | null;
+  readonly login: Login;
+}
+
+/** How people log in. */
+export interface Login {
+  /** With the user name and password of a local user. */
+  readonly local: boolean;
+  /** At a provider of identities, by OpenID Connect. */
+  readonly oidc: Provider | null;
+}
+
+/** A provider of identities. */
+export interface Provider {
+  /** Its URL, as in its tokens. */
+  readonly issuer: string;
+  /** The page's client id there. */
+  readonly client: string;
+  /** For the button. */
+  readonly name: string;
 }
 
 /** How long the page's server may take to answer. */
@@ -21,5 +40,8 @@ export async function loadConfig(): Promise<Config> {
   if (typeof said.websocket !== "string" || !/^wss?:\/\//.test(said.websocket)) {
     throw new Error("The page's configuration names no WebSocket address (page.websocket)");
   }
-  return { websocket: said.websocket, telemetry: said.telemetry ?? null };
+  const oidc = said.login?.oidc ?? null;
+  // With no way in, the form at least leads to an error that says so.
+  const login = { oidc, local: said.login?.local || !oidc };
+  return { websocket: said.websocket, telemetry: said.telemetry ?? null, login };
 }

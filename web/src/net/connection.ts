@@ -3,7 +3,7 @@ import type { Me } from "../model/me";
 import type { Live } from "../model/message";
 import { type Place, readPosition } from "../model/place";
 import type { Answer, Question } from "../model/room";
-import { CONNECT_MS, type Credentials, dial } from "./dial";
+import { CONNECT_MS, type Credentials, dial, type Token } from "./dial";
 import { Failure, NoConnection, sentence } from "./failure";
 import { readLive, readPage } from "./payload";
 import { readMe, type UserInfo } from "./permissions";
@@ -23,8 +23,8 @@ export interface Sent {
  */
 export interface Connection {
   readonly me: Me;
-  /** Resolves when the connection has ended, for any reason. */
-  readonly ended: Promise<void>;
+  /** Resolves when the connection has ended: the session that it logged in with, or for any other reason. */
+  readonly ended: Promise<"session" | "lost">;
   /**
    * Subscribes to a room's live messages. Resolves when the server has confirmed the subscription:
    * history that is asked for after that leaves no gap before the live messages. `ended`: the
@@ -33,6 +33,8 @@ export interface Connection {
   join(place: Place, heard: OnLive, ended: () => void): Promise<Leave>;
   history(place: Place, question: Question, traceparent?: string): Promise<Answer>;
   send(place: Place, draft: { id: string; text: string }, traceparent?: string): Promise<Sent>;
+  /** A session token, for one that logged in with a password. */
+  session(): Promise<Token>;
   /** Pings the server now. Without an answer the connection ends. */
   probe(): void;
   close(): void;
@@ -64,8 +66,8 @@ const REQUEST_MS = 6_000;
 const LIMITS = { last: 50, after: 200, before: 100 } as const;
 
 class OpenConnection implements Connection {
-  readonly ended: Promise<void>;
-  private end: () => void = () => {};
+  readonly ended: Promise<"session" | "lost">;
+  private end: (why: "session" | "lost") => void = () => {};
   private isOver = false;
   private readonly pulse: Pulse;
 
@@ -84,13 +86,15 @@ class OpenConnection implements Connection {
       if (!this.isOver) this.pulse.heard();
     });
     this.ended = new Promise((resolve) => {
-      this.end = () => {
+      this.end = (why) => {
         this.isOver = true;
         this.pulse.stop();
-        resolve();
+        resolve(why);
       };
     });
-    nats.closed().then(this.end);
+    nats.closed().then((why) => {
+      this.end(why instanceof errors.UserAuthenticationExpiredError ? "session" : "lost");
+    });
   }
 
   async join(place: Place, heard: OnLive, ended: () => void) {
@@ -125,13 +129,18 @@ class OpenConnection implements Connection {
     return msg.json<Sent>();
   }
 
+  async session() {
+    const { token, expires } = (await this.request("auth.session", undefined)).json<Token>();
+    return { token, expires };
+  }
+
   probe() {
     if (!this.isOver) this.pulse.check();
   }
 
   close() {
     // A socket in a dead network closes late; the rest of the page need not wait for that.
-    this.end();
+    this.end("lost");
     this.nats.close().catch(() => {});
   }
 

@@ -1,19 +1,31 @@
 import { AuthorizationError, errors, type NatsConnection, wsconnect } from "@nats-io/nats-core";
-import { NoConnection } from "./failure";
+import { NoConnection, signInAway } from "./failure";
 
-/** The login, until there are tokens. */
-export interface Credentials {
-  readonly user: string;
-  readonly password: string;
+/** What a connection logs in with; `uid` is part of the only inbox that the person may subscribe to. */
+export type Credentials =
+  | { readonly kind: "password"; readonly uid: string; readonly password: string }
+  | ({ readonly kind: "token"; readonly uid: string } & Token);
+
+/** Proves who somebody is, for a while. */
+export interface Token {
+  readonly token: string;
+  /** In ms since 1970, by this machine's clock or the server's. */
+  readonly expires: number;
 }
 
 /** How long an attempt may take. */
 export const CONNECT_MS = 5_000;
 
-/** User names by the service's rule; only such a name is put into an inbox prefix. */
-const USER = /^[a-z0-9_-]{1,32}$/;
+/** User names by the service's rule, and those of providers; only such a one is put into an inbox prefix. */
+const UID = { password: /^[a-z0-9_-]{1,32}$/, token: /^[A-Za-z0-9_-]{1,62}$/ };
 
 const PROBE_MS = 3_000;
+
+/**
+ * If whoever is to decide about a login does not answer, nats-server refuses it as it refuses a wrong
+ * password, but only after `authorization.timeout`, which is 2 s. A decision takes much less.
+ */
+const UNDECIDED_MS = 1_900;
 
 export interface Opened {
   readonly nats: NatsConnection;
@@ -22,7 +34,7 @@ export interface Opened {
 }
 
 export async function dial(url: string, credentials: Credentials): Promise<Opened> {
-  if (!USER.test(credentials.user)) throw wrongPassword();
+  if (!UID[credentials.kind].test(credentials.uid)) throw unknown(credentials);
   try {
     return await attempt(url, credentials);
   } catch (error) {
@@ -40,17 +52,22 @@ export async function dial(url: string, credentials: Credentials): Promise<Opene
 }
 
 /** Throws a `NoConnection` if the server gave a reason, or did not answer in time. */
-async function attempt(url: string, { user, password }: Credentials): Promise<Opened> {
+async function attempt(url: string, credentials: Credentials): Promise<Opened> {
   const socket = new WebSocket(url);
+  let opened = Number.NaN;
+  socket.addEventListener("open", () => {
+    opened = performance.now();
+  });
   try {
     const nats = await wsconnect({
       servers: url,
       wsFactory: async () => ({ socket, encrypted: url.startsWith("wss:") }),
-      user,
-      pass: password,
+      ...(credentials.kind === "password"
+        ? { user: credentials.uid, pass: credentials.password }
+        : { token: credentials.token }),
       name: "chat page",
       // The only inbox that this person may subscribe to.
-      inboxPrefix: `_INBOX.u.${user}`,
+      inboxPrefix: `_INBOX.u.${credentials.uid}`,
       timeout: CONNECT_MS,
       reconnect: false,
       ignoreClusterUpdates: true,
@@ -59,8 +76,11 @@ async function attempt(url: string, { user, password }: Credentials): Promise<Op
     return { nats, socket };
   } catch (error) {
     if (error instanceof errors.TimeoutError) throw away();
-    if (error instanceof AuthorizationError && /authorization violation/i.test(error.message)) {
-      throw wrongPassword();
+    if (error instanceof errors.UserAuthenticationExpiredError) throw unknown(credentials);
+    if (error instanceof AuthorizationError) {
+      const isDecided = !(performance.now() - opened >= UNDECIDED_MS);
+      if (/authentication timeout/i.test(error.message) || !isDecided) throw signInAway();
+      if (/authorization violation/i.test(error.message)) throw unknown(credentials);
     }
     if (error instanceof errors.ProtocolError || error instanceof AuthorizationError) {
       throw new NoConnection("refused", `The chat server refused the connection: ${error.message}`);
@@ -69,8 +89,18 @@ async function attempt(url: string, { user, password }: Credentials): Promise<Op
   }
 }
 
-function wrongPassword(): NoConnection {
-  return new NoConnection("wrong-password", "The user name or the password is wrong.");
+/** The server does not know these credentials, and says no more than that. */
+function unknown(credentials: Credentials): NoConnection {
+  if (credentials.kind === "password") {
+    return new NoConnection("wrong-password", "The user name or the password is wrong.");
+  }
+  const { expires } = credentials;
+  const time = new Date(expires).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const said =
+    expires <= Date.now()
+      ? `Your session ended at ${time}. Log in again.`
+      : `The chat server no longer accepts your session, though by this machine's clock it lasts until ${time}. Log in again.`;
+  return new NoConnection("session-ended", said);
 }
 
 function away(): NoConnection {

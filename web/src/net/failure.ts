@@ -24,16 +24,24 @@ export class Failure extends Error {
   }
 }
 
-/** A connection that failed; `kind` is what the person can do about it. */
+/**
+ * A connection that failed; `kind` is what can be done about it. `sign-in-away`: nobody can log in at
+ * the moment; who they are was not questioned, so the page tries again. `session-ended`: log in again.
+ */
 export class NoConnection extends Error {
   override readonly name = "NoConnection";
 
   constructor(
-    readonly kind: "wrong-password" | "away" | "refused",
+    readonly kind: "wrong-password" | "session-ended" | "sign-in-away" | "away" | "refused",
     said: string,
   ) {
     super(said);
   }
+}
+
+/** The sign-in service does not answer. */
+export function signInAway(): NoConnection {
+  return new NoConnection("sign-in-away", "The sign-in service is unavailable. Trying again.");
 }
 
 /** The message of a thrown value. */

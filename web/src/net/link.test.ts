@@ -1,13 +1,13 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Connection } from "./connection";
-import { NoConnection } from "./failure";
+import { NoConnection, signInAway } from "./failure";
 import { Link, pause } from "./link";
 
 /** A server that is there or not, and connections that end when the test says so. */
 class Server {
   isUp = true;
   refusal: NoConnection | null = null;
-  readonly ends: (() => void)[] = [];
+  readonly ends: ((why?: "session" | "lost") => void)[] = [];
   closed = 0;
   attempts = 0;
   probes = 0;
@@ -16,9 +16,9 @@ class Server {
     this.attempts += 1;
     if (this.refusal) throw this.refusal;
     if (!this.isUp) throw new NoConnection("away", "Nobody answers.");
-    let end = () => {};
-    const ended = new Promise<void>((resolve) => {
-      end = resolve;
+    let end = (_: "session" | "lost" = "lost") => {};
+    const ended = new Promise<"session" | "lost">((resolve) => {
+      end = (why = "lost") => resolve(why);
     });
     this.ends.push(end);
     const close = () => {
@@ -97,6 +97,34 @@ describe("a link", () => {
     server.ends[0]?.();
     await vi.advanceTimersByTimeAsync(60_000);
     expect([told, server.attempts]).toEqual([["up", "down", "wrong-password"], 2]);
+  });
+
+  it("waits for the sign-in service, even at first, and says so", async () => {
+    const server = new Server();
+    server.refusal = signInAway();
+    const { link, told } = started(server);
+    await vi.advanceTimersByTimeAsync(20_000);
+    expect(link.status).toMatchObject({ state: "offline", why: { kind: "sign-in-away" } });
+    server.refusal = null;
+    await vi.advanceTimersByTimeAsync(5_000);
+    expect([told, link.status.state]).toEqual([["up"], "online"]);
+  });
+
+  it("whose session has ended connects again at once, and ends if that is refused", async () => {
+    const server = new Server();
+    const { told } = started(server);
+    await vi.advanceTimersByTimeAsync(60_000);
+    server.ends[0]?.("session");
+    await vi.advanceTimersByTimeAsync(0);
+    expect(told).toEqual(["up", "down", "up"]);
+    server.ends[1]?.("session");
+    await vi.advanceTimersByTimeAsync(0);
+    expect(told.at(-1), "one that was brief is waited after").toBe("down");
+    await vi.advanceTimersByTimeAsync(60_000);
+    server.refusal = new NoConnection("session-ended", "Log in again.");
+    server.ends[2]?.("session");
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect([told.slice(4), server.attempts]).toEqual([["up", "down", "session-ended"], 4]);
   });
 
   it("woken, tries at once, or checks its open connection", async () => {

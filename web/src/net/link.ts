@@ -10,6 +10,8 @@ export type LinkStatus =
       readonly since: number;
       /** When the next attempt begins; null while one runs. */
       readonly retryAt: number | null;
+      /** Why the last attempt failed; null before the first one. */
+      readonly why: NoConnection | null;
     };
 
 /** The events of a link. */
@@ -76,36 +78,58 @@ export class Link {
     this.failures = 0;
     this.show({ state: "online" });
     this.events.up(connection);
-    connection.ended.then(() => {
+    const since = Date.now();
+    connection.ended.then((why) => {
       if (turn !== this.turn) return;
       this.connection = null;
       this.events.down();
-      this.pause();
+      // After the end of a session the next connection need not wait, unless this one was so brief that
+      // the next one may be too.
+      if (why === "lost" || Date.now() - since < FIRST_PAUSE_MS) return this.pause(null);
+      this.offline(null, null);
+      this.attempt();
     });
   }
 
   private failed(error: unknown) {
     const why = error instanceof NoConnection ? error : new NoConnection("away", sentence(error));
     const hadOne = this.status.state === "offline";
-    // A starting server may refuse for a moment; a wrong password stays wrong.
-    const goesOn =
-      why.kind !== "wrong-password" && (hadOne || (this.patient && why.kind === "away"));
-    if (goesOn) return this.pause();
+    if (goesOn(why.kind, hadOne, this.patient)) return this.pause(why);
     this.stop();
     this.events.refused(why);
   }
 
-  private pause() {
-    const since = this.status.state === "offline" ? this.status.since : Date.now();
+  private pause(why: NoConnection | null) {
     const wait = pause(this.failures);
     this.failures += 1;
     this.timer = setTimeout(() => this.attempt(), wait);
-    this.show({ state: "offline", since, retryAt: Date.now() + wait });
+    this.offline(why, Date.now() + wait);
+  }
+
+  private offline(why: NoConnection | null, retryAt: number | null) {
+    const since = this.status.state === "offline" ? this.status.since : Date.now();
+    this.show({ state: "offline", since, retryAt, why });
   }
 
   private show(status: LinkStatus) {
     this.status = status;
     this.events.changed();
+  }
+}
+
+/** Whether an attempt is repeated. `hadOne`: there was a connection, or an attempt that is repeated. */
+function goesOn(kind: NoConnection["kind"], hadOne: boolean, isPatient: boolean): boolean {
+  switch (kind) {
+    case "wrong-password":
+    case "session-ended":
+      return false;
+    case "sign-in-away":
+      return true;
+    case "away":
+      return hadOne || isPatient;
+    case "refused":
+      // A starting server may refuse for a moment.
+      return hadOne;
   }
 }
 

@@ -1,15 +1,17 @@
 import type { Me } from "../model/me";
 import { type Address, type Place, type Position, readAddress, writeAddress } from "../model/place";
 import { type Config, loadConfig } from "../net/config";
-import { type Connection, connect } from "../net/connection";
-import type { Credentials } from "../net/dial";
+import type { Connection } from "../net/connection";
 import { type NoConnection, sentence } from "../net/failure";
 import { Link, pause } from "../net/link";
 import { loadTracing } from "../net/trace/load";
 import { type Tracing, UNTRACED } from "../net/trace/tracing";
 import { type OutboxStore, openOutboxStore } from "./outbox/outbox-store";
 import { Person } from "./person";
-import { type Remembered, Session } from "./storage/session";
+import { LocalSignIn } from "./sign-in/local";
+import { type Answer, signInAt, takeAnswer } from "./sign-in/provider";
+import { connectAs, type SignIn } from "./sign-in/sign-in";
+import { Session } from "./storage/session";
 import { forPerson, forTab, outlives } from "./storage/storage";
 import type {
   ChatActions,
@@ -35,7 +37,7 @@ class Chat implements ChatActions {
   private tracing: Tracing = UNTRACED;
   private readonly stored = new Session(forTab);
   private session: SessionView = { state: "starting" };
-  private credentials: Credentials | null = null;
+  private signIn: SignIn | null = null;
   private link: Link | null = null;
   private person: Person | null = null;
   private address: Address | "invalid" | null = null;
@@ -45,11 +47,15 @@ class Chat implements ChatActions {
   private readonly listeners = new Set<() => void>();
 
   async start() {
-    const remembered = this.stored.remembered();
+    const answer = takeAnswer(this.stored);
     window.addEventListener("storage", (event) => this.person?.heard(event));
     window.addEventListener("online", () => this.wake());
     window.addEventListener("offline", () => this.wake());
     window.addEventListener("focus", () => this.wake());
+    window.addEventListener("pageshow", ({ persisted }) => {
+      // Back from a provider's page without having signed in.
+      if (persisted && this.session.state !== "logged-in") this.ended(null);
+    });
     // A browser may freeze a hidden page, and resume it later.
     document.addEventListener("resume", () => this.wake());
     document.addEventListener("visibilitychange", () => {
@@ -60,8 +66,7 @@ class Chat implements ChatActions {
     const config = await this.configured();
     this.tracing = await loadTracing(config);
     this.config = config;
-    if (remembered) this.resume(remembered);
-    else this.ended(null);
+    this.resume(answer);
   }
 
   /** Loads the configuration, again and again until it succeeds. */
@@ -89,14 +94,23 @@ class Chat implements ChatActions {
   logIn(user: string, password: string) {
     if (this.session.state !== "logged-out" || !this.config) return;
     // User names are lower case, but a phone capitalizes the first letter.
-    const credentials = { user: user.trim().toLowerCase(), password };
-    this.session = { state: "logging-in", user: credentials.user };
-    this.begin(credentials, false);
+    const uid = user.trim().toLowerCase();
+    this.session = { state: "logging-in", way: "local", problem: null };
+    this.begin(new LocalSignIn({ kind: "password", uid, password }, this.stored), false);
+  }
+
+  logInAtProvider() {
+    const provider = this.config?.login.oidc;
+    if (this.session.state !== "logged-out" || !provider) return;
+    this.session = { state: "logging-in", way: "provider", problem: null };
+    this.begin(signInAt(provider, this.stored, true), true);
   }
 
   logOut() {
+    const signIn = this.session.state === "logged-in" ? this.signIn : null;
     this.stored.forget();
     this.ended(null);
+    if (signIn) void this.end(signIn);
   }
 
   reconnectNow() {
@@ -163,30 +177,61 @@ class Chat implements ChatActions {
     this.person?.setDraft(place, text);
   }
 
-  private begin(credentials: Credentials, isPatient: boolean) {
+  private begin(signIn: SignIn, isPatient: boolean) {
     const url = this.config?.websocket ?? "";
-    this.credentials = credentials;
+    this.signIn = signIn;
     const events = {
       up: (connection: Connection) => this.up(connection),
       down: () => this.person?.down(),
       refused: (why: NoConnection) => this.refused(why),
-      changed: () => this.changed(),
+      changed: () => this.linkChanged(),
     };
-    this.link = new Link(() => connect(url, credentials), events, isPatient);
+    this.link = new Link(() => connectAs(signIn, url), events, isPatient);
     this.link.start();
     this.changed();
   }
 
-  /** After a reload: shows the person's page at once, even if no server answers. */
-  private resume({ credentials, me }: Remembered) {
-    this.enter(me);
-    this.begin(credentials, true);
+  private async end(signIn: SignIn) {
+    // No form: logging in now would race with the provider's logging out.
+    this.session = { state: "starting" };
+    try {
+      await signIn.end();
+      this.ended(null);
+    } catch {
+      const said =
+        "You are logged out here, but perhaps not at the sign-in service, which does not answer.";
+      this.ended({ kind: "refused", said });
+    }
+  }
+
+  /** After a reload, or after a provider has sent the browser back. */
+  private resume(answer: Answer | null) {
+    const remembered = this.stored.remembered();
+    const provider = this.config?.login.oidc;
+    if (remembered?.token) {
+      // Shows the person's page at once, even if no server answers.
+      const { me, token } = remembered;
+      this.enter(me);
+      this.begin(new LocalSignIn({ kind: "token", uid: me.uid, ...token }, this.stored), true);
+    } else if (provider && (answer || remembered)) {
+      this.begin(signInAt(provider, this.stored, false, answer), true);
+    } else {
+      this.ended(null);
+    }
+  }
+
+  private linkChanged() {
+    // No need to wait for the provider any longer: the person's page is there without it.
+    const isAway = this.session.state === "starting" && this.link?.status.state === "offline";
+    const remembered = isAway && this.stored.remembered();
+    if (remembered) this.enter(remembered.me);
+    else if (isAway) this.session = { state: "logging-in", way: "provider", problem: null };
+    this.changed();
   }
 
   private up(connection: Connection) {
-    const { me } = connection;
-    if (this.credentials) this.stored.remember({ credentials: this.credentials, me });
-    this.enter(me)?.up(connection);
+    this.signIn?.up(connection);
+    this.enter(connection.me)?.up(connection);
     this.changed();
   }
 
@@ -201,16 +246,17 @@ class Chat implements ChatActions {
 
   private refused(why: NoConnection) {
     // The login page says why they were logged out.
-    if (why.kind === "wrong-password") this.stored.forget();
+    if (why.kind === "wrong-password" || why.kind === "session-ended") this.stored.forget();
     this.ended({ kind: why.kind, said: why.message });
   }
 
   private ended(failure: LoginFailure | null) {
     this.link?.stop();
+    this.signIn?.stop();
     this.person?.stop();
     this.link = null;
+    this.signIn = null;
     this.person = null;
-    this.credentials = null;
     this.session = { state: "logged-out", failure };
     this.changed();
   }
@@ -239,7 +285,17 @@ class Chat implements ChatActions {
     const nothing = { rooms: [], room: null, unsent: NOTHING_UNSENT };
     const shown = this.person?.view(link.state === "offline") ?? nothing;
     const isKept = outlives(forPerson) && this.store?.outlives !== false;
-    return { session: this.session, link, outlives: isKept, ...shown };
+    const ways = {
+      local: this.config?.login.local ?? true,
+      provider: this.config?.login.oidc?.name,
+    };
+    return { session: this.shownSession(), ways, link, outlives: isKept, ...shown };
+  }
+
+  private shownSession(): SessionView {
+    const status = this.link?.status;
+    if (this.session.state !== "logging-in" || status?.state !== "offline") return this.session;
+    return { ...this.session, problem: status.why?.message ?? null };
   }
 
   /** Notifies the listeners once for many changes. */

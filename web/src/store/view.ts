@@ -1,11 +1,13 @@
 import type { Me } from "../model/me";
 import type { Delivery, Entry } from "../model/message";
 import type { Place, Position } from "../model/place";
+import type { NoConnection } from "../net/failure";
 import type { LinkStatus } from "../net/link";
 
 /** Everything that the components show. Each change makes a new object and reuses equal parts. */
 export interface ChatView {
   readonly session: SessionView;
+  readonly ways: LoginWays;
   readonly link: LinkView;
   /** The navigation, in order: the rooms of everybody, visited ones, admin rooms. */
   readonly rooms: readonly RoomEntry[];
@@ -28,20 +30,32 @@ export interface UnsentView {
 }
 
 export type SessionView =
-  /** Loading the configuration and the remembered login: show no login form yet. */
+  /** Loading the configuration and the remembered login, or logging out: show no login form yet. */
   | { readonly state: "starting" }
   /** `failure`: why the last login or session ended; null if nothing failed. */
   | { readonly state: "logged-out"; readonly failure: LoginFailure | null }
-  | { readonly state: "logging-in"; readonly user: string }
+  /** `problem`: why the last attempt failed, if the page tries again. */
+  | { readonly state: "logging-in"; readonly way: LoginWay; readonly problem: string | null }
   | { readonly state: "logged-in"; readonly me: Me };
+
+/** With a user name and a password, or at a provider. */
+export type LoginWay = "local" | "provider";
+
+/** How people may log in. */
+export interface LoginWays {
+  /** With a user name and a password. */
+  readonly local: boolean;
+  /** The name of the provider where they may sign in. */
+  readonly provider: string | undefined;
+}
 
 export interface LoginFailure {
   /**
-   * `wrong-password`: the server refused name or password. `away`: no server answered. `refused`: a
+   * `wrong-password`: the server refused name or password. `session-ended`: log in again. `away`: no server answered. `refused`: a
    * server answered but refused the connection (the page's origin, limits). `misconfigured`: the
    * page does not know its server's address.
    */
-  readonly kind: "wrong-password" | "away" | "refused" | "misconfigured";
+  readonly kind: NoConnection["kind"] | "misconfigured";
   /** For the person: cause and cure. */
   readonly said: string;
 }
@@ -129,6 +143,9 @@ export interface ChatActions {
   getSnapshot(): ChatView;
 
   logIn(user: string, password: string): void;
+  /** The browser leaves the page, and comes back logged in. */
+  logInAtProvider(): void;
+  /** Also ends a log-in that is being tried. */
   logOut(): void;
   /** Tries to connect now instead of at `link.retryAt`. */
   reconnectNow(): void;

@@ -38,6 +38,7 @@ function viewOf(name: string, isBroken: boolean): ChatView {
       if (isBroken) throw FAULT;
       return { state: "online" };
     },
+    ways: { local: true, provider: undefined },
     rooms: [entry],
     room,
     outlives: true,

@@ -17,6 +17,6 @@ export function App({ chat }: { chat: ChatActions }) {
         </Hints>
       );
     default:
-      return <Login chat={chat} session={view.session} />;
+      return <Login chat={chat} session={view.session} ways={view.ways} />;
   }
 }

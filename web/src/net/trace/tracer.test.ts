@@ -149,5 +149,11 @@ describe("a trace", () => {
 });
 
 it("nothing is traced without configuration", async () => {
-  expect(await loadTracing({ websocket: "ws://localhost:9222", telemetry: null })).toBe(UNTRACED);
+  expect(
+    await loadTracing({
+      websocket: "ws://localhost:9222",
+      telemetry: null,
+      login: { local: true, oidc: null },
+    }),
+  ).toBe(UNTRACED);
 });

@@ -1,18 +1,27 @@
 // @vitest-environment happy-dom
-import { expect, it } from "vitest";
+import { beforeEach, expect, it } from "vitest";
 import { Session } from "./session";
 
-const REMEMBERED = {
-  credentials: { user: "alice", password: "secret" },
-  me: { uid: "alice", name: "Alice", mayWrite: true, isAdmin: false },
-};
+const ALICE = { uid: "alice", name: "Alice", mayWrite: true, isAdmin: false };
+const LOCAL = { me: ALICE, token: { token: "t", expires: 1 } };
+const AWAY = { state: "s", nonce: "n", verifier: "v", hash: "#/chat/general" };
+
+beforeEach(() => sessionStorage.clear());
 
 it("a person stays logged in after a reload, until they log out", () => {
-  new Session(sessionStorage).remember(REMEMBERED);
-  expect(new Session(sessionStorage).remembered()).toEqual(REMEMBERED);
-  expect(localStorage.length).toBe(0);
-  new Session(sessionStorage).forget();
-  expect([new Session(sessionStorage).remembered(), sessionStorage.length]).toEqual([null, 0]);
+  for (const person of [LOCAL, { me: ALICE, token: null }]) {
+    new Session(sessionStorage).remember(person);
+    expect(new Session(sessionStorage).remembered()).toEqual(person);
+    expect(localStorage.length).toBe(0);
+    new Session(sessionStorage).forget();
+    expect([new Session(sessionStorage).remembered(), sessionStorage.length]).toEqual([null, 0]);
+  }
+});
+
+it("what a provider's answer is checked against is read once", () => {
+  new Session(sessionStorage).leave(AWAY);
+  const session = new Session(sessionStorage);
+  expect([session.back(), session.back(), sessionStorage.length]).toEqual([AWAY, null, 0]);
 });
 
 it("an invalid stored session is ignored", () => {
@@ -22,10 +31,15 @@ it("an invalid stored session is ignored", () => {
     "{}",
     "[]",
     "7",
-    '{"credentials":{}}',
-    '{"credentials":{"password":"x"}}',
+    '{"me":null,"token":null}',
+    '{"me":{"uid":""},"token":null}',
+    '{"me":{"uid":"alice"}}',
+    '{"me":{"uid":"alice"},"token":{}}',
+    '{"me":{"uid":"alice"},"credentials":{"user":"alice","password":"x"}}',
   ]) {
     sessionStorage.setItem("chat.session", nonsense);
-    expect(new Session(sessionStorage).remembered(), nonsense).toBeNull();
+    sessionStorage.setItem("chat.sign-in", nonsense);
+    const session = new Session(sessionStorage);
+    expect([session.remembered(), session.back()], nonsense).toEqual([null, null]);
   }
 });

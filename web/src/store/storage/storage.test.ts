@@ -28,7 +28,7 @@ it("with blocked storage this tab remembers a person's values", () => {
 it("with blocked storage this tab remembers the login, and forgets it", () => {
   const session = new Session(blocked);
   const me = { uid: "alice", name: "alice", mayWrite: true, isAdmin: false };
-  session.remember({ credentials: { user: "alice", password: "x" }, me });
+  session.remember({ me, token: null });
   expect(session.remembered()?.me).toEqual(me);
   session.forget();
   expect(session.remembered()).toBeNull();

@@ -12,7 +12,8 @@ export function LinkBanner({ link, queued, onReconnect }: Props) {
     <div className="banner">
       <CloudOff size={18} aria-hidden="true" />
       <p>
-        <strong>You are offline.</strong> {waiting(queued)}
+        <strong>{link.why?.kind === "sign-in-away" ? link.why.message : "You are offline."}</strong>{" "}
+        {waiting(queued)}
       </p>
       <button type="button" className="link-button" onClick={onReconnect}>
         Try now

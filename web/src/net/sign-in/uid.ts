@@ -1,0 +1,7 @@
+/** The uid that chat gives a person of a provider; `sub` is the provider's own id of them. */
+export async function uidOf(sub: string): Promise<string> {
+  if (/^[A-Za-z0-9_-]{1,60}$/.test(sub)) return `o-${sub}`;
+  const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(sub));
+  const text = btoa(String.fromCharCode(...new Uint8Array(hash)));
+  return `o-${text.replaceAll("+", "-").replaceAll("/", "_").replace("=", "")}`;
+}
