@@ -42,8 +42,11 @@
 //! | the function | nats-server | its client |
 //! |---|---|---|
 //! | returns an [`Allow`] | applies account, name and permissions | is connected |
-//! | returns an error, or panics | logs its message | "Authorization Violation" |
-//! | returns [`Kind::Unavailable`](crate::Kind) or misses its deadline | gets no answer | "Authentication Timeout": it may try again |
+//! | returns an error, or panics | logs the error's message | "Authorization Violation" |
+//! | returns [`Kind::Unavailable`](crate::Kind), or misses its deadline | gets no answer, gives up after 2 s | "Authorization Violation", after these 2 s |
+//!
+//! So a client that was refused in less than the deadline of 1.5 s was refused by the function, and one that
+//! was refused later may try again.
 //!
 //! # nats-server's configuration
 //! The service connects as a user of `auth_users`, in the account of the callout:

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use super::request::Client;
 use crate::error::{Error, Kind, Result};
 use crate::function::event::Request;
 use crate::function::reply::{IntoReply, Response};
@@ -70,6 +71,21 @@ impl Allow {
         self
     }
 
+    /// Refuses a client that comes in another way. nats-server before 2.15.2 does not look.
+    pub(super) fn check_way(&self, client: &Client) -> Result<()> {
+        let types = &self.connection_types;
+        let ways = ConnectionType::of(client);
+        if types.is_empty() || ways.iter().any(|way| types.contains(way)) {
+            return Ok(());
+        }
+        let names: Vec<String> = ways.iter().map(|way| format!("{way:?}")).collect();
+        let way = names.join(" or ");
+        Err(Error::new(
+            Kind::Forbidden,
+            format!("this login may not be made in this way: {way}"),
+        ))
+    }
+
     /// Checks what nats-server would take for something else than was meant.
     pub(super) fn check(&self) -> Result<()> {
         // nats-server keeps the name that the client claims where the answer has none.
@@ -92,6 +108,19 @@ impl Allow {
             return Err(Error::new(Kind::Unauthorized, "the login has expired"));
         }
         Ok(())
+    }
+}
+
+impl ConnectionType {
+    /// What a client can be; the server does not tell all of them apart.
+    fn of(client: &Client) -> &'static [Self] {
+        match (&*client.kind, &*client.connection_type) {
+            ("Leafnode", _) => &[Self::LeafNode, Self::LeafNodeWebSocket],
+            ("Client", "nats") => &[Self::Standard, Self::InProcess],
+            ("Client", "websocket") => &[Self::WebSocket],
+            ("Client", "mqtt") => &[Self::Mqtt, Self::MqttWebSocket],
+            _ => &[],
+        }
     }
 }
 
@@ -202,4 +231,60 @@ pub enum ConnectionType {
     MqttWebSocket,
     /// A client inside the server's process.
     InProcess,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{from_value, json, to_value};
+
+    use super::*;
+
+    #[test]
+    fn nothing_allowed_is_everything_denied_to_nats_server() {
+        let permissions = Permissions::none().publish(["a"]).deny_publish(["a.b"]);
+        assert_eq!(permissions.publish.claim(), permissions.publish);
+        let none = permissions.deny_subscribe(["c"]).subscribe.claim();
+        assert_eq!(
+            to_value(none).unwrap(),
+            json!({ "allow": [], "deny": [">"] })
+        );
+    }
+
+    #[test]
+    fn what_the_server_would_misunderstand_is_an_error() {
+        let allow = || Allow::new("A", "alice");
+        let publish = |subject: &str| allow().permissions(Permissions::none().publish([subject]));
+        assert!(allow().check().is_ok());
+        assert!(publish("a.*.>").check().is_ok());
+        let wrong = [
+            Allow::new("", "alice"),
+            Allow::new("A", ""),
+            publish(""),
+            publish("a..b"),
+            publish("a queue"),
+            publish("a\r\n"),
+            allow().permissions(Permissions::none().deny_subscribe(["."])),
+            allow().expires(SystemTime::now() - Duration::from_secs(1)),
+        ];
+        for wrong in wrong {
+            assert!(wrong.check().is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn connection_types_have_the_server_s_names() {
+        let names = [
+            "STANDARD",
+            "WEBSOCKET",
+            "LEAFNODE",
+            "LEAFNODE_WS",
+            "MQTT",
+            "MQTT_WS",
+            "IN_PROCESS",
+        ];
+        let types: Vec<ConnectionType> = from_value(json!(names)).unwrap();
+        assert_eq!(to_value(types).unwrap(), json!(names));
+    }
 }

@@ -10,8 +10,8 @@ use crate::service::endpoint::Endpoint;
 /// Where nats-server asks.
 pub const SUBJECT: &str = "$SYS.REQ.USER.AUTH";
 
-/// How long nats-server waits for an answer, unless its `authorization.timeout` says otherwise.
-const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+/// A refusal comes before this. nats-server waits 2 s, unless its `authorization.timeout` says otherwise.
+const DEADLINE: Duration = Duration::from_millis(1500);
 
 impl Endpoint {
     /// The endpoint of an auth callout: its function takes an
@@ -19,11 +19,12 @@ impl Endpoint {
     /// [`Allow`](crate::auth_callout::Allow), or an error that refuses the login. See
     /// [`natsfn::auth_callout`](crate::auth_callout).
     ///
-    /// Its deadline is 2 s, which is how long nats-server waits by default. With
-    /// [`Kind::Unavailable`](crate::Kind) and [`Kind::Timeout`](crate::Kind) there is no answer: the client
-    /// then sees "Authentication Timeout" and can tell that from a refusal.
+    /// With [`Kind::Unavailable`](crate::Kind) and after its deadline (1.5 s by default) there is no answer.
+    /// nats-server then refuses the login itself, once it has waited for 2 s (`authorization.timeout` in
+    /// its configuration; keep the deadline well below). Both are an "Authorization Violation" for the
+    /// client, which can tell them apart by the time alone.
     pub fn auth_callout(name: impl Into<String>, keys: AuthKeys) -> Self {
-        let mut endpoint = Self::new(name, SUBJECT).deadline(AUTH_TIMEOUT);
+        let mut endpoint = Self::new(name, SUBJECT).deadline(DEADLINE);
         endpoint.codec = Some(Arc::new(AuthCodec { keys }));
         endpoint
     }

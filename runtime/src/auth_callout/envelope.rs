@@ -9,7 +9,7 @@ use tracing::Span;
 use super::allow::{Allow, ConnectionType, Subjects};
 use super::jwt;
 use super::keys::{AuthKeys, unix};
-use super::request::{AuthRequest, Credential};
+use super::request::{AuthRequest, Client, Credential};
 use crate::error::reply::one_line;
 use crate::error::{Error, Kind, Result};
 use crate::function::reply::Response;
@@ -37,7 +37,7 @@ pub(super) struct Login {
     server: String,
     recipient: Option<Recipient>,
     user: String,
-    host: String,
+    client: Client,
     credential: Credential,
 }
 
@@ -94,7 +94,7 @@ impl Login {
             server: request.server.id.clone(),
             recipient,
             user: request.connect.user.clone(),
-            host: request.client.host.clone(),
+            client: request.client.clone(),
             credential: request.connect.credential(),
         }
     }
@@ -174,6 +174,7 @@ impl Envelope for AuthEnvelope {
             Error::internal("the function of an auth callout returns an Allow").with_source(error)
         })?;
         allow.check()?;
+        allow.check_way(&login.client)?;
         let user = self.user(login, &allow)?;
         let answer = self.answer(login, Ok(&user))?;
         self.granted = Some((allow.name, allow.account));
@@ -204,7 +205,7 @@ impl Envelope for AuthEnvelope {
         let text = |text: fn(&Login) -> &str| login.map(text).filter(|text| !text.is_empty());
         // Strings are quoted in the log: the client chooses its name, and must not write lines of it.
         let user = text(|login| &login.user).map(one_line);
-        let host = text(|login| &login.host).map(one_line);
+        let host = text(|login| &login.client.host).map(one_line);
         let credential = login.map(|login| login.credential.name());
         let granted = self.granted.as_ref();
         let (name, account) = granted.map(|(name, account)| (name, account)).unzip();

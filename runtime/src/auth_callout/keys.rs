@@ -201,3 +201,91 @@ pub(super) fn unix(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn keys() -> AuthKeys {
+        let new = AuthKeys::generate();
+        AuthKeys::from_seeds(&new.issuer_seed, &new.xkey_seed).unwrap()
+    }
+
+    #[test]
+    fn fresh_keys_are_those_of_their_seeds() {
+        let new = AuthKeys::generate();
+        let keys = AuthKeys::from_seeds(&new.issuer_seed, &new.xkey_seed).unwrap();
+        assert_eq!((keys.issuer(), keys.xkey()), (&*new.issuer, &*new.xkey));
+        assert!(new.issuer.starts_with('A') && new.xkey.starts_with('X'));
+        let shown = format!("{keys:?} {new:?}");
+        for seed in [&new.issuer_seed, &new.xkey_seed] {
+            assert!(!shown.contains(seed.expose()));
+        }
+    }
+
+    #[test]
+    fn each_wrong_seed_is_named_and_not_shown() {
+        let new = AuthKeys::generate();
+        let error = AuthKeys::from_seeds(&new.xkey_seed, &new.issuer_seed).unwrap_err();
+        assert_eq!((error.lines().len(), error.exit_code()), (2, 2));
+        assert!(error.lines()[0].contains("`nk -gen account`"), "{error}");
+        assert!(error.lines()[1].contains("`nk -gen curve`"), "{error}");
+        assert!(!error.to_string().contains(new.xkey_seed.expose()));
+        let public = AuthKeys::from_seeds(&new.issuer.into(), &new.xkey_seed).unwrap_err();
+        assert_eq!(public.lines().len(), 1);
+    }
+
+    #[test]
+    fn token_is_good_for_its_audience_until_it_expires_and_unchanged() {
+        let (keys, now) = (keys(), SystemTime::now());
+        let token = |expires| {
+            keys.sign("session", expires, &json!({ "uid": "alice" }))
+                .unwrap()
+        };
+        let refused = |keys: &AuthKeys, audience, token: &str| {
+            let error = keys
+                .verify::<serde_json::Value>(audience, token)
+                .unwrap_err();
+            assert_eq!(error.kind(), Kind::Unauthorized);
+            error.message().to_owned()
+        };
+        let good = token(now + Duration::from_secs(60));
+        let good = good.expose();
+        let claims: serde_json::Value = keys.verify("session", good).unwrap();
+        assert_eq!(claims["uid"], "alice");
+
+        refused(&keys, "other", good);
+        refused(&self::keys(), "session", good);
+        refused(&keys, "session", "");
+        let why = refused(
+            &keys,
+            "session",
+            token(now - Duration::from_secs(90)).expose(),
+        );
+        assert!(
+            why.contains("90 s ago") || why.contains("91 s ago"),
+            "{why}"
+        );
+        for at in 0..good.len() {
+            let mut changed = good.as_bytes().to_vec();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            refused(&keys, "session", std::str::from_utf8(&changed).unwrap());
+        }
+    }
+
+    #[test]
+    fn jwt_for_nats_is_no_token_of_the_service() {
+        let keys = keys();
+        let exp = unix(SystemTime::now()) + 60;
+        let claims = json!({ "aud": "session", "iat": 0, "exp": exp, "claims": "alice" });
+        for typ in [TOKEN, jwt::NATS] {
+            let token = jwt::encode(typ, &claims, keys.signing()).unwrap();
+            let read = keys.verify::<String>("session", &token);
+            assert_eq!(read.is_ok(), typ == TOKEN);
+        }
+    }
+}

@@ -32,6 +32,8 @@ mod trace;
 // Who may connect: nats-server asks a function.
 #[cfg(feature = "auth-callout")]
 mod auth_callout;
+#[cfg(all(feature = "auth-callout", feature = "cli"))]
+mod door;
 
 // Streams: setting up, the path of a message, what becomes of a failure.
 mod attempt;

@@ -59,6 +59,11 @@ impl Trigger for RequestTrigger {
                 "function {name:?}: max_in_flight must be at least 1"
             ));
         }
+        if self.endpoint.codec.is_some() && self.endpoint.rate_limit.is_some() {
+            problems.push(format!(
+                "function {name:?}: rate_limit counts by the caller, and a login has none yet; count by what the function is told of the client"
+            ));
+        }
     }
 
     fn start(&self, process: &mut Process<'_>) -> Result<Arc<dyn RunningFunction>, String> {
