@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::server::Server;
 use crate::server_directory::ServerDirectory;
-use crate::suite::{BROWSER, Suite};
+use crate::suite::{Suite, WITH_PAGE};
 use crate::tool::Tool;
 use crate::toolbox::POSTGRES;
 use crate::{Result, web};
@@ -31,7 +31,7 @@ impl Bench {
             _directory: None,
         };
         // Before any compilation: the program embeds the page, and so is compiled only once.
-        if suites.iter().any(|suite| suite.name == BROWSER) {
+        if suites.iter().any(|suite| WITH_PAGE.contains(&suite.name)) {
             web::build(&Node::find()?)?;
         }
         let mut tools: Vec<&Tool> = suites

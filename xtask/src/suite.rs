@@ -8,7 +8,7 @@ use crate::bench::Bench;
 use crate::node::Node;
 use crate::tool::Tool;
 use crate::toolbox::{COLLECTOR, JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL};
-use crate::{Result, feature, web, workspace};
+use crate::{Result, feature, toolbox, web, workspace};
 
 /// Tests that can be run on their own.
 pub(crate) struct Suite {
@@ -90,7 +90,7 @@ pub(crate) const SUITES: &[Suite] = &[
         about: "the page in a real Chromium, with the real chat and nats-server",
         further: false,
         needs: &[&NODE, &NATS_SERVER],
-        run: browser,
+        run: |bench| browser(bench, "e2e"),
     },
     Suite {
         name: "cli",
@@ -107,6 +107,13 @@ pub(crate) const SUITES: &[Suite] = &[
         run: |bench| alone(bench, JAEGER_TESTS),
     },
     Suite {
+        name: KEYCLOAK,
+        about: "people sign in at the real Keycloak, in a real Chromium",
+        further: true,
+        needs: &[&NODE, &NATS_SERVER, &toolbox::KEYCLOAK],
+        run: |bench| browser(bench, "e2e:keycloak"),
+    },
+    Suite {
         name: "otel",
         about: "the files in otel/ as the real collector and Prometheus's promtool read them",
         further: true,
@@ -115,8 +122,11 @@ pub(crate) const SUITES: &[Suite] = &[
     },
 ];
 
-/// The suite that needs the built page, and the program that embeds it.
-pub(crate) const BROWSER: &str = "browser";
+/// The suites that need the built page, and the program that embeds it.
+pub(crate) const WITH_PAGE: [&str; 2] = [BROWSER, KEYCLOAK];
+
+const BROWSER: &str = "browser";
+const KEYCLOAK: &str = "keycloak";
 
 /// The modules with tests that run the nats CLI. Not `cli::`, which is a module of natsfn.
 const NATS_CLI_TESTS: &str = "nats_cli::";
@@ -166,14 +176,15 @@ fn alone(bench: &Bench, tests: &str) -> Result<()> {
     run(bench.equip(&mut cargo_test(&["--test", "*", "--", tests])))
 }
 
-fn browser(bench: &Bench) -> Result<()> {
+/// Runs the browser tests of this script of the page's package.
+fn browser(bench: &Bench, script: &str) -> Result<()> {
     let node = Node::find()?;
     web::build(&node)?;
     // Built as in the suite `integration`, so that only one of the two compiles.
     run(&mut cargo_test(&["--test", "it", "--no-run"]))?;
     // chat is in the directory of this program: the same cargo has built both.
     let chat = env::current_exe()?.with_file_name("chat");
-    let mut playwright = node.npm(["run", "e2e"]);
+    let mut playwright = node.npm(["run", script]);
     run(bench.equip(&mut playwright).env("CHAT_BIN", chat))
 }
 

@@ -10,10 +10,11 @@ use crate::node::Node;
 use crate::{Result, workspace};
 
 /// Parts of the page's directory that the build does not depend on.
-const BESIDE: [&str; 6] = [
+const BESIDE: [&str; 7] = [
     "node_modules",
     "dist",
     "e2e",
+    "e2e-keycloak",
     "docs",
     "test-results",
     "README.md",
