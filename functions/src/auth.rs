@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use jsonwebtoken::decode_header;
 use natsfn::auth_callout::{Allow, AuthKeys, AuthRequest, Connect};
 use natsfn::config::Secret;
-use natsfn::{Caller, Error, Headers, Json, Kind, Result, RunError, State};
+use natsfn::{Background, Caller, Error, Headers, Json, Kind, Result, RunError, State};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -97,6 +97,15 @@ pub async fn session(
     }))
 }
 
+/// Asks for the issuer's keys at the start, so that the first login need not wait for them.
+pub async fn warm_up(mut background: Background, door: Door) -> Result<()> {
+    if let Some(oidc) = &door.0.oidc {
+        oidc.warm_up();
+    }
+    background.stopped().await;
+    Ok(())
+}
+
 impl Door {
     /// Reads the keys, the file of users and the settings of the provider.
     ///
@@ -136,13 +145,6 @@ impl Door {
     /// The keys of the callout.
     pub fn keys(&self) -> AuthKeys {
         self.0.keys.clone()
-    }
-
-    /// Asks for the issuer's keys, so that the first login need not wait for them.
-    pub fn warm_up(&self) {
-        if let Some(oidc) = &self.0.oidc {
-            oidc.warm_up();
-        }
     }
 
     async fn prove(&self, request: &AuthRequest) -> Result<Proved> {

@@ -22,10 +22,10 @@ const PEOPLE: [(&str, &str, &[RoleName]); 3] = [
 ];
 
 /// Users who operate or monitor chat; their inboxes are below `_INBOX.o`.
-const OPERATORS: [&str; 5] = ["operator", "backend", "auth-operator", "sys", "kick"];
+pub(crate) const OPERATORS: [&str; 5] = ["operator", "backend", "auth-operator", "sys", "kick"];
 
 /// Functions and commands; their inboxes are below `_INBOX.s`.
-const SERVICES: [&str; 8] = [
+pub(crate) const SERVICES: [&str; 8] = [
     "send", "history", "persist", "page", "chat", "setup", "dead", "auth",
 ];
 

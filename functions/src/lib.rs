@@ -29,7 +29,7 @@ use migrations::Migrator;
 use natsfn::{Consumer, Endpoint, RateLimit, RunError, Service};
 
 use app::App;
-use auth::{Door, auth, session};
+use auth::{Door, auth, session, warm_up};
 use config::Config;
 use history::history;
 use message::identity::Identity;
@@ -111,4 +111,5 @@ pub fn auth_service(door: Door) -> Service<Door> {
         // Those that wait for the issuer of tokens are not in the way of those that need not.
         .endpoint(login.max_in_flight(4_096), auth)
         .endpoint(begin, session)
+        .task("auth", warm_up)
 }

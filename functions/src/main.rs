@@ -1,8 +1,11 @@
 //! The program `chat`: natsfn's command line with chat's functions.
 
+mod commands;
 mod dev;
 
 use natsfn::cli::App;
+
+use commands::{keys, kick, user};
 
 fn main() -> natsfn::Exit {
     App::new(chat::chat)
@@ -10,5 +13,8 @@ fn main() -> natsfn::Exit {
         .data_directory(".chat")
         .database()
         .dev(dev::plan)
+        .command("user", user::user)
+        .command("keys", keys::keys)
+        .command("kick", kick::kick)
         .run()
 }

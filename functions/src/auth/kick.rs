@@ -50,47 +50,54 @@ struct Connection {
 /// # Errors
 /// No server answers, or one refuses.
 pub async fn kick(nats: &Client, uid: &str) -> Result<usize, RunError> {
-    let mut own = Vec::new();
+    let mut kicked = 0;
     let mut offset = 0;
-    let mut is_more = true;
-    while is_more {
-        is_more = false;
-        for Answer { server, data } in connections(nats, offset).await? {
-            is_more |= data.offset + data.connections.len() < data.total;
-            let cids = data.connections.iter().filter_map(|connection| {
-                let own = connection.authorized_user.split('~').next() == Some(uid);
-                own.then_some(connection.cid)
-            });
-            own.extend(cids.map(|cid| (server.id.clone(), cid)));
+    loop {
+        let page = kick_page(nats, uid, offset).await?;
+        kicked += page.kicked;
+        if !page.is_more {
+            return Ok(kicked);
         }
-        offset += PAGE;
+        // What has ended is not counted any more: the others have moved up.
+        offset += PAGE - page.most_of_a_server;
     }
-    for (server, cid) in &own {
-        end(nats, server, *cid).await?;
-    }
-    Ok(own.len())
 }
 
-/// A page of the connections of each server.
-async fn connections(nats: &Client, offset: usize) -> Result<Vec<Answer>, RunError> {
+/// What became of a page of the connections of each server.
+#[derive(Default)]
+struct Page {
+    kicked: usize,
+    most_of_a_server: usize,
+    is_more: bool,
+}
+
+/// Each server's connections are ended as soon as it has told of them.
+async fn kick_page(nats: &Client, uid: &str, offset: usize) -> Result<Page, RunError> {
     let inbox = nats.new_inbox();
     let mut answers = nats.subscribe(inbox.clone()).await?;
     let question = json!({ "acc": PEOPLE, "auth": true, "limit": PAGE, "offset": offset });
     let subject = "$SYS.REQ.SERVER.PING.CONNZ";
     nats.publish_with_reply(subject, inbox, question.to_string().into())
         .await?;
-    let mut found = Vec::new();
+    let mut page = None;
     let mut until = Instant::now() + FIRST;
     while let Ok(Some(answer)) = timeout_at(until, answers.next()).await {
-        found.push(serde_json::from_slice(&answer.payload)?);
+        let page = page.get_or_insert_with(Page::default);
+        let Answer { server, data } = serde_json::from_slice(&answer.payload)?;
+        page.is_more |= data.offset + data.connections.len() < data.total;
+        let is_own =
+            |connection: &&Connection| connection.authorized_user.split('~').next() == Some(uid);
+        let own: Vec<&Connection> = data.connections.iter().filter(is_own).collect();
+        for connection in &own {
+            end(nats, &server.id, connection.cid).await?;
+        }
+        page.kicked += own.len();
+        page.most_of_a_server = page.most_of_a_server.max(own.len());
         until = Instant::now() + FURTHER;
     }
-    if found.is_empty() {
-        let said =
-            "no server tells of its connections: does this user belong to the system account?";
-        return Err(RunError::new(said));
-    }
-    Ok(found)
+    page.ok_or_else(|| {
+        RunError::new("no server tells of its connections: is this a user of the system account?")
+    })
 }
 
 async fn end(nats: &Client, server: &str, cid: u64) -> Result<(), RunError> {

@@ -16,8 +16,9 @@ use crate::config;
 use claims::Claims;
 use keys::{ALGORITHMS, Keys};
 
-/// How large a token may be, in bytes; Keycloak's are some 1,500.
-const MAX_TOKEN: usize = 16 * 1024;
+/// How large a token may be, in bytes; Keycloak's are some 1,500. It must be less than
+/// `max_control_line` of nats.conf.
+const MAX_TOKEN: usize = 12 * 1024;
 
 /// The people of one issuer.
 pub struct Oidc {

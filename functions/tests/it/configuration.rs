@@ -22,6 +22,10 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         .env("CHAT_PAGE__MAX_CONNECTIONS", "many")
         .env("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://a; script-src *")
         .env("CHAT_PAGE__TELEMETRY__RATIO", "2")
+        .env("CHAT_AUTH__SESSION_HOURS", "0")
+        .env("CHAT_AUTH__CONNECTION_TYPES", "[]")
+        .env("CHAT_AUTH__OIDC__ISSUER", "http://id.example")
+        .env("CHAT_AUTH__OIDC__CLIENT", "")
         .env("CHAT_NATS__URL", "no address")
         .env("CHAT_CREDENTIALS__DEAD__PASSWORD", "hunter2")
         .env_remove("CHAT_DATABASE__URL");
@@ -44,6 +48,10 @@ async fn every_mistake_in_the_configuration_is_named_at_once() {
         "page.max_connections: is a text, must be a whole number",
         "page.telemetry.endpoint: is \"http://a; script-src *\", must be like http://localhost:4318",
         "page.telemetry.ratio: is 2, must be from 0 to 1",
+        "auth.session_hours: is 0, must be above 0 and at most 720",
+        "auth.connection_types: is empty, so nobody could connect",
+        "auth.oidc.issuer: is \"http://id.example\", must be like https://id.example/realms/chat",
+        "auth.oidc.client: is \"\", must be not empty",
         "nats.url: \"no address\" is no address",
         "credentials.dead.user: is missing",
         "database.url: is missing",
@@ -171,4 +179,31 @@ async fn wrong_password_is_named_with_where_it_stands() {
         assert!(stderr.contains(keys), "{keys}: {stderr}");
         assert_eq!(stderr.lines().count(), 1, "one line tells it: {stderr}");
     }
+}
+
+#[tokio::test]
+async fn wrong_keys_and_a_broken_file_of_users_are_named_by_key() {
+    let world = World::new().await;
+    let users = world.server.data().join("broken.json");
+    std::fs::write(&users, r#"{"alice": {"password": "hunter2"}}"#).unwrap();
+    let mut command = child::command(&world, &["serve", "auth"]);
+    command
+        .env("CHAT_AUTH__ISSUER", "hunter2")
+        .env("CHAT_AUTH__XKEY", "hunter2")
+        .env("CHAT_AUTH__USERS", &users);
+
+    let output = child::run(command).await;
+
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    for mistake in [
+        "auth.issuer: the issuer's seed is no seed",
+        "auth.xkey: the xkey's seed is no seed",
+        "auth.users: ",
+        "the password of alice is no argon2 hash",
+    ] {
+        assert!(stderr.contains(mistake), "{mistake}: {stderr}");
+    }
+    assert_eq!(stderr.lines().count(), 3, "{stderr}");
+    assert!(!stderr.contains("hunter2"), "{stderr}");
 }

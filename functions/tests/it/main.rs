@@ -12,7 +12,9 @@ mod child;
 mod collector;
 mod database;
 mod door;
+mod doorway;
 mod http;
+mod issuer;
 mod ledger;
 mod look;
 mod person;
@@ -32,6 +34,13 @@ mod epoch;
 mod history;
 mod page;
 mod send;
+
+// Who is let in.
+mod auth_commands;
+mod auth_flood;
+mod auth_kick;
+mod auth_local;
+mod auth_oidc;
 
 // What a trace shows, and what is measured.
 mod metric;

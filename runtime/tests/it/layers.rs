@@ -56,9 +56,9 @@ fn modules(folder: &str) -> BTreeMap<Vec<String>, String> {
             (module(folder, &file), code.collect::<Vec<_>>().join("\n"))
         })
         .filter(|(module, _)| {
-            // `main` and `dev` are the program `chat`, which is no part of the library.
-            let outside = [["lib"], ["main"], ["dev"]];
-            !outside.iter().any(|name| module == name) && module.last().unwrap() != "tests"
+            // `main`, `dev` and `commands` are the program `chat`, which is no part of the library.
+            let outside = ["lib", "main", "dev", "commands"];
+            !outside.contains(&module[0].as_str()) && module.last().unwrap() != "tests"
         })
         .collect()
 }

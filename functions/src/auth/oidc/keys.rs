@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use super::http::Http;
 use crate::config::auth::Oidc;
@@ -142,10 +143,11 @@ impl Keys {
         }
         let state = self.shared.clone();
         // A task of its own: who waits for it may give up before a slow issuer answers.
-        let asked = tokio::spawn(async move {
+        let fetching = async move {
             let answer = state.fetch().await;
             state.take(answer);
-        });
+        };
+        let asked = tokio::spawn(fetching.in_current_span());
         let asking = asked.map(|_| ()).boxed().shared();
         known.asking = Some(asking.clone());
         Some(asking)
