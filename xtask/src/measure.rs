@@ -21,14 +21,16 @@ Usage: cargo xtask bench [NAME...]
   storm    messages lost with a random fault every 5 s for 10 minutes
   outage   what senders and readers get while PostgreSQL is stopped, then suspended, for 5 minutes each
   disk     messages lost while SQLite's disk is full for 3, 6 and 60 s; LEDGER_DISK names a directory on a small disk
+  logins   how fast people log in, and how long 2,000 take to be back after a restart of nats-server
   trace    cost of tracing: hello and persist with 0, 1 and 100 % of the traces, and with a collector that is away or
            stalled
 
 Without names it runs drain, ledger and trace.";
 
 /// Each name with its bench target.
-const BENCHES: [(&str, &str); 8] = [
+const BENCHES: [(&str, &str); 9] = [
     ("drain", "drain"),
+    ("logins", "logins"),
     ("ledger", "ledger"),
     ("trace", "trace"),
     ("stalls", "ledger"),
