@@ -1,7 +1,7 @@
 use natsfn::{Json, Service};
 
-async fn hello(name: std::path::PathBuf) -> Json<String> {
-    Json(name.display().to_string())
+async fn hello(path: std::path::PathBuf) -> Json<usize> {
+    Json(path.as_os_str().len())
 }
 
 fn main() {

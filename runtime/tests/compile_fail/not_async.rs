@@ -1,6 +1,6 @@
 use natsfn::{Json, Service};
 
-fn hello(Json(name): Json<String>) -> Json<String> {
+fn hello(Json(name): Json<u32>) -> Json<u32> {
     Json(name)
 }
 
