@@ -23,6 +23,18 @@ export class Realm {
     await this.ask("PUT", "", { accessTokenLifespan: seconds });
   }
 
+  /** A new account, which no other test signs in with or changes. Its password is its name and 123. */
+  async invite(user: string): Promise<void> {
+    await this.ask("POST", "/users", {
+      username: user,
+      firstName: user,
+      lastName: "Guest",
+      email: `${user}@example.com`,
+      enabled: true,
+      credentials: [{ type: "password", value: `${user}123` }],
+    });
+  }
+
   async grant(user: string, role: string): Promise<void> {
     await this.ask("POST", await this.roles(user), [await this.ask("GET", `/roles/${role}`)]);
   }
