@@ -108,12 +108,12 @@ impl AuthKeys {
     /// let new = AuthKeys::generate();
     /// let keys = AuthKeys::from_seeds(&new.issuer_seed, &new.xkey_seed)?;
     /// let hour = SystemTime::now() + Duration::from_secs(3600);
-    /// let token = keys.sign("session", hour, &"alice")?;
+    /// let token = keys.sign("session", hour, &"alice").unwrap();
     ///
-    /// let user: String = keys.verify("session", token.expose())?;
+    /// let user: String = keys.verify("session", token.expose()).unwrap();
     /// assert_eq!(user, "alice");
     /// assert!(keys.verify::<String>("invitation", token.expose()).is_err());
-    /// # Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// # Ok::<_, natsfn::RunError>(())
     /// ```
     ///
     /// # Errors
