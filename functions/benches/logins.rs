@@ -81,6 +81,7 @@ async fn main() {
         name: None,
         roles: vec![RoleName::User],
         password: password::hash(&"alice".into()).unwrap(),
+        since: None,
     };
     let add = |table: &mut file::Table| {
         table.insert("alice".to_owned(), alice);

@@ -13,7 +13,7 @@ pub mod session;
 pub mod users;
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use jsonwebtoken::decode_header;
 use natsfn::auth_callout::{Allow, AuthKeys, AuthRequest, Connect};
@@ -29,6 +29,7 @@ use oidc::Oidc;
 use permissions::permissions;
 use person::{Person, is_local_name};
 use users::Users;
+use users::file::milliseconds;
 
 /// What `auth` knows; cloning it is cheap.
 #[derive(Clone)]
@@ -88,12 +89,16 @@ pub async fn session(
     let user = user.filter(|_| caller.account == PEOPLE && is_local_name(uid));
     let user = user
         .ok_or_else(|| Error::new(Kind::Forbidden, "session tokens are for local users alone"))?;
-    let expires = connected_since(&headers) + config.session();
+    let began = connected_since(&headers);
+    if user.since.is_some_and(|since| milliseconds(began) < since) {
+        let said = "the password has changed since this connection began: log in again";
+        return Err(Error::new(Kind::Forbidden, said));
+    }
+    let expires = began + config.session();
     let token = session::begin(keys, uid, &user, expires)?;
-    let since = expires.duration_since(UNIX_EPOCH).unwrap_or_default();
     Ok(Json(Session {
         token: token.expose().to_owned(),
-        expires: u64::try_from(since.as_millis()).unwrap_or(u64::MAX),
+        expires: milliseconds(expires),
     }))
 }
 

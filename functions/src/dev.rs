@@ -104,6 +104,7 @@ fn invite(users: &Path) -> Result<(), RunError> {
                 name: None,
                 roles,
                 password,
+                since: None,
             };
             table.insert(name.to_owned(), user);
         }

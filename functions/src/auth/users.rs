@@ -24,6 +24,8 @@ pub struct Users {
     from_host: Guesses,
     /// Wrong passwords for one user name from everywhere.
     from_everywhere: Guesses,
+    /// Wrong passwords from one address, whatever the name: each costs as much as a right one.
+    of_host: Guesses,
 }
 
 /// What was read, and of which version of the file.
@@ -48,6 +50,7 @@ impl Users {
             from_host: Guesses::new(10, Duration::from_secs(6)),
             // An attacker with many addresses locks out the owner only by one guess each second.
             from_everywhere: Guesses::new(60, Duration::from_secs(1)),
+            of_host: Guesses::new(100, Duration::from_millis(100)),
         })
     }
 
@@ -65,14 +68,21 @@ impl Users {
         let at_host = format!("{name} {host}");
         self.from_host.check(&at_host, Instant::now())?;
         self.from_everywhere.check(name, Instant::now())?;
+        self.of_host.check(host, Instant::now())?;
         let user = self.find(name);
         let hash = user.as_ref().map(|user| user.password.clone());
         let is_right = self.hashing.is_of(hash, password.clone()).await?;
         match user {
-            Some(user) if is_right => Ok(user),
+            // Somebody may have changed the user while this login waited for its turn.
+            Some(user) if is_right => {
+                let now = self.find(name);
+                now.filter(|now| now.password == user.password)
+                    .ok_or_else(wrong)
+            }
             _ => {
                 self.from_host.add(&at_host, Instant::now());
                 self.from_everywhere.add(name, Instant::now());
+                self.of_host.add(host, Instant::now());
                 Err(wrong())
             }
         }
@@ -139,6 +149,7 @@ mod tests {
                 name: None,
                 roles: vec![RoleName::User],
                 password: password::hash(&password.into()).unwrap(),
+                since: None,
             };
             file::change(&self.path(), |table| {
                 table.insert(name.to_owned(), user);

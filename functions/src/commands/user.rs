@@ -89,6 +89,7 @@ pub(crate) async fn user(arguments: User, context: Context) -> Result<(), RunErr
                     name: display_name,
                     roles,
                     password,
+                    since: None,
                 };
                 table.insert(name.clone(), user);
                 Ok(())

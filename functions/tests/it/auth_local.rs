@@ -159,6 +159,26 @@ async fn new_password_and_removal_end_a_session_and_roles_are_read_anew() {
 }
 
 #[tokio::test]
+async fn connection_by_a_former_password_gets_no_session_token() {
+    let doorway = Doorway::new().await;
+    let _auth = doorway.serve().await;
+    let options = ConnectOptions::with_user_and_password("alice".into(), "alice".into());
+    let thief = doorway.client(options, "alice").await;
+
+    doorway.set_user("alice", "another", &[RoleName::Admin]);
+    let answer = within(thief.request("auth.session", "".into()))
+        .await
+        .unwrap();
+
+    let refused = read::<Session>(&answer).unwrap_err();
+    assert_eq!(refused.code, 403, "{refused:?}");
+    assert!(
+        refused.message.contains("the password has changed"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn session_ends_for_good_when_its_hours_are_over() {
     let mut doorway = Doorway::new().await;
     // 4 s.

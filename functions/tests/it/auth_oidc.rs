@@ -91,7 +91,7 @@ async fn subject_is_hashed_where_it_is_no_token_of_a_subject() {
     ] {
         let token = key.sign(&issuer.claims(subject, &["user"]));
         let uid = chat::auth::person::uid_of_subject(subject);
-        assert_eq!(uid.len(), 45);
+        assert_eq!(uid.len(), 46);
         let data = info(&doorway, &token, &uid).await;
         let inboxes = data["permissions"]["subscribe"]["allow"].to_string();
         assert!(inboxes.contains(&format!("\"_INBOX.u.{uid}.>\"")), "{data}");

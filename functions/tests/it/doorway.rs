@@ -79,6 +79,7 @@ impl Doorway {
             name: None,
             roles: roles.to_vec(),
             password: password::hash(&password.into()).unwrap(),
+            since: None,
         };
         self.change(|table| {
             table.insert(name.to_owned(), user);

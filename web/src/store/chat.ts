@@ -237,6 +237,11 @@ class Chat implements ChatActions {
 
   private enter(me: Me): Person | null {
     this.session = { state: "logged-in", me };
+    // The provider's session may be somebody else's than whom the page was shown for.
+    if (this.person && this.person.uid !== me.uid) {
+      this.person.stop();
+      this.person = null;
+    }
     if (!this.person && this.store) {
       this.person = new Person(me, this.store, this.tracing, () => this.changed());
       this.openIt();

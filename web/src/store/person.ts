@@ -65,6 +65,10 @@ export class Person {
     this.list();
   }
 
+  get uid(): string {
+    return this.me.uid;
+  }
+
   up(connection: Connection) {
     this.me = connection.me;
     this.list();

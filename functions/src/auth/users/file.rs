@@ -1,11 +1,11 @@
 //! The file of local users: JSON, a key for each.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +27,9 @@ pub struct User {
     pub roles: Vec<RoleName>,
     /// The password's hash, `$argon2id$...`.
     pub password: String,
+    /// When the password was set, in milliseconds since 1970: [`change`] notes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
 }
 
 /// A role, as the file names it.
@@ -142,9 +145,21 @@ pub fn change<T>(
         Some(_) => read(&path)?,
         None => Table::new(),
     };
+    let former = table.clone();
     let answer = change(&mut table)?;
+    for (name, user) in &mut table {
+        if former.get(name).map(|former| &former.password) != Some(&user.password) {
+            user.since = Some(milliseconds(SystemTime::now()));
+        }
+    }
     replace(&path, &directory, &table, before.as_ref()).map_err(failed)?;
     Ok(answer)
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn milliseconds(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn replace(
@@ -165,6 +180,9 @@ fn replace(
             // root changes the file of the user that `auth` runs as, who must read it.
             chown(file.path(), Some(before.uid()), Some(before.gid()))?;
         }
+        // A group that could read it still can, and others never can.
+        let mode = 0o600 | (before.mode() & 0o640);
+        fs::set_permissions(file.path(), Permissions::from_mode(mode))?;
     }
     file.as_file().sync_all()?;
     file.persist(path)?;
@@ -173,8 +191,6 @@ fn replace(
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0$\
@@ -185,6 +201,7 @@ mod tests {
             name: None,
             roles: roles.to_vec(),
             password: HASH.to_owned(),
+            since: None,
         }
     }
 
