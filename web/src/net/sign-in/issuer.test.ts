@@ -88,7 +88,7 @@ it("exchanges the code, and knows the person by their id there", async () => {
   expect(tokens).toMatchObject({
     token: "t1",
     refresh: "r1",
-    uid: expect.stringMatching(/^o-.{43}$/),
+    uid: expect.stringMatching(/^o--.{43}$/),
   });
   expect(tokens.expires).toBeGreaterThanOrEqual(began + 900_000);
   expect(Object.fromEntries(asked[0] ?? [])).toMatchObject({
