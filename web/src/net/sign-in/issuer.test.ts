@@ -17,13 +17,17 @@ const HELD: Tokens = { uid: "o-1", token: "t", expires: 0, refresh: "r0", id: "i
 let answer: () => Response;
 const asked: URLSearchParams[] = [];
 let isAway = false;
+/** What the provider's configuration says besides. */
+let more: object = {};
 
 beforeEach(() => {
   asked.length = 0;
   isAway = false;
+  more = {};
   vi.stubGlobal("fetch", async (url: string | URL, init: RequestInit) => {
     if (isAway) throw new TypeError("Failed to fetch");
-    if (String(url).endsWith("/.well-known/openid-configuration")) return json(DISCOVERED);
+    if (String(url).endsWith("/.well-known/openid-configuration"))
+      return json({ ...DISCOVERED, ...more });
     asked.push(new URLSearchParams(String(init.body)));
     return answer();
   });
@@ -142,6 +146,18 @@ it("accepts no answer that was not for this page, and no token that was not for 
   const { end } = await signIn(code);
   answer = () => granted({}, { id_token: undefined });
   await expect(end()).rejects.toMatchObject({ kind: "refused" });
+});
+
+it("sends the browser to no script, to no plain HTTP, and to nowhere", async () => {
+  for (const to of ["javascript:alert(1)", "data:text/html,x", "http://id.example/x", "/x", ""]) {
+    more = { authorization_endpoint: to, end_session_endpoint: to };
+    const refused = { kind: "refused", message: expect.stringContaining("configuration of Id") };
+    await expect(issuer().begin(false), to).rejects.toMatchObject(refused);
+    if (to) await expect(issuer().end(HELD), to).rejects.toMatchObject(refused);
+  }
+  more = { authorization_endpoint: undefined, end_session_endpoint: undefined };
+  await expect(issuer().begin(false)).rejects.toMatchObject({ kind: "refused" });
+  expect(await issuer().end(HELD)).toBeNull();
 });
 
 it("says whether to sign in again, to wait, or what is configured wrongly", async () => {

@@ -43,7 +43,8 @@ export class OidcIssuer implements Issuer {
   begin(isSilent: boolean) {
     return this.said(async () => {
       // Asked anew each time: a browser that goes to a provider that is away shows its own error page.
-      const { authorization_endpoint: to = "" } = await this.discover();
+      const { authorization_endpoint: to } = await this.discover();
+      if (!to) throw this.wrong("it names no authorization_endpoint");
       const pending = {
         state: generateRandomState(),
         nonce: generateRandomNonce(),
@@ -60,7 +61,7 @@ export class OidcIssuer implements Issuer {
         code_challenge_method: "S256",
         ...(isSilent ? { prompt: "none" } : {}),
       };
-      return { to: withQuery(to, asked), pending };
+      return { to: this.withQuery(to, asked), pending };
     });
   }
 
@@ -105,7 +106,7 @@ export class OidcIssuer implements Issuer {
         post_logout_redirect_uri: this.redirect,
         ...(held ? { id_token_hint: held.id } : {}),
       };
-      return to ? withQuery(to, asked) : null;
+      return to ? this.withQuery(to, asked) : null;
     });
   }
 
@@ -121,9 +122,26 @@ export class OidcIssuer implements Issuer {
   }
 
   private options() {
-    const signal = AbortSignal.timeout(ANSWER_MS);
-    // In development, on one machine.
-    return { signal, [allowInsecureRequests]: this.provider.issuer.startsWith("http:") };
+    return { signal: AbortSignal.timeout(ANSWER_MS), [allowInsecureRequests]: this.isInsecure };
+  }
+
+  /** In development, on one machine. */
+  private get isInsecure(): boolean {
+    return this.provider.issuer.startsWith("http:");
+  }
+
+  /** An address for the browser to go to: the provider names it, and it may be no script. */
+  private withQuery(to: string, asked: Record<string, string>): URL {
+    const url = parsed(to);
+    const isSafe = url?.protocol === "https:" || (this.isInsecure && url?.protocol === "http:");
+    if (!url || !isSafe) throw this.wrong(`it sends the browser to ${to}`);
+    for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
+    return url;
+  }
+
+  private wrong(what: string): NoConnection {
+    const { name } = this.provider;
+    return new NoConnection("refused", `The configuration of ${name} is not valid: ${what}.`);
   }
 
   /** Says what went wrong, for the person. */
@@ -160,10 +178,12 @@ function tokens(
   };
 }
 
-function withQuery(to: string, asked: Record<string, string>): URL {
-  const url = new URL(to);
-  for (const [name, value] of Object.entries(asked)) url.searchParams.set(name, value);
-  return url;
+function parsed(address: string): URL | null {
+  try {
+    return new URL(address);
+  } catch {
+    return null;
+  }
 }
 
 /** With `prompt=none`, a provider that has to ask something answers one of these. */
@@ -173,6 +193,7 @@ const MUST_ASK = /^(login|interaction|consent|account_selection)_required$/;
 const PASSING = /^(temporarily_unavailable|server_error)$/;
 
 function failure(error: unknown, name: string): NoConnection {
+  if (error instanceof NoConnection) return error;
   const ended = new NoConnection(
     "session-ended",
     `Your sign-in at ${name} has ended. Sign in again.`,

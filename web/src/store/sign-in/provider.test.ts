@@ -76,6 +76,24 @@ it("an answer that this tab did not ask for is none", () => {
   expect([takeAnswer(new Session(sessionStorage)), location.search]).toEqual([null, ""]);
 });
 
+it("an address that looks like another site's stays this page's", () => {
+  history.replaceState(null, "", `${location.origin}//x?code=c&state=s`);
+  const stored = new Session(sessionStorage);
+  stored.leave({ ...PENDING, hash: "#/chat/general" });
+  expect(takeAnswer(stored)).toMatchObject({ pending: PENDING });
+  expect(location.href).toBe(`${location.origin}//x#/chat/general`);
+  history.replaceState(null, "", "/");
+});
+
+it("a token that lives for months is not renewed all the time", async () => {
+  const { issuer, signIn } = person(false, ANSWER);
+  issuer.finish.mockResolvedValue({ ...(await next()), expires: Date.now() + 2 ** 33 });
+  await token(signIn);
+  await vi.advanceTimersByTimeAsync(LIFE);
+  expect(issuer.renew).not.toHaveBeenCalled();
+  signIn.stop();
+});
+
 it("renews its token a minute before the end, and again, without being asked", async () => {
   const { issuer, signIn } = person(false, ANSWER);
   expect(await token(signIn)).toBe("t1");

@@ -20,7 +20,11 @@ export function takeAnswer(stored: Session): Answer | null {
   const { searchParams: said } = url;
   if (!said.has("state") || !(said.has("code") || said.has("error"))) return null;
   const pending = stored.back();
-  history.replaceState(null, "", url.pathname + (pending?.hash ?? ""));
+  const left = new URL(url);
+  left.search = "";
+  left.hash = pending?.hash ?? "";
+  // The whole address: by itself, a path such as `//x` would be another site's.
+  history.replaceState(null, "", left.href);
   return pending && { url, pending };
 }
 
@@ -127,13 +131,14 @@ export class ProviderSignIn implements SignIn {
   private renewIn(ms: number, failures: number) {
     clearTimeout(this.timer);
     if (this.isOver) return;
+    const wait = Math.min(ms, LONGEST_MS);
     this.timer = setTimeout(() => {
       this.next().catch((error) => {
         // Anything else ends the session, which the next connection will say.
         const isPassing = error instanceof NoConnection && error.kind === "sign-in-away";
         if (isPassing) this.renewIn(pause(failures), failures + 1);
       });
-    }, ms);
+    }, wait);
   }
 }
 
@@ -155,6 +160,9 @@ const LEAVING_MS = 20_000;
 
 /** How long before their end tokens are renewed, if they live so long. */
 const EARLY_MS = 60_000;
+
+/** A timer's longest wait, 24 days: a longer one would end at once. */
+const LONGEST_MS = 2 ** 31 - 1;
 
 /** Tokens that are refused so soon after they came are not renewed. */
 const FRESH_MS = 5_000;
