@@ -40,8 +40,6 @@ export async function loadConfig(): Promise<Config> {
   if (typeof said.websocket !== "string" || !/^wss?:\/\//.test(said.websocket)) {
     throw new Error("The page's configuration names no WebSocket address (page.websocket)");
   }
-  const oidc = said.login?.oidc ?? null;
-  // With no way in, the form at least leads to an error that says so.
-  const login = { oidc, local: said.login?.local || !oidc };
+  const login = { oidc: said.login?.oidc ?? null, local: said.login?.local ?? false };
   return { websocket: said.websocket, telemetry: said.telemetry ?? null, login };
 }

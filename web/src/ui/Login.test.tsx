@@ -31,6 +31,12 @@ test("a form for local users, a button for a provider, or both", () => {
   }
 });
 
+test("with no way in the page says so, and asks for no password", () => {
+  show(OUT, false, undefined);
+  expect(screen.getByRole("alert").textContent).toContain("Nobody can log in here");
+  expect(screen.queryByLabelText("Password")).toBeNull();
+});
+
 test("the button leads to the provider", () => {
   const chat = show(OUT, true, "Keycloak");
   fireEvent.click(screen.getByRole("button", { name: PROVIDER }));

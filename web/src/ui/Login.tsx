@@ -35,6 +35,12 @@ export function Login({ chat, session, ways }: Props) {
             </button>
           </Problem>
         )}
+        {!ways.local && !ways.provider && (
+          <Problem kind="misconfigured">
+            Nobody can log in here: the page's server is configured with neither local users
+            (auth.users) nor a sign-in service (auth.oidc).
+          </Problem>
+        )}
         {ways.local && (
           <PasswordForm chat={chat} isBusy={isBusy} isWaiting={way === "local"} failure={failure} />
         )}
