@@ -106,6 +106,50 @@ fn every_document_that_is_named_exists() {
 }
 
 #[test]
+fn every_file_for_the_operator_that_is_named_exists() {
+    for (file, text) in documents() {
+        let words = text.split(|c: char| !(c.is_alphanumeric() || "_-./".contains(c)));
+        let named = words.filter(|word| word.starts_with("deploy/") || word.starts_with("otel/"));
+        for word in named.map(|word| word.trim_end_matches('.')) {
+            assert!(
+                root().join(word).exists(),
+                "{} names {word}",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_alert_has_its_heading_and_leads_there() {
+    let rules = read("otel/alerts.yaml");
+    let of = |key: &str| -> Vec<String> {
+        let lines = rules.lines().map(str::trim);
+        let values = lines.filter_map(|line| line.strip_prefix(key));
+        values.map(str::to_owned).collect()
+    };
+    let alerts = of("- alert: ");
+    let page = read("docs/operations.md");
+    let (_, about) = page
+        .split_once("\n## What does each alert mean?\n")
+        .unwrap();
+    let (about, _) = about.split_once("\n## ").unwrap();
+    let headings = about.lines().filter_map(|line| line.strip_prefix("### "));
+    assert_eq!(alerts, headings.collect::<Vec<_>>());
+    let leads = |alert: &String| format!("docs/operations.md#{}", anchor(alert));
+    assert_eq!(
+        of("runbook_url: "),
+        alerts.iter().map(leads).collect::<Vec<_>>()
+    );
+    let table = read("docs/observability.md");
+    let rows = table
+        .lines()
+        .filter(|line| line.contains("(operations.md#"));
+    let names = rows.filter_map(|line| line.strip_prefix("| [`")?.split('`').next());
+    assert_eq!(alerts, names.collect::<Vec<_>>());
+}
+
+#[test]
 fn every_program_of_the_documents_is_part_of_an_example() {
     let examples = ["hello", "shop"].map(|name| bare(&read(format!("runtime/examples/{name}.rs"))));
     let mut count = 0;
