@@ -66,6 +66,7 @@ mod reply_subject;
 mod security;
 
 // Faults: what crashes, fills up, fails, is replaced.
+mod backup;
 mod configuration;
 mod crash;
 mod disk;

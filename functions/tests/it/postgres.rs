@@ -159,7 +159,7 @@ fn copy_tree(from: &Path, to: &Path) {
 }
 
 /// The directory that POSTGRES_BIN names, Debian's newest, or that of `postgres` on PATH.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     if let Some(named) = std::env::var_os("POSTGRES_BIN") {
         return named.into();
     }

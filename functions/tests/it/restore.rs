@@ -12,7 +12,7 @@ use crate::server::{NATS_CONF, connect};
 use crate::wait::{GUARD, until};
 use crate::world::{World, append, on_each, unlimited};
 
-async fn log(world: &World, ids: std::ops::Range<usize>) {
+pub(crate) async fn log(world: &World, ids: std::ops::Range<usize>) {
     let backend = world.backend().await;
     for id in ids {
         let id = id.to_string();
@@ -21,7 +21,7 @@ async fn log(world: &World, ids: std::ops::Range<usize>) {
     }
 }
 
-fn texts(ids: std::ops::Range<usize>) -> Vec<String> {
+pub(crate) fn texts(ids: std::ops::Range<usize>) -> Vec<String> {
     ids.map(|id| id.to_string()).collect()
 }
 
@@ -93,7 +93,7 @@ async fn backup_put_back_catches_up_also_when_nobody_runs_setup() {
 }
 
 /// Waits until everything is stored, and sees that no floor is noted above a gap meanwhile.
-async fn is_stored(world: &World, count: usize) {
+pub(crate) async fn is_stored(world: &World, count: usize) {
     until("everything is stored", async || {
         let noted = usize::try_from(noted(world).await).unwrap();
         let rows = world.rows().await;

@@ -4,6 +4,8 @@ use migrations::{Migrator, MigratorTrait};
 use sea_orm::ConnectionTrait;
 use serde_json::json;
 
+use crate::child;
+use crate::ledger::Ledger;
 use crate::wait::{GUARD, until};
 use crate::world::{World, append, on_each};
 
@@ -42,6 +44,45 @@ async fn schema_that_is_newer_is_refused_and_setup_leaves_it_alone() {
         );
         let setup = world.set_up().await.unwrap_err().to_string();
         assert!(setup.contains("newer"), "{setup}");
+    })
+    .await;
+}
+
+/// What `setup` of the next version does: a migration that adds to the tables and takes nothing away.
+const NEXT_VERSION: [&str; 3] = [
+    "ALTER TABLE messages ADD COLUMN edited_at bigint",
+    "CREATE TABLE reactions (id bigint)",
+    "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_future', 1)",
+];
+
+#[tokio::test]
+async fn schema_one_version_ahead_leaves_running_functions_at_work_and_no_former_program_starts() {
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let (alice, ledger) = (world.person("alice").await, Ledger::default());
+        let upgrade = async {
+            until("writers make progress", async || {
+                (ledger.len() >= 50).then_some(())
+            })
+            .await;
+            for statement in NEXT_VERSION {
+                world.database.execute(statement).await;
+            }
+            let page = alice.page("chat.history.general", json!({ "limit": 10 }));
+            assert_eq!(page.await.unwrap().messages.len(), 10);
+        };
+
+        futures_util::join!(ledger.write(&world, 4, 50), upgrade);
+
+        world.settled().await;
+        ledger.check(&world).await;
+        assert_eq!(world.state_of_persist().await["state"], "running");
+        let former = child::run(child::command(&world, &["serve", "persist"])).await;
+        let stderr = String::from_utf8(former.stderr).unwrap();
+        assert_eq!(former.status.code(), Some(1), "{stderr}");
+        let why = "the database's schema is newer than this program: it has m9999_future which this program does \
+                   not know; start the newer program";
+        assert!(stderr.contains(why), "{stderr}");
     })
     .await;
 }
