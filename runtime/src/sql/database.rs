@@ -89,7 +89,7 @@ impl SqlDatabase {
             Ok(None) => {
                 self.good.store(true, Ordering::Release);
                 if matches!(self.user, pool::User::Requests)
-                    && let Some(few) = crowd::too_few(&self.db, &self.address, self.sizes).await
+                    && let Some(few) = crowd::share(&self.db, &self.address, self.sizes).await
                 {
                     tracing::warn!("{few}");
                 }
@@ -209,9 +209,9 @@ impl Database for SqlDatabase {
             let consumers = self.consumers.get();
             let all = async {
                 if let Some(consumers) = consumers {
-                    let _ = consumers.db.close_by_ref().await;
+                    let _ = consumers.db.close_pool().await;
                 }
-                self.db.close_by_ref().await
+                self.db.close_pool().await
             };
             let closed = tokio::time::timeout(Duration::from_secs(5), all).await;
             if closed.is_err() {

@@ -2,6 +2,8 @@
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use sea_orm::{
     AccessMode, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, SqliteTransactionMode,
@@ -50,6 +52,8 @@ pub struct Db {
     connection: DatabaseConnection,
     place: Arc<DatabaseName>,
     reuse: Reuse,
+    /// How many of the pool's connections nobody gets (`pool/crowd.rs`).
+    pub(super) withheld: Arc<AtomicU32>,
 }
 
 impl From<DatabaseConnection> for Db {
@@ -73,7 +77,23 @@ impl Db {
             place: DatabaseName::of(&connection),
             connection,
             reuse,
+            withheld: Arc::default(),
         }
+    }
+
+    /// Closes the pool once nothing of it is lent.
+    pub(super) async fn close_pool(&self) -> Result<(), DbErr> {
+        let withheld = self.withheld.load(Ordering::Relaxed);
+        if withheld == 0 {
+            return self.connection.close_by_ref().await;
+        }
+        let pool = self.connection.get_postgres_connection_pool();
+        // It is closed at once, and then waits for what is withheld too, which never comes back.
+        let _ = tokio::time::timeout(Duration::ZERO, pool.close()).await;
+        while pool.size() as usize > pool.num_idle() + withheld as usize {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(())
     }
 
     /// Which of the pool's connections may be lent again.

@@ -1,12 +1,14 @@
 //! A PostgreSQL that has too few connections: said at the start, and where it refuses one.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 
 use super::Address;
 use crate::config::PoolSizes;
+use crate::sql::db::Db;
 
 /// How long the server may take to refuse.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -43,12 +45,9 @@ pub(crate) async fn refusal(address: &Address, sizes: PoolSizes) -> Option<Strin
     }
 }
 
-/// What is wrong where this process alone may take more connections than the server has.
-pub(crate) async fn too_few(
-    db: &DatabaseConnection,
-    address: &Address,
-    sizes: PoolSizes,
-) -> Option<String> {
+/// Where this process alone may take more connections than the server has, requests get only their share
+/// of them: busy ones never let go, and the functions that streams feed would get none. Says what is wrong.
+pub(crate) async fn share(db: &Db, address: &Address, sizes: PoolSizes) -> Option<String> {
     let Address::Postgres(_) = address else {
         return None;
     };
@@ -57,17 +56,41 @@ pub(crate) async fn too_few(
     let there: i64 = row.try_get_by_index(0).ok()?;
     let [requests, streams] = address.sizes(sizes);
     let wanted = i64::from(requests) + i64::from(streams);
-    (wanted > there).then(|| {
-        format!(
-            "this process may take {wanted} connections, and PostgreSQL has {there} for everybody: raise its \
-             max_connections, or lower database.request_connections ({requests}) and \
-             database.stream_connections ({streams})"
-        )
-    })
+    if wanted <= there {
+        return None;
+    }
+    let share = (i64::from(requests) * there / wanted).max(1);
+    let withheld = i64::from(requests) - share;
+    tokio::spawn(withhold(db.clone(), withheld));
+    Some(format!(
+        "this process may take {wanted} connections, and PostgreSQL has {there} for everybody, so requests get \
+         {share} of them: raise its max_connections, or lower database.request_connections ({requests}) and \
+         database.stream_connections ({streams})"
+    ))
+}
+
+/// Makes the pool smaller: sqlx counts what was leaked as lent for ever.
+async fn withhold(db: Db, count: i64) {
+    let pool = db.get_postgres_connection_pool();
+    for _ in 0..count {
+        let connection = loop {
+            match pool.acquire().await {
+                Ok(connection) => break connection,
+                Err(sqlx::Error::PoolClosed) => return,
+                Err(_) => tokio::time::sleep(CONNECT_TIMEOUT).await,
+            }
+        };
+        let leaked = connection.leak();
+        db.withheld.fetch_add(1, Ordering::Relaxed);
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, leaked.close()).await;
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
+    use sea_orm::sqlx;
     use sea_orm::{ConnectionTrait, TransactionTrait};
 
     use crate::config::PoolSizes;
@@ -108,7 +131,7 @@ mod tests {
             requests: Some(7),
             streams: Some(streams),
         };
-        let told = async |sizes| super::too_few(&database.db, &database.address, sizes).await;
+        let told = async |sizes| super::share(&database.db, &database.address, sizes).await;
 
         let few = told(sizes(100_000)).await.unwrap();
 
@@ -118,5 +141,30 @@ mod tests {
         );
         assert!(few.contains("database.request_connections (7)"), "{few}");
         assert_eq!(told(sizes(7)).await, None);
+    }
+
+    #[tokio::test]
+    async fn requests_leave_connections_to_streams_where_the_server_has_too_few() {
+        let scratch = Scratch::postgres_made("").await;
+        let database = scratch.open();
+        let pool = database.db.get_postgres_connection_pool();
+        let sizes = PoolSizes {
+            requests: None,
+            streams: Some(1_000_000),
+        };
+        let lent = pool.acquire().await.unwrap();
+
+        super::share(&database.db, &database.address, sizes).await;
+
+        drop(lent);
+        while database.db.withheld.load(Ordering::Relaxed) < 9 {
+            tokio::task::yield_now().await;
+        }
+        let last = pool.acquire().await.unwrap();
+        let error = pool.acquire().await.unwrap_err();
+        assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error}");
+        drop(last);
+        database.close().await;
+        assert!(pool.is_closed());
     }
 }
