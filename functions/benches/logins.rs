@@ -1,7 +1,8 @@
-//! How fast people get in: by password, by session token and by access token; and how long it takes
-//! until 2,000 are back after a restart of nats-server.
+//! How fast people get in: by password, by session token and by access token, also in a flood of bogus
+//! tokens; and how long it takes until 2,000 are back after a restart of nats-server.
 //!
-//! `cargo xtask bench logins`; `LOGINS_PASSWORDS`, `LOGINS_TOKENS` and `LOGINS_PEOPLE` set the numbers.
+//! `cargo xtask bench logins`; `LOGINS_PASSWORDS`, `LOGINS_TOKENS`, `LOGINS_FLOOD` (a second) and
+//! `LOGINS_PEOPLE` set the numbers.
 
 #![allow(
     clippy::print_stdout,
@@ -125,6 +126,9 @@ async fn main() {
     let access = key.sign(&issuer.claims("bob", &["user"]));
     let by_access = || ConnectOptions::with_token(access.clone());
     logins("access token, 64 at a time", url, tokens, 64, by_access).await;
+    let other = Key::rsa("bench", 1);
+    let bogus = other.sign(&issuer.claims("bob", &["user"]));
+    flooded(url, &bogus, number("LOGINS_FLOOD", 1_000), by_access).await;
     back(&server, number("LOGINS_PEOPLE", 2_000), &token).await;
 }
 
@@ -149,13 +153,53 @@ async fn logins(
         .buffer_unordered(at_once)
         .collect()
         .await;
-    let rate = count as f64 / began.elapsed().as_secs_f64();
+    let elapsed = began.elapsed();
+    say(how, &mut took, elapsed);
+}
+
+fn say(how: &str, took: &mut [Duration], elapsed: Duration) {
+    let (count, rate) = (took.len(), took.len() as f64 / elapsed.as_secs_f64());
     took.sort();
-    let at = |percent: usize| took[(took.len() - 1) * percent / 100].as_secs_f64() * 1_000.0;
+    let at = |percent: usize| took[(count - 1) * percent / 100].as_secs_f64() * 1_000.0;
     println!(
         "{how:<28} {count:>5} logins {rate:>7.0} /s   p50 {:>6.1} ms   p99 {:>6.1} ms",
         at(50),
         at(99)
+    );
+}
+
+/// Logs in one after the other for 10 s, while others try a token that somebody else has signed.
+async fn flooded(url: &str, bogus: &str, a_second: usize, options: impl Fn() -> ConnectOptions) {
+    let began = Instant::now();
+    let (url_of_flood, bogus) = (url.to_owned(), bogus.to_owned());
+    let flood = tokio::spawn(async move {
+        let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut tries = tokio::task::JoinSet::new();
+        for n in 1..=1_000 {
+            tick.tick().await;
+            while tries.len() < n * a_second / 100 {
+                let login = ConnectOptions::with_token(bogus.clone()).connect(url_of_flood.clone());
+                tries.spawn(async { login.await.is_err() });
+            }
+        }
+        (began.elapsed(), tries.join_all().await)
+    });
+    let mut took = Vec::new();
+    while !flood.is_finished() {
+        let began = Instant::now();
+        options().connect(url).await.unwrap();
+        took.push(began.elapsed());
+    }
+    let (lasted, refused) = flood.await.unwrap();
+    assert!(
+        refused.iter().all(|refused| *refused),
+        "a bogus token got in"
+    );
+    let sent = refused.len() as f64 / lasted.as_secs_f64();
+    say(
+        &format!("... and {sent:.0} bogus tokens /s"),
+        &mut took,
+        began.elapsed(),
     );
 }
 

@@ -26,7 +26,7 @@ mod database;
 use std::time::Duration;
 
 use migrations::Migrator;
-use natsfn::{Consumer, Endpoint, RateLimit, RunError, Service};
+use natsfn::{Access, Consumer, Endpoint, RateLimit, RunError, Service, Work};
 
 use app::App;
 use auth::{Door, auth, session, warm_up};
@@ -38,6 +38,7 @@ use persist::persist;
 use send::send;
 use store::entity::{epochs, messages};
 use store::stored::{Passed, stored_up_to};
+use subjects::{CONSUMER, LOG};
 use trim::trim;
 
 /// chat, made from its configuration, and `auth` beside it where that is configured: other functions'
@@ -62,12 +63,24 @@ pub fn chat_service(app: App) -> Service<App> {
     let config = &app.config;
     // One limit for both endpoints: a person has one allowance for all rooms.
     let limit = RateLimit::new(config.send.rate, config.send.burst).by(Identity::key);
-    let send_to = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
+    let send_to = |name, subject| {
+        let endpoint = Endpoint::new(name, subject).rate_limit(limit.clone());
+        // A message that is repeated is read again.
+        endpoint.uses(Access::messages(LOG))
+    };
     let reads = &config.history;
     let limit = RateLimit::new(reads.rate, reads.burst)
         .in_flight(reads.in_flight)
         .by(Identity::key);
-    let history_of = |name, subject| Endpoint::new(name, subject).rate_limit(limit.clone());
+    let history_of = |name, subject| {
+        let endpoint = Endpoint::new(name, subject).rate_limit(limit.clone());
+        // The messages that are not in the database yet, and how far it is.
+        endpoint
+            .uses(Access::ranges(LOG))
+            .uses(Access::messages(LOG))
+            .uses(Access::stream_info(LOG))
+            .uses(Access::consumer_info(LOG, CONSUMER))
+    };
     let log = subjects::log(&config.stream);
 
     let passed = Passed::default();
@@ -78,23 +91,32 @@ pub fn chat_service(app: App) -> Service<App> {
         .database::<Migrator>()
         .entity::<messages::Entity>()
         .entity::<epochs::Entity>()
-        .endpoint(send_to("send", "chat.send.{room}"), send)
-        .endpoint(send_to("admin-send", "admin.send.{room}"), send)
+        .endpoint(
+            send_to("send", "chat.send.{room}").publishes("chat.{room}"),
+            send,
+        )
+        .endpoint(
+            send_to("admin-send", "admin.send.{room}").publishes("admin.{room}"),
+            send,
+        )
         .endpoint(history_of("history", "chat.history.{room}"), history)
         .endpoint(history_of("admin-history", "admin.history.{room}"), history)
         .consumer(
             Consumer::new("persist", log)
-                .durable(subjects::CONSUMER)
+                .durable(CONSUMER)
                 .max_batch(1_000)
                 // One batch commits while the next is written; the natural key permits any order.
                 .max_in_flight(2)
                 // How long a crashed process's messages wait for another process.
                 .ack_wait(Duration::from_secs(5))
                 .natural_key()
+                // The floor compares the log with the database, in `setup` too.
+                .uses(Access::messages(LOG))
+                .uses(Access::stream_info(LOG))
                 .floor(move |context, stream| stored_up_to(context, stream, passed.clone())),
             persist,
         )
-        .task("persist", trim)
+        .task(Work::of("persist").uses(Access::purge(LOG)), trim)
         .task("page", page)
 }
 

@@ -8,6 +8,7 @@ mod dev;
 mod host;
 mod invoke;
 mod output;
+mod permissions;
 mod program;
 mod serve;
 mod setup;

@@ -7,6 +7,7 @@ mod discovery;
 mod listener;
 mod ready;
 pub(crate) mod request;
+pub mod rights;
 pub(crate) mod running;
 pub mod setup;
 pub(crate) mod start;

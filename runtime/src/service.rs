@@ -31,7 +31,7 @@ use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::event::{Delivery, Request};
 use crate::function::handler::{Call, Handler};
-use background::Background;
+use background::{Background, Work};
 use consumer::{Consumer, StreamTrigger};
 use endpoint::queue_group::QueueGroup;
 use endpoint::{Endpoint, RequestTrigger};
@@ -155,7 +155,7 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
-    /// Background work that starts, runs and drains with `function`. Where no other function has
+    /// Background work that starts, runs and drains with a function, which `what` names. Where no other function has
     /// that name, the work is a function by itself: it is served, or left out, by its name, and
     /// discovery does not tell it.
     ///
@@ -179,15 +179,17 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// let shop = Service::new("shop", "1.0.0").task("beat", beat);
     /// ```
-    pub fn task<F, Fut>(mut self, function: impl Into<String>, work: F) -> Self
+    pub fn task<F, Fut>(mut self, what: impl Into<Work>, work: F) -> Self
     where
         F: Fn(Background, S) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let state = self.state.clone();
         let run = Arc::new(move |background| work(background, state.clone()).boxed());
+        let Work { function, uses } = what.into();
         self.definition.tasks.push(Task {
-            function: function.into(),
+            function,
+            uses,
             run,
         });
         self

@@ -19,7 +19,7 @@ impl World {
             body.to_string()
         };
         let answer = self
-            .setup
+            .operator
             .request(format!("$JS.API.{call}"), body.into())
             .await
             .unwrap();
@@ -35,7 +35,10 @@ impl World {
     pub(crate) async fn logged(&self, seq: u64) -> async_nats::Message {
         let question = serde_json::json!({ "seq": seq }).to_string();
         let subject = "$JS.API.DIRECT.GET.CHAT_MESSAGES";
-        self.setup.request(subject, question.into()).await.unwrap()
+        self.operator
+            .request(subject, question.into())
+            .await
+            .unwrap()
     }
 
     /// What the server says of persist's consumer.
@@ -57,8 +60,7 @@ impl World {
 
     /// What persist's own endpoint says of its state; null where none runs.
     pub(crate) async fn state_of_persist(&self) -> Value {
-        let operator = connect(&self.server, "operator", "_INBOX.o.operator").await;
-        match operator.request("fn.chat.persist", "".into()).await {
+        match self.operator.request("fn.chat.persist", "".into()).await {
             Ok(answer) => serde_json::from_slice(&answer.payload).unwrap(),
             Err(error) if error.kind() == RequestErrorKind::NoResponders => Value::Null,
             Err(error) => panic!("persist's state: {error}"),

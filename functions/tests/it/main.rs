@@ -77,6 +77,7 @@ mod join;
 mod load;
 mod locked;
 mod outage;
+mod permissions;
 mod replica;
 mod restore;
 mod rights;

@@ -45,6 +45,7 @@ impl Three {
         let server = servers.remove(0);
         let world = World {
             setup: connect(&server, "setup", "_INBOX.s.setup").await,
+            operator: connect(&server, "operator", "_INBOX.o.operator").await,
             _doorman: Doorman::at(server.url()).await,
             database: Database::empty_sqlite().await,
             config,

@@ -92,7 +92,7 @@ async fn setups_at_the_same_moment_are_safe() {
     on_each(async |world: World| {
         Migrator::down(&world.database.pool, None).await.unwrap();
         world
-            .setup
+            .operator
             .request("$JS.API.STREAM.DELETE.CHAT_MESSAGES", "".into())
             .await
             .unwrap();

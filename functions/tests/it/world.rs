@@ -22,8 +22,10 @@ pub(crate) struct World {
     pub(crate) server: TestServer,
     pub(crate) database: Database,
     pub(crate) config: Config,
-    /// A connection that may call the JetStream API.
+    /// A connection for `setup`.
     pub(crate) setup: Client,
+    /// Looks at everything.
+    pub(crate) operator: Client,
     /// Lets people in.
     pub(crate) _doorman: Doorman,
 }
@@ -85,12 +87,14 @@ impl World {
 
     async fn assemble(server: TestServer, database: Database, config: Config) -> Self {
         let setup = connect(&server, "setup", "_INBOX.s.setup").await;
+        let operator = connect(&server, "operator", "_INBOX.o.operator").await;
         let doorman = Doorman::at(server.url()).await;
         let world = Self {
             server,
             database,
             config,
             setup,
+            operator,
             _doorman: doorman,
         };
         world.set_up().await.unwrap();

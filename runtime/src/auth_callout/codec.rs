@@ -48,6 +48,10 @@ struct Claims {
 }
 
 impl Codec for AuthCodec {
+    fn answers(&self) -> &'static str {
+        "$SYS._INBOX.>"
+    }
+
     fn may_answer(&self, reply: &str) -> bool {
         reply.starts_with(INBOX)
     }

@@ -43,6 +43,11 @@ pub(super) enum Command {
     },
     /// One request, or one message for a stream's function
     Invoke(Invoke),
+    /// The least that the users of NATS need, for nats-server's configuration
+    ///
+    /// Without names: a user for each function, one for all of them, and those of `setup` and `dead`.
+    /// With names: the user of a process that serves them.
+    Permissions(Permissions),
 }
 
 #[derive(Args)]
@@ -56,6 +61,19 @@ pub(super) struct Setup {
     /// Let a stream lose subjects, limits become shorter and replicas fewer
     #[arg(long, value_name = "STREAM")]
     pub(super) shrink: Vec<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Permissions {
+    /// Names as `nats micro info` shows them
+    #[arg(value_name = "FUNCTION")]
+    pub(super) functions: Vec<String>,
+    /// What the user of these functions is called
+    #[arg(long, value_name = "NAME", requires = "functions")]
+    pub(super) user: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Args)]

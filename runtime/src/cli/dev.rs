@@ -84,6 +84,9 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
     let service = format!("{} {}", job.name, job.program.main().version());
     let mut program = job.program;
     program.without(&without);
+    for service in program.services_mut() {
+        service.checks_access = true;
+    }
     if let Some(listener) = &mut plan.listener
         && let Some(open) = listener.hand_on(server.addresses())
     {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::event::Request;
-use super::extract::FromEvent;
+use super::extract::{FromEvent, Needs};
 use crate::error::{Error, Kind, Result};
 
 /// The header that nats-server itself writes on a request that comes through an account import with
@@ -36,6 +36,10 @@ pub struct Caller {
 impl<S> FromEvent<Request, S> for Caller {
     fn from_event(request: &mut Request, _: &S) -> Result<Self> {
         Self::of(request)
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.caller = true;
     }
 }
 

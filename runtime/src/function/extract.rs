@@ -81,6 +81,8 @@ pub trait FromEvent<E, S>: Sized {
 pub struct Needs {
     /// Checks whether the `Path` fits the names of a subject template.
     pub(crate) path: Option<CheckNames>,
+    /// The caller, as the server stamps it.
+    pub(crate) caller: bool,
     pub(crate) database: bool,
     pub(crate) transaction: bool,
     /// The argument is of a single message: a service whose function also takes a `Batch` is not built.

@@ -1,5 +1,6 @@
 //! The runtime's connection as a function uses it: publish, request, append to a stream.
 
+pub(crate) mod access;
 mod extract;
 
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use crate::error::reply::check;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
+use access::{Access, Allowed};
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
 /// the function is called with. Cloning is cheap.
@@ -43,6 +45,8 @@ pub struct Client {
     breakers: Arc<Breakers>,
     /// What ranges of a stream come in on; the connection itself where there is none.
     reads: Option<Arc<Intake>>,
+    /// What its function may publish, where that is checked.
+    allowed: Option<Arc<Allowed>>,
 }
 
 impl Client {
@@ -54,6 +58,7 @@ impl Client {
             broker: Arc::default(),
             breakers: Arc::default(),
             reads: None,
+            allowed: None,
         }
     }
 
@@ -75,11 +80,8 @@ impl Client {
     #[must_use]
     pub fn continuing(&self, headers: &HeaderMap) -> Self {
         Self {
-            nats: self.nats.clone(),
             trace: TraceContext::of(headers),
-            broker: self.broker.clone(),
-            breakers: self.breakers.clone(),
-            reads: self.reads.clone(),
+            ..self.clone()
         }
     }
 
@@ -104,6 +106,7 @@ impl Client {
     /// [`Kind::BadRequest`] for a subject that is none, [`Kind::TooLarge`] over the server's
     /// `max_payload`, [`Kind::Unavailable`] when the connection is closed.
     pub async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<()> {
+        self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);
         let headers = self.headers(headers, &span);
@@ -151,6 +154,7 @@ impl Client {
         use async_nats::RequestErrorKind::{
             InvalidSubject, MaxPayloadExceeded, NoResponders, TimedOut,
         };
+        self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Client, "request", "send", subject);
         let headers = self.headers(headers, &span);
@@ -191,6 +195,7 @@ impl Client {
         if let Some(id) = id {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
+        self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);
         let headers = self.headers(headers, &span);

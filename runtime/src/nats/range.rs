@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use serde_json::json;
 
 use super::client::Client;
+use super::client::access::Access;
 use super::jetstream;
 use crate::error::{Error, Result};
 use crate::function::event::{Message, nanoseconds};
@@ -94,6 +95,7 @@ impl Client {
         max: usize,
         max_bytes: usize,
     ) -> Result<Range> {
+        self.check(|| Access::ranges(stream))?;
         let mut range = Range {
             messages: Vec::new(),
             bytes: 0,

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::client::Client;
+use super::client::access::Access;
 use super::jetstream::{self, ConsumerInfo, StreamInfo};
 use crate::error::{Kind, Result};
 use crate::function::event::{Message, nanoseconds};
@@ -22,6 +23,7 @@ impl Client {
     /// # Errors
     /// [`Kind::NotFound`], or [`Kind::Unavailable`] if JetStream does not answer.
     pub async fn stream_info(&self, stream: &str) -> Result<StreamInfo> {
+        self.check(|| Access::stream_info(stream))?;
         jetstream::stream_info(self.nats(), stream).await
     }
 
@@ -30,6 +32,7 @@ impl Client {
     /// # Errors
     /// [`Kind::NotFound`], or [`Kind::Unavailable`] if JetStream does not answer.
     pub async fn consumer_info(&self, stream: &str, consumer: &str) -> Result<ConsumerInfo> {
+        self.check(|| Access::consumer_info(stream, consumer))?;
         jetstream::consumer_info(self.nats(), stream, consumer).await
     }
 
@@ -55,6 +58,7 @@ impl Client {
         stream: &str,
         body: &serde_json::Value,
     ) -> Result<Option<Message>> {
+        self.check(|| Access::messages(stream))?;
         let call = calls::message(stream);
         match jetstream::call::<RawMessage>(self.nats(), &call, body).await {
             Ok(raw) => raw.read().map(Some),
@@ -69,6 +73,7 @@ impl Client {
     /// [`Kind::NotFound`], or [`Kind::Unavailable`] where JetStream does not answer.
     pub async fn purge_below(&self, stream: &str, seq: u64) -> Result<()> {
         let body = json!({ "seq": seq });
+        self.check(|| Access::purge(stream))?;
         let call = calls::purge(stream);
         jetstream::call::<serde_json::Value>(self.nats(), &call, &body)
             .await

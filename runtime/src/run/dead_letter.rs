@@ -58,6 +58,11 @@ fn subject(service: &str, function: &str, stream: &str, message: &Message) -> St
     format!("dead.{service}.{function}.{stream}.{seq}-{time_ns}")
 }
 
+/// The subjects of all dead letters of a function.
+pub(crate) fn subjects(service: &str, function: &str) -> String {
+    format!("dead.{service}.{function}.>")
+}
+
 /// A dead letter.
 #[derive(Debug, Serialize)]
 pub struct DeadLetter {

@@ -9,11 +9,13 @@ use super::discovery::{Discovered, Discovery};
 use super::listener::on_panic::OnPanic;
 use super::listener::{Listener, Share};
 use super::ready::{check_server, open, round_trip};
+use super::rights::Rights;
 use super::running::Running;
 use super::work::work;
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::nats::client::Client;
+use crate::nats::client::access::Allowed;
 use crate::nats::connections::Connections;
 use crate::nats::intake::Intake;
 use crate::service::background::Background;
@@ -105,14 +107,19 @@ pub async fn start(
     };
     let mut functions = Listener::new();
     let mut endpoints = Vec::new();
+    let client = process.client.clone();
     for trigger in &definition.functions {
+        process.client = client.clone().only(allowed(&definition, trigger.name()));
         let function = trigger.start(&mut process).map_err(RunError::new)?;
         let (discovered, subscription) =
             Discovered::new(function, &process.service, process.queue_group, &nats);
         functions.listen(subscription);
         endpoints.push(discovered);
     }
-    let client = process.client;
+    let limits = definition.tasks.iter();
+    let limits: Vec<_> = limits
+        .map(|task| allowed(&definition, &task.function))
+        .collect();
 
     let discovery = Arc::new(Discovery {
         name: definition.name,
@@ -172,7 +179,12 @@ pub async fn start(
     };
     let tasks = definition.tasks.into_iter();
     let tasks = tasks
-        .map(|task| tokio::spawn(work(task, background.clone())))
+        .zip(limits)
+        .map(|(task, limit)| {
+            let mut background = background.clone();
+            background.client = background.client.only(limit);
+            tokio::spawn(work(task, background))
+        })
         .collect();
     let runs = running().filter_map(|function| {
         let run = function.clone().run(functions.stopping())?;
@@ -198,4 +210,16 @@ fn unready(error: Error) -> RunError {
         Reason::Passing,
         format!("the service cannot start: {error}"),
     )
+}
+
+/// What a function may publish; none where everything.
+fn allowed(service: &Definition, function: &str) -> Option<Arc<Allowed>> {
+    service.checks_access.then(|| {
+        let rights = Rights::of_functions(&service.alone(function), "_INBOX");
+        let publish = rights.publish.into_iter().map(|right| right.subject);
+        Arc::new(Allowed {
+            function: function.to_owned(),
+            publish: publish.collect(),
+        })
+    })
 }

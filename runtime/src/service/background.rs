@@ -11,9 +11,42 @@ use super::dev_listener::DevListener;
 use crate::error::{Error, Result};
 use crate::function::database::Database;
 use crate::nats::client::Client;
+use crate::nats::client::access::{Access, declares};
 use crate::nats::jetstream::StreamInfo;
 use crate::telemetry::stats::Stats;
 use crate::telemetry::unheard::{Unheard, health};
+
+/// The name of the function that background work belongs to, and what the work does by hand. See
+/// [`Service::task`](crate::Service::task).
+///
+/// ```
+/// use natsfn::{Access, Work};
+///
+/// let trim = Work::of("store").uses(Access::purge("ORDERS"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct Work {
+    pub(crate) function: String,
+    pub(crate) uses: Vec<Access>,
+}
+
+impl Work {
+    /// Work that starts, runs and drains with this function.
+    pub fn of(function: impl Into<String>) -> Self {
+        Self {
+            function: function.into(),
+            uses: Vec::new(),
+        }
+    }
+
+    declares!();
+}
+
+impl<T: Into<String>> From<T> for Work {
+    fn from(function: T) -> Self {
+        Self::of(function)
+    }
+}
 
 /// What background work reaches, and the word to stop.
 ///

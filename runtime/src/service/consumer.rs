@@ -20,6 +20,7 @@ use crate::function::event::{Delivery, StreamId};
 use crate::function::handler::Call;
 use crate::function::invoke;
 use crate::function::template::Template;
+use crate::nats::client::access::{Access, declares};
 use set_up::settings;
 
 pub(crate) use set_up::Wanted;
@@ -68,6 +69,7 @@ pub struct Consumer {
     pub(crate) instances: usize,
     pub(crate) natural_key: bool,
     pub(crate) floor: Option<Floor>,
+    pub(crate) uses: Vec<Access>,
 }
 
 /// A consumer with its handler.
@@ -113,8 +115,11 @@ impl Consumer {
             instances: 8,
             natural_key: false,
             floor: None,
+            uses: Vec::new(),
         }
     }
+
+    declares!();
 
     /// The durable consumer's name on the server, instead of `<service>-<function>`: for one that is
     /// there already, such as that of an earlier version or of a function that was renamed.

@@ -20,6 +20,7 @@ use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::database::{DatabaseDefinition, Tables};
 use crate::function::template::Template;
+use crate::nats::client::access::Access;
 
 /// A service whose types are forgotten: what the runtime runs.
 #[derive(Clone, Default)]
@@ -39,6 +40,8 @@ pub struct Definition {
     pub(crate) min_server: Option<semver::Version>,
     /// The services beside it in the same program.
     pub(crate) beside: Vec<Definition>,
+    /// Whether functions may publish only what they declare.
+    pub(crate) checks_access: bool,
     #[cfg(feature = "testing")]
     pub(crate) failpoints: failpoint::Failpoints,
 }
@@ -47,6 +50,7 @@ pub struct Definition {
 #[derive(Clone)]
 pub(crate) struct Task {
     pub(crate) function: String,
+    pub(crate) uses: Vec<Access>,
     pub(crate) run: Arc<dyn Fn(Background) -> BoxFuture<'static, Result<()>> + Send + Sync>,
 }
 
@@ -89,6 +93,13 @@ impl Definition {
             }
         }
         self.tasks.retain(|task| keep(&task.function));
+    }
+
+    /// A service with one of its functions alone.
+    pub(crate) fn alone(&self, name: &str) -> Self {
+        let mut alone = self.clone();
+        alone.keep(|other| other == name);
+        alone
     }
 
     /// The names of the functions, in the order of their registration; then those that are

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::rate_limit::RateLimit;
 use crate::function::event::Request;
 use crate::function::handler::Call;
+use crate::nats::client::access::{Access, declares};
 use codec::Codec;
 use queue_group::QueueGroup;
 
@@ -39,6 +40,7 @@ pub struct Endpoint {
     pub(crate) deadline: Duration,
     pub(crate) max_in_flight: usize,
     pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) uses: Vec<Access>,
     pub(crate) codec: Option<Arc<dyn Codec>>,
 }
 
@@ -60,9 +62,12 @@ impl Endpoint {
             deadline: Duration::from_secs(5),
             max_in_flight: 256,
             rate_limit: None,
+            uses: Vec::new(),
             codec: None,
         }
     }
+
+    declares!();
 
     /// How long a request may take, waiting for its turn included (5 s by default): then the
     /// caller gets a 504, or a 503 if its turn never came.

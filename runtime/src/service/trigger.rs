@@ -19,6 +19,7 @@ use super::failpoint::Failpoints;
 use crate::function::database::Database;
 use crate::function::extract::Needs;
 use crate::nats::client::Client;
+use crate::nats::client::access::Access;
 use crate::nats::connections::Connector;
 use crate::nats::intake::Intake;
 use crate::telemetry::stats::{State, Stats};
@@ -43,6 +44,24 @@ pub(crate) trait Trigger: Any + Send + Sync {
     /// The durable consumer that feeds it; `setup` makes it and its stream.
     fn consumer(&self) -> Option<&Consumer> {
         None
+    }
+
+    /// What the function does with its connection by hand.
+    fn uses(&self) -> &[Access];
+
+    /// Whether the server must say who asks.
+    fn wants_caller(&self) -> bool {
+        self.needs().caller
+    }
+
+    /// The queue group in which it answers requests, with that of its service.
+    fn queue_group<'a>(&'a self, service: Option<&'a str>) -> Option<&'a str> {
+        service
+    }
+
+    /// The subjects of its answers to requests from other accounts.
+    fn answers(&self) -> &'static str {
+        "_R_.>"
     }
 
     /// Adds the mistakes in its own definition, a sentence each.

@@ -10,6 +10,7 @@ use super::stream::Stream;
 use super::trigger::Trigger;
 use crate::function::extract::Needs;
 use crate::function::template::{Template, overlap};
+use crate::nats::client::access::Access;
 
 /// Every mistake in a service and in those beside it, a sentence each; empty for good definitions.
 pub(crate) fn problems(service: &Definition) -> Vec<String> {
@@ -67,6 +68,11 @@ fn alone(service: &Definition) -> Vec<String> {
         function.check(&mut problems);
         database(service, function.name(), function.needs(), &mut problems);
     }
+    for (name, access) in uses(service) {
+        if let Err(problem) = access.pattern() {
+            problems.push(format!("function {name:?} declares a subject: {problem}"));
+        }
+    }
     shared(service, &mut problems);
     for stream in service.all_streams() {
         let differs = |other: &Stream| other.name() == stream.name() && !other.agrees(stream);
@@ -93,6 +99,15 @@ fn alone(service: &Definition) -> Vec<String> {
         }
     }
     problems
+}
+
+/// What functions and background work declare.
+fn uses(service: &Definition) -> impl Iterator<Item = (&str, &Access)> {
+    let functions = service.functions.iter();
+    let functions = functions.flat_map(|it| it.uses().iter().map(|access| (it.name(), access)));
+    let tasks = service.tasks.iter();
+    let tasks = tasks.flat_map(|it| it.uses.iter().map(|access| (&*it.function, access)));
+    functions.chain(tasks)
 }
 
 /// A `Path` of another number of values than the subject names would refuse every message.

@@ -194,7 +194,7 @@ async fn command_of_the_program_s_own_connects_and_fails_as_the_others() {
     assert!(complaint.contains("<TOKEN>"), "{complaint}");
     assert_eq!(code, Some(2));
     let (_, help, _) = run(&["--help"]).await;
-    assert!(help.contains("  knock   Knock at the door"), "{help}");
+    assert!(help.contains("Knock at the door"), "{help}");
     dev.signal("-TERM").await;
     let gone = run(&["knock", "sesame"]).await;
     assert!(gone.2.contains("cannot be reached"), "{gone:?}");

@@ -59,7 +59,7 @@ mod unwritten;
 // A function's effect on PostgreSQL and SQLite.
 #[cfg(feature = "sea-orm")]
 mod schema;
-#[cfg(feature = "sea-orm")]
+#[cfg(all(feature = "cli", feature = "sea-orm"))]
 mod shop;
 #[cfg(feature = "sea-orm")]
 mod sql;
@@ -77,6 +77,7 @@ mod half_open;
 mod hostile_request;
 mod lost;
 mod panicked;
+mod permissions;
 mod rights;
 
 // The real `nats` CLI is the judge of discovery; a suite of its own.

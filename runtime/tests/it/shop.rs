@@ -7,7 +7,50 @@ use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
 use crate::database::Database;
+use crate::process::{output, program, text};
 use crate::world::until;
+
+/// docs/security.md shows what the example prints.
+#[tokio::test]
+async fn permissions_of_the_shop_are_those_in_the_documents() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = async |arguments: &[&str]| {
+        let ran = output(program("shop", directory.path(), arguments)).await;
+        let (said, complaint) = text(&ran);
+        assert!(ran.status.success(), "{complaint}");
+        said
+    };
+    let documents = include_str!("../../../docs/security.md");
+
+    let printed = run(&["permissions"]).await;
+
+    let shown = format!("```\n{printed}```\n");
+    assert!(
+        documents.contains(&shown),
+        "docs/security.md does not show this:\n{shown}"
+    );
+    // A process that serves both is the union, under a name of the operator's own.
+    let both = run(&["permissions", "price", "store", "--user", "all", "--json"]).await;
+    let both: Value = serde_json::from_str(&both).unwrap();
+    let all = &both["services"][0]["users"][0];
+    assert_eq!(
+        (&all["user"], &all["inbox_prefix"]),
+        (&json!("all"), &json!("_INBOX.s.all"))
+    );
+    let subscribe = json!([
+        "shop.price.* q",
+        "fn.shop.store q",
+        "$SRV.>",
+        "_INBOX.s.all.>"
+    ]);
+    assert_eq!(all["permissions"]["subscribe"]["allow"], subscribe);
+    assert_eq!(
+        both["services"][0]["exports"],
+        json!([{ "service": "shop.price.*" }])
+    );
+    let import = json!({ "service": { "account": "SHOP", "subject": "shop.price.*" } });
+    assert_eq!(both["services"][0]["imports"], json!([import]));
+}
 
 /// Orders between two kills.
 const ORDERS: usize = 150;

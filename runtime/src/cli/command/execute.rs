@@ -10,7 +10,7 @@ use crate::cli::arguments::{self, Arguments, Command, Said};
 use crate::cli::output::complain;
 use crate::cli::program::Program;
 use crate::cli::traced::{self, Traced};
-use crate::cli::{App, Exit, Job, dead, dev, invoke, serve, setup};
+use crate::cli::{App, Exit, Job, dead, dev, invoke, permissions, serve, setup};
 use crate::config::{Loaded, Purpose, load_for};
 use crate::error::run_error::RunError;
 
@@ -66,7 +66,7 @@ impl<C: DeserializeOwned> App<C> {
                 database_variable: Some(dev::DATABASE_URL),
                 ..check
             },
-            Command::Dead { .. } | Command::Invoke(_) => check,
+            Command::Dead { .. } | Command::Invoke(_) | Command::Permissions(_) => check,
         };
         let load = |purpose| load_for::<C>(&self.name, file.as_deref(), purpose);
         let (mut loaded, wanted) = RunError::both(load(purpose.clone()), traced::wanted())?;
@@ -156,6 +156,7 @@ impl<C: DeserializeOwned> App<C> {
                 dead::dead(job, service.as_deref(), command).await
             }
             Command::Invoke(invoke) => invoke::invoke(job, invoke).await,
+            Command::Permissions(arguments) => permissions::permissions(job, &arguments),
         }
     }
 }

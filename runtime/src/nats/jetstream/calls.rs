@@ -54,3 +54,17 @@ pub(crate) fn pull(stream: &str, consumer: &str) -> String {
 pub(crate) fn direct_get(stream: &str) -> String {
     format!("{PREFIX}DIRECT.GET.{stream}")
 }
+
+/// The whole subject of a call.
+pub(crate) fn whole(call: &str) -> String {
+    format!("{PREFIX}{call}")
+}
+
+/// The subjects of a consumer's acks: in their first form, and in the one with domain and account,
+/// which nats-server uses with `js_ack_fc_v2`.
+pub(crate) fn acks(stream: &str, consumer: &str) -> [String; 2] {
+    [
+        format!("$JS.ACK.{stream}.{consumer}.>"),
+        format!("$JS.ACK.*.*.{stream}.{consumer}.>"),
+    ]
+}

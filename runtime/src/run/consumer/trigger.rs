@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use super::feed::Feed;
 use crate::function::extract::Needs;
 use crate::function::template::Template;
+use crate::nats::client::access::Access;
 use crate::nats::link::Link;
 use crate::service::background::StreamFunction;
 use crate::service::consumer::{Consumer, StreamTrigger};
@@ -34,6 +35,10 @@ impl Trigger for StreamTrigger {
 
     fn consumer(&self) -> Option<&Consumer> {
         Some(&self.consumer)
+    }
+
+    fn uses(&self) -> &[Access] {
+        &self.consumer.uses
     }
 
     fn check(&self, problems: &mut Vec<String>) {

@@ -11,6 +11,7 @@ use crate::function::database::Database;
 use crate::function::extract::Needs;
 use crate::function::template::Template;
 use crate::nats::client::Client;
+use crate::nats::client::access::Access;
 use crate::service::endpoint::{Endpoint, RequestTrigger};
 use crate::service::trigger::{Process, RunningFunction, Subscription, Trigger};
 use crate::service::validate::{path, queue_group};
@@ -45,6 +46,23 @@ impl Trigger for RequestTrigger {
 
     fn subject(&self) -> Option<&str> {
         Some(&self.endpoint.subject)
+    }
+
+    fn uses(&self) -> &[Access] {
+        &self.endpoint.uses
+    }
+
+    fn wants_caller(&self) -> bool {
+        self.call.needs.caller || self.endpoint.rate_limit.is_some()
+    }
+
+    fn queue_group<'a>(&'a self, service: Option<&'a str>) -> Option<&'a str> {
+        self.endpoint.queue_group.or(service)
+    }
+
+    fn answers(&self) -> &'static str {
+        let codec = self.endpoint.codec.as_ref();
+        codec.map_or("_R_.>", |codec| codec.answers())
     }
 
     fn check(&self, problems: &mut Vec<String>) {

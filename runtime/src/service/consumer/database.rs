@@ -53,7 +53,10 @@ impl Consumer {
         stream: &StreamId,
     ) -> Result<Option<u64>> {
         match &self.floor {
-            Some(floor) => Ok(Some(floor.ask(context.clone(), stream.clone()).await? + 1)),
+            Some(floor) => {
+                let upto = floor.ask(context.clone(), stream.clone()).await?;
+                Ok(Some(upto.saturating_add(1)))
+            }
             None => Ok(None),
         }
     }

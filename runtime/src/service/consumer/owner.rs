@@ -98,14 +98,19 @@ impl Consumer {
         ))
     }
 
+    /// What earlier versions of natsfn called the consumer; none where the definition names it.
+    pub(crate) fn former_name(&self) -> Option<&str> {
+        self.durable.is_none().then_some(self.name.as_str())
+    }
+
     /// Refuses to start at the stream's first message if there is a consumer from an earlier version of
     /// natsfn, which named consumers after the function alone: handled messages would be handled again.
     /// Continuing with that consumer would lose messages if it belongs to somebody else.
     async fn refuse_former(&self, nats: &Client) -> Result<()> {
-        if self.durable.is_some() {
+        let Some(name) = self.former_name() else {
             return Ok(());
-        }
-        let (name, durable, stream) = (&self.name, self.durable_name(), self.stream.name());
+        };
+        let (durable, stream) = (self.durable_name(), self.stream.name());
         match consumer_info(nats, stream, name).await {
             Err(error) if error.kind() == Kind::NotFound => Ok(()),
             Err(error) => Err(error),

@@ -35,15 +35,20 @@ pub(super) fn settings(config: &pull::Config) -> Result<Settings> {
 }
 
 impl Consumer {
-    /// The durable consumer on the server.
-    pub(super) fn config(&self, wanted: Wanted<'_>) -> pull::Config {
-        let held = self.capacity(false).max(self.capacity(true)) * self.instances;
+    /// Which of the stream's messages it is fed with; empty for all.
+    pub(crate) fn filters(&self) -> Vec<String> {
         // What somebody else's stream captures besides is not for this function.
-        let filters = if self.filter.is_empty() && !self.stream.is_existing() {
+        if self.filter.is_empty() && !self.stream.is_existing() {
             Vec::new()
         } else {
             self.subjects()
-        };
+        }
+    }
+
+    /// The durable consumer on the server.
+    pub(super) fn config(&self, wanted: Wanted<'_>) -> pull::Config {
+        let held = self.capacity(false).max(self.capacity(true)) * self.instances;
+        let filters = self.filters();
         let (filter_subject, filter_subjects) = match filters.as_slice() {
             [one] => (one.clone(), Vec::new()),
             _ => (String::new(), filters),

@@ -13,6 +13,9 @@ pub(crate) trait Codec: fmt::Debug + Send + Sync {
     /// Whether an answer may go to a reply subject of the server's own, which begins with `$`.
     fn may_answer(&self, reply: &str) -> bool;
 
+    /// The subjects of its answers.
+    fn answers(&self) -> &'static str;
+
     /// Opens a request: what its function is to see goes into its context. With an error the function
     /// is not called; the envelope is for the answer either way.
     fn open(&self, request: &mut Request) -> (Box<dyn Envelope>, Result<()>);

@@ -50,6 +50,11 @@ enum Step {
 }
 
 impl Stream {
+    /// Where it publishes again what it stores.
+    pub(crate) fn republished(&self) -> Option<&str> {
+        self.config.republish.as_ref().map(|it| &*it.destination)
+    }
+
     /// Compares with the existing stream; changes nothing.
     ///
     /// # Errors
