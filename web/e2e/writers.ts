@@ -82,10 +82,16 @@ export class Writers {
 
   private async send(room: string, number: number): Promise<void> {
     const draft = JSON.stringify({ id: `${room}-${number}`, text: String(number) });
-    const answer = await this.nats.request(`chat.send.${room}`, draft, { timeout: GUARD_MS });
-    const { seq } = answer.json<{ seq?: number }>();
-    if (seq === undefined) throw new Error(`send refused: ${answer.string()}`);
-    this.of(room).push([number, seq]);
+    for (;;) {
+      const answer = await this.nats.request(`chat.send.${room}`, draft, { timeout: GUARD_MS });
+      const { seq, code } = answer.json<{ seq?: number; code?: number }>();
+      if (seq !== undefined) {
+        this.of(room).push([number, seq]);
+        return;
+      }
+      // As the page does: the same id again, so that a message which was stored all the same is so once.
+      if (code !== 503) throw new Error(`send refused: ${answer.string()}`);
+    }
   }
 
   private of(room: string): Written[] {
