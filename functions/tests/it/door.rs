@@ -1,5 +1,6 @@
 //! `auth` beside a test's server: lets in alice, bob and charlie, each with the own name as password.
 
+use std::path::PathBuf;
 use std::sync::LazyLock;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
@@ -37,10 +38,15 @@ static PEOPLE: LazyLock<Value> = LazyLock::new(|| {
 pub(crate) struct Doorman {
     _running: Running,
     /// Where the file of users lies.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 impl Doorman {
+    /// The file of users.
+    pub(crate) fn users(&self) -> PathBuf {
+        self.directory.path().join("users.json")
+    }
+
     pub(crate) async fn at(url: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let users = directory.path().join("users.json");
@@ -56,7 +62,7 @@ impl Doorman {
         let running = natsfn::start(definition, nats, None).await.unwrap();
         Self {
             _running: running,
-            _directory: directory,
+            directory,
         }
     }
 }

@@ -82,6 +82,7 @@ mod replica;
 mod restore;
 mod rights;
 mod rollback;
+mod rolling;
 mod schema;
 mod standstill;
 

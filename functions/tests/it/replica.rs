@@ -46,7 +46,7 @@ impl Three {
         let world = World {
             setup: connect(&server, "setup", "_INBOX.s.setup").await,
             operator: connect(&server, "operator", "_INBOX.o.operator").await,
-            _doorman: Doorman::at(server.url()).await,
+            doorman: Doorman::at(server.url()).await,
             database: Database::empty_sqlite().await,
             config,
             server,

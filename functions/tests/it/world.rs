@@ -27,7 +27,7 @@ pub(crate) struct World {
     /// Looks at everything.
     pub(crate) operator: Client,
     /// Lets people in.
-    pub(crate) _doorman: Doorman,
+    pub(crate) doorman: Doorman,
 }
 
 /// A configuration whose limits on sending and reading no test meets by accident.
@@ -95,7 +95,7 @@ impl World {
             config,
             setup,
             operator,
-            _doorman: doorman,
+            doorman,
         };
         world.set_up().await.unwrap();
         world
