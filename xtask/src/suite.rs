@@ -7,7 +7,9 @@ use std::process::{Command, Stdio};
 use crate::bench::Bench;
 use crate::node::Node;
 use crate::tool::Tool;
-use crate::toolbox::{COLLECTOR, JAEGER, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL};
+use crate::toolbox::{
+    COLLECTOR, JAEGER, KUBERNETES_SCHEMAS, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL,
+};
 use crate::{Result, feature, toolbox, web, workspace};
 
 /// Tests that can be run on their own.
@@ -48,9 +50,9 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "integration",
-        about: "the crates' public API, on nats-server, PostgreSQL and SQLite",
+        about: "the crates' public API, on nats-server, PostgreSQL and SQLite; the manifests for Kubernetes",
         further: false,
-        needs: &[&NATS_SERVER, &POSTGRES],
+        needs: &[&NATS_SERVER, &POSTGRES, &KUBERNETES_SCHEMAS],
         run: |bench| {
             // Some of the tests run the examples as programs; `cargo test` alone builds them only as tests.
             run(&mut workspace::cargo([

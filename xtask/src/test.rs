@@ -66,8 +66,8 @@ Suites; without a name, all but those with a star run:
         help += &format!("  {}{name:<12} {about}\n", if *further { '*' } else { ' ' });
     }
     help + "
-NATS_SERVER, NATS_CLI, NODE_BIN, CHROMIUM, JAEGER, KEYCLOAK (its kc.sh), OTELCOL, PROMTOOL and POSTGRES_BIN (a
-directory) may name the programs to take.
+NATS_SERVER, NATS_CLI, NODE_BIN, CHROMIUM, JAEGER, KEYCLOAK (its kc.sh), OTELCOL, PROMTOOL, POSTGRES_BIN (a
+directory) and KUBERNETES_SCHEMAS (a directory) may name what to take.
 One test: `cargo xtask postgres`, and beside it `TEST_DATABASE_URL=... cargo test -p chat NAME`."
 }
 

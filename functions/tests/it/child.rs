@@ -20,7 +20,8 @@ pub(crate) fn persist_that_sizes_do_not_end(world: &World) -> Command {
     equip(world, command)
 }
 
-const CHAT: &str = env!("CARGO_BIN_EXE_chat");
+/// The program.
+pub(crate) const CHAT: &str = env!("CARGO_BIN_EXE_chat");
 
 fn equip(world: &World, mut command: Command) -> Command {
     command

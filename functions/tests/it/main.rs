@@ -17,6 +17,7 @@ mod http;
 mod issuer;
 mod ledger;
 mod look;
+mod manifest;
 mod person;
 mod postgres;
 mod program;
@@ -85,6 +86,10 @@ mod rollback;
 mod rolling;
 mod schema;
 mod standstill;
+
+// The manifests for Kubernetes.
+mod kubernetes;
+mod kubernetes_schema;
 
 // The program: dev and the commands beside it.
 mod dev;
