@@ -1,13 +1,19 @@
 //! `chat user`, `chat keys` and `chat kick` as processes.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Instant;
 
 use natsfn::auth_callout::AuthKeys;
+use natsfn::config::{Login, NatsConfig};
+use natsfn::testing;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
 use crate::doorway::{Doorway, REFUSED};
+use crate::server::NATS_CONF;
 use crate::wait::within;
 
 /// What a command said, and how it ended.
@@ -213,4 +219,92 @@ async fn keys_are_made_where_nothing_is_configured() {
     let keys = AuthKeys::from_seeds(&issuer, &value("CHAT_AUTH__XKEY").into()).unwrap();
     assert_eq!(keys.issuer(), value("NATS_CONF_AUTH_ISSUER"));
     assert_eq!(keys.xkey(), value("NATS_CONF_AUTH_XKEY"));
+}
+
+/// The texts in a file of lines such as `export A='b' C='d'` or `a = "b"`, by name.
+fn texts(file: &Path) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(file).unwrap().replace('\'', "\"");
+    let mut quoted = text.split('"');
+    let mut texts = BTreeMap::new();
+    while let (Some(name), Some(value)) = (quoted.next(), quoted.next()) {
+        let name = name.trim_end_matches([' ', '=']);
+        let name = name.rsplit([' ', '\n']).next().unwrap();
+        texts.insert(name.to_owned(), value.to_owned());
+    }
+    texts
+}
+
+#[tokio::test]
+async fn keys_of_a_deployment_open_nats_server_and_stay_as_they_are() {
+    let directory = tempfile::tempdir().unwrap();
+    let keys = directory.path().join("keys");
+    let make = || {
+        let database = format!(
+            "sqlite://{}/{{password}}?mode=rwc",
+            directory.path().display()
+        );
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command.current_dir(directory.path()).arg("keys").arg(&keys);
+        command.args(["--database", &database]);
+        run(command, "")
+    };
+    let said = make().await;
+    assert_eq!(
+        (said.code, said.stdout),
+        (Some(0), String::new()),
+        "{}",
+        said.stderr
+    );
+
+    let server = testing::nats_with(|config| {
+        let config = config.text(NATS_CONF);
+        let config = config.list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"]);
+        let variables = texts(&keys.join("nats/nats.env"));
+        variables.into_iter().fold(config, |config, (name, value)| {
+            config.variable(name, &value)
+        })
+    })
+    .await;
+    for (folder, arguments) in [("setup", vec!["setup"]), ("operator", vec!["dead", "list"])] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chat"));
+        command
+            .current_dir(directory.path())
+            .env_remove("NATS_URL")
+            .env("CHAT_NATS__URL", server.url())
+            .arg("--config")
+            .arg(keys.join(folder).join("chat.toml"))
+            .args(arguments);
+        let said = run(command, "").await;
+        assert_eq!(said.code, Some(0), "{folder}: {}", said.stderr);
+    }
+    for service in ["send", "history", "persist", "page", "auth"] {
+        let own = texts(&keys.join(service).join("chat.toml"));
+        let login =
+            ["user", "password", "inbox_prefix"].map(|key| own[&format!("nats.{key}")].clone());
+        let [user, password, inbox] = login;
+        let config = NatsConfig {
+            url: server.url().to_owned(),
+            ..NatsConfig::default()
+        };
+        let config = config.login(&Login::new(user, password.as_str(), inbox));
+        natsfn::connect_once(&config, service).await.unwrap();
+        assert_eq!(own.contains_key("auth.issuer"), service == "auth");
+        let stores = ["history", "persist"].contains(&service);
+        assert_eq!(own.contains_key("database.url"), stores, "{service}");
+    }
+    let password = fs::read_to_string(keys.join("postgres/password")).unwrap();
+    assert!(texts(&keys.join("persist/chat.toml"))["database.url"].contains(&password));
+
+    // A second time nothing changes, and what is missing is made again.
+    let before = fs::read_to_string(keys.join("nats/nats.env")).unwrap();
+    fs::remove_file(keys.join("postgres/password")).unwrap();
+    assert_eq!(make().await.code, Some(0));
+    assert_eq!(
+        fs::read_to_string(keys.join("nats/nats.env")).unwrap(),
+        before
+    );
+    assert_eq!(
+        fs::read_to_string(keys.join("postgres/password")).unwrap(),
+        password
+    );
 }
