@@ -6,6 +6,7 @@ mod account;
 mod bench;
 mod cluster;
 mod companion;
+mod compose;
 mod dev;
 mod feature;
 mod fetch;

@@ -10,7 +10,7 @@ use crate::tool::Tool;
 use crate::toolbox::{
     COLLECTOR, JAEGER, KUBERNETES_SCHEMAS, NATS_CLI, NATS_SERVER, NODE, POSTGRES, PROMTOOL,
 };
-use crate::{Result, feature, toolbox, web, workspace};
+use crate::{Result, compose, feature, toolbox, web, workspace};
 
 /// Tests that can be run on their own.
 pub(crate) struct Suite {
@@ -116,6 +116,13 @@ pub(crate) const SUITES: &[Suite] = &[
         run: |bench| browser(bench, "e2e:keycloak"),
     },
     Suite {
+        name: "compose",
+        about: "docker-compose.yml and the Dockerfile in a real Docker engine, and the page it serves in a real Chromium",
+        further: true,
+        needs: &[&NODE],
+        run: compose::test,
+    },
+    Suite {
         name: "otel",
         about: "the files in otel/ as the real collector and Prometheus's promtool read them",
         further: true,
@@ -197,7 +204,8 @@ fn cargo_test(arguments: &[&str]) -> Command {
     test
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a command in the checkout, and shows it.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let arguments: Vec<_> = command
         .get_args()
         .map(|argument| argument.to_string_lossy())

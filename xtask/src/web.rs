@@ -10,11 +10,12 @@ use crate::node::Node;
 use crate::{Result, workspace};
 
 /// Parts of the page's directory that the build does not depend on.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 8] = [
     "node_modules",
     "dist",
     "e2e",
     "e2e-keycloak",
+    "e2e-compose",
     "docs",
     "test-results",
     "README.md",
