@@ -1,7 +1,7 @@
 #!/bin/sh
 # Prints the Secrets `chat-nats` and `chat-auth` with fresh passwords and keys. Once for each deployment:
 #
-#   CHAT="docker run --rm --entrypoint chat registry.example/chat:0.1.0" deploy/kubernetes/secrets.sh |
+#   CHAT="docker run --rm registry.example/chat:0.1.0" deploy/kubernetes/secrets.sh |
 #     kubectl --namespace chat create -f -
 set -eu
 
