@@ -24,6 +24,7 @@ for (const look of LOOKS) {
     await outside.logIn("wrong");
     await expect(outside.page.getByRole("alert")).toBeVisible();
     await check(outside.page, "wrong password");
+    await signInAtProvider(outside.page);
 
     const alice = await enter("alice", room, look);
     const { page } = alice;
@@ -151,6 +152,29 @@ test("nothing moves for those who want reduced motion", async ({ enter, stack })
   start();
   expect(longest).toBeLessThan(10);
 });
+
+/** The log-in page with a button for a provider, with and without the form, and with no way in. */
+async function signInAtProvider(page: Page): Promise<void> {
+  const provider = { issuer: "https://id.example", client: "chat-web", name: "Keycloak" };
+  for (const { local, oidc } of [
+    { local: true, oidc: provider },
+    { local: false, oidc: provider },
+    { local: false, oidc: null },
+  ]) {
+    await page.route("**/config.json", async (route) => {
+      const response = await route.fetch();
+      const json = { ...(await response.json()), login: { local, oidc } };
+      await route.fulfill({ response, json });
+    });
+    await page.reload();
+    const shown = oidc
+      ? page.getByRole("button", { name: "Sign in with Keycloak" })
+      : page.getByText("Nobody can log in here");
+    await expect(shown).toBeVisible();
+    await expect(page.getByLabel("Password")).toHaveCount(local ? 1 : 0);
+    await check(page, `log in, local: ${local}, provider: ${oidc !== null}`);
+  }
+}
 
 /** No axe findings, no sideways scrolling, and only the log scrolls. */
 async function check(page: Page, view: string): Promise<void> {
