@@ -53,6 +53,9 @@ const USERS: [&str; 13] = [
     "kick",
 ];
 
+/// People, with their names as passwords: several, since one may have few log-ins undecided at once.
+const PEOPLE: [&str; 4] = ["alice", "bob", "carol", "dave"];
+
 fn number(name: &str, default: usize) -> usize {
     let text = std::env::var(name).ok();
     text.and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -78,14 +81,14 @@ async fn main() {
     let server = Server::start(server).await.unwrap();
 
     let users = directory.path().join("users.json");
-    let alice = User {
+    let user = |name: &str| User {
         name: None,
         roles: vec![RoleName::User],
-        password: password::hash(&"alice".into()).unwrap(),
+        password: password::hash(&name.into()).unwrap(),
         since: None,
     };
     let add = |table: &mut file::Table| {
-        table.insert("alice".to_owned(), alice);
+        table.extend(PEOPLE.map(|name| (name.to_owned(), user(name))));
         Ok(())
     };
     file::change(&users, add).unwrap();
@@ -108,7 +111,11 @@ async fn main() {
     let _auth = natsfn::start(definition, connections, None).await.unwrap();
 
     let url = server.url();
-    let by_password = || ConnectOptions::with_user_and_password("alice".into(), "alice".into());
+    let turn = AtomicUsize::new(0);
+    let by_password = || {
+        let name = PEOPLE[turn.fetch_add(1, Relaxed) % PEOPLE.len()];
+        ConnectOptions::with_user_and_password(name.into(), name.into())
+    };
     let passwords = number("LOGINS_PASSWORDS", 400);
     logins(
         "password, one at a time",
@@ -119,7 +126,8 @@ async fn main() {
     )
     .await;
     logins("password, 16 at a time", url, passwords, 16, by_password).await;
-    let token = session(url, by_password()).await;
+    let alice = ConnectOptions::with_user_and_password("alice".into(), "alice".into());
+    let token = session(url, alice).await;
     let tokens = number("LOGINS_TOKENS", 4_000);
     let by_session = || ConnectOptions::with_token(token.clone());
     logins("session token, 64 at a time", url, tokens, 64, by_session).await;

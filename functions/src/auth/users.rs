@@ -4,13 +4,13 @@ pub mod file;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use natsfn::config::Secret;
 use natsfn::{Error, Kind, Result};
 use parking_lot::Mutex;
 
-use super::guesses::Guesses;
+use super::guesses::{Guess, Guesses};
 use super::password::Hashing;
 use super::person::is_local_name;
 use file::{Table, User, Version};
@@ -65,10 +65,11 @@ impl Users {
         if !is_local_name(name) {
             return Err(wrong());
         }
-        let at_host = format!("{name} {host}");
-        self.from_host.check(&at_host, Instant::now())?;
-        self.from_everywhere.check(name, Instant::now())?;
-        self.of_host.check(host, Instant::now())?;
+        let guesses = [
+            self.from_host.begin(&format!("{name} {host}"))?,
+            self.from_everywhere.begin(name)?,
+            self.of_host.begin(host)?,
+        ];
         let user = self.find(name);
         let hash = user.as_ref().map(|user| user.password.clone());
         let is_right = self.hashing.is_of(hash, password.clone()).await?;
@@ -80,9 +81,7 @@ impl Users {
                     .ok_or_else(wrong)
             }
             _ => {
-                self.from_host.add(&at_host, Instant::now());
-                self.from_everywhere.add(name, Instant::now());
-                self.of_host.add(host, Instant::now());
+                guesses.into_iter().for_each(Guess::failed);
                 Err(wrong())
             }
         }
@@ -212,5 +211,64 @@ mod tests {
         let password = Secret::from("alice");
         let elsewhere = place.users.log_in("alice", &password, "10.0.0.2").await;
         elsewhere.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_guesses_at_once_are_no_way_around_the_limit() {
+        let place = Place::with(&["alice"]);
+        let guesses = (0..66).map(|_| place.log_in("alice", "guess"));
+        let answers = futures_util::future::join_all(guesses).await;
+
+        let kinds = answers
+            .iter()
+            .map(|answer| answer.as_ref().unwrap_err().kind());
+        let checked = kinds.filter(|kind| *kind == Kind::Unauthorized).count();
+        assert_eq!(checked, 10);
+        let refused = place.log_in("alice", "alice").await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::TooManyRequests);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn right_passwords_cost_nothing_however_many_come_at_once() {
+        let place = Place::with(&["alice"]);
+        for _ in 0..2 {
+            let logins = (0..10).map(|_| place.log_in("alice", "alice"));
+            futures_util::future::try_join_all(logins).await.unwrap();
+        }
+        place.log_in("alice", "guess").await.unwrap_err();
+        place.log_in("alice", "alice").await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_address_has_few_guesses_whatever_the_names() {
+        let place = Place::with(&["alice"]);
+        for n in 0..100 {
+            let name = format!("user-{n}");
+            let refused = place.log_in(&name, "guess").await.unwrap_err();
+            assert_eq!(refused.kind(), Kind::Unauthorized, "{name}");
+        }
+
+        let refused = place.log_in("alice", "alice").await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::TooManyRequests);
+        let password = Secret::from("alice");
+        let elsewhere = place.users.log_in("alice", &password, "10.0.0.2").await;
+        elsewhere.unwrap();
+    }
+
+    #[tokio::test]
+    async fn login_does_not_outlive_the_password_that_it_began_with() {
+        let place = Place::with(&["alice", "bob"]);
+        let mut alice = std::pin::pin!(place.log_in("alice", "alice"));
+        let mut bob = std::pin::pin!(place.log_in("bob", "bob"));
+        assert!(futures_util::poll!(alice.as_mut()).is_pending());
+        assert!(futures_util::poll!(bob.as_mut()).is_pending());
+
+        place.set("alice", "new");
+        let remove = |table: &mut Table| Ok(table.remove("bob"));
+        file::change(&place.path(), remove).unwrap();
+
+        for login in [alice.await, bob.await] {
+            assert_eq!(login.unwrap_err().kind(), Kind::Unauthorized);
+        }
     }
 }
