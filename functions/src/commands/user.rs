@@ -149,7 +149,7 @@ async fn ended(context: &Context, name: &str, done: &str) -> Result<(), RunError
     }
     let ended = end_connections(context, name).await.map_err(|error| {
         RunError::while_doing(
-            format!("{name} {done}, but open connections go on as they are"),
+            format!("{name} {done}, but open connections may go on as they are"),
             error,
         )
     })?;

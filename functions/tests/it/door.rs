@@ -17,26 +17,33 @@ use crate::server::login;
 /// The keys of every server in this process.
 pub(crate) static KEYS: LazyLock<NewKeys> = LazyLock::new(AuthKeys::generate);
 
-/// The people, with their roles; the hashes cost next to nothing.
+/// The people, with their roles.
 static PEOPLE: LazyLock<Value> = LazyLock::new(|| {
     let roles: [(&str, &[&str]); 3] = [
         ("alice", &["admin", "user"]),
         ("bob", &["user"]),
         ("charlie", &[]),
     ];
-    let cheap = Params::new(8, 1, 1, None).unwrap();
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap);
     let people = roles.map(|(name, roles)| {
-        let hash = argon2.hash_password(name.as_bytes()).unwrap();
-        let user = json!({ "roles": roles, "password": hash.to_string() });
+        let user = json!({ "roles": roles, "password": cheap_hash(name) });
         (name.to_owned(), user)
     });
     people.into_iter().collect()
 });
 
+/// A hash that costs next to nothing.
+pub(crate) fn cheap_hash(password: &str) -> String {
+    let cheap = Params::new(8, 1, 1, None).unwrap();
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, cheap);
+    argon2
+        .hash_password(password.as_bytes())
+        .unwrap()
+        .to_string()
+}
+
 /// `auth` at work.
 pub(crate) struct Doorman {
-    _running: Running,
+    pub(crate) running: Running,
     /// Where the file of users lies.
     directory: TempDir,
 }
@@ -60,9 +67,6 @@ impl Doorman {
         let definition = auth_service(Door::open(&config).unwrap()).build().unwrap();
         let nats = login(url, "auth", "_INBOX.s.auth").await;
         let running = natsfn::start(definition, nats, None).await.unwrap();
-        Self {
-            _running: running,
-            directory,
-        }
+        Self { running, directory }
     }
 }

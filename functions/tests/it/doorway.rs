@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use async_nats::{Client, ConnectOptions};
+use chat::auth::Door;
 use chat::auth::users::file::{self, RoleName, User};
-use chat::auth::{Door, password};
 use chat::auth_service;
 use chat::config::auth::Auth;
 use natsfn::Running;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::door::KEYS;
+use crate::door::{KEYS, cheap_hash};
 use crate::issuer::Issuer;
 use crate::server::{NATS_CONF, connect, server};
 use crate::wait::{until, within};
@@ -43,7 +43,11 @@ impl Doorway {
     /// A server with local users: alice is an admin, bob a user, charlie neither. Their passwords are
     /// their names.
     pub(crate) async fn new() -> Self {
-        let server = server(NATS_CONF).await;
+        Self::at(server(NATS_CONF).await)
+    }
+
+    /// One at a server that asks `auth`.
+    pub(crate) fn at(server: TestServer) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = Auth {
             issuer: Some(KEYS.issuer_seed.clone()),
@@ -78,7 +82,7 @@ impl Doorway {
         let user = User {
             name: None,
             roles: roles.to_vec(),
-            password: password::hash(&password.into()).unwrap(),
+            password: cheap_hash(password),
             since: None,
         };
         self.change(|table| {
@@ -113,7 +117,11 @@ impl Doorway {
     }
 
     pub(crate) async fn knock(&self, connect: &Value) -> Visitor {
-        let address = self.server.url().trim_start_matches("nats://");
+        self.knock_at(self.server.url(), connect).await
+    }
+
+    pub(crate) async fn knock_at(&self, url: &str, connect: &Value) -> Visitor {
+        let address = url.trim_start_matches("nats://");
         let stream = within(TcpStream::connect(address)).await.unwrap();
         let mut visitor = Visitor {
             stream: BufReader::new(stream),
