@@ -102,12 +102,19 @@ pub async fn session(
     }))
 }
 
-/// Asks for the issuer's keys at the start, so that the first login need not wait for them.
-pub async fn warm_up(mut background: Background, door: Door) -> Result<()> {
-    if let Some(oidc) = &door.0.oidc {
-        oidc.warm_up();
+/// Keeps the issuer's keys fresh, so that the first login need not wait for them, and no token counts
+/// long after its key was withdrawn.
+pub async fn keep_keys(mut background: Background, door: Door) -> Result<()> {
+    let keeping = async {
+        match &door.0.oidc {
+            Some(oidc) => oidc.keep_keys().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = keeping => {}
+        () = background.stopped() => {}
     }
-    background.stopped().await;
     Ok(())
 }
 

@@ -29,7 +29,7 @@ use migrations::Migrator;
 use natsfn::{Access, Consumer, Endpoint, RateLimit, RunError, Service, Work};
 
 use app::App;
-use auth::{Door, auth, session, warm_up};
+use auth::{Door, auth, keep_keys, session};
 use config::Config;
 use history::history;
 use message::identity::Identity;
@@ -133,5 +133,5 @@ pub fn auth_service(door: Door) -> Service<Door> {
         // Those that wait for the issuer of tokens are not in the way of those that need not.
         .endpoint(login.max_in_flight(4_096), auth)
         .endpoint(begin, session)
-        .task("auth", warm_up)
+        .task("auth", keep_keys)
 }

@@ -2,19 +2,21 @@
 
 mod claims;
 mod http;
+mod jwks;
 mod keys;
 
 use std::time::SystemTime;
 
+use futures_util::FutureExt;
 use jsonwebtoken::dangerous::insecure_decode;
 use jsonwebtoken::{Header, TokenData, Validation, decode, decode_header};
 use natsfn::{Error, Kind, Result};
-use tokio::time::Instant;
 
 use super::person::Person;
 use crate::config;
 use claims::Claims;
-use keys::{ALGORITHMS, Keys};
+use jwks::{ALGORITHMS, Jwks};
+use keys::Keys;
 
 /// How large a token may be, in bytes; Keycloak's are some 1,500. It must be less than
 /// `max_control_line` of nats.conf.
@@ -30,15 +32,20 @@ impl Oidc {
     /// # Errors
     /// A sentence: the issuer cannot be asked by TLS.
     pub fn new(config: &config::auth::Oidc) -> std::result::Result<Self, String> {
+        let jwks = Jwks::new(config)?;
+        let fetch = move || {
+            let jwks = jwks.clone();
+            async move { jwks.fetch().await }.boxed()
+        };
         Ok(Self {
             config: config.clone(),
-            keys: Keys::new(config)?,
+            keys: Keys::new(fetch),
         })
     }
 
-    /// Asks for the issuer's keys, so that the first login need not wait for them.
-    pub fn warm_up(&self) {
-        self.keys.ask(Instant::now());
+    /// Asks for the issuer's keys now, and again when they are old. It never ends.
+    pub async fn keep_keys(&self) {
+        self.keys.keep().await;
     }
 
     /// Proves who somebody is by an access token; also returns when it expires.
