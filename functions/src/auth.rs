@@ -12,6 +12,7 @@ pub mod person;
 pub mod session;
 pub mod users;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -49,13 +50,22 @@ struct Proved {
     with_password: bool,
 }
 
-/// A session token and when it ends.
-#[derive(Debug, Serialize, Deserialize)]
+/// A session token and when it ends. `Debug` does not show the token.
+#[derive(Serialize, Deserialize)]
 pub struct Session {
     /// The token; the connection's token at the next login.
     pub token: String,
     /// In milliseconds since 1970.
     pub expires: u64,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Session");
+        shown
+            .field("expires", &self.expires)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Decides about a login.
@@ -89,7 +99,7 @@ pub async fn session(
     let user = user.filter(|_| caller.account == PEOPLE && is_local_name(uid));
     let user = user
         .ok_or_else(|| Error::new(Kind::Forbidden, "session tokens are for local users alone"))?;
-    let began = connected_since(&headers);
+    let began = connected_since(&headers)?;
     if user.since.is_some_and(|since| milliseconds(began) < since) {
         let said = "the password has changed since this connection began: log in again";
         return Err(Error::new(Kind::Forbidden, said));
@@ -242,16 +252,79 @@ fn keys(config: &config::auth::Auth, mistakes: &mut Vec<String>) -> Option<AuthK
 type Checked = std::result::Result<AuthKeys, RunError>;
 
 /// When the caller's connection began, as the server stamps it; `Caller` has seen that nobody forged
-/// the stamp.
-fn connected_since(headers: &Headers) -> SystemTime {
+/// the stamp. A session that began at no known time would last longer, and outlive a password.
+fn connected_since(headers: &Headers) -> Result<SystemTime> {
     #[derive(Deserialize)]
     struct Stamp {
         start: String,
     }
-    let now = SystemTime::now();
     let stamp = headers.0.get("Nats-Request-Info");
-    stamp
+    let start = stamp
         .and_then(|stamp| serde_json::from_str(stamp.as_str()).ok())
         .and_then(|Stamp { start }| OffsetDateTime::parse(&start, &Rfc3339).ok())
-        .map_or(now, |start| SystemTime::from(start).min(now))
+        .ok_or_else(|| {
+            let said = "nats-server does not say when this connection began";
+            Error::new(Kind::Forbidden, said)
+        })?;
+    Ok(SystemTime::from(start).min(SystemTime::now()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use async_nats::HeaderMap;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// What alice is answered who asks for a session token, if the server stamps this start.
+    async fn ask(start: Value) -> Result<Session> {
+        let directory = tempfile::tempdir()?;
+        let path = directory.path().join("users.json");
+        let password = password::hash(&"alice".into()).unwrap();
+        let users = json!({ "alice": { "password": password, "since": 1_000 } });
+        std::fs::write(&path, users.to_string())?;
+        let new = AuthKeys::generate();
+        let config = config::auth::Auth {
+            issuer: Some(new.issuer_seed),
+            xkey: Some(new.xkey_seed),
+            users: Some(path),
+            ..config::auth::Auth::default()
+        };
+        let mut headers = HeaderMap::new();
+        let stamp = json!({ "acc": PEOPLE, "user": "alice", "start": start });
+        headers.insert("Nats-Request-Info", stamp.to_string());
+        let caller = Caller {
+            user: "alice".to_owned(),
+            account: PEOPLE.to_owned(),
+        };
+        let door = State(Door::open(&config).unwrap());
+        let Json(session) = session(door, caller, Headers(headers)).await?;
+        Ok(session)
+    }
+
+    #[tokio::test]
+    async fn session_needs_to_know_when_its_connection_began() {
+        let began = SystemTime::now() - Duration::from_secs(60);
+        let start = OffsetDateTime::from(began).format(&Rfc3339).unwrap();
+        let session = ask(json!(start)).await.unwrap();
+        assert_eq!(session.expires, milliseconds(began) + 12 * 3_600_000);
+
+        for start in [json!(null), json!(""), json!("soon"), json!(1_767_225_600)] {
+            let refused = ask(start.clone()).await.unwrap_err();
+            assert_eq!(refused.kind(), Kind::Forbidden, "{start}");
+            let said = "nats-server does not say when this connection began";
+            assert_eq!(refused.message(), said, "{start}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_token() {
+        let session = Session {
+            token: "hush".to_owned(),
+            expires: 1,
+        };
+        assert_eq!(format!("{session:?}"), "Session { expires: 1, .. }");
+    }
 }

@@ -1,6 +1,7 @@
 //! The file of local users: JSON, a key for each.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -15,8 +16,8 @@ use crate::auth::person::{Person, Role, is_local_name};
 /// Local users by name.
 pub type Table = BTreeMap<String, User>;
 
-/// A local user.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// A local user. `Debug` does not show the hash.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// The display name; without it, the user's name.
@@ -58,6 +59,14 @@ impl Version {
             size: metadata.len(),
             inode: metadata.ino(),
         })
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("User");
+        shown.field("name", &self.name).field("roles", &self.roles);
+        shown.field("since", &self.since).finish_non_exhaustive()
     }
 }
 
@@ -310,5 +319,39 @@ mod tests {
             );
             assert!(!error.contains("hunter2"), "{error}");
         }
+    }
+
+    #[test]
+    fn who_may_read_it_stays_but_never_everybody() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("users.json");
+        for (before, after) in [
+            (0o600, 0o600),
+            (0o640, 0o640),
+            (0o660, 0o640),
+            (0o644, 0o640),
+            (0o777, 0o640),
+            (0o400, 0o600),
+        ] {
+            fs::write(&path, "{}").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(before)).unwrap();
+            change(&path, |table| {
+                table.insert("alice".to_owned(), user(&[]));
+                Ok(())
+            })
+            .unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, after, "{before:o} became {mode:o}");
+            fs::remove_file(&path).unwrap();
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_hash() {
+        let shown = format!("{:?}", user(&[RoleName::User]));
+        assert!(
+            shown.contains("User") && !shown.contains("argon2"),
+            "{shown}"
+        );
     }
 }
