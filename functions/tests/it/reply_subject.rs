@@ -1,9 +1,10 @@
 //! Reply subjects of an attacker's choice: an answer is no command, no message, and nobody else's.
 
+use chat::auth::Session;
 use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 
-use crate::person::Person;
+use crate::person::{Person, read};
 use crate::wait::{GUARD, until};
 use crate::world::{World, append};
 
@@ -133,4 +134,23 @@ async fn back_end_cannot_use_its_reply_subject_against_the_log() {
     append(&backend, "chat.general", Some("last"), message).await;
 
     assert_eq!(world.log().await["messages"], 3);
+}
+
+/// The person asks a function, whose answer would ask `auth` for a session token.
+#[tokio::test]
+async fn answer_is_no_question_for_a_session_token() {
+    let world = World::new().await;
+    let bob = world.person("bob").await;
+
+    ask_for_others(&world, &bob, "auth.session").await;
+    // His own question comes after those.
+    let own: Session = read(&bob.ask("auth.session", "").await).unwrap();
+
+    assert!(!own.token.is_empty());
+    let stats = world.doorman.running.stats();
+    let mut endpoints = stats["endpoints"].as_array().unwrap().iter();
+    let session = endpoints.find(|endpoint| endpoint["name"] == "session");
+    let count = |what: &str| session.unwrap()[what].as_u64().unwrap();
+    let granted = count("num_requests") - count("num_errors");
+    assert_eq!(granted, 1, "{session:?}");
 }
