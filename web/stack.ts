@@ -49,7 +49,7 @@ export function through({ page, websocket }: Stack): ServerOptions {
       });
     },
   };
-  return { strictPort: true, proxy: { "/health": page, [NATS]: nats } };
+  return { strictPort: true, proxy: { [NATS]: nats } };
 }
 
 /** The page's own configuration, but with Vite's address for NATS. */

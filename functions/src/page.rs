@@ -1,4 +1,4 @@
-//! The HTTP server of the web page: its files, its configuration for browsers, and a health check.
+//! The HTTP server of the web page: its files, and its configuration for browsers.
 
 mod connection;
 mod encoding;
@@ -14,7 +14,6 @@ use http_body_util::Full;
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use natsfn::{Background, Error, Result};
-use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::app::App;
@@ -33,7 +32,6 @@ pub struct Page {
     headers: HeaderMap,
     config: Bytes,
     max_connections: usize,
-    health: Box<dyn Fn() -> std::result::Result<(), String> + Send + Sync>,
 }
 
 /// Serves the page until this process stops.
@@ -59,8 +57,7 @@ pub async fn page(mut background: Background, app: App) -> Result<()> {
         tracing::warn!("{}", NOT_BUILT.trim_end());
     }
     tracing::info!("the page is at http://{}", listener.local_addr()?);
-    let own = background.clone();
-    let page = Arc::new(Page::new(site, &settings, move || own.health()));
+    let page = Arc::new(Page::new(site, &settings));
     serve(listener, page, background.stopped()).await;
     Ok(())
 }
@@ -74,18 +71,13 @@ fn bind(listen: SocketAddr) -> Result<std::net::TcpListener> {
 }
 
 impl Page {
-    /// A page of these files. `health` returns why the process is unhealthy.
-    pub fn new(
-        site: Site,
-        settings: &Settings,
-        health: impl Fn() -> std::result::Result<(), String> + Send + Sync + 'static,
-    ) -> Self {
+    /// A page of these files.
+    pub fn new(site: Site, settings: &Settings) -> Self {
         Self {
             site,
             headers: headers::of(settings),
             config: settings.for_browsers().to_string().into(),
             max_connections: settings.max_connections,
-            health: Box::new(health),
         }
     }
 
@@ -93,7 +85,6 @@ impl Page {
     pub fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let mut response = match (request.method(), request.uri().path()) {
             (&Method::GET | &Method::HEAD, "/config.json") => self.config(),
-            (&Method::GET | &Method::HEAD, "/health") => self.health(),
             (&Method::GET | &Method::HEAD, path) => self.file(path, request.headers()),
             _ => {
                 let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only.\n");
@@ -124,17 +115,6 @@ impl Page {
 
     fn config(&self) -> Response<Full<Bytes>> {
         answer(StatusCode::OK, "application/json", self.config.clone())
-    }
-
-    fn health(&self) -> Response<Full<Bytes>> {
-        let (status, body) = match (self.health)() {
-            Ok(()) => (StatusCode::OK, json!({ "status": "ok" })),
-            Err(reason) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                json!({ "status": "unavailable", "reason": reason }),
-            ),
-        };
-        answer(status, "application/json", body.to_string().into())
     }
 }
 

@@ -1,10 +1,11 @@
-//! The command line that every service gets: `dev`, `serve`, `setup`, `dead`, `invoke`; and a program's
-//! own commands.
+//! The command line that every service gets: `dev`, `serve`, `health`, `setup`, `dead`, `invoke`; and a
+//! program's own commands.
 
 mod arguments;
 mod command;
 mod dead;
 mod dev;
+mod health;
 mod host;
 mod invoke;
 mod output;
@@ -12,15 +13,16 @@ mod permissions;
 mod program;
 mod serve;
 mod setup;
-mod traced;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
 
 use crate::config::RuntimeConfig;
 use crate::error::run_error::RunError;
 use command::OwnCommand;
+use host::board::Board;
 use output::{complain, say};
 use program::Program;
 
@@ -177,6 +179,8 @@ struct Job {
     config: RuntimeConfig,
     /// The program's name, for messages and files.
     name: String,
+    /// Where its services say how they are.
+    board: Arc<Board>,
 }
 
 impl Job {

@@ -35,7 +35,7 @@ pub use load::{Loaded, load};
 #[cfg(feature = "cli")]
 pub(crate) use load::{Purpose, load_for};
 #[cfg(feature = "cli")]
-pub use runtime::{Database, Invoke, Log, LogFormat, RuntimeConfig};
+pub use runtime::{Database, Health, Invoke, Log, LogFormat, RuntimeConfig};
 pub use secret::Secret;
 
 /// How many connections a process may take; where nothing is said, the database decides.

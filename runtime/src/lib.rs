@@ -78,6 +78,7 @@ pub use nats::jetstream;
 pub use nats::jetstream::Appended;
 pub use nats::range::Range;
 pub use run::running::Running;
+pub use run::running::readiness::{NotReady, Readiness};
 pub use run::start::start;
 pub use run::{dead_letter, rights, setup};
 pub use service::background::{Background, Settled, Work};

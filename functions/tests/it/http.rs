@@ -65,7 +65,7 @@ impl Http {
 
     /// Serves these files, in a process that is well.
     pub(crate) async fn with(site: Site) -> Self {
-        Self::serve(Page::new(site, &Settings::default(), || Ok(()))).await
+        Self::serve(Page::new(site, &Settings::default())).await
     }
 
     pub(crate) async fn serve(page: Page) -> Self {

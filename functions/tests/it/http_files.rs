@@ -26,13 +26,12 @@ fn elsewhere() -> Settings {
 
 #[tokio::test]
 async fn every_answer_forbids_a_browser_what_the_page_does_not_need() {
-    let http = Http::serve(Page::new(site(), &elsewhere(), || Err("away".to_owned()))).await;
+    let http = Http::serve(Page::new(site(), &elsewhere())).await;
     for (method, path, status) in [
         ("GET", "/", 200),
         ("GET", "/index.html", 200),
         ("GET", "/assets/index-B1x.js", 200),
         ("GET", "/config.json", 200),
-        ("GET", "/health", 503),
         ("GET", "/nothing", 404),
         ("POST", "/", 405),
         ("HEAD", "/", 200),
@@ -56,7 +55,7 @@ async fn every_answer_forbids_a_browser_what_the_page_does_not_need() {
 
 #[tokio::test]
 async fn browser_is_told_where_nats_the_collector_and_the_issuer_are() {
-    let http = Http::serve(Page::new(site(), &elsewhere(), || Ok(()))).await;
+    let http = Http::serve(Page::new(site(), &elsewhere())).await;
 
     let answer = http.get("/config.json").await;
 
@@ -73,19 +72,6 @@ async fn browser_is_told_where_nats_the_collector_and_the_issuer_are() {
     );
     assert_eq!(answer.header("content-type"), "application/json");
     assert_eq!(answer.header("cache-control"), "no-store");
-}
-
-#[tokio::test]
-async fn health_says_why_a_process_is_not_well() {
-    let ill = Page::new(site(), &elsewhere(), || Err("NATS is away".to_owned()));
-    let (well, ill) = (Http::new().await, Http::serve(ill).await);
-
-    let (well, ill) = (well.get("/health").await, ill.get("/health").await);
-
-    assert_eq!((well.status, ill.status.as_u16()), (StatusCode::OK, 503));
-    assert_eq!(well.json(), json!({ "status": "ok" }));
-    assert_eq!(ill.json()["reason"], "NATS is away");
-    assert_eq!(ill.header("cache-control"), "no-store");
 }
 
 #[tokio::test]
@@ -219,5 +205,5 @@ async fn program_without_a_page_says_how_to_build_one() {
         let body = String::from_utf8_lossy(&answer.body);
         assert!(body.contains("npm run build"), "{body}");
     }
-    assert_eq!(http.get("/health").await.status, StatusCode::OK);
+    assert_eq!(http.get("/config.json").await.status, StatusCode::OK);
 }

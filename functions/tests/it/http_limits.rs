@@ -127,7 +127,7 @@ async fn one_address_that_opens_connections_without_end_shuts_nobody_else_out() 
         max_connections: 20,
         ..Settings::default()
     };
-    let http = Http::serve(Page::new(site(), &settings, || Ok(()))).await;
+    let http = Http::serve(Page::new(site(), &settings)).await;
     let connect = async || {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();

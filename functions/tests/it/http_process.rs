@@ -19,22 +19,23 @@ fn free() -> SocketAddr {
     listener.local_addr().unwrap()
 }
 
-/// `chat serve page` as the user who may do nothing else, without a database.
-fn serve_page(world: &World, listen: SocketAddr) -> Child {
+/// `chat serve page` as the user who may do nothing else, without a database. It says at `health` how it is.
+fn serve_page(world: &World, listen: SocketAddr, health: SocketAddr) -> Child {
     let mut command = child::command(world, &["serve", "page"]);
     command
         .env("CHAT_NATS__USER", "page")
         .env("CHAT_NATS__PASSWORD", "page")
         .env("CHAT_NATS__INBOX_PREFIX", "_INBOX.s.page")
         .env("CHAT_PAGE__LISTEN", listen.to_string())
+        .env("CHAT_HEALTH__LISTEN", health.to_string())
         .env_remove("CHAT_DATABASE__URL");
     command.spawn().unwrap()
 }
 
-/// Waits until the page's health has this code.
-async fn health(address: SocketAddr, status: u16) -> Answer {
-    until("the health is that", async || {
-        let answer = ask(address, "GET", "/health", &[]).await.ok()?;
+/// Waits until a path is answered with this code.
+async fn answers(address: SocketAddr, path: &str, status: u16) -> Answer {
+    until("it answers that", async || {
+        let answer = ask(address, "GET", path, &[]).await.ok()?;
         (answer.status == status).then_some(answer)
     })
     .await
@@ -57,10 +58,8 @@ async fn dev_serves_the_page_where_it_says() {
     let dev = place.addresses();
 
     let config = ask(page_of(&dev), "GET", "/config.json", &[]).await;
-    let health = ask(page_of(&dev), "GET", "/health", &[]).await;
 
     assert_eq!(config.unwrap().json()["websocket"], dev["websocket"]);
-    assert_eq!(health.unwrap().status, 200);
 }
 
 /// The first line with which the server answers a WebSocket's beginning from a page of an origin.
@@ -114,48 +113,50 @@ async fn page_that_dev_leaves_out_is_served_by_hand_in_its_place() {
     let place = Place::new();
     let _dev = place.dev(&["--without", "page"]).await;
     let dev = place.addresses();
-    let nobody = ask(page_of(&dev), "GET", "/health", &[]).await;
+    let nobody = ask(page_of(&dev), "GET", "/config.json", &[]).await;
 
     let serve = ["--config", ".chat/chat.toml", "serve", "page"];
     let serving = place.start(&serve, "serves page").await;
 
     assert!(nobody.is_err());
-    health(page_of(&dev), 200).await;
-    let config = ask(page_of(&dev), "GET", "/config.json", &[]).await;
-    assert_eq!(config.unwrap().json()["websocket"], dev["websocket"]);
+    let config = answers(page_of(&dev), "/config.json", 200).await;
+    assert_eq!(config.json()["websocket"], dev["websocket"]);
     assert_eq!(serving.interrupt().await, Some(0));
 }
 
 #[tokio::test]
-async fn page_says_that_it_is_not_well_while_nats_is_away() {
-    let (world, listen) = (World::new().await, free());
-    let _page = serve_page(&world, listen);
-    health(listen, 200).await;
+async fn page_is_not_ready_while_nats_is_away_and_is_served_all_the_same() {
+    let (world, listen, health) = (World::new().await, free(), free());
+    let _page = serve_page(&world, listen, health);
+    answers(health, "/readyz", 200).await;
 
     world.server.down().await;
 
-    let ill = health(listen, 503).await;
-    assert!(ill.json()["reason"].as_str().unwrap().contains("NATS"));
+    let said = answers(health, "/readyz", 503).await;
+    let said = String::from_utf8_lossy(&said.body).into_owned();
+    assert!(said.starts_with("page: NATS at "), "{said}");
+    answers(listen, "/config.json", 200).await;
     world.server.up().await;
-    health(listen, 200).await;
+    answers(health, "/readyz", 200).await;
 }
 
 #[tokio::test]
-async fn page_begins_once_its_port_is_free() {
-    let (world, taken) = (
-        World::new().await,
-        TcpListener::bind("127.0.0.1:0").unwrap(),
-    );
+async fn page_says_that_its_port_is_in_use_and_begins_once_it_is_free() {
+    let (world, health) = (World::new().await, free());
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = taken.local_addr().unwrap();
-    let _page = serve_page(&world, listen);
-    // It has logged in: the port is the only thing that keeps it.
-    until("it is discovered", async || {
-        let operator = crate::server::connect(&world.server, "operator", "_INBOX.o.operator").await;
-        operator.request("$SRV.PING.chat", "".into()).await.ok()
+    let _page = serve_page(&world, listen, health);
+    let why = format!("page: the page cannot listen on {listen}");
+    until("it names the port", async || {
+        let said = ask(health, "GET", "/readyz", &[]).await.ok()?;
+        String::from_utf8_lossy(&said.body)
+            .starts_with(&why)
+            .then_some(())
     })
     .await;
 
     drop(taken);
 
-    health(listen, 200).await;
+    answers(listen, "/config.json", 200).await;
+    answers(health, "/readyz", 200).await;
 }

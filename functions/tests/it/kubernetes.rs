@@ -168,7 +168,7 @@ impl Pod {
             // One server, and ports that are free.
             .env("CHAT_NATS__URL", world.server.url())
             .env("CHAT_STREAM__REPLICAS", "1")
-            .env_remove("CHAT_HEALTH__LISTEN")
+            .env("CHAT_HEALTH__LISTEN", "127.0.0.1:0")
             .env("CHAT_PAGE__LISTEN", "127.0.0.1:0")
             .env_remove("CHAT_NATS__MONITOR")
             .env("RUST_LOG", "error")

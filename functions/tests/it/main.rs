@@ -21,6 +21,7 @@ mod manifest;
 mod person;
 mod postgres;
 mod program;
+mod prometheus;
 mod server;
 #[path = "../../../runtime/tests/it/traced.rs"]
 mod traced;

@@ -1,11 +1,14 @@
 //! What chat measures: names, labels, and no room and no person in any of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
 use crate::collector::{Collector, Measured};
+use crate::http::ask;
+use crate::jaeger::free;
 use crate::program::Place;
+use crate::prometheus;
 use crate::wait::until;
 
 /// Every metric, in alphabetical order, and what Prometheus calls it.
@@ -88,6 +91,88 @@ fn dashboard_and_alerts_ask_for_metrics_that_there_are() {
             "nobody shows {metric}"
         );
     }
+}
+
+/// The rows of the table of metrics in docs/observability.md: names, and names for Prometheus.
+fn documented() -> BTreeSet<(&'static str, &'static str)> {
+    let text = include_str!("../../../docs/observability.md");
+    let (_, table) = text
+        .split_once("| metric | for Prometheus | what |\n")
+        .unwrap();
+    let rows = table
+        .lines()
+        .skip(1)
+        .take_while(|line| line.starts_with('|'));
+    let names = rows.map(|row| {
+        let mut cells = row.split('`');
+        (cells.nth(1).unwrap(), cells.nth(1).unwrap())
+    });
+    names.collect()
+}
+
+#[test]
+fn every_metric_is_documented_and_no_other() {
+    assert_eq!(documented(), METRICS.into_iter().collect());
+}
+
+#[tokio::test]
+async fn prometheus_reads_every_metric_under_its_documented_name_without_a_collector() {
+    let [health] = free(1)[..] else {
+        unreachable!("there is one")
+    };
+    let place = Place::new().variable("CHAT_HEALTH__LISTEN", &health.to_string());
+    let dev = place.dev(&[]).await;
+    let draft = json!({ "id": "m1", "text": "hello" }).to_string();
+    let sent = ["invoke", "--user", "alice", "chat.send.lounge", &draft];
+    place.run(&sent).await.json();
+    place.run(&["invoke", "chat.history.lounge"]).await.json();
+    // Nobody can read this one.
+    place.run(&["invoke", "chat.lounge", "no JSON"]).await;
+    let metrics = async || {
+        let answer = ask(health, "GET", "/metrics", &[]).await.unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(
+            answer.header("content-type"),
+            "text/plain; version=0.0.4; charset=utf-8"
+        );
+        prometheus::read(std::str::from_utf8(&answer.body).unwrap())
+    };
+    let value = |metrics: &BTreeMap<String, prometheus::Family>, name: &str, function: &str| {
+        let mut samples = metrics.get(name)?.samples.iter();
+        let of_function = |one: &&prometheus::Sample| {
+            one.labels.get("natsfn_function").map(String::as_str) == Some(function)
+        };
+        samples.find(of_function).map(|one| one.value)
+    };
+
+    let metrics = until("the letter is counted, and the log's size", async || {
+        let metrics = metrics().await;
+        let letters = value(&metrics, "natsfn_dead_letters_total", "persist")?;
+        let bytes = value(&metrics, "natsfn_stream_bytes", "persist")?;
+        (letters >= 1.0 && bytes > 0.0).then_some(metrics)
+    })
+    .await;
+
+    assert_eq!(value(&metrics, "natsfn_healthy", "persist"), Some(1.0));
+    assert_eq!(value(&metrics, "natsfn_consumer_pending", "send"), None);
+    let names: BTreeSet<&str> = metrics.keys().map(String::as_str).collect();
+    let expected = METRICS.map(|(_, name)| name).into_iter();
+    // What the process is: its resource.
+    assert_eq!(names, expected.chain(["target_info"]).collect());
+    let service = &metrics["target_info"].samples[0].labels["service_name"];
+    assert_eq!(service, "chat");
+    let labels = metrics.values().flat_map(|family| &family.samples);
+    for one in labels {
+        let personal = |text: &String| ["lounge", "alice", "m1"].iter().any(|it| text.contains(it));
+        assert!(!one.labels.values().any(personal), "{one:?}");
+    }
+    let process = &metrics["messaging_process_duration_seconds"].samples;
+    let is_send = |one: &&prometheus::Sample| {
+        one.name.ends_with("_count")
+            && one.labels["messaging_destination_template"] == "chat.send.{room}"
+    };
+    assert_eq!(process.iter().find(is_send).map(|one| one.value), Some(1.0));
+    assert_eq!(dev.interrupt().await, Some(0));
 }
 
 #[tokio::test]

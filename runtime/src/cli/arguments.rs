@@ -31,6 +31,10 @@ pub(super) enum Command {
         #[arg(value_name = "FUNCTION")]
         functions: Vec<String>,
     },
+    /// Ask the service that runs with this configuration whether it is ready, at its health.listen
+    ///
+    /// Exit code 0: it is. 1: it is not, or nobody answers. For the health check of a container.
+    Health,
     /// Make what this version needs: schema, streams, consumers
     Setup(Setup),
     /// The dead letters: messages that could not be handled

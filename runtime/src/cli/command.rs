@@ -1,6 +1,7 @@
 //! A program's own subcommands, beside those that every service has.
 
 mod execute;
+mod traced;
 
 use std::fmt::Display;
 

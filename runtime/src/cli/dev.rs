@@ -100,7 +100,7 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
         }
     }
     let names = program.served();
-    let served = host::serve(program, &config, stop, || {
+    let served = host::serve(program, &config, &job.board, stop, || {
         files.write(&server, &config, &plan, own_values)?;
         announce::announce(&service, &names, &config, &server, &plan, &files);
         Ok(())
@@ -144,6 +144,7 @@ fn configuration(
             ..job.config.database.clone()
         },
         credentials: plan.credentials.clone(),
+        health: job.config.health.clone(),
         log: job.config.log.clone(),
         invoke: Invoke {
             user: plan.invoke_user.clone(),

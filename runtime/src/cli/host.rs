@@ -1,9 +1,12 @@
 //! Hosts the services of a program in this process: starts each, starts it again when its connection
 //! dies, drains all of them.
 
+pub(super) mod board;
+pub(super) mod listener;
 pub(super) mod stop;
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -18,6 +21,7 @@ use crate::nats::connections::Connections;
 use crate::run::running::Running;
 use crate::run::start::start;
 use crate::service::Definition;
+use board::{Board, Service as Told};
 
 /// How long what is in flight may take at stop. Docker kills after 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
@@ -32,6 +36,7 @@ const GIVE_UP: Duration = Duration::from_secs(1);
 pub(super) async fn serve(
     program: Program,
     config: &RuntimeConfig,
+    board: &Board,
     stop: impl Future<Output = ()>,
     ready: impl FnOnce() -> Result<(), RunError>,
 ) -> Result<(), RunError> {
@@ -45,9 +50,11 @@ pub(super) async fn serve(
                 nats,
                 section,
                 database_url: config.database_url().map(str::to_owned),
+                troubles: Default::default(),
             }
         })
         .collect();
+    board.begin(hosts.iter().map(Host::starting));
     let (word, ready) = (CancellationToken::new(), Cell::new(Some(ready)));
     let missing = Cell::new(hosts.len());
     let is_ready = || {
@@ -60,8 +67,9 @@ pub(super) async fn serve(
         last.map_or(Ok(()), |ready| ready())
     };
     let running = join_all(hosts.iter().map(async |host| {
-        let ran = host.run(&word, is_ready).await;
+        let ran = host.run(&word, board, is_ready).await;
         if ran.is_err() {
+            board.drain();
             word.cancel();
         }
         ran
@@ -71,6 +79,7 @@ pub(super) async fn serve(
         ended = &mut running => ended,
         () = stop => {
             say("stopping");
+            board.drain();
             word.cancel();
             running.await
         }
@@ -85,6 +94,8 @@ struct Host {
     /// Where in the configuration the login stands.
     section: String,
     database_url: Option<String>,
+    /// Why it has not started: what keeps it from being connected, and what from the rest.
+    troubles: [Arc<Trouble>; 2],
 }
 
 impl Host {
@@ -92,12 +103,14 @@ impl Host {
     async fn run(
         &self,
         stop: &CancellationToken,
+        board: &Board,
         ready: impl FnOnce() -> Result<(), RunError>,
     ) -> Result<(), RunError> {
         let mut running = tokio::select! {
             running = self.start() => running?,
             () = stop.cancelled() => return Ok(()),
         };
+        board.put(self.definition.name(), Told::Up(running.readiness()));
         if let Err(error) = ready() {
             running.stop(DRAIN).await;
             return Err(error);
@@ -107,14 +120,27 @@ impl Host {
                 () = stop.cancelled() => break,
                 reason = running.lost() => tracing::error!("{reason}; starting again"),
             }
+            let (name, starting) = self.starting();
+            board.put(&name, starting);
             running.stop(GIVE_UP).await;
             running = tokio::select! {
                 again = self.start_again() => again?,
                 () = stop.cancelled() => return Ok(()),
             };
+            board.put(&name, Told::Up(running.readiness()));
         }
         running.stop(DRAIN).await;
         Ok(())
+    }
+
+    /// Its name, and what it says until it has started.
+    fn starting(&self) -> (String, Told) {
+        let functions = self.definition.function_names().map(str::to_owned);
+        let starting = Told::Starting {
+            functions: functions.collect(),
+            troubles: self.troubles.clone(),
+        };
+        (self.definition.name().to_owned(), starting)
     }
 
     /// Connects and starts. A subscription that the server refuses is an error: NATS says so beside
@@ -136,150 +162,28 @@ impl Host {
         is_strict: bool,
         is_final: impl Fn(&RunError) -> bool,
     ) -> Result<Running, RunError> {
-        let trouble = Trouble::default();
+        let [connecting, starting] = &self.troubles;
         let mut attempts = 0;
         loop {
+            let name = self.definition.name();
             let mut connections =
-                Connections::open_as(&self.nats, self.definition.name(), &self.section).await?;
+                Connections::open_as(&self.nats, name, &self.section, connecting).await?;
             connections.is_strict = is_strict;
             let url = self.database_url.as_deref();
             match start(self.definition.clone(), connections, url).await {
                 Err(error) if !is_final(&error) => {
-                    trouble.tell(|| format!("trying again: {error}"));
+                    starting.tell(|| format!("trying again: {error}"));
                     attempts += 1;
                     tokio::time::sleep(pause(attempts)).await;
                 }
-                done => return done,
+                done => {
+                    starting.end();
+                    return done;
+                }
             }
         }
     }
 }
 
 #[cfg(all(test, feature = "testing"))]
-mod tests {
-    use super::*;
-    use crate::config::Login;
-    use crate::error::reply::check;
-    use crate::service::Service;
-    use crate::testing;
-
-    const CONF: &str = r#"
-host: $NATS_CONF_HOST
-port: $NATS_CONF_PORT
-authorization { users: [
-  { user: a, password: a, permissions: { publish: ">", subscribe: ["good", "$SRV.>", "_INBOX.>"] } }
-] }
-"#;
-
-    #[tokio::test]
-    async fn service_that_starts_again_serves_what_the_server_lets_it() {
-        let server = testing::nats_with(|config| config.text(CONF)).await;
-        let service = Service::new("a", "1.0.0")
-            .endpoint("good", async || {})
-            .endpoint("bad", async || {});
-        let nats = NatsConfig {
-            url: server.url().to_owned(),
-            ..NatsConfig::default()
-        };
-        let host = Host {
-            definition: service.build().unwrap(),
-            nats: nats.login(&Login::new("a", "a", "_INBOX.a")),
-            section: "nats".to_owned(),
-            database_url: None,
-        };
-
-        let refused = host.start().await.err().unwrap().to_string();
-        assert!(refused.contains("may not subscribe bad;"), "{refused}");
-        let running = host.start_again().await.unwrap();
-
-        let why = running.health().unwrap_err();
-        assert!(why.starts_with("bad is not subscribed"), "{why}");
-        let answer = running.nats().request("good", "".into()).await.unwrap();
-        check(&answer).unwrap();
-        running.stop(GIVE_UP).await;
-    }
-
-    #[tokio::test]
-    async fn services_beside_each_other_drain_together() {
-        let server = testing::nats_with(|config| config).await;
-        let (begun, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let (go_on, wait) = tokio::sync::watch::channel(false);
-        let slow = move || {
-            let (begun, mut wait) = (begun.clone(), wait.clone());
-            async move {
-                begun.send(()).unwrap();
-                wait.wait_for(|go_on| *go_on).await.map(drop).unwrap();
-            }
-        };
-        let b = Service::new("b", "1.0.0").endpoint("b", slow.clone());
-        let a = Service::new("a", "1.0.0").endpoint("a", slow).beside(b);
-        let config = RuntimeConfig {
-            nats: NatsConfig {
-                url: server.url().to_owned(),
-                ..NatsConfig::default()
-            },
-            ..RuntimeConfig::default()
-        };
-        let program = Program::new(a.build().unwrap(), &config);
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        let (ready, is_ready) = tokio::sync::oneshot::channel();
-        let stopping = async { stopped.await.unwrap() };
-        let served = serve(program, &config, stopping, || {
-            ready.send(()).unwrap();
-            Ok(())
-        });
-        let asked = async {
-            is_ready.await.unwrap();
-            let nats = async_nats::connect(server.url()).await.unwrap();
-            let answers = ["a", "b"].map(|subject| {
-                let nats = nats.clone();
-                tokio::spawn(async move { nats.request(subject, "".into()).await })
-            });
-            seen.recv().await.unwrap();
-            seen.recv().await.unwrap();
-            stop.send(()).unwrap();
-            // Both are told at once: neither waits for the other to drain.
-            for service in ["a", "b"] {
-                while state(&nats, service).await.as_deref() != Some("draining") {
-                    tokio::task::yield_now().await;
-                }
-            }
-            go_on.send_replace(true);
-            for answer in answers {
-                check(&answer.await.unwrap().unwrap()).unwrap();
-            }
-        };
-        let (served, ()) = tokio::join!(served, asked);
-        served.unwrap();
-    }
-
-    async fn state(nats: &async_nats::Client, service: &str) -> Option<String> {
-        let subject = format!("$SRV.STATS.{service}");
-        let stats = nats.request(subject, "".into()).await.ok()?;
-        let stats: serde_json::Value = serde_json::from_slice(&stats.payload).ok()?;
-        let state = stats["endpoints"][0]["data"]["state"].as_str()?;
-        Some(state.to_owned())
-    }
-
-    #[tokio::test]
-    async fn service_that_cannot_start_stops_those_beside_it() {
-        let server = testing::nats_with(|config| config.text(CONF)).await;
-        let bad = Service::new("b", "1.0.0").endpoint("bad", async || {});
-        let good = Service::new("a", "1.0.0").endpoint("good", async || {});
-        let nats = NatsConfig {
-            url: server.url().to_owned(),
-            ..NatsConfig::default()
-        };
-        let config = RuntimeConfig {
-            nats: nats.login(&Login::new("a", "a", "_INBOX.a")),
-            ..RuntimeConfig::default()
-        };
-        let program = Program::new(good.beside(bad).build().unwrap(), &config);
-
-        let never = std::future::pending();
-        let served = serve(program, &config, never, || panic!("it is not ready")).await;
-
-        let refused = served.unwrap_err().to_string();
-        assert!(refused.contains("may not subscribe bad;"), "{refused}");
-    }
-}
+mod tests;

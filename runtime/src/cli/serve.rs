@@ -19,7 +19,7 @@ pub(super) async fn serve(mut job: Job, functions: &[String]) -> Result<Exit, Ru
         without_password(&job.config.nats.url)
     );
     let stop = Stop::listen()?.requested();
-    host(job.program, &job.config, stop, || {
+    host(job.program, &job.config, &job.board, stop, || {
         say(ready);
         Ok(())
     })

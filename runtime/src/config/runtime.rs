@@ -1,7 +1,9 @@
 //! The keys that every service's configuration has.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::{Login, NatsConfig, PoolSizes, Secret, checked};
@@ -18,6 +20,8 @@ pub struct RuntimeConfig {
     /// that service, `<service>-setup` and `<service>-dead` for what they do for a service beside the
     /// program's own, and any name for `invoke --user`.
     pub credentials: BTreeMap<String, Login>,
+    /// Where the process says how it is.
+    pub health: Health,
     /// How the log is written.
     pub log: Log,
     /// The defaults of `invoke`.
@@ -36,6 +40,16 @@ pub struct Database {
     /// The most connections of a process's stream functions and background work: 10, on SQLite 5.
     #[serde(deserialize_with = "pool_size")]
     pub stream_connections: Option<u32>,
+}
+
+/// Where the process says how it is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Health {
+    /// The address and port at which `serve` and `dev` answer `/livez`, `/readyz` and `/metrics`, over
+    /// HTTP and to everybody who reaches it. None by default.
+    #[serde(deserialize_with = "listen")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// How the log is written.
@@ -67,7 +81,8 @@ pub struct Invoke {
 
 impl RuntimeConfig {
     /// The runtime's top-level keys; the others are the service's own.
-    pub(super) const KEYS: [&'static str; 5] = ["nats", "database", "credentials", "invoke", "log"];
+    pub(super) const KEYS: [&'static str; 6] =
+        ["nats", "database", "credentials", "health", "invoke", "log"];
 
     /// The connection with the login of these credentials, or with the service's own if there are none
     /// of this name.
@@ -111,4 +126,14 @@ impl RuntimeConfig {
 
 fn pool_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
     checked(deserializer, "from 1 to 1000", |n| (1..=1000).contains(n)).map(Some)
+}
+
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    let is_right = |listen: &String| listen.parse::<SocketAddr>().is_ok();
+    let listen = checked(
+        deserializer,
+        "an address and a port, like 0.0.0.0:8080",
+        is_right,
+    )?;
+    listen.parse().map(Some).map_err(D::Error::custom)
 }

@@ -33,20 +33,22 @@ impl Connections {
     /// # Errors
     /// Only what a retry cannot cure: an invalid address, a credentials file that cannot be read.
     pub async fn open(config: &NatsConfig, name: &str) -> Result<Self, RunError> {
-        Self::open_as(config, name, "nats").await
+        Self::open_as(config, name, "nats", &Arc::default()).await
     }
 
-    /// As [`Connections::open`]; `section` is the part of the configuration that the login stands in.
+    /// As [`Connections::open`]; `section` is the part of the configuration that the login stands in, and
+    /// `trouble` says meanwhile why there is no connection.
     pub(crate) async fn open_as(
         config: &NatsConfig,
         name: &str,
         section: &str,
+        trouble: &Arc<Trouble>,
     ) -> Result<Self, RunError> {
         let connector = Connector {
             config: config.clone(),
             name: name.to_owned(),
             section: section.to_owned(),
-            trouble: Arc::default(),
+            trouble: trouble.clone(),
         };
         Ok(Self {
             main: connector.connect("").await?,
@@ -89,6 +91,11 @@ impl Connector {
             nats,
             refusals: Some(refusals),
         })
+    }
+
+    /// Why there is no connection.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.now()
     }
 
     /// How many connections share the requests.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use async_nats::Client;
+use async_nats::connection::State;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -122,6 +123,17 @@ impl Intake {
                 own.close(&mut open);
             }
         }
+    }
+
+    /// Whether messages can come in.
+    pub(crate) fn is_connected(&self) -> bool {
+        let Some(own) = &self.own else {
+            return self.main.connection_state() == State::Connected;
+        };
+        let open = own.open.lock();
+        open.link.as_ref().is_some_and(|(nats, watch)| {
+            !watch.is_finished() && nats.connection_state() == State::Connected
+        })
     }
 
     /// How often all of its connections were made, which tells one from the next.

@@ -36,7 +36,7 @@ pub(crate) struct Discovered {
     pub(crate) function: Arc<dyn RunningFunction>,
     subject: String,
     /// None is a plain subscription.
-    queue_group: Option<String>,
+    pub(crate) queue_group: Option<String>,
     metadata: BTreeMap<String, String>,
 }
 

@@ -1,5 +1,6 @@
 //! Subscriptions that are read until they are drained; every message has a task of its own.
 
+pub(super) mod links;
 pub(super) mod on_panic;
 mod reader;
 mod slot;
@@ -18,6 +19,7 @@ use crate::nats::connections::Connections;
 use crate::nats::link::Link;
 use crate::service::trigger::Subscription;
 use crate::telemetry::unheard::Unheard;
+use links::Links;
 use on_panic::OnPanic;
 use slot::Slot;
 
@@ -27,6 +29,7 @@ pub(crate) struct Listener {
     stop: watch::Sender<bool>,
     lost: watch::Sender<bool>,
     slots: Vec<JoinHandle<()>>,
+    links: Links,
     messages: TaskTracker,
 }
 
@@ -43,6 +46,7 @@ impl Listener {
             stop: watch::channel(false).0,
             lost: watch::channel(false).0,
             slots: Vec::new(),
+            links: Links::default(),
             messages: TaskTracker::new(),
         }
     }
@@ -50,6 +54,11 @@ impl Listener {
     /// The word to stop, for what drains with these subscriptions.
     pub(crate) fn stopping(&self) -> watch::Receiver<bool> {
         self.stop.subscribe()
+    }
+
+    /// Its connections, as they will be at any moment.
+    pub(crate) fn links(&self) -> Links {
+        self.links.clone()
     }
 
     /// Handles the messages of a subscription, once the listener is opened.
@@ -129,6 +138,7 @@ impl Listener {
             connector: connections.connector.clone(),
             subscriptions,
             unheard: unheard.clone(),
+            links: self.links.clone(),
             stop: self.stop.subscribe(),
             lost: OnPanic(self.lost.clone()),
             messages: self.messages.clone(),
@@ -140,6 +150,7 @@ impl Listener {
                 format!("the service cannot start: {error}"),
             )
         })?;
+        self.links.put(number, slot.link.nats.clone());
         Ok(slot)
     }
 

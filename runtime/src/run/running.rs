@@ -1,5 +1,7 @@
 //! A service at work: told by discovery, lost with its connection, drained at its stop.
 
+pub(crate) mod readiness;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use crate::function::database::Database;
 use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
 use crate::telemetry::unheard::{Unheard, health};
+use readiness::Readiness;
 
 /// A service at work. Dropping it does not drain: call [`Running::stop`].
 #[must_use = "a running service is stopped with stop(), which drains it"]
@@ -33,6 +36,7 @@ pub struct Running {
     /// Tells background work to stop, once its functions are finished.
     pub(crate) finished: watch::Sender<bool>,
     pub(crate) database: Option<Arc<dyn Database>>,
+    pub(crate) readiness: Readiness,
 }
 
 impl Running {
@@ -53,6 +57,12 @@ impl Running {
     /// again until they work.
     pub fn health(&self) -> Result<(), String> {
         health(&self.nats, &self.unheard)
+    }
+
+    /// Tells whether this instance can do its work, and if not, why: it asks NATS and the database too.
+    /// It outlives this, and tells of the drain.
+    pub fn readiness(&self) -> Readiness {
+        self.readiness.clone()
     }
 
     /// The connection that the functions send on.

@@ -11,7 +11,8 @@ use super::listener::{Listener, Share};
 use super::ready::{check_server, open, round_trip};
 use super::rights::Rights;
 use super::running::Running;
-use super::work::work;
+use super::running::readiness::{Needs, Readiness, Watched};
+use super::work::{Failure, work};
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::nats::client::Client;
@@ -71,8 +72,9 @@ pub async fn start(
     check_server(&nats, definition.min_server.as_ref())?;
     let database = open(&definition, database_url).await?;
     let stores = database.as_ref().map(|database| database.for_consumers());
+    let has_consumers = definition.consumers().next().is_some();
     if let Some(stores) = &stores
-        && definition.consumers().next().is_some()
+        && has_consumers
     {
         // Connected before requests can take every connection that the server has.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, stores.check()).await;
@@ -120,6 +122,7 @@ pub async fn start(
     let limits: Vec<_> = limits
         .map(|task| allowed(&definition, &task.function))
         .collect();
+    let mut watched = watched(&definition, &endpoints);
 
     let discovery = Arc::new(Discovery {
         name: definition.name,
@@ -170,27 +173,42 @@ pub async fn start(
     });
     let finished = watch::channel(false).0;
     let background = Background {
-        unheard: unheard.clone(),
         client,
         database: stores.as_ref().map(|stores| stores.handle()),
         stop: finished.subscribe(),
         dev_listener: definition.dev_listener,
         feeds: running().filter_map(|it| it.stream_function()).collect(),
     };
-    let tasks = definition.tasks.into_iter();
-    let tasks = tasks
-        .zip(limits)
-        .map(|(task, limit)| {
-            let mut background = background.clone();
-            background.client = background.client.only(limit);
-            tokio::spawn(work(task, background))
-        })
-        .collect();
+    let mut tasks = Vec::new();
+    for (task, limit) in definition.tasks.into_iter().zip(limits) {
+        let mut background = background.clone();
+        background.client = background.client.only(limit);
+        let failure = Failure::default();
+        let mut of_task = watched.iter_mut();
+        if let Some(watched) = of_task.find(|it| it.name == task.function) {
+            watched.failures.push(failure.clone());
+        }
+        tasks.push(tokio::spawn(work(task, background, failure)));
+    }
     let runs = running().filter_map(|function| {
         let run = function.clone().run(functions.stopping())?;
         Some((function, tokio::spawn(run)))
     });
     let runs = runs.collect();
+    let readiness = Readiness(Arc::new(Needs {
+        nats: nats.clone(),
+        connector: connections.connector,
+        links: functions.links(),
+        unheard: unheard.clone(),
+        // Requests cannot keep those of the consumers busy; without any, they are not connected.
+        database: if has_consumers {
+            stores
+        } else {
+            database.clone()
+        },
+        functions: watched,
+        stop: functions.stopping(),
+    }));
     Ok(Running {
         nats,
         unheard,
@@ -202,7 +220,34 @@ pub async fn start(
         tasks,
         finished,
         database,
+        readiness,
     })
+}
+
+/// What the service has to do, by name.
+fn watched(definition: &Definition, endpoints: &[Arc<Discovered>]) -> Vec<Watched> {
+    let triggers = definition.functions.iter().zip(endpoints);
+    let mut watched: Vec<Watched> = triggers
+        .map(|(trigger, discovered)| Watched {
+            name: trigger.name().to_owned(),
+            function: Some(discovered.function.clone()),
+            in_a_group: trigger.subject().map(|_| discovered.queue_group.is_some()),
+            needs_database: definition.needs_database_for(&**trigger),
+            failures: Vec::new(),
+        })
+        .collect();
+    for task in &definition.tasks {
+        if watched.iter().all(|it| it.name != task.function) {
+            watched.push(Watched {
+                name: task.function.clone(),
+                function: None,
+                in_a_group: None,
+                needs_database: false,
+                failures: Vec::new(),
+            });
+        }
+    }
+    watched
 }
 
 fn unready(error: Error) -> RunError {

@@ -1,7 +1,9 @@
 //! Runs background work, and starts it again after each failure.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep};
 
 use super::backoff::backoff;
@@ -13,6 +15,12 @@ use crate::service::background::Background;
 /// Work that has failed goes on again once it has lasted this long.
 const STEADY: Duration = Duration::from_secs(30);
 
+/// Work that was begun again and has lasted this long is at work, as far as anybody can tell.
+const BEGUN: Duration = Duration::from_secs(1);
+
+/// Why background work is not at work; none while it is.
+pub(super) type Failure = Arc<Mutex<Option<String>>>;
+
 /// Work that fails.
 struct Failing {
     tries: u64,
@@ -22,7 +30,7 @@ struct Failing {
 
 /// Does the work until it has ended or is told to stop, again after each failure. The log says when
 /// it begins to fail, once a minute, and when it goes on.
-pub(crate) async fn work(task: Task, mut background: Background) {
+pub(super) async fn work(task: Task, mut background: Background, failure: Failure) {
     let function = task.function.as_str();
     let mut failing: Option<Failing> = None;
     loop {
@@ -31,7 +39,13 @@ pub(crate) async fn work(task: Task, mut background: Background) {
         let mut run = std::pin::pin!(invoke::background(run));
         let early = match &failing {
             None => None,
-            Some(_) => tokio::time::timeout(STEADY, &mut run).await.ok(),
+            Some(_) => match tokio::time::timeout(BEGUN, &mut run).await {
+                Ok(ended) => Some(ended),
+                Err(_) => {
+                    *failure.lock() = None;
+                    tokio::time::timeout(STEADY - BEGUN, &mut run).await.ok()
+                }
+            },
         };
         let ended = match early {
             Some(ended) => ended,
@@ -43,7 +57,11 @@ pub(crate) async fn work(task: Task, mut background: Background) {
                 run.await
             }
         };
-        let Err(error) = ended else { return };
+        let Err(error) = ended else {
+            *failure.lock() = None;
+            return;
+        };
+        *failure.lock() = Some(error.to_string());
         let now = Instant::now();
         let failing = failing.get_or_insert(Failing {
             tries: 0,

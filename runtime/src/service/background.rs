@@ -1,4 +1,4 @@
-//! What background work of a service is given: connection, database, health, and the signal to stop.
+//! What background work of a service is given: connection, database, and the signal to stop.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,7 +14,6 @@ use crate::nats::client::Client;
 use crate::nats::client::access::{Access, declares};
 use crate::nats::jetstream::StreamInfo;
 use crate::telemetry::stats::Stats;
-use crate::telemetry::unheard::{Unheard, health};
 
 /// The name of the function that background work belongs to, and what the work does by hand. See
 /// [`Service::task`](crate::Service::task).
@@ -71,7 +70,6 @@ impl<T: Into<String>> From<T> for Work {
 pub struct Background {
     pub(crate) client: Client,
     pub(crate) database: Option<Arc<dyn Any + Send + Sync>>,
-    pub(crate) unheard: Arc<Unheard>,
     pub(crate) stop: watch::Receiver<bool>,
     pub(crate) dev_listener: Option<Arc<DevListener>>,
     pub(crate) feeds: Arc<[Arc<dyn StreamFunction>]>,
@@ -106,7 +104,6 @@ impl Background {
         Self {
             client,
             database: database.map(|database| database.handle()),
-            unheard: Arc::default(),
             stop,
             dev_listener: None,
             feeds: Arc::default(),
@@ -116,14 +113,6 @@ impl Background {
     /// The runtime's connection.
     pub fn client(&self) -> &Client {
         &self.client
-    }
-
-    /// Whether this process can do its work.
-    ///
-    /// # Errors
-    /// What keeps it: there is no connection, or the server refuses a subscription.
-    pub fn health(&self) -> Result<(), String> {
-        health(self.client.nats(), &self.unheard)
     }
 
     /// Up to where a stream function of this process has settled everything, so that the stream may

@@ -117,15 +117,19 @@ impl Definition {
     /// Whether one of the functions cannot do without the service's database. Background work by
     /// itself does not say, and may do without.
     pub(crate) fn needs_database(&self) -> bool {
-        let needs = |function: &Arc<dyn Trigger>| {
-            let (needs, mut tasks) = (function.needs(), self.tasks.iter());
+        let mut functions = self.functions.iter();
+        functions.any(|function| self.needs_database_for(&**function))
+    }
+
+    /// Whether this one cannot.
+    pub(crate) fn needs_database_for(&self, function: &dyn Trigger) -> bool {
+        let (needs, mut tasks) = (function.needs(), self.tasks.iter());
+        self.database.is_some()
             // A consumer's inbox lies in it.
-            function.consumer().is_some()
+            && (function.consumer().is_some()
                 || needs.database
                 || needs.transaction
-                || tasks.any(|task| task.function == function.name())
-        };
-        self.database.is_some() && self.functions.iter().any(needs)
+                || tasks.any(|task| task.function == function.name()))
     }
 
     /// The subjects of its functions and streams, as they were written.

@@ -96,6 +96,11 @@ pub(crate) trait RunningFunction: Send + Sync {
     /// The `data` of STATS, without what is there for every function.
     fn data(&self) -> Value;
 
+    /// What keeps it from its work and does not show in its state.
+    fn obstacle(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Brings up to date what `data` is made of.
     fn refresh(&self) -> BoxFuture<'_, ()> {
         ready(()).boxed()

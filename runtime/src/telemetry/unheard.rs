@@ -41,7 +41,8 @@ impl Unheard {
         Some(sentence(subject, refusal))
     }
 
-    fn all(&self) -> Vec<String> {
+    /// Why each of the subjects that are not subscribed is not.
+    pub(crate) fn all(&self) -> Vec<String> {
         let all = self.0.lock();
         let refusals = all
             .iter()

@@ -32,7 +32,7 @@ impl Database {
         }
     }
 
-    async fn postgres() -> Self {
+    pub(crate) async fn postgres() -> Self {
         let server = std::env::var("TEST_DATABASE_URL").expect(
             "TEST_DATABASE_URL must name a running PostgreSQL: `cargo xtask test` starts one and sets it",
         );
@@ -51,6 +51,19 @@ impl Database {
     /// Runs statements on a connection of its own.
     pub(crate) async fn execute(&self, sql: &str) {
         execute(&self.url, sql).await;
+    }
+
+    /// Lets nobody connect, and ends the connections that there are; or lets everybody again.
+    pub(crate) async fn allow_connections(&self, allowed: bool) {
+        let Home::Server { url, name } = &self.home else {
+            panic!("a file cannot refuse connections");
+        };
+        let allow = format!("ALTER DATABASE {name} WITH ALLOW_CONNECTIONS {allowed}");
+        execute(url, &allow).await;
+        if !allowed {
+            let ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname";
+            execute(url, &format!("{ends} = '{name}'")).await;
+        }
     }
 
     /// The number that a query answers.

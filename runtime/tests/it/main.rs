@@ -95,9 +95,13 @@ mod beside;
 #[cfg(feature = "cli")]
 mod config;
 #[cfg(feature = "cli")]
+mod health;
+#[cfg(feature = "cli")]
 mod output;
 #[cfg(feature = "cli")]
 mod process;
+#[cfg(all(feature = "cli", feature = "sea-orm"))]
+mod readyz;
 mod server;
 
 // What is absent on purpose.

@@ -1,16 +1,19 @@
 //! Runs the command that the command line names, with the configuration that it needs.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::ArgMatches;
 use serde::de::DeserializeOwned;
 
 use super::CommandContext;
+use super::traced::{self, Traced};
 use crate::cli::arguments::{self, Arguments, Command, Said};
+use crate::cli::host::board::Board;
+use crate::cli::host::listener::HealthListener;
 use crate::cli::output::complain;
 use crate::cli::program::Program;
-use crate::cli::traced::{self, Traced};
-use crate::cli::{App, Exit, Job, dead, dev, invoke, permissions, serve, setup};
+use crate::cli::{App, Exit, Job, dead, dev, health, invoke, permissions, serve, setup};
 use crate::config::{Loaded, Purpose, load_for};
 use crate::error::run_error::RunError;
 
@@ -66,10 +69,16 @@ impl<C: DeserializeOwned> App<C> {
                 database_variable: Some(dev::DATABASE_URL),
                 ..check
             },
-            Command::Dead { .. } | Command::Invoke(_) | Command::Permissions(_) => check,
+            Command::Dead { .. }
+            | Command::Health
+            | Command::Invoke(_)
+            | Command::Permissions(_) => check,
         };
         let load = |purpose| load_for::<C>(&self.name, file.as_deref(), purpose);
         let (mut loaded, wanted) = RunError::both(load(purpose.clone()), traced::wanted())?;
+        if matches!(arguments.command, Command::Health) {
+            return health::health(&loaded.runtime).await;
+        }
         let mut prepared = None;
         if let Command::Dev(dev) = &arguments.command {
             let it = dev::Prepared::new(dev, &self.data, &*self.plan)?;
@@ -82,8 +91,15 @@ impl<C: DeserializeOwned> App<C> {
             prepared = Some(it);
         }
         let log = loaded.runtime.log.format;
-        let telemetry = Traced::start(wanted, &self.name, &self.version, log)?;
-        let ran = self.usual(arguments, loaded, prepared).await;
+        let listens = matches!(arguments.command, Command::Serve { .. } | Command::Dev(_));
+        let listen = loaded.runtime.health.listen.filter(|_| listens);
+        let telemetry = Traced::start(wanted, &self.name, &self.version, log, listen.is_some())?;
+        let board = Arc::<Board>::default();
+        // From before the service is made, until telemetry has stopped.
+        let _listener = listen
+            .map(|at| HealthListener::open(at, board.clone(), telemetry.metrics()))
+            .transpose()?;
+        let ran = self.usual(arguments, loaded, prepared, board).await;
         // Last, so that it also sends what the shutdown records.
         telemetry.stop().await;
         ran
@@ -104,6 +120,7 @@ impl<C: DeserializeOwned> App<C> {
             &self.name,
             &self.version,
             log.unwrap_or_default(),
+            false,
         )?;
         let context = CommandContext {
             name: self.name,
@@ -138,18 +155,20 @@ impl<C: DeserializeOwned> App<C> {
         arguments: Arguments,
         loaded: Loaded<C>,
         prepared: Option<dev::Prepared>,
+        board: Arc<Board>,
     ) -> Result<Exit, RunError> {
         let definition = (self.make.make)(loaded.own).await?;
         let job = Job {
             program: Program::new(definition, &loaded.runtime),
             config: loaded.runtime,
             name: self.name,
+            board,
         };
         if let Some(prepared) = prepared {
             return dev::dev(job, prepared, &loaded.own_values).await;
         }
         match arguments.command {
-            Command::Dev(_) => unreachable!("it was prepared"),
+            Command::Dev(_) | Command::Health => unreachable!("it was handled"),
             Command::Serve { functions } => serve::serve(job, &functions).await,
             Command::Setup(arguments) => setup::setup(job, arguments).await,
             Command::Dead { service, command } => {

@@ -1,4 +1,4 @@
-//! What is wrong with a connection, for the log: once a minute, however often it comes and goes.
+//! What is wrong with a connection; the log has it once a minute, however often it comes and goes.
 
 use std::time::{Duration, Instant};
 
@@ -16,22 +16,37 @@ pub(crate) struct Trouble(Mutex<Told>);
 struct Told {
     last: Option<Instant>,
     is_open: bool,
+    now: Option<String>,
 }
 
 impl Trouble {
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
         let mut told = self.0.lock();
+        let what = what();
         if told.last.is_none_or(|last| last.elapsed() >= TELL) {
             told.last = Some(Instant::now());
             told.is_open = true;
-            tracing::warn!("{}", what());
+            tracing::warn!("{what}");
         }
+        told.now = Some(what);
+    }
+
+    /// What was told last, until the next connection.
+    pub(crate) fn now(&self) -> Option<String> {
+        self.0.lock().now.clone()
+    }
+
+    /// What was told is over.
+    #[cfg(feature = "cli")]
+    pub(crate) fn end(&self) {
+        self.0.lock().now = None;
     }
 
     pub(super) fn hear(&self, event: &Event, shown: &str) {
         match event {
             Event::Connected => {
                 let mut told = self.0.lock();
+                told.now = None;
                 if std::mem::take(&mut told.is_open) {
                     tracing::info!("connected to NATS at {shown} again");
                 }

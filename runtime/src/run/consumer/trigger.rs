@@ -130,6 +130,10 @@ impl RunningFunction for Feed {
         })
     }
 
+    fn obstacle(&self) -> Option<&'static str> {
+        self.unfed()
+    }
+
     /// An idle consumer's counts are as old as its last message.
     fn refresh(&self) -> BoxFuture<'_, ()> {
         async { drop(self.refresh().await) }.boxed()

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::links::Links;
 use super::on_panic::OnPanic;
 use super::reader::{Reader, told};
 use crate::error::{Error, Result};
@@ -36,6 +37,7 @@ pub(super) struct Slot {
     pub(super) connector: Option<Arc<Connector>>,
     pub(super) subscriptions: Vec<Arc<Subscription>>,
     pub(super) unheard: Arc<Unheard>,
+    pub(super) links: Links,
     pub(super) stop: watch::Receiver<bool>,
     pub(super) lost: OnPanic,
     pub(super) messages: TaskTracker,
@@ -224,6 +226,7 @@ impl Slot {
             return std::future::pending().await;
         };
         let ended = Instant::now();
+        self.links.remove(self.number);
         // What had arrived is still handled: answers go out on another connection.
         while self.state.readers.join_next().await.is_some() {}
         self.state.open.clear();
@@ -234,7 +237,10 @@ impl Slot {
                 Ok(link) => {
                     self.link = link;
                     match self.subscribe_all().await {
-                        Ok(()) => return self.tell(ended.elapsed()),
+                        Ok(()) => {
+                            self.links.put(self.number, self.link.nats.clone());
+                            return self.tell(ended.elapsed());
+                        }
                         Err(error) => tracing::debug!(%error, "a new connection ended too"),
                     }
                     self.state.readers.shutdown().await;

@@ -1,5 +1,6 @@
 //! Starts and stops OpenTelemetry.
 
+use std::io;
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
@@ -9,6 +10,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::metrics::{PeriodicReader, SdkMeterProvider};
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider};
+use prometheus::{Registry, TextEncoder};
 use tracing::Subscriber;
 use tracing_subscriber::layer::Layer;
 use tracing_subscriber::registry::LookupSpan;
@@ -50,6 +52,7 @@ const LINKS: u32 = 65_536;
 pub struct Telemetry {
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
+    prometheus: Option<Registry>,
 }
 
 impl Telemetry {
@@ -61,21 +64,27 @@ impl Telemetry {
     pub fn start(settings: &Settings, name: &str, version: Option<&str>) -> Result<Self, RunError> {
         let resource = resource(settings, name, version);
         // Metrics first: what the traces' own machinery counts goes there.
-        let metrics = match &settings.metrics {
-            None => None,
-            Some(to) => {
-                let reader = PeriodicReader::builder(export::metrics(to)?)
-                    .with_interval(settings.metric_interval)
-                    .build();
-                let provider = SdkMeterProvider::builder()
-                    .with_resource(resource.clone())
-                    .with_reader(reader)
-                    .build();
-                opentelemetry::global::set_meter_provider(provider.clone());
-                measure::begin(&provider.meter("natsfn"));
-                Some(provider)
-            }
-        };
+        let mut readers = SdkMeterProvider::builder().with_resource(resource.clone());
+        if let Some(to) = &settings.metrics {
+            let reader = PeriodicReader::builder(export::metrics(to)?)
+                .with_interval(settings.metric_interval)
+                .build();
+            readers = readers.with_reader(reader);
+        }
+        let prometheus = settings.prometheus.then(Registry::new);
+        if let Some(registry) = &prometheus {
+            let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone());
+            let reader = reader.build().map_err(|error| {
+                RunError::while_doing("the exporter for Prometheus does not start", error)
+            })?;
+            readers = readers.with_reader(reader);
+        }
+        let metrics = (settings.metrics.is_some() || settings.prometheus).then(|| {
+            let provider = readers.build();
+            opentelemetry::global::set_meter_provider(provider.clone());
+            measure::begin(&provider.meter("natsfn"));
+            provider
+        });
         let traces = match &settings.traces {
             None => None,
             Some(to) => {
@@ -97,7 +106,29 @@ impl Telemetry {
                 Some(provider)
             }
         };
-        Ok(Self { traces, metrics })
+        Ok(Self {
+            traces,
+            metrics,
+            prometheus,
+        })
+    }
+
+    /// Writes the metrics as they are now, in Prometheus' text format 0.0.4: what OTLP sends, under the
+    /// names that a collector would give it. None where [`Settings::prometheus`] is false.
+    ///
+    /// The function that this returns fails once telemetry is stopped.
+    pub fn prometheus(&self) -> Option<impl Fn() -> io::Result<String> + Send + Sync + use<>> {
+        let registry = self.prometheus.clone()?;
+        Some(move || {
+            let mut families = registry.gather();
+            for family in &mut families {
+                // The exporter adds the unit to a name that ends with it already.
+                let name = family.name().replace("_bytes_bytes", "_bytes");
+                family.set_name(name);
+            }
+            let text = TextEncoder::new().encode_to_string(&families);
+            text.map_err(io::Error::other)
+        })
     }
 
     /// The layer that makes traces of spans: the runtime's own, and those of the functions from
@@ -118,7 +149,9 @@ impl Telemetry {
 
     /// Sends what is left, for at most 2 s. It comes last: after everything that makes spans.
     pub async fn stop(self) {
-        let Self { traces, metrics } = self;
+        let Self {
+            traces, metrics, ..
+        } = self;
         // Side by side: a collector that is silent about one may take the other.
         tokio::join!(
             stopped("traces", move || traces

@@ -17,6 +17,9 @@ pub struct Settings {
     pub traces: Option<Exporter>,
     /// Where metrics go.
     pub metrics: Option<Exporter>,
+    /// Whether [`Telemetry::prometheus`](crate::telemetry::Telemetry::prometheus) writes them too, for a
+    /// Prometheus that asks this process itself. No variable says so.
+    pub prometheus: bool,
     /// The share of the traces that is recorded, 0 to 1, chosen by their ids.
     pub ratio: f64,
     /// What waits to be sent.
@@ -75,7 +78,12 @@ impl Settings {
     /// # Errors
     /// Every variable whose value is wrong, a sentence each.
     pub fn from_environment() -> Result<Option<Self>, RunError> {
-        Self::read(|name| variable(name).map(|value| value.to_string_lossy().into_owned()))
+        Ok(Self::of_environment()?.filter(Self::is_used))
+    }
+
+    /// The same, also while they name no collector; none where everything is switched off.
+    pub(crate) fn of_environment() -> Result<Option<Self>, RunError> {
+        Self::read_all(|name| variable(name).map(|value| value.to_string_lossy().into_owned()))
     }
 
     /// Reads variables by name, as [`from_environment`](Self::from_environment) does.
@@ -83,6 +91,15 @@ impl Settings {
     /// # Errors
     /// Every variable whose value is wrong, a sentence each.
     pub fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, RunError> {
+        Ok(Self::read_all(variable)?.filter(Self::is_used))
+    }
+
+    /// Whether anybody asks for traces or metrics.
+    pub(crate) fn is_used(&self) -> bool {
+        self.traces.is_some() || self.metrics.is_some() || self.prometheus
+    }
+
+    fn read_all(variable: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, RunError> {
         let mut variables = Variables::new(&variable);
         let disabled = variables.one_of(
             "OTEL_SDK_DISABLED",
@@ -108,9 +125,10 @@ impl Settings {
                 .milliseconds("OTEL_METRIC_EXPORT_INTERVAL", Duration::from_secs(60)),
             traces,
             metrics,
+            prometheus: false,
         };
         variables.finish()?;
-        Ok(Some(settings).filter(|one| one.traces.is_some() || one.metrics.is_some()))
+        Ok(Some(settings))
     }
 }
 

@@ -52,6 +52,17 @@ impl Feed {
         found.filter(|found| found.connects == self.connects())
     }
 
+    /// Why no messages come in, although nothing is known to be wrong.
+    pub(crate) fn unfed(&self) -> Option<&'static str> {
+        if !self.intake.is_connected() {
+            return Some(
+                "its messages cannot come in: that connection to NATS is being made again",
+            );
+        }
+        let is_found = self.current().is_some();
+        (!is_found).then_some("its consumer is being looked for")
+    }
+
     async fn find(&self, stop: &watch::Receiver<bool>) -> Result<FoundConsumer> {
         // Read first: if the connection changes during the requests below, they are repeated.
         let connects = self.connects();
