@@ -43,5 +43,9 @@ docker network prune --force >/dev/null 2>&1
 pid=$(cat "$run/docker.pid" 2>/dev/null) && kill "$pid"
 wait "$daemon"
 grep -o " $directory[^ ]* " /proc/mounts | sort -r | xargs -r -n1 umount
-[ -z "$namespace" ] || ip netns del "$namespace"
+if [ -n "$namespace" ]; then
+    ip netns del "$namespace"
+    # `ip netns add` has mounted it, for the first of them.
+    [ -n "$(ls -A /run/netns)" ] || umount /run/netns
+fi
 rm -rf "$run"
