@@ -19,6 +19,9 @@ use crate::telemetry;
 /// nats-server's number for no limit.
 const NO_LIMIT: i64 = -1;
 
+/// The longest user name that the log shows, in bytes.
+const MAX_USER: usize = 64;
+
 /// The version of NATS's claims.
 const VERSION: u8 = 2;
 
@@ -203,8 +206,7 @@ impl Envelope for AuthEnvelope {
         let reason = error.map(|error| one_line(error.public_message()));
         let login = self.login.as_ref();
         let text = |text: fn(&Login) -> &str| login.map(text).filter(|text| !text.is_empty());
-        // Strings are quoted in the log: the client chooses its name, and must not write lines of it.
-        let user = text(|login| &login.user).map(one_line);
+        let user = text(|login| &login.user).map(shown);
         let host = text(|login| &login.client.host).map(one_line);
         let credential = login.map(|login| login.credential.name());
         let granted = self.granted.as_ref();
@@ -220,6 +222,15 @@ impl Envelope for AuthEnvelope {
             attributes
         });
     }
+}
+
+/// A client's user name in the log. It is the client's word: one that is no plain name may be a
+/// password, a token or a line of a log.
+fn shown(user: &str) -> String {
+    if user.len() <= MAX_USER && user.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return user.to_owned();
+    }
+    format!("({} bytes, no plain name)", user.len())
 }
 
 /// Without an answer the client sees a timeout instead of a refusal, and may try again.

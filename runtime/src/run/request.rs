@@ -2,6 +2,7 @@
 
 mod database;
 mod envelope;
+mod outage;
 mod send;
 mod trigger;
 
@@ -29,6 +30,7 @@ use crate::telemetry::measure::{self, Labels};
 use crate::telemetry::stats::{Counters, InFlight, Stats};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Details, Parent, Role, process_span};
+use outage::Outage;
 
 /// How many requests may wait for their turn: more are refused at once, so that memory is bounded.
 const MAX_WAITING: usize = 16_384;
@@ -50,6 +52,7 @@ pub(crate) struct EndpointRuntime {
     context: Context,
     turns: Semaphore,
     waiting: AtomicUsize,
+    outage: Outage,
 }
 
 impl EndpointRuntime {
@@ -84,6 +87,7 @@ impl EndpointRuntime {
             template: Arc::new(Template::parse(&endpoint.subject)?),
             turns: Semaphore::new(endpoint.max_in_flight),
             waiting: AtomicUsize::new(0),
+            outage: Outage::default(),
             stats,
             group: endpoint.queue_group.or(group).map(str::to_owned),
             endpoint,
@@ -140,11 +144,16 @@ impl EndpointRuntime {
             envelope.tell(&span, answer.as_ref().err());
         }
         let response = match answer {
-            Ok(response) => Some(response),
+            Ok(response) => {
+                if let Some(failures) = self.outage.ends() {
+                    span.in_scope(|| tracing::info!(failures, "works again"));
+                }
+                Some(response)
+            }
             Err(error) => {
                 self.stats.failed(&error);
                 telemetry::mark_failed(&span, &error);
-                span.in_scope(|| log(&error));
+                span.in_scope(|| self.log(&error));
                 match envelope {
                     Some(envelope) => envelope.refuse(&error),
                     None => Some(Response::error(&error, trace_id)),
@@ -236,14 +245,18 @@ impl EndpointRuntime {
             _ => Err(busy()),
         }
     }
-}
 
-/// The caller's mistakes are the caller's business; ours are worth a look.
-fn log(error: &Error) {
-    let code = error.kind().code();
-    match error.kind() {
-        Kind::Internal | Kind::Halt => tracing::error!(code, %error, "failed"),
-        Kind::Unavailable | Kind::Timeout => tracing::warn!(code, %error, "failed"),
-        _ => tracing::debug!(code, %error, "refused"),
+    /// The caller's mistakes are the caller's business; ours are worth a look. What is away or slow is
+    /// told once while it lasts.
+    fn log(&self, error: &Error) {
+        let code = error.kind().code();
+        match error.kind() {
+            Kind::Internal | Kind::Halt => tracing::error!(code, %error, "failed"),
+            Kind::Unavailable | Kind::Timeout if self.outage.fails() => {
+                tracing::warn!(code, %error, "failed; more of this is only counted");
+            }
+            Kind::Unavailable | Kind::Timeout => tracing::debug!(code, %error, "failed"),
+            _ => tracing::debug!(code, %error, "refused"),
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use async_nats::HeaderMap;
 
-use super::{EndpointRuntime, log};
+use super::EndpointRuntime;
 use crate::error::Error;
 use crate::function::reply::Response;
 use crate::telemetry;
@@ -49,7 +49,7 @@ impl EndpointRuntime {
             ));
             self.stats.failed(&error);
             telemetry::mark_failed(span, &error);
-            span.in_scope(|| log(&error));
+            span.in_scope(|| self.log(&error));
             Response::error(&error, trace_id)
         } else {
             response

@@ -103,6 +103,36 @@ async fn a_function_learns_what_the_client_and_the_server_say() {
     assert!(!format!("{request:?}").contains("hush"));
 }
 
+/// Whoever floods a door whose directory is away fills no log.
+#[tokio::test]
+async fn failure_that_lasts_is_one_warning() {
+    let logged = Captured::begin();
+    let door = Door::new().await;
+    let (directory, look) = tokio::sync::watch::channel("down");
+    let decide = move || {
+        let directory = *look.borrow();
+        std::future::ready(match directory {
+            "up" => Ok(Allow::new("PEOPLE", "a")),
+            _ => Err(Error::unavailable("the directory is down")),
+        })
+    };
+    let _running = door.decide(decide).await;
+    let login = json!({ "user": "a", "pass": "a" });
+
+    let refused = futures_util::future::join_all((0..20).map(|_| door.login(&login))).await;
+    assert!(refused.iter().all(|login| login.answer == REFUSED));
+    directory.send("up").unwrap();
+    assert_eq!(door.login(&login).await.answer, "PONG");
+    assert_eq!(door.login(&login).await.answer, "PONG");
+
+    let all = logged.lines("");
+    assert_eq!(logged.lines(" WARN ").len(), 1, "{all:#?}");
+    assert_eq!(logged.lines("the directory is down").len(), 21, "{all:#?}");
+    let over = logged.lines("works again");
+    assert_eq!(over.len(), 1, "{all:#?}");
+    assert!(over[0].contains("failures=20"), "{over:#?}");
+}
+
 /// What is no decision refuses, or is not answered.
 #[tokio::test]
 async fn unavailable_and_late_are_no_answer_and_a_panic_and_nonsense_are_a_refusal() {
@@ -208,10 +238,12 @@ async fn each_decision_is_one_line_of_the_log_without_a_secret() {
 
     door.password("alice", "alicealice").await;
     door.password("bob\n2026 INFO forged", "hush-hush").await;
+    // Some clients send a token as a user name.
+    door.password(&"hush-".repeat(13), "").await;
     door.login(&json!({ "auth_token": "hush-hush" })).await;
 
     let lines = logged.lines("outcome=");
-    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert_eq!(lines.len(), 4, "{lines:#?}");
     let with = |parts: &[&str]| {
         let found = lines
             .iter()
@@ -235,7 +267,8 @@ async fn each_decision_is_one_line_of_the_log_without_a_secret() {
         "outcome=\"refused\"",
         "reason=\"wrong user name or password\"",
     ];
-    with(&[&refused[..], &["user=\"bob 2026 INFO forged\""]].concat());
+    with(&[&refused[..], &["user=\"(20 bytes, no plain name)\""]].concat());
+    with(&[&refused[..], &["user=\"(65 bytes, no plain name)\""]].concat());
     with(&["credential=\"token\"", "outcome=\"refused\""]);
     let all = logged.lines("");
     assert!(
