@@ -172,7 +172,7 @@ impl Host {
             let url = self.database_url.as_deref();
             match start(self.definition.clone(), connections, url).await {
                 Err(error) if !is_final(&error) => {
-                    starting.tell(|| format!("trying again: {error}"));
+                    starting.retry(error.to_string());
                     attempts += 1;
                     tokio::time::sleep(pause(attempts)).await;
                 }

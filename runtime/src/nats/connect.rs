@@ -53,7 +53,7 @@ pub(crate) async fn connect_sharing(
         match attempt(config, name, refused.clone(), trouble.clone()).await? {
             Ok(client) => return Ok((client, refusals)),
             Err(unreached) => {
-                trouble.tell(|| format!("trying again: {}", unreached.sentence(config, section)));
+                trouble.retry(unreached.sentence(config, section));
                 attempts += 1;
                 tokio::time::sleep(pause(attempts)).await;
             }

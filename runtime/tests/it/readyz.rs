@@ -160,7 +160,7 @@ async fn says_that_it_starts_while_nats_is_away_from_the_beginning() {
     let _serving = shop.start();
     until("it listens", async || shop.ask().await).await;
 
-    shop.says(&["price, total, store, till: starting: trying again: NATS at nats://127.0.0.1:"])
+    shop.says(&["price, total, store, till: starting: NATS at nats://127.0.0.1:"])
         .await;
     shop.world.server.up().await;
     shop.is_ready().await;
@@ -175,7 +175,7 @@ async fn says_that_the_login_is_refused() {
     let _serving = shop.start();
     until("it listens", async || shop.ask().await).await;
 
-    let refused = "store, till: starting: trying again: NATS at nats://127.0.0.1:";
+    let refused = "store, till: starting: NATS at nats://127.0.0.1:";
     let cure = "refuses the user \"shop\"; are nats.user and nats.password right?";
     until("it was refused", async || {
         shop.ask().await.filter(|answer| answer.text.contains(cure))

@@ -21,17 +21,27 @@ struct Told {
 
 impl Trouble {
     pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
-        let mut told = self.0.lock();
         let what = what();
+        self.note(what.clone(), &what);
+    }
+
+    /// An attempt has failed, and another one follows.
+    pub(crate) fn retry(&self, why: String) {
+        let told = format!("trying again: {why}");
+        self.note(why, &told);
+    }
+
+    fn note(&self, now: String, what: &str) {
+        let mut told = self.0.lock();
         if told.last.is_none_or(|last| last.elapsed() >= TELL) {
             told.last = Some(Instant::now());
             told.is_open = true;
             tracing::warn!("{what}");
         }
-        told.now = Some(what);
+        told.now = Some(now);
     }
 
-    /// What was told last, until the next connection.
+    /// What was wrong last, until the next connection.
     pub(crate) fn now(&self) -> Option<String> {
         self.0.lock().now.clone()
     }
