@@ -33,6 +33,8 @@ pub(super) struct SqlDatabase {
     pub(super) tables: Arc<[Table]>,
     /// The schema was found good: it is not looked at again.
     pub(super) good: AtomicBool,
+    /// Whether requests leave connections to the consumers: once for a pool.
+    pub(super) is_shared: AtomicBool,
     /// SQLite has one writer at a time. Waiting for it here, in order, costs neither a connection
     /// nor the polling with which SQLite itself waits.
     pub(super) writer: Option<Arc<Semaphore>>,
@@ -59,6 +61,7 @@ impl SqlDatabase {
             expected,
             tables: tables.into(),
             good: AtomicBool::new(false),
+            is_shared: AtomicBool::new(false),
             writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
             pruned: Arc::default(),
         })
@@ -88,10 +91,11 @@ impl SqlDatabase {
         match found {
             Ok(None) => {
                 self.good.store(true, Ordering::Release);
-                if matches!(self.user, pool::User::Requests)
-                    && let Some(few) = crowd::share(&self.db, &self.address, self.sizes).await
-                {
-                    tracing::warn!("{few}");
+                let is_for_requests = matches!(self.user, pool::User::Requests);
+                if is_for_requests && !self.is_shared.swap(true, Ordering::AcqRel) {
+                    let (db, address) = (self.db.clone(), self.address.clone());
+                    // Nobody waits for it, so nobody can give it up.
+                    tokio::spawn(crowd::share(db, address, self.sizes));
                 }
                 Ok(Schema::Known)
             }
@@ -132,6 +136,7 @@ impl Database for SqlDatabase {
                 expected: self.expected.clone(),
                 tables: self.tables.clone(),
                 good: AtomicBool::new(false),
+                is_shared: AtomicBool::new(false),
                 writer: self.writer.clone(),
                 pruned: self.pruned.clone(),
             })

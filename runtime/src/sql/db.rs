@@ -83,14 +83,14 @@ impl Db {
 
     /// Closes the pool once nothing of it is lent.
     pub(super) async fn close_pool(&self) -> Result<(), DbErr> {
-        let withheld = self.withheld.load(Ordering::Relaxed);
-        if withheld == 0 {
+        let withheld = || self.withheld.load(Ordering::Relaxed) as usize;
+        if withheld() == 0 {
             return self.connection.close_by_ref().await;
         }
         let pool = self.connection.get_postgres_connection_pool();
         // It is closed at once, and then waits for what is withheld too, which never comes back.
         let _ = tokio::time::timeout(Duration::ZERO, pool.close()).await;
-        while pool.size() as usize > pool.num_idle() + withheld as usize {
+        while pool.size() as usize > pool.num_idle() + withheld() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         Ok(())

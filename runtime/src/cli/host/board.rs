@@ -65,9 +65,8 @@ impl Board {
         {
             return known.clone();
         }
-        let asked = Instant::now();
         let found = self.ask().await;
-        *answer = Some((asked, found.clone()));
+        *answer = Some((Instant::now(), found.clone()));
         found
     }
 

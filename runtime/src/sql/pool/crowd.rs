@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
-use sea_orm::{ConnectionTrait, Statement};
+use sea_orm::{ConnectionTrait, DbErr, Statement};
 
 use super::Address;
 use crate::config::PoolSizes;
@@ -46,31 +46,58 @@ pub(crate) async fn refusal(address: &Address, sizes: PoolSizes) -> Option<Strin
 }
 
 /// Where this process alone may take more connections than the server has, requests get only their share
-/// of them: busy ones never let go, and the functions that streams feed would get none. Says what is wrong.
-pub(crate) async fn share(db: &Db, address: &Address, sizes: PoolSizes) -> Option<String> {
-    let Address::Postgres(_) = address else {
-        return None;
+/// of them: busy ones never let go, and the functions that streams feed would get none.
+pub(crate) async fn share(db: Db, address: Address, sizes: PoolSizes) {
+    if !matches!(address, Address::Postgres(_)) {
+        return;
+    }
+    let there = loop {
+        match there(&db).await {
+            Ok(there) => break there,
+            Err(_) if db.get_postgres_connection_pool().is_closed() => return,
+            Err(_) => tokio::time::sleep(CONNECT_TIMEOUT).await,
+        }
     };
+    if let Some(few) = too_few(there, address.sizes(sizes)) {
+        tracing::warn!("{}", few.told);
+        withhold(&db, few.withheld).await;
+    }
+}
+
+/// How many connections the server has for everybody.
+async fn there(db: &Db) -> Result<i64, DbErr> {
     let ask = Statement::from_string(db.get_database_backend(), FOR_ALL);
-    let row = db.query_one_raw(ask).await.ok()??;
-    let there: i64 = row.try_get_by_index(0).ok()?;
-    let [requests, streams] = address.sizes(sizes);
+    let row = db.query_one_raw(ask).await?;
+    let row = row.ok_or_else(|| DbErr::Custom("no row".to_owned()))?;
+    row.try_get_by_index(0)
+}
+
+struct TooFew {
+    /// What is wrong, with the cure.
+    told: String,
+    /// How many connections requests do not get.
+    withheld: i64,
+}
+
+fn too_few(there: i64, [requests, streams]: [u32; 2]) -> Option<TooFew> {
     let wanted = i64::from(requests) + i64::from(streams);
     if wanted <= there {
         return None;
     }
     let share = (i64::from(requests) * there / wanted).max(1);
-    let withheld = i64::from(requests) - share;
-    tokio::spawn(withhold(db.clone(), withheld));
-    Some(format!(
+    let told = format!(
         "this process may take {wanted} connections, and PostgreSQL has {there} for everybody, so requests get \
          {share} of them: raise its max_connections, or lower database.request_connections ({requests}) and \
          database.stream_connections ({streams})"
-    ))
+    );
+    Some(TooFew {
+        told,
+        withheld: i64::from(requests) - share,
+    })
 }
 
 /// Makes the pool smaller: sqlx counts what was leaked as lent for ever.
-async fn withhold(db: Db, count: i64) {
+async fn withhold(db: &Db, count: i64) {
     let pool = db.get_postgres_connection_pool();
     for _ in 0..count {
         let connection = loop {
@@ -123,24 +150,16 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn more_connections_than_the_server_has_are_told() {
-        let scratch = Scratch::postgres_made("").await;
-        let database = scratch.open();
-        let sizes = |streams| PoolSizes {
-            requests: Some(7),
-            streams: Some(streams),
-        };
-        let told = async |sizes| super::share(&database.db, &database.address, sizes).await;
+    #[test]
+    fn more_connections_than_the_server_has_are_told() {
+        let few = super::too_few(97, [7, 100_000]).unwrap();
 
-        let few = told(sizes(100_000)).await.unwrap();
-
-        assert!(
-            few.starts_with("this process may take 100007 connections"),
-            "{few}"
-        );
-        assert!(few.contains("database.request_connections (7)"), "{few}");
-        assert_eq!(told(sizes(7)).await, None);
+        let told = few.told;
+        assert!(told.starts_with("this process may take 100007 "), "{told}");
+        assert!(told.contains("database.request_connections (7)"), "{told}");
+        assert_eq!(few.withheld, 6);
+        assert_eq!(super::too_few(7, [10, 10]).unwrap().withheld, 7);
+        assert!(super::too_few(97, [10, 10]).is_none());
     }
 
     #[tokio::test]
@@ -154,12 +173,12 @@ mod tests {
         };
         let lent = pool.acquire().await.unwrap();
 
-        super::share(&database.db, &database.address, sizes).await;
+        let (db, address) = (database.db.clone(), database.address.clone());
+        let sharing = tokio::spawn(super::share(db, address, sizes));
 
         drop(lent);
-        while database.db.withheld.load(Ordering::Relaxed) < 9 {
-            tokio::task::yield_now().await;
-        }
+        sharing.await.unwrap();
+        assert_eq!(database.db.withheld.load(Ordering::Relaxed), 9);
         let last = pool.acquire().await.unwrap();
         let error = pool.acquire().await.unwrap_err();
         assert!(matches!(error, sqlx::Error::PoolTimedOut), "{error}");
