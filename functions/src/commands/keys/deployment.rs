@@ -77,7 +77,11 @@ pub(super) fn write(directory: &Path, database: &str) -> io::Result<()> {
 
 /// The secrets that are kept in this directory, with those that were missing.
 fn open(directory: &Path) -> io::Result<Secrets> {
-    fs::create_dir_all(directory)?;
+    // Its files can be read by anybody who gets into it.
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)?;
     let file = directory.join(SECRETS);
     let mut secrets: Secrets = match fs::read(&file) {
         Ok(bytes) => serde_json::from_slice(&bytes)?,
