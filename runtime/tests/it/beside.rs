@@ -196,6 +196,7 @@ async fn command_of_the_program_s_own_connects_and_fails_as_the_others() {
     let (_, help, _) = run(&["--help"]).await;
     assert!(help.contains("Knock at the door"), "{help}");
     dev.signal("-TERM").await;
+    dev.exit_code().await;
     let gone = run(&["knock", "sesame"]).await;
     assert!(gone.2.contains("cannot be reached"), "{gone:?}");
     assert_eq!(gone.0, Some(1));
