@@ -23,9 +23,9 @@ export function up(...options: string[]): Promise<string> {
   return compose("up", "--detach", "--wait", "--no-build", "--pull", "never", ...options);
 }
 
-/** The ids of a service's containers. */
-export async function containers(service: string): Promise<string[]> {
-  const ids = await compose("ps", "--quiet", service);
+/** The ids of the containers that run: of these services, or all. */
+export async function containers(...services: string[]): Promise<string[]> {
+  const ids = await compose("ps", "--quiet", ...services);
   return ids.split("\n").filter((id) => id !== "");
 }
 

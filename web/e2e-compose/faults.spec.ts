@@ -11,6 +11,11 @@ const A_WHILE_MS = 3_000;
 const FUNCTIONS = ["send", "persist", "history", "page", "auth"];
 const OTHERS = ["nats", "postgres", "keycloak", "collector", "jaeger"];
 
+/** Whatever the fault was, all that runs is healthy again. */
+test.afterEach(async () => {
+  for (const id of await containers()) await healthy(id);
+});
+
 for (const service of [...FUNCTIONS, ...OTHERS]) {
   test(`${service} is killed under load, and comes back by itself`, async ({ signIn }) => {
     const { token } = await signIn("alice");
