@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
+use std::io;
 
 use sea_orm::sqlx::error::DatabaseError;
 use sea_orm::sqlx::postgres::PgDatabaseError;
@@ -100,6 +101,19 @@ pub(crate) fn is_of_session(error: &(dyn StdError + 'static)) -> bool {
     })
 }
 
+/// The connection is gone: the database has ended it, or the network has. A statement that took too long
+/// says nothing of the connection, much less of others.
+pub(crate) fn is_disconnected(error: &DbErr) -> bool {
+    match sqlx_error(error) {
+        Some(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::TimedOut,
+        Some(sqlx::Error::Database(error)) => {
+            let postgres = error.try_downcast_ref::<PgDatabaseError>();
+            postgres.is_some_and(|error| matches!(error.code(), "57P01" | "57P02" | "57P05"))
+        }
+        _ => false,
+    }
+}
+
 /// The database refused a statement, for its values or for the schema that it needs.
 pub(crate) fn is_of_statement(error: &(dyn StdError + 'static)) -> bool {
     meaning_of(error).is_some_and(|meaning| meaning == VALUES || meaning == SCHEMA)
@@ -160,13 +174,17 @@ const READ_ONLY: u32 = 8;
 pub(crate) const CANNOT_OPEN: u32 = 14;
 
 fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
+    sqlx_error(error)?.as_database_error()
+}
+
+fn sqlx_error(error: &DbErr) -> Option<&sqlx::Error> {
     let (DbErr::Conn(error) | DbErr::Exec(error) | DbErr::Query(error)) = error else {
         return None;
     };
-    let RuntimeErr::SqlxError(error) = error else {
-        return None;
-    };
-    error.as_database_error()
+    match error {
+        RuntimeErr::SqlxError(error) => Some(error),
+        RuntimeErr::Internal(_) => None,
+    }
 }
 
 fn of_sea_orm(error: &DbErr) -> Option<Meaning> {

@@ -12,6 +12,7 @@ use sea_orm::{
 
 use super::delegate::{connection, transactions};
 use super::statement_span::{DatabaseName, TracedStatement, traced};
+use crate::error::database::is_disconnected;
 use crate::error::{Error, Result};
 use crate::function::context::Context;
 use crate::function::event::{Delivery, Request};
@@ -141,8 +142,15 @@ impl Db {
                 .sqlite_transaction_mode
                 .get_or_insert(SqliteTransactionMode::Immediate);
         }
-        let begun = bounded(self.connection.begin_with_options(options)).await;
-        self.reuse.seen(begun)
+        let begin = async || {
+            let begun = bounded(self.connection.begin_with_options(options)).await;
+            self.reuse.seen(begun)
+        };
+        match begin().await {
+            // Nothing was done in it yet, and the connections of its time are closed by now.
+            Err(error) if is_disconnected(&error) => begin().await,
+            begun => begun,
+        }
     }
 }
 

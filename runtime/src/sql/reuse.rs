@@ -14,7 +14,7 @@ use sea_orm::DbErr;
 use sea_orm::sqlx::{self, Connection};
 
 use crate::error::Kind;
-use crate::error::database::{is_of_session, is_read_only, is_stale, kind_of};
+use crate::error::database::{is_disconnected, is_of_session, is_read_only, is_stale, kind_of};
 
 /// How long a connection may take to report that it is outside any transaction.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -62,7 +62,8 @@ impl Reuse {
     }
 
     /// Notes the outcome of a statement. If its plan was made for an earlier schema, so were the plans
-    /// of the other connections; if SQLite's file could not be written, the connections opened then
+    /// of the other connections; if the database has ended this one, it has hardly spared the others, and
+    /// each would cost a request; if SQLite's file could not be written, the connections opened then
     /// never write; if a connection began with settings that have changed since, it keeps them.
     pub(crate) fn seen_of_statement<T>(&self, outcome: &Result<T, DbErr>) {
         if let Err(error) = outcome {
@@ -71,7 +72,7 @@ impl Reuse {
     }
 
     pub(crate) fn seen_of_error(&self, error: &DbErr) {
-        if is_stale(error) || is_read_only(error) {
+        if is_stale(error) || is_disconnected(error) || is_read_only(error) {
             self.end_open_ones();
         } else if is_of_session(error) {
             self.end_older_than(SETTLED_IN);

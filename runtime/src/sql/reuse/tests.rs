@@ -1,5 +1,6 @@
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::poll;
 use sea_orm::sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
@@ -8,7 +9,7 @@ use sea_orm::{AccessMode, ConnectionTrait, DbErr, SqlxSqliteConnector, Transacti
 use crate::error::Kind;
 use crate::function::database::Transaction;
 use crate::sql::scratch::{Network, Scratch, begin, entries, number, open};
-use crate::sql::{SqlDatabase, Tx};
+use crate::sql::{SqlDatabase, Tx, pool};
 
 fn of(transaction: &dyn Transaction) -> Tx {
     Arc::unwrap_or_clone(transaction.handle().downcast::<Tx>().unwrap())
@@ -34,7 +35,7 @@ async fn all_given_back(database: &SqlDatabase, scratch: &Scratch) {
         }
     };
     while busy() {
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 
@@ -267,7 +268,49 @@ async fn connection_of_a_time_when_the_database_was_read_only_is_not_kept() {
         };
         tries += 1;
         assert!(tries < 40, "{error}");
-        tokio::time::sleep(std::time::Duration::from_millis(250)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
     }
     stored_rows_are_seen(&database, &postgres, 10).await;
+}
+
+/// Opens every connection of the pool, and lets the database end them.
+async fn all_cut(database: &SqlDatabase, postgres: &Scratch) {
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(database.db.begin().await.unwrap());
+    }
+    drop(held);
+    all_given_back(database, postgres).await;
+    let look = postgres.connect().await;
+    let cut = "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity \
+               WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    assert_eq!(number(&look, cut).await, 10);
+}
+
+#[tokio::test]
+async fn connections_that_the_database_has_ended_cost_no_transaction() {
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    all_cut(&database, &postgres).await;
+    for id in 1..=20 {
+        let transaction = begin(&database, &entries(1, 0, [id])).await.unwrap();
+        transaction.commit(&[]).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn connections_that_the_database_has_ended_cost_one_statement_and_none_where_they_rested() {
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    for (rest, most) in [(Duration::ZERO, 1), (pool::RESTED, 0)] {
+        all_cut(&database, &postgres).await;
+        tokio::time::sleep(rest).await;
+        let mut failed = 0;
+        for _ in 0..20 {
+            let counted = database.db.execute_unprepared("SELECT 1").await;
+            failed += u32::from(counted.is_err());
+            all_given_back(&database, &postgres).await;
+        }
+        assert!(failed <= most, "{failed}");
+    }
 }
