@@ -82,19 +82,37 @@ impl Db {
         }
     }
 
-    /// Closes the pool once nothing of it is lent.
+    /// Closes the pool once nothing of it is lent. It waits for what is withheld too, which never comes
+    /// back, and may be withheld while it waits.
     pub(super) async fn close_pool(&self) -> Result<(), DbErr> {
-        let withheld = || self.withheld.load(Ordering::Relaxed) as usize;
-        if withheld() == 0 {
-            return self.connection.close_by_ref().await;
+        let all_but_withheld = async {
+            loop {
+                let withheld = self.withheld.load(Ordering::Relaxed) as usize;
+                let (open, idle) = self.open_and_idle();
+                if withheld > 0 && open as usize <= idle + withheld {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            closed = self.connection.close_by_ref() => closed,
+            () = all_but_withheld => Ok(()),
         }
-        let pool = self.connection.get_postgres_connection_pool();
-        // It is closed at once, and then waits for what is withheld too, which never comes back.
-        let _ = tokio::time::timeout(Duration::ZERO, pool.close()).await;
-        while pool.size() as usize > pool.num_idle() + withheld() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+
+    fn open_and_idle(&self) -> (u32, usize) {
+        match self.backend() {
+            DbBackend::Postgres => {
+                let pool = self.get_postgres_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
+            _ => {
+                let pool = self.get_sqlite_connection_pool();
+                (pool.size(), pool.num_idle())
+            }
         }
-        Ok(())
     }
 
     /// Which of the pool's connections may be lent again.

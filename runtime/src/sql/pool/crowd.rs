@@ -115,14 +115,16 @@ async fn withhold(db: &Db, count: i64) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::Ordering;
+    use std::time::Duration;
 
     use sea_orm::sqlx;
     use sea_orm::{ConnectionTrait, TransactionTrait};
 
     use crate::config::PoolSizes;
     use crate::function::database::Database;
-    use crate::sql::scratch::{Scratch, open};
+    use crate::sql::scratch::{Network, Scratch, open};
 
     #[tokio::test]
     async fn refused_connection_is_told_with_cause_and_cure() {
@@ -185,5 +187,31 @@ mod tests {
         drop(last);
         database.close().await;
         assert!(pool.is_closed());
+    }
+
+    #[tokio::test]
+    async fn pool_that_closes_does_not_wait_for_what_is_withheld_meanwhile() {
+        let scratch = Scratch::postgres_made("").await;
+        let network = Network::before(&scratch).await;
+        let database = Arc::new(open(&network.url));
+        let pool = database.db.get_postgres_connection_pool();
+        network.stand_still();
+        let db = database.db.clone();
+        let withholding = tokio::spawn(async move { super::withhold(&db, 3).await });
+        let closed = database.clone();
+        while pool.size() == 0 {
+            tokio::task::yield_now().await;
+        }
+        let closing = tokio::spawn(async move { closed.close().await });
+        while !pool.is_closed() {
+            tokio::task::yield_now().await;
+        }
+
+        network.flow();
+
+        withholding.await.unwrap();
+        assert_eq!(database.db.withheld.load(Ordering::Relaxed), 1);
+        let closed = tokio::time::timeout(Duration::from_secs(1), closing).await;
+        closed.expect("it waits").unwrap();
     }
 }
