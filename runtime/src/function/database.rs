@@ -67,6 +67,9 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// Fails unless the schema is the expected one; caches a success.
     fn check(&self) -> BoxFuture<'_, Result<(), Error>>;
 
+    /// Why no connection is to be had although the database answers; `None` where that is not so.
+    fn shortage(&self) -> BoxFuture<'_, Option<String>>;
+
     /// The id that `setup` wrote into the database; `None` before that.
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>>;
 

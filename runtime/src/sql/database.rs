@@ -158,6 +158,10 @@ impl Database for SqlDatabase {
         .boxed()
     }
 
+    fn shortage(&self) -> BoxFuture<'_, Option<String>> {
+        crowd::shortage(&self.db, self.user, &self.address, self.sizes).boxed()
+    }
+
     fn identity(&self) -> BoxFuture<'_, Result<Option<String>>> {
         async {
             self.check().await?;

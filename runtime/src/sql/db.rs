@@ -102,6 +102,12 @@ impl Db {
         }
     }
 
+    /// Whether all of the pool's connections, at most so many, are lent.
+    pub(super) fn is_all_lent(&self, most: u32) -> bool {
+        let (open, idle) = self.open_and_idle();
+        open >= most && idle == 0
+    }
+
     fn open_and_idle(&self) -> (u32, usize) {
         match self.backend() {
             DbBackend::Postgres => {

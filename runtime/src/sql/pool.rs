@@ -60,6 +60,15 @@ impl User {
         }
     }
 
+    /// What is said where every connection is lent.
+    fn shortage(self, most: u32) -> String {
+        let (who, key) = match self {
+            Self::Requests => ("requests", "database.request_connections"),
+            Self::Consumers => ("functions of streams", "database.stream_connections"),
+        };
+        format!("the database answers, but {who} keep every connection to it busy ({key}: {most})")
+    }
+
     fn keeps<D: sqlx::Database>(self, options: PoolOptions<D>) -> PoolOptions<D> {
         match self {
             Self::Requests => options.idle_timeout(IDLE),

@@ -3,7 +3,10 @@
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 
-use sea_orm::{ConnectOptions, ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, DatabaseConnection, DatabaseTransaction, Statement,
+    TransactionTrait,
+};
 use tempfile::TempDir;
 
 /// One empty database. Dropping it deletes it, also when the test panics.
@@ -64,6 +67,14 @@ impl Database {
             let ends = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname";
             execute(url, &format!("{ends} = '{name}'")).await;
         }
+    }
+
+    /// Keeps everybody from a table until it is rolled back.
+    pub(crate) async fn lock(&self, table: &str) -> DatabaseTransaction {
+        let lock = connect(&self.url).await.begin().await.unwrap();
+        let all = format!("LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE");
+        lock.execute_unprepared(&all).await.unwrap();
+        lock
     }
 
     /// The number that a query answers.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use natsfn::check_reply;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -246,6 +247,24 @@ async fn says_which_functions_lack_the_database() {
         shop.answers("total").await.then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn says_that_requests_keep_the_database_busy() {
+    let shop = Shop::new().await.set_up().await;
+    let shop = shop.with("READYZ_DATABASE__REQUEST_CONNECTIONS", "1");
+    let _serving = Lasting::spawn(shop.command(&["serve", "price", "total"]));
+    shop.is_ready().await;
+
+    let lock = shop.database.lock("orders").await;
+    let nats = shop.world.nats.clone();
+    let waiting = tokio::spawn(async move { nats.request("total", "".into()).await });
+
+    shop.says(&["total: the database answers, but requests keep every connection to it busy (database.request_connections: 1)"])
+        .await;
+    lock.rollback().await.unwrap();
+    shop.is_ready().await;
+    check_reply(&waiting.await.unwrap().unwrap()).unwrap();
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! Whether an instance can do its work: what its functions say, and what it needs answers.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use async_nats::Client;
 use async_nats::connection::State as Connection;
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::function::database::Database;
 use crate::nats::connections::Connector;
@@ -20,6 +21,9 @@ use crate::telemetry::unheard::Unheard;
 
 /// How long NATS or the database may take for an answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Who waits so long for the database finds out whether it is away, or only busy.
+const BUSY_AFTER: Duration = Duration::from_millis(250);
 
 /// Why a function cannot do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,9 +144,19 @@ impl Needs {
             let id = database.identity().await;
             id.map_err(|error| format!("the database cannot be asked: {error}"))
         };
-        match timeout(ANSWER_TIMEOUT, asked).await {
+        let mut asked = pin!(timeout(ANSWER_TIMEOUT, asked));
+        let shortage = async {
+            sleep(BUSY_AFTER).await;
+            let shortage = timeout(ANSWER_TIMEOUT - BUSY_AFTER, database.shortage());
+            shortage.await.ok().flatten()
+        };
+        let (asked, shortage) = tokio::select! {
+            asked = &mut asked => (asked, None),
+            shortage = shortage => (asked.await, shortage),
+        };
+        match asked {
             Ok(asked) => asked.map(drop),
-            Err(_) => Err("the database does not answer".to_owned()),
+            Err(_) => Err(shortage.unwrap_or_else(|| "the database does not answer".to_owned())),
         }
     }
 

@@ -1,4 +1,5 @@
-//! A PostgreSQL that has too few connections: said at the start, and where it refuses one.
+//! Too few connections to the database: those of PostgreSQL, said at the start and where it refuses one,
+//! and those of a pool, said where all of them are lent.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,7 +7,7 @@ use std::time::Duration;
 use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{ConnectionTrait, DbErr, Statement};
 
-use super::Address;
+use super::{Address, User};
 use crate::config::PoolSizes;
 use crate::sql::db::Db;
 
@@ -24,24 +25,55 @@ const FOR_ALL: &str = "SELECT current_setting('max_connections')::bigint \
 /// Why the server lets no more connections in, with the cure. The pool knows only that it waited in
 /// vain, so one more is tried.
 pub(crate) async fn refusal(address: &Address, sizes: PoolSizes) -> Option<String> {
+    match tried(address, sizes).await {
+        Tried::Refused(why) => Some(why),
+        Tried::Connected | Tried::Failed => None,
+    }
+}
+
+/// Why a pool lends no connection although the database answers: one that is not from the pool is tried.
+pub(crate) async fn shortage(
+    db: &Db,
+    user: User,
+    address: &Address,
+    sizes: PoolSizes,
+) -> Option<String> {
+    let most = address.sizes(sizes)[user as usize];
+    match tried(address, sizes).await {
+        Tried::Refused(why) => Some(why),
+        Tried::Connected if db.is_all_lent(most) => Some(user.shortage(most)),
+        Tried::Connected | Tried::Failed => None,
+    }
+}
+
+/// What became of one more connection.
+enum Tried {
+    Connected,
+    /// With the cure.
+    Refused(String),
+    Failed,
+}
+
+async fn tried(address: &Address, sizes: PoolSizes) -> Tried {
     let Address::Postgres(options) = address else {
-        return None;
+        // A file takes any number of them.
+        return Tried::Connected;
     };
     match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => {
             let _ = tokio::time::timeout(CONNECT_TIMEOUT, connection.close()).await;
-            None
+            Tried::Connected
         }
         Ok(Err(sqlx::Error::Database(error))) if error.code().as_deref() == Some(TOO_MANY) => {
             let [requests, streams] = address.sizes(sizes);
-            Some(format!(
+            Tried::Refused(format!(
                 "PostgreSQL refuses another connection: {}; raise its max_connections, or lower \
                  database.request_connections (here {requests}) and database.stream_connections \
                  (here {streams}) of the processes that share it",
                 error.message()
             ))
         }
-        _ => None,
+        _ => Tried::Failed,
     }
 }
 
@@ -120,7 +152,7 @@ mod tests {
     use std::time::Duration;
 
     use sea_orm::sqlx;
-    use sea_orm::{ConnectionTrait, TransactionTrait};
+    use sea_orm::{AccessMode, ConnectionTrait, TransactionTrait};
 
     use crate::config::PoolSizes;
     use crate::function::database::Database;
@@ -150,6 +182,33 @@ mod tests {
         ] {
             assert!(error.contains(part), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn pool_that_is_all_lent_is_told_from_a_database_that_does_not_answer() {
+        for scratch in Scratch::each().await {
+            let database = scratch.open();
+            let mut lent = Vec::new();
+            while !database
+                .db
+                .is_all_lent(if scratch.is_postgres() { 10 } else { 5 })
+            {
+                assert_eq!(database.shortage().await, None);
+                let reading = Some(AccessMode::ReadOnly);
+                lent.push(database.db.begin_with_config(None, reading).await.unwrap());
+            }
+            let told = database.shortage().await.unwrap();
+            assert!(told.contains("database.request_connections: "), "{told}");
+        }
+        let scratch = Scratch::postgres_made("").await;
+        let network = Network::before(&scratch).await;
+        let database = open(&network.url);
+        let mut lent = Vec::new();
+        for _ in 0..10 {
+            lent.push(database.db.begin().await.unwrap());
+        }
+        network.stand_still();
+        assert_eq!(database.shortage().await, None);
     }
 
     #[test]
