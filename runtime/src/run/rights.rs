@@ -117,7 +117,7 @@ impl Rights {
             rights.create(consumer, purpose);
             if consumer.floor.is_some() {
                 // It is asked up to where the service's own store is complete.
-                let reads = consumer.uses.iter().filter(|access| access.is_call);
+                let reads = consumer.uses.iter().filter(|access| access.is_read);
                 reads.for_each(|access| rights.access(&consumer.name, access));
             }
         }

@@ -83,6 +83,7 @@ impl Store {
         let of_store = Consumer::new("store", log.clone())
             .ack_wait(ack_wait)
             .uses(Access::messages("LOG"))
+            .uses(Access::purge("LOG"))
             .natural_key()
             .floor(floor);
         let of_one = Consumer::new("one", log)

@@ -25,8 +25,8 @@ pub struct Access {
     pub(crate) subject: String,
     /// What it is for, in a word.
     pub(crate) purpose: &'static str,
-    /// Whether it asks JetStream.
-    pub(crate) is_call: bool,
+    /// Whether it only reads from JetStream.
+    pub(crate) is_read: bool,
     declaration: String,
 }
 
@@ -38,7 +38,7 @@ impl Access {
             declaration: format!(".publishes({subject:?})"),
             subject,
             purpose: "publishes",
-            is_call: false,
+            is_read: false,
         }
     }
 
@@ -77,7 +77,10 @@ impl Access {
     /// Deletes the oldest messages of a stream:
     /// [`Client::purge_below`](crate::Client::purge_below).
     pub fn purge(stream: &str) -> Self {
-        Self::call("purge", &[stream], "purges", &calls::purge(stream))
+        Self {
+            is_read: false,
+            ..Self::call("purge", &[stream], "purges", &calls::purge(stream))
+        }
     }
 
     fn call(name: &str, of: &[&str], purpose: &'static str, call: &str) -> Self {
@@ -85,7 +88,7 @@ impl Access {
         Self {
             subject: calls::whole(call),
             purpose,
-            is_call: true,
+            is_read: true,
             declaration: format!(".uses(Access::{name}({}))", of.join(", ")),
         }
     }
