@@ -1,14 +1,18 @@
 //! `permissions`: the least that each user of NATS needs, for the server's configuration.
 
+mod names;
+
 use std::fmt::Write;
 
 use serde_json::{Value, json};
 
 use super::arguments::Permissions as Arguments;
+use super::program::Program;
 use super::{Exit, Job, say};
 use crate::error::run_error::RunError;
 use crate::run::rights::{Export, Right, Rights, exports};
 use crate::service::Definition;
+use names::{Names, Taken, User as Of, variable};
 
 /// What nats.conf needs for one service.
 struct Section {
@@ -26,22 +30,7 @@ struct User {
 }
 
 pub(super) fn permissions(job: Job, arguments: &Arguments) -> Result<Exit, RunError> {
-    let mut job = job;
-    job.program.only(&arguments.functions)?;
-    let is_whole = arguments.functions.is_empty();
-    let user = arguments.user.as_deref();
-    let services = job.program.services().iter();
-    let served = services.filter(|service| service.function_names().next().is_some());
-    let sections: Vec<Section> = served
-        .map(|service| Section {
-            service: service.name().to_owned(),
-            users: match is_whole {
-                true => every_user(&job, service),
-                false => vec![union(&job, service, user)],
-            },
-            exports: exports(service),
-        })
-        .collect();
+    let sections = sections(job, arguments)?;
     if arguments.json {
         say(format_args!("{:#}", as_json(&sections)));
     } else {
@@ -50,57 +39,68 @@ pub(super) fn permissions(job: Job, arguments: &Arguments) -> Result<Exit, RunEr
     Ok(Exit::SUCCESS)
 }
 
+fn sections(job: Job, arguments: &Arguments) -> Result<Vec<Section>, RunError> {
+    let mut job = job;
+    let (names, mut given) = (Names::of(&job.program), Taken::default());
+    job.program.only(&arguments.functions)?;
+    let is_whole = arguments.functions.is_empty();
+    let services = job.program.services().iter();
+    let served = services.filter(|service| service.function_names().next().is_some());
+    let sections = served.map(|service| Section {
+        service: service.name().to_owned(),
+        users: match (&arguments.user, is_whole) {
+            (Some(user), _) => {
+                let longer = format!("{}-{user}", service.name());
+                vec![union(&job, service, &given.one(user, [longer]))]
+            }
+            (None, true) => every_user(&job, &names, service),
+            (None, false) => Vec::from_iter(one_process(&job, &names, service)),
+        },
+        exports: exports(service),
+    });
+    Ok(sections.collect())
+}
+
 /// A user for each function, one for all of them, and those of the commands.
-fn every_user(job: &Job, service: &Definition) -> Vec<User> {
-    let mut users: Vec<User> = Vec::new();
-    for name in service.function_names() {
-        if users.iter().all(|user| user.name != name) {
-            let rights = |inbox: &str| Rights::of_functions(&service.alone(name), inbox);
-            users.push(user(job, name, format!("Serves {name}."), rights));
-        }
-    }
+fn every_user(job: &Job, names: &Names, service: &Definition) -> Vec<User> {
+    let functions = service.function_names();
+    let mut users: Vec<User> = functions
+        .filter_map(|function| one_process(job, names, &service.alone(function)))
+        .collect();
     if users.len() > 1 {
-        users.push(union(job, service, None));
+        users.extend(one_process(job, names, service));
     }
-    let is_main = service.name() == job.program.main().name();
-    let command = |command: &str| match is_main {
-        true => command.to_owned(),
-        false => format!("{}-{command}", service.name()),
-    };
-    if job
-        .program
-        .to_set_up()
-        .any(|it| it.name() == service.name())
-    {
+    if let Some(name) = names.get(service, Of::Setup) {
         let purpose = "Runs `setup`. No function has this login.".to_owned();
         let rights = |inbox: &str| Rights::of_setup(service, inbox);
-        users.push(user(job, &command("setup"), purpose, rights));
+        users.push(user(job, name, purpose, rights));
     }
-    if service.consumers().next().is_some() {
+    if let Some(name) = names.get(service, Of::Dead) {
         let rights = |inbox: &str| Rights::of_dead(service, inbox);
-        users.push(user(
-            job,
-            &command("dead"),
-            "Runs `dead`.".to_owned(),
-            rights,
-        ));
+        users.push(user(job, name, "Runs `dead`.".to_owned(), rights));
     }
     users
 }
 
-/// One process that serves all of these functions.
-fn union(job: &Job, service: &Definition, name: Option<&str>) -> User {
-    let mut functions: Vec<&str> = service.function_names().collect();
-    functions.dedup();
-    let all = functions.join(", ");
-    let name = match (name, functions.as_slice()) {
-        (Some(name), _) => name.to_owned(),
-        (None, [one]) => (*one).to_owned(),
-        (None, several) if several.contains(&service.name()) => format!("{}-all", service.name()),
-        _ => service.name().to_owned(),
+/// The user of one process that serves all of these functions.
+fn one_process(job: &Job, names: &Names, service: &Definition) -> Option<User> {
+    let mut functions = service.function_names();
+    let of = match (functions.next(), functions.next()) {
+        (Some(one), None) => Of::Function(one.to_owned()),
+        _ => Of::Several,
     };
+    Some(union(job, service, names.get(service, of)?))
+}
+
+fn union(job: &Job, service: &Definition, name: &str) -> User {
+    let functions: Vec<&str> = service.function_names().collect();
     let rights = |inbox: &str| Rights::of_functions(service, inbox);
-    user(job, &name, format!("Serves {all}."), rights)
+    user(
+        job,
+        name,
+        format!("Serves {}.", functions.join(", ")),
+        rights,
+    )
 }
 
 fn user(job: &Job, name: &str, purpose: String, rights: impl Fn(&str) -> Rights) -> User {
@@ -175,7 +175,7 @@ fn as_text(sections: &[Section]) -> String {
         );
         let _ = writeln!(text, "users: [");
         for user in &section.users {
-            let password = user.name.to_uppercase().replace('-', "_");
+            let password = variable(&user.name);
             let User {
                 name,
                 purpose,
@@ -183,7 +183,7 @@ fn as_text(sections: &[Section]) -> String {
                 rights,
             } = user;
             let _ = writeln!(text, "  {{\n    # {purpose} inbox_prefix = \"{inbox}\"");
-            let _ = writeln!(text, "    user: {name}, password: $PASSWORD_{password}");
+            let _ = writeln!(text, "    user: {name}, password: ${password}");
             let _ = writeln!(text, "    permissions: {{");
             list(&mut text, "subscribe", &rights.subscribe);
             list(&mut text, "publish", &rights.publish);
@@ -193,41 +193,27 @@ fn as_text(sections: &[Section]) -> String {
         if section.exports.is_empty() {
             continue;
         }
-        let _ = writeln!(
-            text,
-            "# For callers in another account; name it, or every account may import them."
-        );
-        let _ = writeln!(text, "exports: [");
-        for export in &section.exports {
-            let _ = match export {
-                Export::Service { subject, .. } => writeln!(text, "  {{ service: {subject:?} }}"),
-                Export::Stream { subject } => writeln!(text, "  {{ stream: {subject:?} }}"),
-            };
-        }
-        let _ = writeln!(text, "]");
-        let _ = writeln!(
-            text,
-            "# In their account. With `share` the server tells who asks."
-        );
-        let _ = writeln!(text, "imports: [");
-        for export in &section.exports {
-            let _ = match export {
+        let offered = section.exports.iter();
+        let (exports, imports): (Vec<String>, Vec<String>) = offered
+            .map(|export| match export {
                 Export::Service { subject, stamped } => {
                     let share = if *stamped { ", share: true" } else { "" };
-                    writeln!(
-                        text,
-                        "  {{ service: {{ account: {account}, subject: {subject:?} }}{share} }}"
-                    )
+                    let import =
+                        format!("service: {{ account: {account}, subject: {subject:?} }}{share}");
+                    (format!("service: {subject:?}"), import)
                 }
                 Export::Stream { subject } => {
-                    writeln!(
-                        text,
-                        "  {{ stream: {{ account: {account}, subject: {subject:?} }} }}"
-                    )
+                    let import = format!("stream: {{ account: {account}, subject: {subject:?} }}");
+                    (format!("stream: {subject:?}"), import)
                 }
-            };
+            })
+            .unzip();
+        let callers = "For callers in another account; name it, or every account may import them.";
+        let share = "In their account. With `share` the server tells who asks.";
+        for (about, name, lines) in [(callers, "exports", exports), (share, "imports", imports)] {
+            let lines = lines.iter().map(|line| format!("  {{ {line} }}\n"));
+            let _ = writeln!(text, "# {about}\n{name}: [\n{}]", lines.collect::<String>());
         }
-        let _ = writeln!(text, "]");
     }
     text
 }
@@ -245,3 +231,6 @@ fn list(text: &mut String, name: &str, rights: &[Right]) {
     }
     let _ = writeln!(text, "      ]");
 }
+
+#[cfg(test)]
+mod tests;
