@@ -1,6 +1,8 @@
 //! A text that is nobody else's business.
 
 use std::fmt;
+use std::fs::File;
+use std::io::{self, Read};
 
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
@@ -18,6 +20,17 @@ use zeroize::Zeroizing;
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
+    /// 128 random bits after a letter: digits alone would be a number in a configuration file.
+    ///
+    /// # Errors
+    /// The machine has no random numbers to give.
+    pub fn random() -> io::Result<Self> {
+        let mut bytes = [0; 16];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        let digits = bytes.iter().map(|byte| format!("{byte:02x}"));
+        Ok(Self::from(format!("s{}", digits.collect::<String>())))
+    }
+
     /// The text itself, for where it is needed.
     pub fn expose(&self) -> &str {
         &self.0
@@ -58,6 +71,15 @@ impl<'de> Deserialize<'de> for Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn random_one_is_a_word_and_no_other_is_like_it() {
+        let random = Secret::random().unwrap();
+        let (letter, digits) = random.expose().split_at(1);
+        assert_eq!(letter, "s");
+        assert!(digits.len() == 32 && digits.bytes().all(|it| it.is_ascii_hexdigit()));
+        assert_ne!(random, Secret::random().unwrap());
+    }
 
     #[test]
     fn it_prints_as_stars_and_equals_itself_alone() {

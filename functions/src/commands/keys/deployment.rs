@@ -1,12 +1,13 @@
 //! The secrets of a deployment: made once, and written for each service as it reads them.
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 use natsfn::auth_callout::AuthKeys;
+use natsfn::config::Secret;
 
 use crate::dev::{OPERATORS, SERVICES};
 
@@ -99,20 +100,11 @@ fn open(directory: &Path) -> io::Result<Secrets> {
         .chain([DATABASE, KEYCLOAK])
     {
         if !secrets.contains_key(name) {
-            secrets.insert(name.to_owned(), random()?);
+            secrets.insert(name.to_owned(), Secret::random()?.expose().to_owned());
         }
     }
     replace(&file, &serde_json::to_string_pretty(&secrets)?, 0o600)?;
     Ok(secrets)
-}
-
-/// 128 random bits after a letter, since nats.conf takes digits for a number.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .fold("s".to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
 
 /// What a shell that starts nats-server reads.

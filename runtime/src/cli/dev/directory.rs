@@ -98,7 +98,7 @@ impl DevDirectory {
     /// # Errors
     /// The directory cannot be read or written.
     pub fn secret(&self, name: &str) -> Result<Secret, RunError> {
-        self.secret_made_by(name, random)
+        self.secret_made_by(name, || Ok(Secret::random()?.expose().to_owned()))
     }
 
     /// A secret of another form, such as a key, made once for each directory and name.
@@ -146,13 +146,4 @@ impl DevDirectory {
             .replace('#', "%23");
         format!("sqlite://{file}?mode=rwc")
     }
-}
-
-/// 128 random bits after a letter: digits alone would be a number in a configuration file.
-fn random() -> io::Result<String> {
-    let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytes
-        .iter()
-        .fold("s".to_owned(), |text, byte| format!("{text}{byte:02x}")))
 }
