@@ -130,6 +130,7 @@ impl Host {
             board.put(&name, Told::Up(running.readiness()));
         }
         running.stop(DRAIN).await;
+        self.troubles.iter().for_each(|trouble| trouble.ignore());
         Ok(())
     }
 

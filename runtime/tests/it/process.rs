@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_nats::{Client, Message, Request};
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, Command};
 
 use crate::caller::Raw;
@@ -334,6 +334,23 @@ async fn addresses_and_configuration_are_the_owners_and_another_process_joins_wi
     assert_eq!(text(&answer).0, "\"Hello, World!\"\n");
     serve.signal("-TERM").await;
     assert_eq!(serve.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn dev_stops_without_a_warning() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = hello(directory.path(), &["dev", "--port", "0"]);
+    command.stderr(Stdio::piped());
+    let mut dev = Lasting::spawn(command);
+    dev.says("is ready").await;
+    let mut stderr = dev.child.stderr.take().unwrap();
+
+    dev.signal("-TERM").await;
+
+    assert_eq!(dev.exit_code().await, Some(0));
+    let mut log = String::new();
+    stderr.read_to_string(&mut log).await.unwrap();
+    assert!(!log.contains("WARN"), "{log}");
 }
 
 #[tokio::test]

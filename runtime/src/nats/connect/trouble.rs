@@ -16,6 +16,7 @@ pub(crate) struct Trouble(Mutex<Told>);
 struct Told {
     last: Option<Instant>,
     is_open: bool,
+    is_over: bool,
     now: Option<String>,
 }
 
@@ -33,7 +34,7 @@ impl Trouble {
 
     fn note(&self, now: String, what: &str) {
         let mut told = self.0.lock();
-        if told.last.is_none_or(|last| last.elapsed() >= TELL) {
+        if !told.is_over && told.last.is_none_or(|last| last.elapsed() >= TELL) {
             told.last = Some(Instant::now());
             told.is_open = true;
             tracing::warn!("{what}");
@@ -50,6 +51,12 @@ impl Trouble {
     #[cfg(feature = "cli")]
     pub(crate) fn end(&self) {
         self.0.lock().now = None;
+    }
+
+    /// Nobody needs the connections any more: a server that stops now is no trouble.
+    #[cfg(feature = "cli")]
+    pub(crate) fn ignore(&self) {
+        self.0.lock().is_over = true;
     }
 
     pub(super) fn hear(&self, event: &Event, shown: &str) {
