@@ -8,10 +8,15 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 
 use super::unheard::Unheard;
 use crate::error::Error;
 use crate::error::reply::one_line;
+
+/// For how long it is exported what the server said of a consumer last. An instance that reaches no server
+/// would show its lag for ever, and the largest of all instances' is what alerts and scaling go by.
+const LAG_KEPT: Duration = Duration::from_secs(60);
 
 /// The counters that only functions of one kind have. Others do not export them: a zero that is always
 /// there would hide that nobody consumes.
@@ -90,6 +95,8 @@ pub(crate) struct Stats {
     pub(crate) oldest_ms: AtomicU64,
     pub(crate) stream_bytes: AtomicU64,
     pub(crate) stream_limit: AtomicU64,
+    /// When the server was last heard of the consumer, for metrics.
+    lag_seen: Mutex<Option<Instant>>,
     last_error: Mutex<String>,
     /// What the service itself has to say of the function.
     shown: Mutex<Map<String, Value>>,
@@ -157,6 +164,17 @@ impl Stats {
         }
     }
 
+    /// The server has just told the consumer's lag.
+    pub(crate) fn see_lag(&self) {
+        *self.lag_seen.lock() = Some(Instant::now());
+    }
+
+    /// Whether the consumer's lag is still known.
+    pub(crate) fn knows_lag(&self) -> bool {
+        let seen = *self.lag_seen.lock();
+        seen.is_some_and(|seen| seen.elapsed() <= LAG_KEPT)
+    }
+
     /// Says what the function listens on: while that is not subscribed it holds.
     pub(crate) fn listens_on(&self, unheard: &Arc<Unheard>, subject: String) {
         // Once in the life of a function.
@@ -192,5 +210,21 @@ impl<'a> InFlight<'a> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn lag_is_known_for_a_minute_after_the_server_told_it() {
+        let stats = Stats::default();
+        assert!(!stats.knows_lag());
+        stats.see_lag();
+        tokio::time::advance(LAG_KEPT).await;
+        assert!(stats.knows_lag());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(!stats.knows_lag());
     }
 }

@@ -25,7 +25,7 @@ pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        // What cannot be read keeps its last value; the consumer itself reports the cause.
+        // What cannot be read keeps its last value for a while; the consumer itself reports the cause.
         if let Err(error) = look(nats, consumer, stats).await {
             tracing::debug!(%error, "the lag is not known");
         }
@@ -41,6 +41,7 @@ async fn look(nats: &Client, consumer: &Consumer, stats: &Stats) -> Result<()> {
     let info = consumer_info(nats, stream, &consumer.durable_name()).await?;
     stats.pending.store(info.num_pending, Relaxed);
     stats.ack_pending.store(info.num_ack_pending, Relaxed);
+    stats.see_lag();
     let age = if info.num_pending + info.num_ack_pending == 0 {
         Duration::ZERO
     } else {

@@ -18,17 +18,16 @@ pub(crate) type Functions = Arc<Mutex<BTreeMap<(String, String), (Option<Counter
 type Count = fn(&Stats) -> &AtomicU64;
 
 /// Name, unit, description, of which functions, and what.
-type Instrument = (
-    &'static str,
-    &'static str,
-    &'static str,
-    Option<Counters>,
-    Count,
-);
+type Instrument = (&'static str, &'static str, &'static str, Of, Count);
 
-const ALL: Option<Counters> = None;
-const REQUESTS: Option<Counters> = Some(Counters::Request);
-const STREAMS: Option<Counters> = Some(Counters::Stream);
+/// Which functions have an instrument.
+type Of = fn(Option<Counters>, &Stats) -> bool;
+
+const ALL: Of = |_, _| true;
+const REQUESTS: Of = |counters, _| counters == Some(Counters::Request);
+const STREAMS: Of = |counters, _| counters == Some(Counters::Stream);
+/// What only the server knows.
+const LAG: Of = |counters, stats| STREAMS(counters, stats) && stats.knows_lag();
 
 pub(crate) fn begin(meter: &Meter, functions: &Functions) {
     let growing: [Instrument; 4] = [
@@ -77,35 +76,35 @@ pub(crate) fn begin(meter: &Meter, functions: &Functions) {
             "natsfn.consumer.pending",
             "{message}",
             "Messages not yet delivered",
-            STREAMS,
+            LAG,
             |stats| &stats.pending,
         ),
         (
             "natsfn.consumer.ack_pending",
             "{message}",
             "Messages delivered and not yet settled",
-            STREAMS,
+            LAG,
             |stats| &stats.ack_pending,
         ),
         (
             "natsfn.consumer.oldest.age",
             "ms",
             "Age of the oldest message that is not settled",
-            STREAMS,
+            LAG,
             |stats| &stats.oldest_ms,
         ),
         (
             "natsfn.stream.bytes",
             "By",
             "What the stream holds",
-            STREAMS,
+            LAG,
             |stats| &stats.stream_bytes,
         ),
         (
             "natsfn.stream.limit",
             "By",
             "What the stream may hold; 0 for no limit",
-            STREAMS,
+            LAG,
             |stats| &stats.stream_limit,
         ),
     ];
@@ -143,10 +142,10 @@ fn counting<'a, I>(
         })
 }
 
-fn each(functions: &Functions, of: Option<Counters>, tell: impl Fn(&[KeyValue], &Stats)) {
+fn each(functions: &Functions, of: Of, tell: impl Fn(&[KeyValue], &Stats)) {
     let all = functions.lock();
     for ((service, function), (counters, stats)) in &*all {
-        if of.is_some() && of != *counters {
+        if !of(*counters, stats) {
             continue;
         }
         let labels = [
