@@ -263,6 +263,10 @@ fn pods_have_time_to_drain_and_the_ports_that_the_configuration_names() {
             "/livez"
         );
         assert_eq!(pod.spec["enableServiceLinks"], false);
+        // `/readyz` asks for a second before it says that nobody answers.
+        for probe in ["readinessProbe", "livenessProbe"] {
+            assert_eq!(pod.container()[probe]["timeoutSeconds"], 3, "{}", pod.name);
+        }
     }
 }
 
