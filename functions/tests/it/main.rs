@@ -90,6 +90,7 @@ mod standstill;
 
 // The manifests for Kubernetes.
 mod kubernetes;
+mod kubernetes_commands;
 mod kubernetes_schema;
 
 // The program: dev and the commands beside it.
