@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: measures a release build, as ratios within one run.
 
 use std::ffi::OsString;
+use std::fs;
 
 use crate::account::Account;
 use crate::cluster::Cluster;
@@ -14,7 +15,8 @@ Measures, on a nats-server and a PostgreSQL of its own, both as durable as in pr
 
 Usage: cargo xtask bench [NAME...]
 
-  drain    how fast `persist` empties a backlog, compared with a loop that stores one message at a time
+{contests}  persist  how fast `persist` empties a backlog, compared with a loop that stores one message at a time;
+           `drain` is the same
   ledger   messages lost while 20,000 are sent and `persist` is killed 20 times, nats-server twice
   stalls   messages lost while nats-server is suspended for 5 s, 40 s and 6 min, and one of two `persist` for 60 s
   backlog  memory of `persist` and latency of `send` while `persist` starts with a million waiting messages
@@ -25,10 +27,10 @@ Usage: cargo xtask bench [NAME...]
   trace    cost of tracing: hello and persist with 0, 1 and 100 % of the traces, and with a collector that is away or
            stalled
 
-Without names it runs drain, ledger and trace.";
+Without names it runs endpoint, persist, ledger and trace.";
 
-/// Each name with its bench target.
-const BENCHES: [(&str, &str); 9] = [
+/// The benchmarks of the package `chat`, each name with its bench target.
+const OF_CHAT: [(&str, &str); 9] = [
     ("drain", "drain"),
     ("logins", "logins"),
     ("ledger", "ledger"),
@@ -41,34 +43,89 @@ const BENCHES: [(&str, &str); 9] = [
 ];
 
 /// The benchmarks that run when none is named: the others take many minutes.
-const USUAL: [&str; 3] = ["drain", "ledger", "trace"];
+const USUAL: [&str; 4] = ["endpoint", "persist", "ledger", "trace"];
+
+/// A benchmark: its name, and where cargo finds it.
+struct Benchmark {
+    name: String,
+    about: String,
+    package: &'static str,
+    target: &'static str,
+}
+
+impl Benchmark {
+    fn find(name: &str) -> Result<Self> {
+        let contest = contests()?.into_iter().find(|contest| contest.name == name);
+        // As the benchmark of `persist` is called until the package natsfn-bench has one.
+        let name = if name == "persist" { "drain" } else { name };
+        let of_chat = OF_CHAT.iter().find(|(known, _)| *known == name);
+        let of_chat = of_chat.map(|(name, target)| Self {
+            name: (*name).to_owned(),
+            about: String::new(),
+            package: "chat",
+            target,
+        });
+        let unknown = || format!("no benchmark `{name}`\n\n{}", help().unwrap_or_default());
+        Ok(contest.or(of_chat).ok_or_else(unknown)?)
+    }
+}
+
+/// The benchmarks of the package natsfn-bench: a file each, which says in its first line what it measures.
+fn contests() -> Result<Vec<Benchmark>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(workspace::root().join("bench/src/contests"))? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
+        let text = fs::read_to_string(&path)?;
+        let about = text.lines().next().unwrap_or_default();
+        found.push(Benchmark {
+            name: path.file_stem().unwrap_or_default().display().to_string(),
+            about: about.trim_start_matches("//! ").to_owned(),
+            package: "natsfn-bench",
+            target: "contests",
+        });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+fn help() -> Result<String> {
+    let contests = contests()?;
+    let lines = contests
+        .iter()
+        .map(|contest| format!("  {:<8} {}\n", contest.name, contest.about));
+    Ok(HELP.replace("{contests}", &lines.collect::<String>()))
+}
 
 /// Runs the named benchmarks.
 pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     if asks_for_help(arguments) {
-        println!("{HELP}");
+        println!("{}", help()?);
         return Ok(());
     }
-    let names: Vec<&str> = arguments.iter().filter_map(|name| name.to_str()).collect();
-    let is_known = |name: &str| BENCHES.iter().any(|(known, _)| *known == name);
-    if let Some(unknown) = names.iter().find(|name| !is_known(name)) {
-        return Err(format!("no benchmark `{unknown}`\n\n{HELP}").into());
-    }
-    let names = if names.is_empty() {
-        USUAL.to_vec()
-    } else {
-        names
-    };
-    let chosen = BENCHES.iter().filter(|(name, _)| names.contains(name));
+    let named: Vec<&str> = arguments.iter().filter_map(|name| name.to_str()).collect();
+    let names = if named.is_empty() { &USUAL } else { &*named };
+    let chosen = names
+        .iter()
+        .map(|name| Benchmark::find(name))
+        .collect::<Result<Vec<_>>>()?;
     let account = Account::choose()?;
     let program = POSTGRES.provide()?;
     let directory = ServerDirectory::fresh(account, &program)?;
     let cluster = Cluster::open(&directory, account, true)?;
     let server = Server::start(&directory, cluster, account, 0, &["max_connections=200"])?;
-    for (name, target) in chosen {
-        let mut cargo =
-            workspace::cargo(["bench", "--package", "chat", "--bench", target, "--", name]);
+    for Benchmark {
+        name,
+        package,
+        target,
+        ..
+    } in chosen
+    {
+        let mut cargo = workspace::cargo(["bench", "--package", package, "--bench", target]);
         let status = cargo
+            .args(["--", &name])
             .env("NATS_SERVER", NATS_SERVER.provide()?)
             .env("BENCH_DATABASE_URL", &server.url)
             .status()?;
