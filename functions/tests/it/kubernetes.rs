@@ -303,6 +303,12 @@ fn labels_select_what_they_should() {
         let labels = &deployment["spec"]["template"]["metadata"]["labels"];
         assert_eq!(deployment["spec"]["selector"]["matchLabels"], *labels);
         assert_eq!(labels["app.kubernetes.io/component"], **name);
+        let [spread] = array(&deployment["spec"]["template"]["spec"]["topologySpreadConstraints"])
+            .collect::<Vec<_>>()
+            .try_into()
+            .unwrap();
+        assert_eq!(spread["labelSelector"]["matchLabels"], *labels);
+        assert_eq!(spread["matchLabelKeys"], json!(["pod-template-hash"]));
     }
     let page = &all("Service")["page"]["spec"]["selector"];
     assert_eq!(*page, deployments["page"]["metadata"]["labels"]);
