@@ -1,7 +1,8 @@
-//! Subscriptions that are read until they are drained; every message has a task of its own.
+//! Subscriptions that are read until they are drained; a message that waits for something has a task of its own.
 
 pub(super) mod links;
 pub(super) mod on_panic;
+mod pace;
 mod reader;
 mod slot;
 

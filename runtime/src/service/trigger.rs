@@ -10,7 +10,6 @@ use futures_util::future::{BoxFuture, ready};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 
 use super::background::StreamFunction;
 use super::consumer::Consumer;
@@ -160,8 +159,8 @@ impl Process<'_> {
     }
 }
 
-/// Handles a message that arrived at this time, in a task that the tracker knows.
-type Handle = dyn Fn(Message, Instant, &TaskTracker) + Send + Sync;
+/// Handles a message that arrived at this time.
+type Handle = dyn Fn(Message, Instant) -> BoxFuture<'static, ()> + Send + Sync;
 
 /// A subject, and what handles its messages.
 pub(crate) struct Subscription {
@@ -173,7 +172,7 @@ pub(crate) struct Subscription {
 }
 
 impl Subscription {
-    /// Handles every message in a task of its own.
+    /// Handles every message by a future of its own.
     pub(crate) fn new<F, Fut>(subject: String, group: Option<String>, handle: F) -> Self
     where
         F: Fn(Message, Instant) -> Fut + Send + Sync + 'static,
@@ -182,9 +181,7 @@ impl Subscription {
         Self {
             subject,
             group,
-            handle: Box::new(move |message, arrived, tasks| {
-                tasks.spawn(handle(message, arrived));
-            }),
+            handle: Box::new(move |message, arrived| Box::pin(handle(message, arrived))),
         }
     }
 }

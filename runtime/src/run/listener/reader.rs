@@ -1,12 +1,15 @@
 //! Reads one subscription until it is drained, closed, or ends with its connection.
 
-use async_nats::{Client, Subscriber};
-use futures_util::StreamExt;
+use std::sync::Arc;
+
+use async_nats::{Client, Message, Subscriber};
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::pace::Pace;
 use crate::run::ready::round_trip;
 use crate::service::trigger::Subscription;
 
@@ -14,14 +17,18 @@ use crate::service::trigger::Subscription;
 /// ignores a longer number. async-nats never reaches it, so it still hands out what arrives.
 const AT_ONCE: u64 = u64::MAX;
 
+/// How many messages are handled before anything else is looked at.
+const BURST: usize = 64;
+
 /// What reads one subscription.
 pub(super) struct Reader {
     pub(super) nats: Client,
-    pub(super) subscription: std::sync::Arc<Subscription>,
+    pub(super) subscription: Arc<Subscription>,
     pub(super) stop: watch::Receiver<bool>,
     /// The server has ended the subscription.
     pub(super) closed: CancellationToken,
     pub(super) messages: TaskTracker,
+    pub(super) pace: Arc<Pace>,
 }
 
 impl Reader {
@@ -30,7 +37,7 @@ impl Reader {
         loop {
             tokio::select! {
                 next = subscriber.next() => match next {
-                    Some(message) => self.handle(message),
+                    Some(message) => self.burst(message, &mut subscriber),
                     None => return false,
                 },
                 () = told(&mut self.stop) => break,
@@ -62,8 +69,22 @@ impl Reader {
         }
     }
 
-    fn handle(&self, message: async_nats::Message) {
-        (self.subscription.handle)(message, Instant::now(), &self.messages);
+    /// Handles a message, and those that have arrived with it.
+    fn burst(&self, message: Message, subscriber: &mut Subscriber) {
+        self.handle(message);
+        for _ in 1..BURST {
+            match subscriber.next().now_or_never() {
+                Some(Some(message)) => self.handle(message),
+                // Its end is seen by the next look too.
+                Some(None) | None => return,
+            }
+        }
+    }
+
+    fn handle(&self, message: Message) {
+        let arrived = Instant::now();
+        let work = (self.subscription.handle)(message, arrived);
+        self.pace.handle(work, arrived, &self.messages);
     }
 }
 

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 
 use super::links::Links;
 use super::on_panic::OnPanic;
+use super::pace::Pace;
 use super::reader::{Reader, told};
 use crate::error::{Error, Result};
 use crate::nats::connect::{TELL, pause, refused_subject};
@@ -153,6 +154,7 @@ impl Slot {
             stop: self.stop.clone(),
             closed: closed.clone(),
             messages: self.messages.clone(),
+            pace: Arc::new(Pace::default()),
         };
         self.state.readers.spawn(reader.read(subscriber));
         self.state.open.insert(at, closed);
