@@ -26,9 +26,16 @@ pub use export::providers::Telemetry;
 #[cfg(feature = "otel")]
 pub use export::settings::{Exporter, Protocol, Settings, SpanQueue};
 #[cfg(feature = "cli")]
-pub(crate) use log::init;
+pub(crate) use log::{init, is_alone};
 #[cfg(not(feature = "otel"))]
 pub(crate) use silent_measure as measure;
+
+/// Without a command line the program has its own log, which may show spans in any way.
+#[cfg(not(feature = "cli"))]
+pub(crate) fn is_alone() -> bool {
+    false
+}
+
 pub(crate) use span::broker::Broker;
 pub(crate) use span::details::{Attribute, Details, Parent, QUIET, Role, SPAN};
 #[cfg(feature = "sea-orm")]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use tokio::time::{Instant, timeout_at};
 use tracing::Instrument;
 
 use super::event::{Event, Message};
@@ -15,18 +16,23 @@ use super::extract::Decode;
 use super::handler::Call;
 use crate::error::{Error, Kind, Result};
 
-/// Extracts, calls, waits at most `deadline`. A panic in an extractor, in the call or in a poll becomes
-/// a [`Kind::Internal`] error.
+/// For longer than any function runs, where a deadline is beyond what an [`Instant`] can say.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// Extracts, calls, waits at most `deadline`, counted from `now`. A panic in an extractor, in the call or in a
+/// poll becomes a [`Kind::Internal`] error.
 pub(crate) async fn invoke<E: Event>(
     call: &Call<E>,
     event: &mut E,
+    now: Instant,
     deadline: Duration,
     span: tracing::Span,
 ) -> Result<E::Answer> {
     let started = span.in_scope(|| guard(|| call.start(event)))?;
+    let end = now.checked_add(deadline).unwrap_or_else(|| now + NEVER);
     // Inside the guard: at the deadline the function's values are dropped, and a drop can panic.
     let finished = async move {
-        let finished = tokio::time::timeout(deadline, started).await;
+        let finished = timeout_at(end, started).await;
         finished.unwrap_or_else(|_| {
             Err(Error::new(
                 Kind::Timeout,

@@ -7,13 +7,14 @@ mod send;
 mod trigger;
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, OnceLock};
 
 use async_nats::Message;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout_at};
+use tracing::Span;
 
 use crate::error::{Error, Kind, Result};
 use crate::function::context::Context;
@@ -50,6 +51,8 @@ pub(crate) struct EndpointRuntime {
     database: Option<Arc<dyn Database>>,
     /// The context of every request.
     context: Context,
+    /// The span of requests that say the same.
+    shared: OnceLock<Span>,
     turns: Semaphore,
     waiting: AtomicUsize,
     outage: Outage,
@@ -86,6 +89,7 @@ impl EndpointRuntime {
             labels,
             template: Arc::new(Template::parse(&endpoint.subject)?),
             turns: Semaphore::new(endpoint.max_in_flight),
+            shared: OnceLock::new(),
             waiting: AtomicUsize::new(0),
             outage: Outage::default(),
             stats,
@@ -99,7 +103,6 @@ impl EndpointRuntime {
 
     /// The whole path of one request: turn, function, answer. It counts, and never panics.
     async fn handle(&self, message: Message, arrived: Instant) {
-        let started = Instant::now();
         let reply = message.reply.clone();
         let headers = message.headers.unwrap_or_default();
         let above = TraceContext::of(&headers);
@@ -111,19 +114,21 @@ impl EndpointRuntime {
         let trace = fresh.as_ref().unwrap_or(&above);
         let trace_id = trace.trace_id();
         let quiet = trace_id.is_some_and(telemetry::is_quiet);
-        let span = process_span!(
-            quiet,
-            service = &*self.service,
-            function = %self.endpoint.name,
-            subject = %message.subject,
-            trace_id,
-        );
-        if !quiet {
+        let shared = self.shared_span(&message.subject, trace_id);
+        let own;
+        let span = match shared {
+            Some(span) => span,
+            None => {
+                own = self.span(quiet, &message.subject, trace_id);
+                &own
+            }
+        };
+        if !quiet && shared.is_none() {
             let parent = match &fresh {
                 Some(_) => Parent::Root(trace_id),
                 None => Parent::Remote(&above),
             };
-            telemetry::open(&span, Role::Server, parent, &[], || {
+            telemetry::open(span, Role::Server, parent, &[], || {
                 self.details(&message.subject)
             });
         }
@@ -134,14 +139,15 @@ impl EndpointRuntime {
             template: self.template.clone(),
             context: Context::default(),
         };
-        let answer = pin!(self.sealed(request, arrived, &span));
+        let answer = pin!(self.sealed(request, arrived, span));
         let (envelope, answer) = telemetry::quietly(quiet.then_some(trace), answer).await;
-        self.stats.processed(started.elapsed());
+        let took = arrived.elapsed();
+        self.stats.processed(took);
         let error = answer.as_ref().err().map(Error::kind);
-        measure::processed(&self.labels, started.elapsed(), error);
+        measure::processed(&self.labels, took, error);
         measure::outcome(&self.labels, error.map_or("done", Kind::name));
         if let Some(envelope) = &envelope {
-            envelope.tell(&span, answer.as_ref().err());
+            envelope.tell(span, answer.as_ref().err());
         }
         let response = match answer {
             Ok(response) => {
@@ -152,7 +158,7 @@ impl EndpointRuntime {
             }
             Err(error) => {
                 self.stats.failed(&error);
-                telemetry::mark_failed(&span, &error);
+                telemetry::mark_failed(span, &error);
                 span.in_scope(|| self.log(&error));
                 match envelope {
                     Some(envelope) => envelope.refuse(&error),
@@ -161,9 +167,28 @@ impl EndpointRuntime {
             }
         };
         if let (Some(client), Some(reply), Some(response)) = (&self.client, reply, response) {
-            self.send(client.nats(), reply, response, trace_id, &span)
+            self.send(client.nats(), reply, response, trace_id, span)
                 .await;
         }
+    }
+
+    fn span(&self, quiet: bool, subject: &str, trace_id: Option<&str>) -> Span {
+        process_span!(
+            quiet,
+            service = &*self.service,
+            function = %self.endpoint.name,
+            subject = %subject,
+            trace_id,
+        )
+    }
+
+    /// The span of all requests that say the same in it, where only the log's lines show it: making one costs as
+    /// much as a small function does.
+    fn shared_span(&self, subject: &str, trace_id: Option<&str>) -> Option<&Span> {
+        let is_same = trace_id.is_none() && subject == self.template.subject();
+        let is_same = is_same && self.endpoint.codec.is_none();
+        (is_same && telemetry::is_alone())
+            .then(|| self.shared.get_or_init(|| self.span(false, subject, None)))
     }
 
     /// What the span of a request says.
@@ -190,27 +215,26 @@ impl EndpointRuntime {
         &self,
         mut request: Request,
         arrived: Instant,
-        span: &tracing::Span,
+        span: &Span,
     ) -> Result<Response> {
         let deadline = arrived + self.endpoint.deadline;
         let limit = self.endpoint.rate_limit.as_ref();
         let admit = |limit: &RateLimit| invoke::guard(|| limit.admit(&request));
         let _admitted = limit.map(admit).transpose()?;
-        let _turn = self.turn(deadline).await?;
+        let (_turn, now) = self.turn(deadline).await?;
         let _in_flight = InFlight::new(&self.stats.in_flight);
-        let left = deadline.saturating_duration_since(Instant::now());
         request.context.extend(&self.context);
         if !(self.call.needs.transaction || self.call.needs.database) {
-            return invoke(&self.call, &mut request, left, span.clone()).await;
+            let left = deadline.saturating_duration_since(now);
+            return invoke(&self.call, &mut request, now, left, span.clone()).await;
         }
         let database = self
             .database
             .as_ref()
             .ok_or_else(|| Error::internal("no database"))?;
-        match self
-            .with_database(&**database, request, deadline, span)
-            .await
-        {
+        // Apart, so that requests without a database do not carry what it needs.
+        let work = self.with_database(&**database, request, deadline, span);
+        match Box::pin(work).await {
             Err(error) => {
                 let fault = timeout_at(deadline, database.fault(&error)).await;
                 Err(fault.ok().flatten().unwrap_or(error))
@@ -219,8 +243,8 @@ impl EndpointRuntime {
         }
     }
 
-    /// Waits for a turn, but not longer than the request's deadline.
-    async fn turn(&self, deadline: Instant) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    /// Waits for a turn, but not longer than the request's deadline. Returns since when it has it.
+    async fn turn(&self, deadline: Instant) -> Result<(SemaphorePermit<'_>, Instant)> {
         let busy = || {
             Stats::add(&self.stats.shed, 1);
             Error::unavailable(format!(
@@ -228,20 +252,21 @@ impl EndpointRuntime {
                 self.endpoint.max_in_flight
             ))
         };
-        if deadline <= Instant::now() {
+        let now = Instant::now();
+        if deadline <= now {
             return Err(busy());
         }
         if let Ok(permit) = self.turns.try_acquire() {
-            return Ok(permit);
+            return Ok((permit, now));
         }
         if self.waiting.fetch_add(1, Relaxed) >= MAX_WAITING {
             self.waiting.fetch_sub(1, Relaxed);
             return Err(busy());
         }
-        let turn = timeout_at(deadline, self.turns.acquire()).await;
+        let turn = Box::pin(timeout_at(deadline, self.turns.acquire())).await;
         self.waiting.fetch_sub(1, Relaxed);
         match turn {
-            Ok(Ok(permit)) => Ok(permit),
+            Ok(Ok(permit)) => Ok((permit, Instant::now())),
             _ => Err(busy()),
         }
     }

@@ -2,6 +2,8 @@
 //! sequence of what is being handled.
 
 use std::io::IsTerminal;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tracing_subscriber::filter::{FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -15,6 +17,14 @@ use crate::error::run_error::RunError;
 /// that fails; `connect/trouble.rs` says the same, once a minute. OpenTelemetry's exporters tell of each
 /// export that fails; `export/logging_exporter.rs` says the same, once a minute.
 const LEVELS: &str = "info,async_nats=warn,async_nats::connector=off,sea_orm=warn,sea_orm_migration=warn,sqlx=warn,opentelemetry-otlp=off";
+
+/// Whether spans are there for the lines of this log alone.
+static IS_ALONE: AtomicBool = AtomicBool::new(false);
+
+/// Whether nothing but this log's lines shows spans, so that those that say the same may be one.
+pub(crate) fn is_alone() -> bool {
+    IS_ALONE.load(Relaxed)
+}
 
 /// What makes traces of spans.
 pub(crate) type Traces = Box<dyn Layer<Registry> + Send + Sync>;
@@ -42,6 +52,7 @@ pub(crate) fn init(format: LogFormat, traces: Option<Traces>) -> Result<(), RunE
             .with_span_list(false)
             .boxed(),
     };
+    let is_alone = traces.is_none();
     let started = match traces {
         // A filter for all costs less than one for each, and here there is one layer.
         None => tracing_subscriber::registry()
@@ -55,6 +66,7 @@ pub(crate) fn init(format: LogFormat, traces: Option<Traces>) -> Result<(), RunE
             ])
             .try_init(),
     };
+    IS_ALONE.store(is_alone && started.is_ok(), Relaxed);
     started.or(Ok(()))
 }
 

@@ -122,7 +122,8 @@ impl Attempt {
             templates: self.templates.clone(),
             context,
         };
-        let outcomes = invoke(&self.call, &mut delivery, self.deadline, Span::current()).await?;
+        let (now, span) = (Instant::now(), Span::current());
+        let outcomes = invoke(&self.call, &mut delivery, now, self.deadline, span).await?;
         self.failpoint("insert").await?;
         Ok(outcomes)
     }

@@ -19,8 +19,9 @@ impl EndpointRuntime {
     ) -> Result<Response> {
         in_time(deadline, database.check()).await?;
         if !self.call.needs.transaction {
-            let left = deadline.saturating_duration_since(Instant::now());
-            return invoke(&self.call, &mut request, left, span.clone()).await;
+            let now = Instant::now();
+            let left = deadline.saturating_duration_since(now);
+            return invoke(&self.call, &mut request, now, left, span.clone()).await;
         }
         let again = request.again();
         match self
@@ -44,8 +45,9 @@ impl EndpointRuntime {
     ) -> Result<Response> {
         let transaction = in_time(deadline, database.begin(None)).await?;
         request.context = request.context.with(transaction.handle());
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = invoke(&self.call, &mut request, left, span.clone()).await;
+        let now = Instant::now();
+        let left = deadline.saturating_duration_since(now);
+        let answer = invoke(&self.call, &mut request, now, left, span.clone()).await;
         // The event's own handle on the transaction has to go before it can be committed.
         drop(request);
         match answer {
