@@ -22,6 +22,9 @@ Usage: cargo xtask bench [NAME...]
   backlog  memory of `persist` and latency of `send` while `persist` starts with a million waiting messages
   storm    messages lost with a random fault every 5 s for 10 minutes
   outage   what senders and readers get while PostgreSQL is stopped, then suspended, for 5 minutes each
+  load     memory, lag and latency while 2,000 are sent a second for 10 minutes beside 200 histories in flight, on a
+           PostgreSQL with 20 connections
+  instances  how fast 1, 2, 4 and 10 `persist` empty a backlog together; messages lost while they come and go
   disk     messages lost while SQLite's disk is full for 3, 6 and 60 s; LEDGER_DISK names a directory on a small disk
   logins   how fast people log in, and how long 2,000 take to be back after a restart of nats-server
   trace    cost of tracing: hello and persist with 0, 1 and 100 % of the traces, and with a collector that is away or
@@ -30,7 +33,7 @@ Usage: cargo xtask bench [NAME...]
 Without names it runs endpoint, persist, ledger and trace.";
 
 /// The benchmarks of the package `chat`, each name with its bench target.
-const OF_CHAT: [(&str, &str); 9] = [
+const OF_CHAT: [(&str, &str); 11] = [
     ("drain", "drain"),
     ("logins", "logins"),
     ("ledger", "ledger"),
@@ -40,6 +43,8 @@ const OF_CHAT: [(&str, &str); 9] = [
     ("storm", "ledger"),
     ("disk", "ledger"),
     ("outage", "ledger"),
+    ("load", "ledger"),
+    ("instances", "ledger"),
 ];
 
 /// The benchmarks that run when none is named: the others take many minutes.

@@ -16,14 +16,7 @@ const AT_ONCE: usize = 1_000;
 
 pub(crate) async fn run(world: &mut World, ledger: &Ledger) -> Result<String, Failure> {
     let waiting = number("LEDGER_MESSAGES", 1_000_000);
-    let backend = jetstream::new(world.connect("backend").await?);
-    let published = stream::iter(0..waiting)
-        .map(|i| publish(&backend, i))
-        .buffer_unordered(AT_ONCE);
-    let mut published = std::pin::pin!(published);
-    while let Some(id) = published.next().await {
-        ledger.note_acked(id?);
-    }
+    append(world, ledger, waiting).await?;
 
     let nats = world.connect("alice").await?;
     let writers = ledger.write(&nats, usize::MAX);
@@ -49,6 +42,20 @@ pub(crate) async fn run(world: &mut World, ledger: &Ledger) -> Result<String, Fa
         during.as_secs_f64() * 1e3,
     );
     Ok("none".to_owned())
+}
+
+/// Appends that many messages to the log as the trusted back end.
+pub(crate) async fn append(world: &World, ledger: &Ledger, n: usize) -> Result<(), Failure> {
+    let backend = jetstream::new(world.connect("backend").await?);
+    let first = ledger.acked();
+    let published = stream::iter(first..first + n)
+        .map(|i| publish(&backend, i))
+        .buffer_unordered(AT_ONCE);
+    let mut published = std::pin::pin!(published);
+    while let Some(id) = published.next().await {
+        ledger.note_acked(id?);
+    }
+    Ok(())
 }
 
 async fn publish(backend: &jetstream::Context, i: usize) -> Result<String, Failure> {

@@ -84,6 +84,38 @@ impl Ledger {
         took.get(at).copied().unwrap_or_default()
     }
 
+    /// Sends a message, again under the same id until it is acknowledged.
+    pub(crate) async fn send(&self, nats: &Client, id: String, room: &str) -> Result<(), Failure> {
+        let draft = json!({ "id": id, "text": format!("message {id}") }).to_string();
+        self.note(&json!({ "sent": id, "room": room }))?;
+        lock(&self.0.sent).insert(id.clone());
+        let started = Instant::now();
+        loop {
+            let request = Request::new()
+                .payload(draft.clone().into())
+                .timeout(Some(Duration::from_secs(2)));
+            let answer = nats
+                .send_request(format!("chat.send.{room}"), request)
+                .await;
+            let body: Option<Value> = answer
+                .ok()
+                .and_then(|answer| serde_json::from_slice(&answer.payload).ok());
+            if let Some(seq) = body
+                .as_ref()
+                .and_then(|body| body["seq"].as_u64().filter(|_| body["code"].is_null()))
+            {
+                self.note(&json!({ "acked": id, "seq": seq }))?;
+                lock(&self.0.acked).insert(id);
+                lock(&self.0.took).push(started.elapsed());
+                return Ok(());
+            }
+            self.note(&json!({ "unknown": id, "answer": body }))?;
+            self.0.retries.fetch_add(1, Relaxed);
+            // While a server is away a request fails at once; the pause avoids a busy loop.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     fn note(&self, line: &Value) -> Result<(), Failure> {
         Ok(writeln!(lock(&self.0.file), "{line}")?)
     }
@@ -127,7 +159,7 @@ impl Writers {
     }
 }
 
-/// One sender: repeats a message under the same id until it is acknowledged, then sends the next.
+/// One sender: sends a message after the other.
 async fn write(
     writer: usize,
     n: usize,
@@ -139,37 +171,8 @@ async fn write(
         if ledger.0.enough.load(Relaxed) {
             break;
         }
-        let id = format!("w{writer}-{i}");
         let room = ["general", "random", "help"][i % 3];
-        let draft =
-            json!({ "id": id, "text": format!("message {i} of writer {writer}") }).to_string();
-        ledger.note(&json!({ "sent": id, "room": room }))?;
-        lock(&ledger.0.sent).insert(id.clone());
-        let started = Instant::now();
-        loop {
-            let request = Request::new()
-                .payload(draft.clone().into())
-                .timeout(Some(Duration::from_secs(2)));
-            let answer = nats
-                .send_request(format!("chat.send.{room}"), request)
-                .await;
-            let body: Option<Value> = answer
-                .ok()
-                .and_then(|answer| serde_json::from_slice(&answer.payload).ok());
-            if let Some(seq) = body
-                .as_ref()
-                .and_then(|body| body["seq"].as_u64().filter(|_| body["code"].is_null()))
-            {
-                ledger.note(&json!({ "acked": id, "seq": seq }))?;
-                lock(&ledger.0.acked).insert(id);
-                lock(&ledger.0.took).push(started.elapsed());
-                break;
-            }
-            ledger.note(&json!({ "unknown": id, "answer": body }))?;
-            ledger.0.retries.fetch_add(1, Relaxed);
-            // While a server is away a request fails at once; the pause avoids a busy loop.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        ledger.send(&nats, format!("w{writer}-{i}"), room).await?;
         tokio::time::sleep(pause).await;
     }
     Ok(())

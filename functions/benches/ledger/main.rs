@@ -1,8 +1,9 @@
 //! Which acknowledged messages survive faults: the senders' ledger compared with the table, on
 //! SQLite and PostgreSQL.
 //!
-//! `cargo xtask bench ledger|stalls|backlog|storm|disk|outage`. `LEDGER_MESSAGES` sets how many are sent or
-//! wait, `LEDGER_SECONDS` how long the storm or an outage lasts, `LEDGER_SEED` the storm's faults.
+//! `cargo xtask bench ledger|stalls|backlog|storm|disk|outage|load|instances`. `LEDGER_MESSAGES` sets how many
+//! are sent or wait, `LEDGER_SECONDS` how long the storm, an outage or the load lasts, `LEDGER_SEED` the storm's
+//! faults and when instances come and go.
 
 #![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
 
@@ -12,8 +13,10 @@ use sea_orm::{ConnectionTrait, Database};
 
 mod backlog;
 mod disk;
+mod instances;
 mod kills;
 mod ledger;
+mod load;
 mod outage;
 #[allow(
     dead_code,
@@ -43,7 +46,16 @@ use world::World;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-const SCENARIOS: [&str; 6] = ["ledger", "stalls", "backlog", "storm", "disk", "outage"];
+const SCENARIOS: [&str; 8] = [
+    "ledger",
+    "stalls",
+    "backlog",
+    "storm",
+    "disk",
+    "outage",
+    "load",
+    "instances",
+];
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -88,7 +100,15 @@ async fn main() -> Result<(), Failure> {
             run(scenario, "PostgreSQL", Some(&url), Some(&mut postgres)).await?;
             continue;
         }
-        run(scenario, "SQLite", None, None).await?;
+        if scenario == "load" {
+            let postgres = Postgres::with(&["max_connections=20"]).await;
+            run(scenario, "PostgreSQL", Some(&postgres.url), None).await?;
+            continue;
+        }
+        // Instances on several machines share a PostgreSQL.
+        if scenario != "instances" {
+            run(scenario, "SQLite", None, None).await?;
+        }
         let url = fresh(&postgres, scenario).await?;
         run(scenario, "PostgreSQL", Some(&url), None).await?;
     }
@@ -111,6 +131,8 @@ async fn run(
             outage::run(&mut world, &ledger, postgres).await?
         }
         "stalls" => stalls::run(&mut world, &ledger).await?,
+        "load" => load::run(&mut world, &ledger).await?,
+        "instances" => instances::run(&mut world, &ledger).await?,
         "backlog" => backlog::run(&mut world, &ledger).await?,
         "disk" => disk::run(&mut world, &ledger).await?,
         "storm" => storm::run(&mut world, &ledger).await?,

@@ -14,7 +14,7 @@ use crate::Failure;
 /// A running chat, in a directory of its own.
 pub(crate) struct World {
     pub(crate) persists: Vec<Process>,
-    _dev: Process,
+    pub(crate) dev: Process,
     addresses: Value,
     // Last, so that it is removed after the processes in it have ended.
     directory: TempDir,
@@ -34,7 +34,7 @@ impl World {
         let addresses = addresses(&data, &mut dev).await?;
         Ok(Self {
             persists: Vec::new(),
-            _dev: dev,
+            dev,
             addresses,
             directory,
         })
@@ -134,8 +134,17 @@ impl Process {
 
     /// The process's peak memory, in MiB, on a system with Linux's `/proc`.
     pub(crate) fn peak_mib(&self) -> Option<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has now, in MiB.
+    pub(crate) fn mib(&self) -> Option<u64> {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
-        let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+        let line = status.lines().find(|line| line.starts_with(name))?;
         let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
         Some(kib / 1024)
     }
