@@ -1,6 +1,5 @@
 //! The benchmarks. One more is a file and a row.
 
-mod append;
 mod endpoint;
 
 use futures_util::future::LocalBoxFuture;
@@ -17,15 +16,8 @@ pub(crate) struct Contest {
     pub(crate) part: fn(&str) -> Exit,
 }
 
-pub(crate) const CONTESTS: &[Contest] = &[
-    Contest {
-        name: "append",
-        measure: || Box::pin(append::measure()),
-        part: append::part,
-    },
-    Contest {
-        name: "endpoint",
-        measure: || Box::pin(endpoint::measure()),
-        part: endpoint::part,
-    },
-];
+pub(crate) const CONTESTS: &[Contest] = &[Contest {
+    name: "endpoint",
+    measure: || Box::pin(endpoint::measure()),
+    part: endpoint::part,
+}];
