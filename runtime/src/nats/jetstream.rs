@@ -29,7 +29,7 @@ const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
 const API_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An error of the JetStream API.
-#[derive(Clone, Debug, Deserialize, thiserror::Error)]
+#[derive(Debug, Deserialize, thiserror::Error)]
 #[error("{description} (JetStream error {err_code})")]
 pub struct ApiError {
     /// The server's number for it.
@@ -171,7 +171,7 @@ fn read<T: DeserializeOwned>(subject: &str, payload: &[u8]) -> Result<T> {
     }
 }
 
-pub(crate) fn api_error(error: ApiError) -> Error {
+fn api_error(error: ApiError) -> Error {
     let kind = match error.err_code {
         STREAM_NOT_FOUND | MESSAGE_NOT_FOUND => Kind::NotFound,
         code if CONSUMER_NOT_FOUND.contains(&code) => Kind::NotFound,

@@ -8,7 +8,7 @@ mod problems;
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, PersistenceMode, Republish, RetentionPolicy, StorageType,
+    Config, DiscardPolicy, Republish, RetentionPolicy, StorageType,
 };
 
 use crate::function::template::Template;
@@ -45,8 +45,7 @@ pub struct Stream {
 impl Stream {
     /// What the dead-letter stream must be: limits, discard new. Nothing leaves it by itself.
     pub(crate) fn dead_letters() -> Self {
-        // They are written one at a time.
-        Self::new(DEAD_LETTERS, ["dead.>"]).configure(|config| config.allow_atomic_publish = false)
+        Self::new(DEAD_LETTERS, ["dead.>"])
     }
 
     /// A stream that somebody else makes and changes: `setup` only checks that it is there, captures
@@ -84,7 +83,6 @@ impl Stream {
             discard: DiscardPolicy::New,
             duplicate_window: DUPLICATE_WINDOW,
             allow_direct: true,
-            allow_atomic_publish: true,
             max_bytes: -1,
             max_messages: -1,
             max_messages_per_subject: -1,
@@ -244,18 +242,12 @@ impl Stream {
             live.republish.clone_from(&want.republish);
         }
         live.allow_direct |= want.allow_direct;
-        live.allow_atomic_publish |= want.allow_atomic_publish && may_take_batches(&live);
         live.deny_delete |= want.deny_delete;
         if want.num_replicas > 0 {
             live.num_replicas = want.num_replicas;
         }
         live
     }
-}
-
-/// The server refuses the setting with these.
-fn may_take_batches(config: &Config) -> bool {
-    config.mirror.is_none() && config.persist_mode != Some(PersistenceMode::Async)
 }
 
 /// The subject that a template stands for; a wrong one is told by [`Stream::problems`].

@@ -3,11 +3,9 @@
 use std::net::TcpListener;
 
 use async_nats::Client;
-use futures_util::future::join_all;
 use natsfn::testing::{self, TestServer};
 use natsfn::{Batch, Consumer, Error, Result, Service, Stream, dead_letter, setup};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
 use crate::world::{json as read, until};
 
@@ -32,7 +30,7 @@ impl Cluster {
             );
             testing::nats_with(move |config| config.text(text))
         });
-        let servers = join_all(starting).await;
+        let servers = futures_util::future::join_all(starting).await;
         let nats = async_nats::connect(servers[0].url()).await.unwrap();
         Self {
             nats,
@@ -145,45 +143,4 @@ async fn log_knows_which_of_its_messages_only_a_less_safe_dead_letter_holds() {
     cluster.keep_letters_on(3).await;
     assert_eq!(first().await, None, "as safe as the log");
     running.stop(std::time::Duration::from_secs(5)).await;
-}
-
-#[tokio::test]
-async fn a_leader_that_changes_among_batches_loses_and_doubles_nothing() {
-    let cluster = Cluster::start().await;
-    cluster.set_up(3).await;
-    let client = natsfn::Client::new(cluster.nats.clone());
-    let acknowledged = Semaphore::new(0);
-    let append = async |n: usize| {
-        let id = n.to_string();
-        let appended = until("it is acknowledged", async || {
-            let (headers, payload) = (natsfn::HeaderMap::new(), id.clone().into());
-            client
-                .append("log.a", Some(&id), headers, payload)
-                .await
-                .ok()
-        });
-        let seq = appended.await.seq;
-        acknowledged.add_permits(1);
-        (seq, id)
-    };
-    let step_down = async {
-        for after in [1, 40, 200, 200] {
-            acknowledged.acquire_many(after).await.unwrap().forget();
-            cluster
-                .api("STREAM.LEADER.STEPDOWN.LOG", &Value::Null)
-                .await;
-        }
-    };
-    let (appended, ()) = tokio::join!(join_all((0..1000).map(append)), step_down);
-
-    let range = until("it can be read", async || {
-        let range = client.range("LOG", "log.a", 1, 2000, 16 << 20).await.ok();
-        range.filter(|range| range.messages.len() >= 1000)
-    });
-    let messages = range.await.messages;
-    assert_eq!(messages.len(), 1000);
-    for (seq, id) in appended {
-        let message = messages.iter().find(|message| message.seq() == seq);
-        assert_eq!(&**message.unwrap().payload(), id.as_bytes());
-    }
 }

@@ -311,29 +311,3 @@ async fn stream_that_the_disk_has_no_room_for_names_its_cure() {
         .await
         .unwrap();
 }
-
-#[tokio::test]
-async fn a_running_stream_learns_to_take_batches_and_an_earlier_version_leaves_it_so() {
-    let world = World::new().await;
-    let earlier = || orders().configure(|config| config.allow_atomic_publish = false);
-    let takes_batches = async || config(&world, "ORDERS").await["allow_atomic"] == true;
-    set_up(&world, shop(earlier())).await.unwrap();
-    assert!(!takes_batches().await);
-
-    // Another service that names it too leaves that to the owner.
-    let of_another = || Service::new("billing", "1.0.0").stream(orders());
-    set_up(&world, of_another()).await.unwrap();
-    assert!(!takes_batches().await);
-
-    let told = set_up(&world, shop(orders())).await.unwrap().join("\n");
-    assert!(told.contains("allow_atomic"), "{told}");
-    assert!(takes_batches().await);
-
-    let told = set_up(&world, shop(earlier())).await.unwrap();
-    assert!(
-        told.contains(&"stream ORDERS: stays as it is".to_owned()),
-        "{told:?}"
-    );
-    set_up(&world, of_another()).await.unwrap();
-    assert!(takes_batches().await);
-}

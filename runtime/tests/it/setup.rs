@@ -205,8 +205,6 @@ async fn a_stream_that_a_crash_of_the_server_empties_is_refused_with_the_cure() 
         let mut stream = world.api("STREAM.INFO.ORDERS", &Value::Null).await["config"].clone();
         world.api("STREAM.DELETE.ORDERS", &Value::Null).await;
         stream[key] = json!(value);
-        // The server refuses it together with `async`.
-        stream["allow_atomic"] = json!(false);
         let made = world.api("STREAM.CREATE.ORDERS", &stream).await;
         assert_eq!(made["config"][key], value, "{made}");
         for answer in both(&world, service).await {

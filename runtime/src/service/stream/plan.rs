@@ -6,8 +6,8 @@ use std::error::Error as StdError;
 use async_nats::Client;
 use async_nats::jetstream::stream::Config;
 
+use super::Stream;
 use super::caution::keep;
-use super::{Stream, may_take_batches};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::function::template::covers;
@@ -67,7 +67,6 @@ impl Stream {
             Err(error) if error.kind() == Kind::NotFound && !self.existing => {
                 let mut wanted = self.config.clone();
                 wanted.max_message_size = limit.unwrap_or(wanted.max_message_size);
-                wanted.allow_atomic_publish &= may_take_batches(&wanted);
                 own(&mut wanted, wish.owner);
                 wanted.num_replicas = wanted.num_replicas.max(1);
                 let replicas = wanted.num_replicas;
@@ -93,25 +92,17 @@ impl Stream {
             let line = format!("stream {name}: is used as it is");
             return Ok(self.planned(Step::Leave, vec![line], live.config.num_replicas));
         }
-        let owner = live.config.metadata.get(OWNER);
-        let is_ours = owner.is_some_and(|owner| owner == wish.owner)
-            || wish.take_over
-            || (owner.is_none() && wish.adopt);
-        let mut wanted = self.merge(live.config.clone(), limit);
-        // Whether it takes batches is its owner's to say; publishers find out.
-        if !is_ours && owner.is_some() {
-            wanted.allow_atomic_publish = live.config.allow_atomic_publish;
-        }
+        let wanted = self.merge(live.config.clone(), limit);
         let mut kept = wanted.clone();
         if !wish.shrink {
             keep(&live.config, &mut kept);
         }
+        let owner = live.config.metadata.get(OWNER);
+        let is_ours = owner.is_some_and(|owner| owner == wish.owner)
+            || wish.take_over
+            || (owner.is_none() && wish.adopt);
         // With foreign subjects, functions would get messages that they cannot read.
-        let same = Config {
-            allow_atomic_publish: live.config.allow_atomic_publish,
-            ..kept.clone()
-        } == live.config
-            && covered(&kept.subjects, &wanted.subjects);
+        let same = kept == live.config && covered(&kept.subjects, &wanted.subjects);
         if !is_ours && !same {
             return Err(self.foreign(owner, &live.config, &wanted, wish.owner));
         }
