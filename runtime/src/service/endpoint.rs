@@ -16,6 +16,9 @@ use queue_group::QueueGroup;
 
 /// A function that answers requests on a subject.
 ///
+/// What blocks its thread, such as a long computation or a file, belongs in [`tokio::task::spawn_blocking`]: until the
+/// function awaits something, other requests may wait behind it.
+///
 /// ```
 /// use std::time::Duration;
 ///

@@ -18,11 +18,15 @@ const QUICK: Duration = Duration::from_micros(50);
 /// Before anything is known nothing is handled in place.
 const UNKNOWN: Duration = Duration::from_millis(1);
 
-/// How many messages the average is of.
-const MESSAGES: u64 = 64;
+/// The average rises by this part of what is above it. One slow message in some hundreds keeps the others waiting
+/// as much as many that are less slow, so it is felt at once, and for long.
+const RISES: u64 = 64;
+
+/// The average falls by this part of what is below it.
+const FALLS: u64 = 1024;
 
 /// How long the messages of a subscription take until their handling is finished or waits for something: a moving
-/// average, in nanoseconds.
+/// average that is quicker to rise than to fall, in nanoseconds.
 pub(super) struct Pace(AtomicU64);
 
 impl Default for Pace {
@@ -69,14 +73,18 @@ impl Pace {
 
     /// Two tasks may overwrite each other's: it is an estimate.
     fn took(&self, time: Duration) {
-        let average = self.0.load(Relaxed);
-        let next = average - average / MESSAGES + nanoseconds(time) / MESSAGES;
+        let (average, time) = (self.0.load(Relaxed), nanoseconds(time));
+        let next = if time > average {
+            average + (time - average) / RISES
+        } else {
+            average - (average - time).div_ceil(FALLS)
+        };
         self.0.store(next, Relaxed);
     }
 }
 
 fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX / MESSAGES)
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -95,7 +103,7 @@ mod tests {
 
     fn quick() -> Arc<Pace> {
         let pace = Arc::new(Pace::default());
-        for _ in 0..10 * MESSAGES {
+        for _ in 0..10 * FALLS {
             pace.took(Duration::from_micros(1));
         }
         pace
@@ -122,6 +130,18 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn one_slow_message_in_some_hundreds_gives_each_a_task() {
+        let (pace, tasks) = (quick(), TaskTracker::new());
+        for _ in 0..10 {
+            pace.took(Duration::from_millis(20));
+            (0..500).for_each(|_| pace.took(Duration::from_micros(1)));
+            pace.handle(Box::pin(pending()), Instant::now(), &tasks);
+        }
+        assert_eq!(tasks.len(), 10);
+        assert!(pace.0.load(Relaxed) > nanoseconds(QUICK));
+    }
+
+    #[tokio::test]
     async fn what_waits_for_something_goes_on_in_a_task() {
         let (pace, tasks) = (quick(), TaskTracker::new());
         let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
@@ -142,7 +162,7 @@ mod tests {
         pace.took(Duration::from_secs(1));
         pace.handle(Box::pin(ready(())), Instant::now(), &tasks);
         assert_eq!(tasks.len(), 1);
-        for _ in 0..10 * MESSAGES {
+        for _ in 0..20 * FALLS {
             pace.handle(Box::pin(ready(())), Instant::now(), &tasks);
             tokio::task::yield_now().await;
         }
