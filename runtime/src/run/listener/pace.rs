@@ -130,6 +130,22 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_panic_ends_one_message_alone() {
+        let (pace, tasks, ids) = (quick(), TaskTracker::new(), Arc::default());
+        pace.handle(
+            Box::pin(async { panic!("in place") }),
+            Instant::now(),
+            &tasks,
+        );
+        assert!(tasks.is_empty(), "in place");
+        pace.handle(noted(&ids), Instant::now(), &tasks);
+        // A panic takes its time, so the next may have a task.
+        tasks.close();
+        tasks.wait().await;
+        assert_eq!(ids.lock().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
     async fn one_slow_message_in_some_hundreds_gives_each_a_task() {
         let (pace, tasks) = (quick(), TaskTracker::new());
         for _ in 0..10 {
