@@ -89,6 +89,7 @@ fn scaled_object() -> Value {
             "serverAddress": { "type": "string", "pattern": "^https?://" },
             "query": { "type": "string" },
             "threshold": { "type": "string", "pattern": "^[0-9]+$" },
+            "ignoreNullValues": { "enum": ["true", "false"] },
         }),
     );
     let trigger = object(
