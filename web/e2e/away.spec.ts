@@ -5,7 +5,7 @@ import { Network } from "./network";
 import type { Person } from "./person";
 import { figure } from "./report";
 import { seed } from "./seed";
-import type { Stack } from "./stack";
+import { PATIENT, type Stack } from "./stack";
 import { test as base, expect } from "./test";
 
 const QUEUED = ["queued 1", "queued 2", "queued 3"];
@@ -89,7 +89,11 @@ test("a laptop sleeps, and wakes in another network: nothing is missing", async 
   network.cut();
   const alice = await stack.connect("alice");
   for (const text of MEANWHILE) {
-    await alice.request(`chat.send.${room}`, JSON.stringify({ id: text.replace(" ", "-"), text }));
+    await alice.request(
+      `chat.send.${room}`,
+      JSON.stringify({ id: text.replace(" ", "-"), text }),
+      PATIENT,
+    );
   }
   await alice.close();
   await setTimeout(5_000);
@@ -135,7 +139,7 @@ function untilHeld(count: number): Promise<string[]> {
 /** What a fresh request to history returns: the room as it is in the database and the log. */
 async function stored(stack: Stack, room: string): Promise<string[]> {
   const bob = await stack.connect("bob");
-  const answer = await bob.request(`chat.history.${room}`, JSON.stringify({ limit: 200 }));
+  const answer = await bob.request(`chat.history.${room}`, JSON.stringify({ limit: 200 }), PATIENT);
   await bob.close();
   return answer.json<{ text: string }[]>().map(({ text }) => text);
 }

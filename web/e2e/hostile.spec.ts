@@ -1,3 +1,4 @@
+import { PATIENT } from "./stack";
 import { expect, test } from "./test";
 
 const HOSTILE = [
@@ -42,8 +43,12 @@ test("a hostile name turns no direction and breaks nothing", async ({ enter, roo
   const backend = await stack.connect("backend");
   const user = `\u202E<b>evil</b>\u2066 ${"N".repeat(300)}`;
   const stored = { user, text: "from a back end", timestamp: 0 };
-  await backend.request(`chat.${room}`, JSON.stringify(stored));
-  await backend.request(`chat.${room}`, JSON.stringify({ ...stored, user: "\u202E\u200B" }));
+  await backend.request(`chat.${room}`, JSON.stringify(stored), PATIENT);
+  await backend.request(
+    `chat.${room}`,
+    JSON.stringify({ ...stored, user: "\u202E\u200B" }),
+    PATIENT,
+  );
   await backend.close();
 
   const bob = await enter("bob", room);
@@ -57,7 +62,7 @@ test("a hostile name turns no direction and breaks nothing", async ({ enter, roo
 test("what a program writes is told from what people do", async ({ enter, room, stack }) => {
   const backend = await stack.connect("backend");
   const stored = { user: "alice", text: "from a program", timestamp: Date.now() };
-  await backend.request(`chat.${room}`, JSON.stringify(stored));
+  await backend.request(`chat.${room}`, JSON.stringify(stored), PATIENT);
   await backend.close();
   const alice = await enter("alice", room);
   await alice.write("from a person");

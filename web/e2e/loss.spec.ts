@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import { LOOKS_MS, Loss, withoutTimer } from "./loss";
 import type { Person } from "./person";
+import { PATIENT } from "./stack";
 import { test as base, expect } from "./test";
 
 interface Fixtures {
@@ -30,7 +31,7 @@ const test = base.extend<Fixtures>({
     const alice = await stack.connect("alice");
     await use(async (text) => {
       const draft = { id: randomUUID(), text };
-      const answer = await alice.request(`chat.send.${room}`, JSON.stringify(draft));
+      const answer = await alice.request(`chat.send.${room}`, JSON.stringify(draft), PATIENT);
       expect(answer.json()).toMatchObject({ id: draft.id });
     });
     await alice.close();

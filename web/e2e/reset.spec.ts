@@ -1,4 +1,5 @@
 import { withoutTimer } from "./loss";
+import { PATIENT } from "./stack";
 import { expect, test } from "./test";
 
 const OLD = ["old 1", "old 2", "old 3"];
@@ -23,7 +24,7 @@ test("the log is lost and recreated: a room goes on with what it had, and what w
   await bob.sees(OLD);
   const operator = await stack.connect("operator");
   const ask = async (what: string, body?: object) =>
-    (await operator.request(`$JS.API.${what}`, JSON.stringify(body))).json<object>();
+    (await operator.request(`$JS.API.${what}`, JSON.stringify(body), PATIENT)).json<object>();
   await expect
     .poll(() => ask("CONSUMER.INFO.CHAT_MESSAGES.chat-persist"))
     .toMatchObject({ num_pending: 0, num_ack_pending: 0 });

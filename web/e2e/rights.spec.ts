@@ -1,5 +1,5 @@
 import { Network } from "./network";
-import { Stack } from "./stack";
+import { PATIENT, Stack } from "./stack";
 import { test as base, expect } from "./test";
 
 // Its own stack: roles change.
@@ -32,7 +32,7 @@ test("a role that is taken and given back shows at the next connection, and then
   await expect(alice.field).toBeHidden();
   const backend = await stack.connect("backend");
   const message = { user: "Ada", text: "meanwhile", timestamp: Date.now() };
-  await backend.request(`admin.${room}`, JSON.stringify(message));
+  await backend.request(`admin.${room}`, JSON.stringify(message), PATIENT);
   await backend.close();
 
   stack.setRoles("alice", ["admin", "user"]);

@@ -1,3 +1,4 @@
+import { PATIENT } from "./stack";
 import { expect, test } from "./test";
 
 test("charlie, who has no role, reads, and is told so before he types", async ({ enter, room }) => {
@@ -46,7 +47,7 @@ test("who sends too fast sees that the message waits, and it arrives", async ({
   const hurry = (async () => {
     for (let count = 0; isBusy; count += 1) {
       const draft = JSON.stringify({ id: `${room}-${count}`, text: "fast" });
-      await other.request(`chat.send.${room}-other`, draft);
+      await other.request(`chat.send.${room}-other`, draft, PATIENT);
     }
   })();
   await expect(async () => {

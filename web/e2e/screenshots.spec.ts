@@ -1,6 +1,6 @@
 import { randomUUID } from "node:crypto";
 import { shoot } from "./shoot";
-import type { Stack } from "./stack";
+import { PATIENT, type Stack } from "./stack";
 import { expect, test } from "./test";
 
 // `npm run screenshots` renews the pictures in docs/; other runs skip this file.
@@ -94,7 +94,7 @@ async function talk(stack: Stack, room: string): Promise<void> {
   const backend = await stack.connect("backend");
   for (const [minutes, user, text] of TALK) {
     const timestamp = Date.now() - minutes * MINUTE;
-    await backend.request(`chat.${room}`, JSON.stringify(by(user, text, timestamp)));
+    await backend.request(`chat.${room}`, JSON.stringify(by(user, text, timestamp)), PATIENT);
   }
   await backend.close();
 }
@@ -103,7 +103,7 @@ async function say(stack: Stack, room: string, texts: readonly string[]): Promis
   const backend = await stack.connect("backend");
   for (const text of texts) {
     const message = by("Maya Okafor", text, Date.now());
-    await backend.request(`chat.${room}`, JSON.stringify(message));
+    await backend.request(`chat.${room}`, JSON.stringify(message), PATIENT);
   }
   await backend.close();
 }

@@ -13,6 +13,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 
+/** A request waits longer than chat does: the client library itself gives up after a second. */
+export const PATIENT = { timeout: 60_000 };
+
 /** What `chat dev` writes when it is ready. */
 interface Addresses {
   readonly page: string;
