@@ -14,6 +14,9 @@ test("on a phone the way to the newest message is a round button in the corner",
   const alice = await enter("alice", room, PHONE);
   await alice.write(TALL);
   await alice.write("below");
+  // When it is sent the page shows its end once more.
+  await expect(alice.message("below")).toHaveAttribute("data-state", "sent");
+  await alice.looks();
   const more = alice.page.getByRole("button", { name: "Show more" });
   await expect(more).toBeInViewport();
   await alice.page.locator("[role=log]").evaluate((log) => log.scrollBy(0, -60));

@@ -21,6 +21,9 @@ const UID = { password: /^[a-z0-9_-]{1,32}$/, token: /^[A-Za-z0-9_-]{1,62}$/ };
 
 const PROBE_MS = 3_000;
 
+/** Two clocks that differ by no more than this agree: what is said names the minute. */
+const CLOCKS_MS = 60_000;
+
 /**
  * If whoever is to decide about a login does not answer, nats-server refuses it as it refuses a wrong
  * password, but only after `authorization.timeout`, which is 2 s. A decision takes much less.
@@ -97,7 +100,7 @@ function unknown(credentials: Credentials): NoConnection {
   const { expires } = credentials;
   const time = new Date(expires).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
   const said =
-    expires <= Date.now()
+    expires <= Date.now() + CLOCKS_MS
       ? `Your session ended at ${time}. Log in again.`
       : `The chat server no longer accepts your session, though by this machine's clock it lasts until ${time}. Log in again.`;
   return new NoConnection("session-ended", said);
