@@ -4,15 +4,16 @@ mod database;
 mod envelope;
 mod outage;
 mod send;
+#[cfg(test)]
+mod tests;
 mod trigger;
+mod turns;
 
 use std::pin::pin;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
 use async_nats::Message;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::SemaphorePermit;
 use tokio::time::{Instant, timeout_at};
 use tracing::Span;
 
@@ -32,9 +33,7 @@ use crate::telemetry::stats::{Counters, InFlight, Stats};
 use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Details, Parent, Role, process_span};
 use outage::Outage;
-
-/// How many requests may wait for their turn: more are refused at once, so that memory is bounded.
-const MAX_WAITING: usize = 16_384;
+use turns::Turns;
 
 /// An endpoint at work in one instance.
 pub(crate) struct EndpointRuntime {
@@ -53,8 +52,7 @@ pub(crate) struct EndpointRuntime {
     context: Context,
     /// The span of requests that say the same.
     shared: OnceLock<Span>,
-    turns: Semaphore,
-    waiting: AtomicUsize,
+    turns: Turns,
     outage: Outage,
 }
 
@@ -88,9 +86,8 @@ impl EndpointRuntime {
             context,
             labels,
             template: Arc::new(Template::parse(&endpoint.subject)?),
-            turns: Semaphore::new(endpoint.max_in_flight),
+            turns: Turns::new(endpoint.max_in_flight),
             shared: OnceLock::new(),
-            waiting: AtomicUsize::new(0),
             outage: Outage::default(),
             stats,
             group: endpoint.queue_group.or(group).map(str::to_owned),
@@ -139,8 +136,11 @@ impl EndpointRuntime {
             template: self.template.clone(),
             context: Context::default(),
         };
-        let answer = pin!(self.sealed(request, arrived, span));
-        let (envelope, answer) = telemetry::quietly(quiet.then_some(trace), answer).await;
+        let mut turn = None;
+        let (envelope, answer) = {
+            let answer = pin!(self.sealed(request, arrived, span, &mut turn));
+            telemetry::quietly(quiet.then_some(trace), answer).await
+        };
         let took = arrived.elapsed();
         self.stats.processed(took);
         let error = answer.as_ref().err().map(Error::kind);
@@ -167,6 +167,9 @@ impl EndpointRuntime {
             }
         };
         if let (Some(client), Some(reply), Some(response)) = (&self.client, reply, response) {
+            let Some(_waiting) = turn.or_else(|| span.in_scope(|| self.turns.refusal())) else {
+                return;
+            };
             self.send(client.nats(), reply, response, trace_id, span)
                 .await;
         }
@@ -210,18 +213,27 @@ impl EndpointRuntime {
         }
     }
 
-    /// Runs a request; without a broker this is all there is.
-    pub(crate) async fn answer(
-        &self,
+    /// Runs a request; without a broker this is all there is. `turn` is its turn, and kept by the
+    /// caller until the answer is sent.
+    pub(crate) async fn answer<'a>(
+        &'a self,
         mut request: Request,
         arrived: Instant,
         span: &Span,
+        turn: &mut Option<SemaphorePermit<'a>>,
     ) -> Result<Response> {
         let deadline = arrived + self.endpoint.deadline;
         let limit = self.endpoint.rate_limit.as_ref();
         let admit = |limit: &RateLimit| invoke::guard(|| limit.admit(&request));
         let _admitted = limit.map(admit).transpose()?;
-        let (_turn, now) = self.turn(deadline).await?;
+        let Some((taken, now)) = self.turns.take(deadline).await else {
+            Stats::add(&self.stats.shed, 1);
+            return Err(Error::unavailable(format!(
+                "{} requests are in flight already",
+                self.endpoint.max_in_flight
+            )));
+        };
+        *turn = Some(taken);
         let _in_flight = InFlight::new(&self.stats.in_flight);
         request.context.extend(&self.context);
         if !(self.call.needs.transaction || self.call.needs.database) {
@@ -240,34 +252,6 @@ impl EndpointRuntime {
                 Err(fault.ok().flatten().unwrap_or(error))
             }
             answer => answer,
-        }
-    }
-
-    /// Waits for a turn, but not longer than the request's deadline. Returns since when it has it.
-    async fn turn(&self, deadline: Instant) -> Result<(SemaphorePermit<'_>, Instant)> {
-        let busy = || {
-            Stats::add(&self.stats.shed, 1);
-            Error::unavailable(format!(
-                "{} requests are in flight already",
-                self.endpoint.max_in_flight
-            ))
-        };
-        let now = Instant::now();
-        if deadline <= now {
-            return Err(busy());
-        }
-        if let Ok(permit) = self.turns.try_acquire() {
-            return Ok((permit, now));
-        }
-        if self.waiting.fetch_add(1, Relaxed) >= MAX_WAITING {
-            self.waiting.fetch_sub(1, Relaxed);
-            return Err(busy());
-        }
-        let turn = Box::pin(timeout_at(deadline, self.turns.acquire())).await;
-        self.waiting.fetch_sub(1, Relaxed);
-        match turn {
-            Ok(Ok(permit)) => Ok((permit, Instant::now())),
-            _ => Err(busy()),
         }
     }
 

@@ -139,7 +139,9 @@ impl Local {
                 context: Context::default(),
             };
             let span = tracing::Span::none();
-            let answer = runtime.answer(request, Instant::now(), &span).await;
+            let answer = runtime
+                .answer(request, Instant::now(), &span, &mut None)
+                .await;
             return answer.map_err(|error| reply(&error));
         }
         Err(ErrorReply {
