@@ -1,6 +1,9 @@
 //! The benchmarks. One more is a file and a row.
 
 mod endpoint;
+mod inbox;
+mod persist;
+mod start;
 
 use futures_util::future::LocalBoxFuture;
 use natsfn::Exit;
@@ -16,8 +19,25 @@ pub(crate) struct Contest {
     pub(crate) part: fn(&str) -> Exit,
 }
 
-pub(crate) const CONTESTS: &[Contest] = &[Contest {
-    name: "endpoint",
-    measure: || Box::pin(endpoint::measure()),
-    part: endpoint::part,
-}];
+pub(crate) const CONTESTS: &[Contest] = &[
+    Contest {
+        name: "endpoint",
+        measure: || Box::pin(endpoint::measure()),
+        part: endpoint::part,
+    },
+    Contest {
+        name: "inbox",
+        measure: || Box::pin(inbox::measure()),
+        part: |_| Exit::FAILURE,
+    },
+    Contest {
+        name: "persist",
+        measure: || Box::pin(persist::measure()),
+        part: |_| Exit::FAILURE,
+    },
+    Contest {
+        name: "start",
+        measure: || Box::pin(start::measure()),
+        part: start::part,
+    },
+];

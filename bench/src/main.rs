@@ -9,6 +9,7 @@
 )]
 
 mod contests;
+mod database;
 mod load;
 mod process;
 mod rounds;

@@ -41,9 +41,42 @@ impl Process {
         Ok(Self { child })
     }
 
-    /// The processor time so far, from Linux's `/proc`.
+    /// The memory that it has, in bytes, from Linux's `/proc`.
+    pub(crate) fn memory(&self) -> Outcome<u64> {
+        let id = self.child.id().ok_or("the process has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status"))?;
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = resident.and_then(|text| text.split_whitespace().next());
+        Ok(kib.ok_or("no VmRSS")?.parse::<u64>()? << 10)
+    }
+
+    /// Ends it, and waits for its end.
+    pub(crate) async fn end(mut self) -> Outcome {
+        Ok(self.child.kill().await?)
+    }
+
+    /// The processor time so far.
     pub(crate) fn processor_time(&self) -> Outcome<ProcessorTime> {
         let id = self.child.id().ok_or("the process has ended")?;
+        ProcessorTime::of(&id.to_string())
+    }
+}
+
+/// Processor time of a process.
+#[derive(Clone, Copy)]
+pub(crate) struct ProcessorTime {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+}
+
+impl ProcessorTime {
+    /// Of this process.
+    pub(crate) fn of_this() -> Outcome<Self> {
+        Self::of("self")
+    }
+
+    /// From Linux's `/proc`.
+    fn of(id: &str) -> Outcome<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat"))?;
         // The second field is a name in parentheses, which may have spaces; utime and stime are the 14th and 15th.
         let fields: Vec<&str> = stat
@@ -54,16 +87,13 @@ impl Process {
             .collect();
         // A hundredth of a second on every Linux.
         let ticks = |at: usize| Outcome::Ok(Duration::from_millis(fields[at].parse::<u64>()? * 10));
-        Ok(ProcessorTime {
+        Ok(Self {
             user: ticks(11)?,
             system: ticks(12)?,
         })
     }
-}
 
-/// Processor time of a process.
-#[derive(Clone, Copy)]
-pub(crate) struct ProcessorTime {
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
+    pub(crate) fn total(self) -> Duration {
+        self.user + self.system
+    }
 }

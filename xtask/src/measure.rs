@@ -2,22 +2,22 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::path::PathBuf;
 
 use crate::account::Account;
 use crate::cluster::Cluster;
+use crate::node::Node;
 use crate::server::Server;
 use crate::server_directory::ServerDirectory;
 use crate::toolbox::{NATS_SERVER, POSTGRES};
-use crate::{Result, asks_for_help, workspace};
+use crate::{Result, asks_for_help, web, workspace};
 
 const HELP: &str = "\
 Measures, on a nats-server and a PostgreSQL of its own, both as durable as in production.
 
 Usage: cargo xtask bench [NAME...]
 
-{contests}  persist  how fast `persist` empties a backlog, compared with a loop that stores one message at a time;
-           `drain` is the same
-  ledger   messages lost while 20,000 are sent and `persist` is killed 20 times, nats-server twice
+{contests}  ledger   messages lost while 20,000 are sent and `persist` is killed 20 times, nats-server twice
   stalls   messages lost while nats-server is suspended for 5 s, 40 s and 6 min, and one of two `persist` for 60 s
   backlog  memory of `persist` and latency of `send` while `persist` starts with a million waiting messages
   storm    messages lost with a random fault every 5 s for 10 minutes
@@ -33,8 +33,7 @@ Usage: cargo xtask bench [NAME...]
 Without names it runs endpoint, persist, ledger and trace.";
 
 /// The benchmarks of the package `chat`, each name with its bench target.
-const OF_CHAT: [(&str, &str); 11] = [
-    ("drain", "drain"),
+const OF_CHAT: [(&str, &str); 10] = [
     ("logins", "logins"),
     ("ledger", "ledger"),
     ("trace", "trace"),
@@ -60,9 +59,9 @@ struct Benchmark {
 
 impl Benchmark {
     fn find(name: &str) -> Result<Self> {
+        // As it was called before.
+        let name = if name == "drain" { "persist" } else { name };
         let contest = contests()?.into_iter().find(|contest| contest.name == name);
-        // As the benchmark of `persist` is called until the package natsfn-bench has one.
-        let name = if name == "persist" { "drain" } else { name };
         let of_chat = OF_CHAT.iter().find(|(known, _)| *known == name);
         let of_chat = of_chat.map(|(name, target)| Self {
             name: (*name).to_owned(),
@@ -129,6 +128,9 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
     } in chosen
     {
         let mut cargo = workspace::cargo(["bench", "--package", package, "--bench", target]);
+        if name == "start" {
+            cargo.env("CHAT_BIN", chat()?);
+        }
         let status = cargo
             .args(["--", &name])
             .env("NATS_SERVER", NATS_SERVER.provide()?)
@@ -139,4 +141,14 @@ pub(crate) fn bench(arguments: &[OsString]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// chat's program as it is deployed, with the page in it.
+fn chat() -> Result<PathBuf> {
+    web::build(&Node::find()?)?;
+    let mut cargo = workspace::cargo(["build", "--release", "--package", "chat"]);
+    if !cargo.status()?.success() {
+        return Err("chat was not built".into());
+    }
+    Ok(workspace::target("release/chat"))
 }
