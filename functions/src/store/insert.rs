@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use sea_orm::sea_query::{OnConflict, Query};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, EntityTrait, SqlErr, TransactionSession, TransactionTrait,
+    ConnectionTrait, DbBackend, DbErr, SqlErr, Statement, TransactionSession, TransactionTrait,
     Value,
 };
 
-use super::entity::messages::{Column, Entity};
-use super::rows::{Position, Row, rows_at, rows_of, unnest};
+use super::rows::{Position, Row, rows_at, rows_of};
 
 /// What became of one row of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,77 +104,76 @@ async fn insert_new(db: &impl ConnectionTrait, rows: &[Row]) -> Result<u64, DbEr
 }
 
 /// How many rows were new. Unless `skips` those that are there, one is an error.
+///
+/// The statement is written here: sea-query would copy each value once more, and write the text of a
+/// thousand rows anew for each batch.
 async fn insert(db: &impl ConnectionTrait, rows: &[Row], skips: bool) -> Result<u64, DbErr> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as i64);
-    let once = skips.then(|| {
-        let mut once = OnConflict::columns([Column::Uid, Column::MsgId]);
-        once.do_nothing().to_owned()
-    });
-    if db.get_database_backend() == DbBackend::Postgres {
-        return insert_arrays(db, rows, now, once).await;
+    let once = if skips { ONCE } else { "" };
+    let backend = db.get_database_backend();
+    if backend == DbBackend::Postgres {
+        let sql = format!("{INSERT} {ARRAYS}{once}");
+        let statement = Statement::from_sql_and_values(backend, sql, arrays(rows, now));
+        return Ok(db.execute_raw(statement).await?.rows_affected());
     }
     let mut inserted = 0;
     for rows in rows.chunks(SQLITE_ROWS) {
-        let rows = Entity::insert_many(rows.iter().map(|row| row.active(now)));
-        let rows = match &once {
-            Some(once) => rows.on_conflict(once.clone()),
-            None => rows,
-        };
-        inserted += rows.exec_without_returning(db).await?;
+        let each = ["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; SQLITE_ROWS];
+        let sql = format!("{INSERT} VALUES {}{once}", each[..rows.len()].join(", "));
+        let values = rows.iter().flat_map(|row| values(row, now));
+        let statement = Statement::from_sql_and_values(backend, sql, values);
+        inserted += db.execute_raw(statement).await?.rows_affected();
     }
     Ok(inserted)
 }
 
+const INSERT: &str = "INSERT INTO messages \
+    (epoch, seq, realm, room, uid, username, msg_id, text, timestamp, created_at)";
+
 /// One array per column instead of one parameter per value: the statement is the same for every
 /// batch size, so PostgreSQL parses it once.
-async fn insert_arrays(
-    db: &impl ConnectionTrait,
-    rows: &[Row],
-    now: i64,
-    once: Option<OnConflict>,
-) -> Result<u64, DbErr> {
-    fn column<T>(rows: &[Row], value: impl Fn(&Row) -> T) -> Vec<T> {
-        rows.iter().map(value).collect()
+const ARRAYS: &str = "SELECT UNNEST($1), UNNEST($2), UNNEST($3), UNNEST($4), UNNEST($5), \
+    UNNEST($6), UNNEST($7), UNNEST($8), UNNEST($9), $10";
+
+const ONCE: &str = " ON CONFLICT (uid, msg_id) DO NOTHING";
+
+fn arrays(rows: &[Row], now: i64) -> [Value; 10] {
+    fn column<T>(rows: &[Row], value: impl Fn(&Row) -> T) -> Value
+    where
+        Vec<T>: Into<Value>,
+    {
+        rows.iter().map(value).collect::<Vec<T>>().into()
     }
-    let mut select = Query::select();
-    select
-        .expr(unnest(column(rows, |row| row.at.epoch)))
-        .expr(unnest(column(rows, |row| row.at.seq)))
-        .expr(unnest(column(rows, |row| {
-            row.message.realm.as_str().to_owned()
-        })))
-        .expr(unnest(column(rows, |row| {
-            row.message.room.as_str().to_owned()
-        })))
-        .expr(unnest(column(rows, |row| row.message.uid.clone())))
-        .expr(unnest(column(rows, |row| row.message.user.clone())))
-        .expr(unnest(column(rows, |row| row.message.id.clone())))
-        .expr(unnest(column(rows, |row| row.message.text.clone())))
-        .expr(unnest(column(rows, |row| row.message.timestamp)))
-        .expr(Value::from(now));
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
-        .columns([
-            Column::Epoch,
-            Column::Seq,
-            Column::Realm,
-            Column::Room,
-            Column::Uid,
-            Column::Username,
-            Column::MsgId,
-            Column::Text,
-            Column::Timestamp,
-            Column::CreatedAt,
-        ])
-        .select_from(select)
-        .map_err(|error| DbErr::Custom(error.to_string()))?;
-    if let Some(once) = once {
-        insert.on_conflict(once);
-    }
-    Ok(db.execute(&insert).await?.rows_affected())
+    [
+        column(rows, |row| row.at.epoch),
+        column(rows, |row| row.at.seq),
+        column(rows, |row| row.message.realm.as_str().to_owned()),
+        column(rows, |row| row.message.room.as_str().to_owned()),
+        column(rows, |row| row.message.uid.clone()),
+        column(rows, |row| row.message.user.clone()),
+        column(rows, |row| row.message.id.clone()),
+        column(rows, |row| row.message.text.clone()),
+        column(rows, |row| row.message.timestamp),
+        now.into(),
+    ]
+}
+
+fn values(row: &Row, now: i64) -> [Value; 10] {
+    let Row { message, at } = row;
+    [
+        at.epoch.into(),
+        at.seq.into(),
+        message.realm.as_str().into(),
+        message.room.as_str().into(),
+        message.uid.as_str().into(),
+        message.user.as_str().into(),
+        message.id.as_str().into(),
+        message.text.as_str().into(),
+        message.timestamp.into(),
+        now.into(),
+    ]
 }
 
 /// Rows by `(uid, id)`.
@@ -219,12 +216,13 @@ async fn clash(db: &impl ConnectionTrait, rows: &[Row]) -> Result<Option<Positio
 
 #[cfg(test)]
 mod tests {
-    use sea_orm::PaginatorTrait;
+    use sea_orm::{EntityTrait, PaginatorTrait};
 
     use super::*;
     use crate::database::Database;
     use crate::message::Message;
     use crate::message::room::Realm;
+    use crate::store::entity::messages::Entity;
     use crate::store::rows::{Cursor, page};
 
     fn row(seq: i64, uid: &str, id: &str, text: &str) -> Row {

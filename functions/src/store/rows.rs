@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use sea_orm::ActiveValue::Set;
 use sea_orm::sea_query::{Expr, Func, Query};
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, ExprTrait, Order, PaginatorTrait,
@@ -11,7 +10,7 @@ use sea_orm::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::entity::messages::{ActiveModel, COLUMN, Column, Entity, Model};
+use super::entity::messages::{COLUMN, Column, Entity, Model};
 use crate::message::Message;
 use crate::message::room::{Realm, Room};
 
@@ -175,14 +174,6 @@ fn among_seqs(epoch: i64, seqs: RangeInclusive<i64>) -> Select<Entity> {
         .filter(COLUMN.seq.between(*seqs.start(), *seqs.end()))
 }
 
-/// A whole column of values as one parameter, which PostgreSQL turns into rows.
-pub(crate) fn unnest<T>(column: Vec<T>) -> Expr
-where
-    Vec<T>: Into<Value>,
-{
-    Func::cust("UNNEST").arg(column.into()).into()
-}
-
 async fn among<T>(
     db: &impl ConnectionTrait,
     columns: [Column; 2],
@@ -208,7 +199,9 @@ where
     let mut wanted = Query::select();
     if backend == DbBackend::Postgres {
         let (first, second): (Vec<T>, Vec<T>) = pairs.into_iter().unzip();
-        wanted.expr(unnest(first)).expr(unnest(second));
+        for column in [first, second] {
+            wanted.expr(Func::cust("UNNEST").arg(column.into()));
+        }
     } else {
         let json = serde_json::to_string(&pairs).map_err(|error| DbErr::Json(error.to_string()))?;
         let [first, second] = ["value->>0", "value->>1"].map(Expr::cust);
@@ -227,25 +220,6 @@ fn at() -> Expr {
 
 fn values(position: Position) -> Expr {
     Expr::tuple([Expr::val(position.epoch), Expr::val(position.seq)])
-}
-
-impl Row {
-    /// What is written to the table, at `now` in ms since 1970.
-    pub(crate) fn active(&self, now: i64) -> ActiveModel {
-        let Self { message, at } = self.clone();
-        ActiveModel {
-            epoch: Set(at.epoch),
-            seq: Set(at.seq),
-            realm: Set(message.realm),
-            room: Set(message.room),
-            uid: Set(message.uid),
-            username: Set(message.user),
-            msg_id: Set(message.id),
-            text: Set(message.text),
-            timestamp: Set(message.timestamp),
-            created_at: Set(now),
-        }
-    }
 }
 
 impl From<Model> for Row {
