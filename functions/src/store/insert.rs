@@ -120,8 +120,8 @@ async fn insert(db: &impl ConnectionTrait, rows: &[Row], skips: bool) -> Result<
     }
     let mut inserted = 0;
     for rows in rows.chunks(SQLITE_ROWS) {
-        let each = ["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; SQLITE_ROWS];
-        let sql = format!("{INSERT} VALUES {}{once}", each[..rows.len()].join(", "));
+        let each = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()];
+        let sql = format!("{INSERT} VALUES {}{once}", each.join(", "));
         let values = rows.iter().flat_map(|row| values(row, now));
         let statement = Statement::from_sql_and_values(backend, sql, values);
         inserted += db.execute_raw(statement).await?.rows_affected();

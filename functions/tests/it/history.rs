@@ -3,8 +3,8 @@
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use crate::wait::until;
-use crate::world::{World, on_each};
+use crate::wait::{GUARD, until};
+use crate::world::{World, append, on_each};
 
 #[tokio::test]
 async fn message_is_in_history_at_once_and_stays_when_it_is_stored() {
@@ -74,7 +74,7 @@ async fn element_has_the_fields_that_old_and_new_clients_know() {
         let alice = world.person("alice").await;
         let sent = alice.send("chat.send.general", "1", "hello").await.unwrap();
         world.settled().await;
-        running.stop(crate::wait::GUARD).await;
+        running.stop(GUARD).await;
         let _running = world.serve_only(&["send", "history"]).await;
         let waiting = alice
             .send("chat.send.general", "2", "привет 😀")
@@ -149,7 +149,7 @@ async fn repeat_after_the_log_forgot_its_id_is_not_shown_twice() {
         // Without Nats-Msg-Id the log takes each: as it does once its duplicate window is over.
         for (id, text) in [("1", "a"), ("2", "b"), ("1", "a"), ("3", "c"), ("2", "b")] {
             let logged = message(id, text).to_string();
-            crate::world::append(&backend, "chat.general", None, logged).await;
+            append(&backend, "chat.general", None, logged).await;
         }
         assert_eq!(alice.texts("chat.history.general").await, ["a", "b", "c"]);
 
@@ -175,8 +175,8 @@ async fn tail_too_large_to_read_is_told_until_it_is_stored_and_other_rooms_are_s
         (16 << 20) / (logged.len() + 500),
         (16 << 20) / logged.len() + 1,
     );
-    let append = async |id: usize| {
-        crate::world::append(
+    let append_one = async |id: usize| {
+        append(
             &backend,
             "chat.general",
             Some(&id.to_string()),
@@ -184,9 +184,9 @@ async fn tail_too_large_to_read_is_told_until_it_is_stored_and_other_rooms_are_s
         )
         .await;
     };
-    let append_all = |ids| stream::iter(ids).for_each_concurrent(50, append);
+    let append_all = |ids| stream::iter(ids).for_each_concurrent(50, append_one);
     let ask = async |_| alice.page("chat.history.general", Value::Null).await;
-    crate::world::append(&backend, "chat.other", Some("other"), logged.clone()).await;
+    append(&backend, "chat.other", Some("other"), logged.clone()).await;
     append_all(0..fits).await;
     let largest = ask(0).await.unwrap();
     append_all(fits..too_many).await;
@@ -226,4 +226,95 @@ async fn database_that_is_away_is_told_and_never_an_empty_page() {
         .unwrap_err();
 
     assert_eq!(error.code, 503, "{}", error.message);
+}
+
+/// A room as it should be, oldest first: the position of each message, and its text.
+type Expected = Vec<(Value, String)>;
+
+/// What a question should bring of it.
+fn expected(room: &Expected, question: &Value) -> Vec<String> {
+    let place = |position: &Value| room.iter().position(|(at, _)| at == position).unwrap();
+    let limit = usize::try_from(question["limit"].as_u64().unwrap()).unwrap();
+    let range = if question["before"].is_object() {
+        let end = place(&question["before"]);
+        end.saturating_sub(limit)..end
+    } else if question["after"].is_object() {
+        let start = place(&question["after"]) + 1;
+        start..room.len().min(start + limit)
+    } else {
+        room.len().saturating_sub(limit)..room.len()
+    };
+    room[range].iter().map(|(_, text)| text.clone()).collect()
+}
+
+#[tokio::test]
+async fn pages_are_what_was_said_whatever_the_log_and_the_database_went_through() {
+    on_each(async |world: World| {
+        let serving = world.serve_only(&["history"]).await;
+        let (alice, backend) = (world.person("alice").await, world.backend().await);
+        let mut persist = None;
+        let mut rooms: [Expected; 3] = Default::default();
+        let mut chance = fastrand::Rng::new();
+        println!("seed {}", chance.get_seed());
+        for step in 0..400 {
+            let at = chance.usize(..rooms.len());
+            let (name, room) = (format!("chat.room{at}"), &mut rooms[at]);
+            let say = |id: usize| {
+                json!({ "uid": "bob", "id": format!("{at}-{id}"), "user": "Bob", "timestamp": 1, "text": format!("said {id}") })
+                    .to_string()
+            };
+            match chance.u8(..12) {
+                0..4 => {
+                    let said = room.len();
+                    let seq = append(&backend, &name, None, say(said)).await;
+                    room.push((json!({ "epoch": 1, "seq": seq }), format!("said {said}")));
+                }
+                // A sender's retry, which adds nothing.
+                4 if !room.is_empty() => {
+                    let said = chance.usize(..room.len());
+                    append(&backend, &name, None, say(said)).await;
+                }
+                // A dead letter.
+                5 => {
+                    append(&backend, &name, None, "no JSON").await;
+                }
+                6 => match persist.take() {
+                    None => persist = Some(world.serve_only(&["persist"]).await),
+                    Some(running) => natsfn::Running::stop(running, GUARD).await,
+                },
+                7 if persist.is_some() => world.settled().await,
+                _ => {}
+            }
+            for at in [at, chance.usize(..rooms.len())] {
+                let room = &rooms[at];
+                let mut question = json!({ "limit": chance.u8(1..6) });
+                if let Some((position, _)) = chance.choice(room.iter()) {
+                    match chance.u8(..4) {
+                        0 => question["before"] = position.clone(),
+                        1 => question["after"] = position.clone(),
+                        _ => {}
+                    }
+                }
+                // The second time perhaps from memory.
+                for _ in 0..2 {
+                    let of = format!("chat.history.room{at}");
+                    let page = alice.page(&of, question.clone()).await.unwrap();
+                    let (mut shown, mut wanted) = (page.texts(), expected(room, &question));
+                    // The asker knows those up to its position: a retry of one is none of the new.
+                    if question["after"].is_object() {
+                        shown.retain(|text| wanted.contains(text));
+                        if page.more {
+                            wanted.truncate(shown.len());
+                        }
+                    }
+                    assert_eq!(shown, wanted, "step {step}, {of} {question}");
+                }
+            }
+        }
+        if let Some(running) = persist {
+            running.stop(GUARD).await;
+        }
+        serving.stop(GUARD).await;
+    })
+    .await;
 }
