@@ -171,7 +171,7 @@ impl World {
             }
             stored += batch.len();
         }
-        self.nats.flush().await?;
+        drained(&self.nats, LOG, CONSUMER).await?;
         self.figures(self.messages, started, before).await
     }
 

@@ -38,13 +38,13 @@ pub enum InsertError {
     Db(#[from] DbErr),
 }
 
-/// Stores each message once, and returns what became of each row, in order. A batch of new rows is
-/// one statement (a few for a huge one). Otherwise the rows that were there are read first, to tell
-/// redeliveries from new rows.
+/// Stores each message once, and returns what became of each row, in order. New rows are inserted at
+/// once. If some were there, they are read, to tell redeliveries from new rows, and the others are
+/// inserted with a conflict clause.
 ///
-/// Only `(uid, id)` is in the conflict clause, so a clash of positions is an error. It may be a
-/// false one: if two instances store the same delivery at once, PostgreSQL may notice the primary
-/// key first. So the statement runs in a savepoint and is tried again.
+/// Only `(uid, id)` is in the clause, so a clash of positions is an error. It may be a false one: if
+/// two instances store the same delivery at once, PostgreSQL may notice the primary key first. So the
+/// statement runs in a savepoint and is tried again.
 pub async fn insert_once<C>(db: &C, rows: &[Row]) -> Result<Vec<Stored>, InsertError>
 where
     C: ConnectionTrait + TransactionTrait,
@@ -93,8 +93,8 @@ const ATTEMPTS: usize = 4;
 const SQLITE_ROWS: usize = 1_000;
 
 /// Inserts rows that are probably all new. On PostgreSQL the conflict clause costs a third more, so
-/// it is left out, and one row that is there is an error. Without any row the clause costs nothing, and
-/// is refused where somebody has dropped the index that keeps each message from being stored twice.
+/// it is left out, and a row that is there is a unique violation. An empty INSERT with the clause runs
+/// first: PostgreSQL refuses it if the unique index is gone, which the plain INSERT would not notice.
 async fn insert_new(db: &impl ConnectionTrait, rows: &[Row]) -> Result<u64, DbErr> {
     if db.get_database_backend() != DbBackend::Postgres {
         return insert(db, rows, true).await;
@@ -103,15 +103,20 @@ async fn insert_new(db: &impl ConnectionTrait, rows: &[Row]) -> Result<u64, DbEr
     insert(db, rows, false).await
 }
 
-/// How many rows were new. Unless `skips` those that are there, one is an error.
+/// Returns how many rows were inserted. With `skip_existing` those that are there are skipped; without,
+/// one is a unique violation.
 ///
 /// The statement is written here: sea-query would copy each value once more, and write the text of a
 /// thousand rows anew for each batch.
-async fn insert(db: &impl ConnectionTrait, rows: &[Row], skips: bool) -> Result<u64, DbErr> {
+async fn insert(
+    db: &impl ConnectionTrait,
+    rows: &[Row],
+    skip_existing: bool,
+) -> Result<u64, DbErr> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as i64);
-    let once = if skips { ONCE } else { "" };
+    let once = if skip_existing { ONCE } else { "" };
     let backend = db.get_database_backend();
     if backend == DbBackend::Postgres {
         let sql = format!("{INSERT} {ARRAYS}{once}");

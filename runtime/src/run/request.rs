@@ -167,7 +167,7 @@ impl EndpointRuntime {
             }
         };
         if let (Some(client), Some(reply), Some(response)) = (&self.client, reply, response) {
-            let Some(_waiting) = turn.or_else(|| span.in_scope(|| self.turns.refusal())) else {
+            let Some(_permit) = turn.or_else(|| span.in_scope(|| self.turns.refusal())) else {
                 return;
             };
             self.send(client.nats(), reply, response, trace_id, span)

@@ -30,8 +30,8 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn, and returns since when it is there. None if that takes longer than the
-    /// deadline, or too many wait.
+    /// Waits for a turn; returns the permit, and when it was acquired. None if that takes longer than
+    /// the deadline, or too many wait.
     pub(super) async fn take(&self, deadline: Instant) -> Option<(SemaphorePermit<'_>, Instant)> {
         let now = Instant::now();
         if deadline <= now {
@@ -49,7 +49,9 @@ impl Turns {
     pub(super) fn refusal(&self) -> Option<SemaphorePermit<'_>> {
         let place = self.refusals.try_acquire().ok();
         if place.is_some() {
-            if let Some(dropped) = self.dropped.ends() {
+            // Half of them are sent: the connection takes them again, and not one now and then.
+            let sent = self.refusals.available_permits() > MAX_REFUSALS / 2;
+            if sent && let Some(dropped) = self.dropped.ends() {
                 tracing::info!(dropped, "refusals are sent again");
             }
         } else if self.dropped.fails() {
