@@ -52,10 +52,7 @@ where
     let mut before = None;
     for _ in 0..ATTEMPTS {
         let savepoint = db.begin().await?;
-        let inserted = match &before {
-            None => insert_new(&savepoint, rows).await,
-            Some(_) => insert(&savepoint, rows, true).await,
-        };
+        let inserted = insert(&savepoint, rows, before.is_some()).await;
         match (inserted, before.take()) {
             (Ok(inserted), _) if inserted == rows.len() as u64 => {
                 savepoint.commit().await?;
@@ -92,41 +89,34 @@ const ATTEMPTS: usize = 4;
 /// Rows in one statement on SQLite, which takes 32,766 parameters; a row has ten.
 const SQLITE_ROWS: usize = 1_000;
 
-/// Inserts rows that are probably all new. On PostgreSQL the conflict clause costs a third more, so
-/// it is left out, and a row that is there is a unique violation. An empty INSERT with the clause runs
-/// first: PostgreSQL refuses it if the unique index is gone, which the plain INSERT would not notice.
-async fn insert_new(db: &impl ConnectionTrait, rows: &[Row]) -> Result<u64, DbErr> {
-    if db.get_database_backend() != DbBackend::Postgres {
-        return insert(db, rows, true).await;
-    }
-    insert(db, &[], true).await?;
-    insert(db, rows, false).await
-}
-
-/// Returns how many rows were inserted. With `skip_existing` those that are there are skipped; without,
-/// one is a unique violation.
+/// Returns how many rows were inserted. Those that are there are skipped, but on PostgreSQL only where
+/// `some_are_there`: the conflict clause costs it a third more, so it is left out for rows that are
+/// probably all new, and one that is there is a unique violation.
 ///
 /// The statement is written here: sea-query would copy each value once more, and write the text of a
 /// thousand rows anew for each batch.
 async fn insert(
     db: &impl ConnectionTrait,
     rows: &[Row],
-    skip_existing: bool,
+    some_are_there: bool,
 ) -> Result<u64, DbErr> {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |time| time.as_millis() as i64);
-    let once = if skip_existing { ONCE } else { "" };
     let backend = db.get_database_backend();
     if backend == DbBackend::Postgres {
-        let sql = format!("{INSERT} {ARRAYS}{once}");
+        let sql = if some_are_there {
+            format!("{INSERT} {ARRAYS} {ONCE}")
+        } else {
+            format!("{CHECKED} {INSERT} {ARRAYS}")
+        };
         let statement = Statement::from_sql_and_values(backend, sql, arrays(rows, now));
         return Ok(db.execute_raw(statement).await?.rows_affected());
     }
     let mut inserted = 0;
     for rows in rows.chunks(SQLITE_ROWS) {
         let each = vec!["(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"; rows.len()];
-        let sql = format!("{INSERT} VALUES {}{once}", each.join(", "));
+        let sql = format!("{INSERT} VALUES {} {ONCE}", each.join(", "));
         let values = rows.iter().flat_map(|row| values(row, now));
         let statement = Statement::from_sql_and_values(backend, sql, values);
         inserted += db.execute_raw(statement).await?.rows_affected();
@@ -142,7 +132,12 @@ const INSERT: &str = "INSERT INTO messages \
 const ARRAYS: &str = "SELECT UNNEST($1), UNNEST($2), UNNEST($3), UNNEST($4), UNNEST($5), \
     UNNEST($6), UNNEST($7), UNNEST($8), UNNEST($9), $10";
 
-const ONCE: &str = " ON CONFLICT (uid, msg_id) DO NOTHING";
+const ONCE: &str = "ON CONFLICT (uid, msg_id) DO NOTHING";
+
+/// Inserts nothing, and is refused where the unique index is gone, which an INSERT without the conflict
+/// clause would not notice.
+const CHECKED: &str = "WITH checked AS (INSERT INTO messages SELECT * FROM messages WHERE false \
+    ON CONFLICT (uid, msg_id) DO NOTHING)";
 
 fn arrays(rows: &[Row], now: i64) -> [Value; 10] {
     fn column<T>(rows: &[Row], value: impl Fn(&Row) -> T) -> Value

@@ -172,6 +172,7 @@ type Summary = (String, Option<String>);
 
 /// The operation, and the table that it is about: what names a span, `INSERT messages`.
 fn summary(sql: &str) -> Summary {
+    let sql = main_statement(sql);
     let mut words = sql.split_whitespace();
     let operation = words.next().unwrap_or("SQL").to_uppercase();
     let before = match operation.as_str() {
@@ -195,6 +196,32 @@ fn summary(sql: &str) -> Summary {
         (plain && !name.is_empty()).then(|| name.to_owned())
     });
     (operation, table)
+}
+
+/// What follows the common table expressions of a statement, else the whole.
+fn main_statement(sql: &str) -> &str {
+    let is_with = |word: &str| word.eq_ignore_ascii_case("WITH");
+    if !sql.split_whitespace().next().is_some_and(is_with) {
+        return sql;
+    }
+    let mut depth = 0_usize;
+    let mut starts_word = true;
+    for (at, c) in sql.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ if depth == 0 && starts_word => {
+                let word = sql[at..].split_whitespace().next().unwrap_or_default();
+                let mains = ["INSERT", "SELECT", "UPDATE", "DELETE"];
+                if mains.iter().any(|main| word.eq_ignore_ascii_case(main)) {
+                    return &sql[at..];
+                }
+            }
+            _ => {}
+        }
+        starts_word = c.is_whitespace() || c == ')';
+    }
+    sql
 }
 
 /// The statement with `?` for each text and number in it.
@@ -256,6 +283,10 @@ mod tests {
         assert_eq!(name("DELETE FROM `t`;"), "DELETE t");
         assert_eq!(name("SELECT 1 FROM (SELECT 2)"), "SELECT ");
         assert_eq!(name("PRAGMA page_count"), "PRAGMA ");
+        assert_eq!(
+            name("WITH a AS (DELETE FROM b), c AS (SELECT 1) INSERT INTO d SELECT * FROM a"),
+            "INSERT d"
+        );
     }
 
     #[test]
