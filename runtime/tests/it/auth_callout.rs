@@ -94,6 +94,10 @@ impl Door {
     async fn login(&self, connect: &Value) -> Login {
         let mut login = self.raw(connect).await;
         login.answer = login.line().await;
+        // The server's first ping may come before the answer to a login that takes seconds.
+        while login.answer == "PING" {
+            login.answer = login.line().await;
+        }
         login
     }
 
