@@ -8,8 +8,8 @@
     reason = "a benchmark prints what it measured, and how far it is"
 )]
 
+mod backlog;
 mod contests;
-mod database;
 mod load;
 mod process;
 mod rounds;
@@ -24,7 +24,9 @@ fn main() -> Exit {
     // A process that a benchmark started: a contestant.
     if let Some((name, part)) = process::part() {
         let contest = contests::CONTESTS.iter().find(|one| one.name == name);
-        return contest.map_or(Exit::FAILURE, |contest| (contest.part)(&part));
+        return contest
+            .and_then(|contest| contest.part)
+            .map_or(Exit::FAILURE, |run| run(&part));
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // `cargo test --benches` only asks whether it compiles.

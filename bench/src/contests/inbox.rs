@@ -4,14 +4,13 @@ use std::time::Instant;
 
 use async_nats::{Client, jetstream};
 use futures_util::{StreamExt, TryStreamExt};
-use natsfn::server::{Server, ServerConfig};
 use natsfn::{Batch, Consumer, Service, Stream, Tx};
 use sea_orm::ActiveValue::Set;
 use sea_orm::{ConnectionTrait, Database, EntityTrait, PaginatorTrait};
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 use serde::Deserialize;
 
-use crate::database::{both, drained, empty};
+use crate::backlog::{both, drained, durable, empty};
 use crate::process::ProcessorTime;
 use crate::rounds::{Contestant, Figures, Rounds, number};
 use crate::{Failure, Outcome};
@@ -64,11 +63,7 @@ impl MigratorTrait for NoMigrations {
 
 pub(crate) async fn measure() -> Outcome {
     let data = tempfile::tempdir()?;
-    let config = ServerConfig::new(data.path().join("nats")).text(
-        "host: $NATS_CONF_HOST\nport: $NATS_CONF_PORT\n\
-         jetstream { store_dir: $NATS_CONF_STORE_DIR, sync_interval: always }",
-    );
-    let server = Server::start(config).await?;
+    let server = durable(data.path()).await?;
     let nats = &async_nats::connect(server.url()).await?;
     let messages = number("BENCH_MESSAGES", 50_000);
     let mut rounds = Rounds::new("inbox");
@@ -88,7 +83,7 @@ async fn round(nats: &Client, url: &str, messages: usize, natural_key: bool) -> 
     empty(url).await?;
     let jetstream = jetstream::new(nats.clone());
     if let Ok(stream) = jetstream.get_stream("ORDERS").await {
-        // Without a consumer, whose metadata knows the former database.
+        // It may not be there yet. It knows the database of the former round.
         let _ = stream.delete_consumer("shop-store").await;
     }
     let service = || {

@@ -13,12 +13,11 @@ use chat::message::logged::Logged;
 use chat::store::entity::messages::{ActiveModel, Entity};
 use chat::subjects::{CONSUMER, LOG};
 use futures_util::{StreamExt, TryStreamExt};
-use natsfn::server::{Server, ServerConfig};
 use sea_orm::ActiveValue::Set;
 use sea_orm::sqlx::{self, PgPool, QueryBuilder, Sqlite, SqlitePool};
 use sea_orm::{Database, EntityTrait, PaginatorTrait};
 
-use crate::database::{both, drained, empty};
+use crate::backlog::{both, drained, durable, empty};
 use crate::process::ProcessorTime;
 use crate::rounds::{Contestant, Figures, Rounds, number};
 use crate::{Failure, Outcome};
@@ -36,11 +35,7 @@ struct World {
 
 pub(crate) async fn measure() -> Outcome {
     let data = tempfile::tempdir()?;
-    let config = ServerConfig::new(data.path().join("nats")).text(
-        "host: $NATS_CONF_HOST\nport: $NATS_CONF_PORT\n\
-         jetstream { store_dir: $NATS_CONF_STORE_DIR, sync_interval: always }",
-    );
-    let server = Server::start(config).await?;
+    let server = durable(data.path()).await?;
     let nats = async_nats::connect(server.url()).await?;
     let messages = number("BENCH_MESSAGES", 100_000);
     let singly = number("BENCH_SINGLY", 5_000).min(messages);

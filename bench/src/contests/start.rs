@@ -58,6 +58,8 @@ pub(crate) async fn measure() -> Outcome {
             let mut command = Command::new(chat);
             command
                 .args(["serve", "send", "persist", "history"])
+                // chat would take it for a key of its configuration.
+                .env_remove("CHAT_BIN")
                 .env("CHAT_NATS__URL", url)
                 .env("CHAT_DATABASE__URL", database);
             round(nats, command, "$SRV.PING.chat").await

@@ -1,14 +1,25 @@
-//! The databases of benchmarks, and a consumer that fills one.
+//! What moving a backlog takes: a server, the databases, and the word that a consumer is done.
 
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::Client;
+use natsfn::server::{Server, ServerConfig};
 use sea_orm::{ConnectionTrait, Database};
 
 use crate::Outcome;
 
+/// A server that keeps its messages in a directory, and syncs each before it acknowledges.
+pub(crate) async fn durable(directory: &Path) -> Outcome<Server> {
+    let config = ServerConfig::new(directory.join("nats")).text(
+        "host: $NATS_CONF_HOST\nport: $NATS_CONF_PORT\n\
+         jetstream { store_dir: $NATS_CONF_STORE_DIR, sync_interval: always }",
+    );
+    Ok(Server::start(config).await?)
+}
+
 /// Both databases: a name, and the URL. SQLite's file is in a directory.
-pub(crate) fn both(directory: &std::path::Path) -> Outcome<[(&'static str, String); 2]> {
+pub(crate) fn both(directory: &Path) -> Outcome<[(&'static str, String); 2]> {
     let sqlite = format!("sqlite://{}/bench.db?mode=rwc", directory.display());
     let postgres = std::env::var("BENCH_DATABASE_URL")
         .map_err(|_| "BENCH_DATABASE_URL must name a PostgreSQL database that may be emptied")?;
