@@ -24,6 +24,7 @@ pub mod failpoint;
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 
@@ -121,6 +122,23 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// Refuses a nats-server older than this (the runtime itself warns below 2.14.0).
     pub fn min_server(mut self, major: u64, minor: u64, patch: u64) -> Self {
         self.definition.min_server = Some(semver::Version::new(major, minor, patch));
+        self
+    }
+
+    /// How long what is in flight may take when the process is told to stop (8 s by default; the key
+    /// `drain` overrides it). What is unfinished then is given back, and begins again elsewhere: for a
+    /// job of a minute say more than that. Whoever stops the process must wait longer: Docker kills
+    /// after 10 s, Kubernetes after 30 s, unless told otherwise.
+    ///
+    /// ```
+    /// use natsfn::Service;
+    /// use std::time::Duration;
+    ///
+    /// let reports = Service::new("reports", "1.0.0").drain(Duration::from_secs(90));
+    /// # let _: Service = reports;
+    /// ```
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.definition.drain = Some(drain);
         self
     }
 

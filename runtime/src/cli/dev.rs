@@ -149,6 +149,7 @@ fn configuration(
         invoke: Invoke {
             user: plan.invoke_user.clone(),
         },
+        drain: job.config.drain,
     }
 }
 

@@ -23,8 +23,6 @@ use crate::run::start::start;
 use crate::service::Definition;
 use board::{Board, Service as Told};
 
-/// How long what is in flight may take at stop. Docker kills after 10 s.
-const DRAIN: Duration = Duration::from_secs(8);
 /// With a dead connection there is nobody to wait for.
 const GIVE_UP: Duration = Duration::from_secs(1);
 
@@ -46,6 +44,7 @@ pub(super) async fn serve(
         .map(|definition| {
             let (nats, section) = config.first_of(&[definition.name()]);
             Host {
+                drain: config.drain(definition.drain),
                 definition,
                 nats,
                 section,
@@ -94,6 +93,8 @@ struct Host {
     /// Where in the configuration the login stands.
     section: String,
     database_url: Option<String>,
+    /// How long what is in flight may take at a stop.
+    drain: Duration,
     /// Why it has not started: what keeps it from being connected, and what from the rest.
     troubles: [Arc<Trouble>; 2],
 }
@@ -112,7 +113,7 @@ impl Host {
         };
         board.put(self.definition.name(), Told::Up(running.readiness()));
         if let Err(error) = ready() {
-            running.stop(DRAIN).await;
+            running.stop(self.drain).await;
             return Err(error);
         }
         loop {
@@ -129,7 +130,7 @@ impl Host {
             };
             board.put(&name, Told::Up(running.readiness()));
         }
-        running.stop(DRAIN).await;
+        running.stop(self.drain).await;
         self.troubles.iter().for_each(|trouble| trouble.ignore());
         Ok(())
     }

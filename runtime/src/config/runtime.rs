@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
-use super::{Login, NatsConfig, PoolSizes, Secret, checked};
+use super::{Login, NatsConfig, PoolSizes, Secret, checked, seconds};
+
+/// How long what is in flight may take at a stop: Docker kills after 10 s.
+const DRAIN: Duration = Duration::from_secs(8);
 
 /// The runtime's own part of a configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -26,6 +30,10 @@ pub struct RuntimeConfig {
     pub log: Log,
     /// The defaults of `invoke`.
     pub invoke: Invoke,
+    /// Seconds that what is in flight may take when the process is told to stop. What the service says
+    /// by default ([`Service::drain`](crate::Service::drain)), else 8.
+    #[serde(deserialize_with = "drain")]
+    pub drain: Option<f64>,
 }
 
 /// Where the service's database is.
@@ -81,8 +89,15 @@ pub struct Invoke {
 
 impl RuntimeConfig {
     /// The runtime's top-level keys; the others are the service's own.
-    pub(super) const KEYS: [&'static str; 6] =
-        ["nats", "database", "credentials", "health", "invoke", "log"];
+    pub(super) const KEYS: [&'static str; 7] = [
+        "nats",
+        "database",
+        "credentials",
+        "health",
+        "invoke",
+        "log",
+        "drain",
+    ];
 
     /// The connection with the login of these credentials, or with the service's own if there are none
     /// of this name.
@@ -118,10 +133,20 @@ impl RuntimeConfig {
         }
     }
 
+    /// How long what is in flight may take at a stop; the configuration overrides the service.
+    pub(crate) fn drain(&self, service: Option<Duration>) -> Duration {
+        let configured = self.drain.map(Duration::from_secs_f64);
+        configured.or(service).unwrap_or(DRAIN)
+    }
+
     /// The database's address.
     pub fn database_url(&self) -> Option<&str> {
         self.database.url.as_ref().map(Secret::expose)
     }
+}
+
+fn drain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    seconds(deserializer).map(Some)
 }
 
 fn pool_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
@@ -136,4 +161,19 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAdd
         is_right,
     )?;
     listen.parse().map(Some).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn configuration_overrides_how_long_the_service_drains() {
+        let seconds = Duration::from_secs;
+        let mut config = RuntimeConfig::default();
+        assert_eq!(config.drain(None), seconds(8));
+        assert_eq!(config.drain(Some(seconds(90))), seconds(90));
+        config.drain = Some(20.0);
+        assert_eq!(config.drain(Some(seconds(90))), seconds(20));
+    }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod readiness;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -94,6 +95,17 @@ impl Running {
             endpoint.function.stats().enter(State::Draining);
         }
         self.functions.drain(until).await;
+        for endpoint in &self.discovery.endpoints {
+            let requests = endpoint.function.stats().in_flight.load(Relaxed);
+            if requests > 0 {
+                let function = endpoint.function.name();
+                tracing::warn!(
+                    function,
+                    requests,
+                    "unfinished at the stop, and not answered"
+                );
+            }
+        }
         for (function, run) in self.runs {
             finish(run, until).await;
             function.give_back().await;

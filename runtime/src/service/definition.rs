@@ -4,6 +4,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
@@ -38,6 +39,8 @@ pub struct Definition {
     pub(crate) pool_sizes: PoolSizes,
     pub(crate) dev_listener: Option<Arc<DevListener>>,
     pub(crate) min_server: Option<semver::Version>,
+    /// How long what is in flight may take at a stop.
+    pub(crate) drain: Option<Duration>,
     /// The services beside it in the same program.
     pub(crate) beside: Vec<Definition>,
     /// Whether functions may publish only what they declare.

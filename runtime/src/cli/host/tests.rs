@@ -1,7 +1,15 @@
+use async_nats::HeaderMap;
+use tokio::time::timeout;
+
 use super::*;
+use crate::Json;
 use crate::config::Login;
 use crate::error::reply::check;
+use crate::nats::client::Client;
+use crate::run::setup::setup;
 use crate::service::Service;
+use crate::service::consumer::Consumer;
+use crate::service::stream::Stream;
 use crate::testing;
 
 const CONF: &str = r#"
@@ -27,6 +35,7 @@ async fn service_that_starts_again_serves_what_the_server_lets_it() {
         nats: nats.login(&Login::new("a", "a", "_INBOX.a")),
         section: "nats".to_owned(),
         database_url: None,
+        drain: Duration::ZERO,
         troubles: Default::default(),
     };
 
@@ -94,6 +103,56 @@ async fn services_beside_each_other_drain_together() {
     };
     let (served, ()) = tokio::join!(served, asked);
     served.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_unfinished_at_the_end_of_the_drain_is_given_back() {
+    let server = testing::nats_with(|config| config).await;
+    let nats = async_nats::connect(server.url()).await.unwrap();
+    let (begun, mut seen) = tokio::sync::mpsc::unbounded_channel();
+    let never = move |Json(n): Json<u64>| {
+        begun.send(n).unwrap();
+        std::future::pending::<()>()
+    };
+    let jobs = Consumer::new("jobs", Stream::new("JOBS", ["jobs"]));
+    let service = Service::new("a", "1.0.0")
+        .consumer(jobs, never)
+        .build()
+        .unwrap();
+    setup(&service, &nats, None).await.unwrap();
+    let config = RuntimeConfig {
+        nats: NatsConfig {
+            url: server.url().to_owned(),
+            ..NatsConfig::default()
+        },
+        drain: Some(0.1),
+        ..RuntimeConfig::default()
+    };
+    let program = Program::new(service.clone(), &config);
+    let client = Client::new(nats.clone());
+    client
+        .append("jobs", None, HeaderMap::new(), "7".into())
+        .await
+        .unwrap();
+
+    let stop = async { assert_eq!(seen.recv().await, Some(7)) };
+    let board = Board::default();
+    let served = serve(program, &config, &board, stop, || Ok(()));
+    // Without the key it takes 8 s.
+    timeout(Duration::from_secs(6), served)
+        .await
+        .unwrap()
+        .unwrap();
+
+    let info = client.consumer_info("JOBS", "a-jobs").await.unwrap();
+    assert_eq!((info.num_pending, info.ack_floor.stream_seq), (0, 0));
+    let again = start(service, nats, None).await.unwrap();
+    assert_eq!(
+        seen.recv().await,
+        Some(7),
+        "it begins anew, before its ack wait is over"
+    );
+    again.stop(Duration::ZERO).await;
 }
 
 async fn state(nats: &async_nats::Client, service: &str) -> Option<String> {

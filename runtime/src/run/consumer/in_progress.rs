@@ -2,6 +2,7 @@
 //! work is not given to another instance, and given back when the instance stops.
 
 use std::collections::HashMap;
+use std::mem::take;
 use std::time::Duration;
 
 use async_nats::connection::State;
@@ -45,9 +46,10 @@ impl InProgress {
         self.0.lock().get(&key).map(|held| held.ack.clone())
     }
 
-    /// Ends all holds; returns their subjects.
-    pub(crate) fn take_all(&self) -> Vec<Subject> {
-        self.0.lock().drain().map(|(_, held)| held.ack).collect()
+    /// Ends all holds; returns their messages and subjects.
+    pub(crate) fn take_all(&self) -> impl Iterator<Item = (Key, Subject)> + use<> {
+        let all = take(&mut *self.0.lock());
+        all.into_iter().map(|(key, held)| (key, held.ack))
     }
 
     /// Regularly tells the server that the held messages are in progress. Runs until dropped.

@@ -236,15 +236,17 @@ impl Settler {
         true
     }
 
-    /// Returns everything that is held to the server, for another instance.
-    pub(crate) async fn give_back(&self) -> usize {
-        let mut all = self.in_progress.take_all();
-        let n = all.len();
+    /// Returns everything that is held to the server, for another instance. Returns the sequences of
+    /// what was unfinished.
+    pub(crate) async fn give_back(&self) -> Vec<u64> {
+        let (keys, mut all): (Vec<Key>, Vec<Subject>) = self.in_progress.take_all().unzip();
         all.extend(self.unwritten.take_all());
         for ack in all {
             let _ = self.nats.publish(ack, "-NAK".into()).await;
         }
-        n
+        let mut seqs: Vec<u64> = keys.into_iter().map(|(seq, _)| seq).collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     async fn send(&self, key: Key, outcome: Bytes) {

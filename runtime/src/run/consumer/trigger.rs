@@ -20,6 +20,9 @@ use crate::service::trigger::{Process, RunningFunction, Trigger};
 use crate::service::validate::path;
 use crate::telemetry::stats::Stats;
 
+/// How many messages are named that were unfinished at a stop.
+const NAMED: usize = 20;
+
 impl Trigger for StreamTrigger {
     fn name(&self) -> &str {
         &self.consumer.name
@@ -149,8 +152,9 @@ impl RunningFunction for Feed {
     fn give_back(&self) -> BoxFuture<'_, ()> {
         async {
             let left = self.settler.give_back().await;
-            if left > 0 {
-                tracing::info!(messages = left, consumer = %self.consumer.name, "given back unfinished");
+            if !left.is_empty() {
+                let first = &left[..left.len().min(NAMED)];
+                tracing::warn!(messages = left.len(), seqs = ?first, consumer = %self.consumer.name, "given back unfinished: another instance begins with them anew");
             }
         }
         .boxed()
