@@ -200,6 +200,8 @@ async fn data_directory_is_used_by_one_dev_at_a_time() {
         "{stderr}"
     );
     assert_eq!(second.status.code(), Some(1));
+    let ignored = std::fs::read_to_string(directory.path().join(".natsfn/.gitignore"));
+    assert_eq!(ignored.unwrap(), "*\n", "git sees none of its secrets");
 }
 
 #[tokio::test]

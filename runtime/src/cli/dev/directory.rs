@@ -37,6 +37,8 @@ impl DevDirectory {
                 .recursive(true)
                 .mode(0o700)
                 .create(path)
+                // Its secrets do not belong into a repository.
+                .and_then(|()| fs::write(path.join(".gitignore"), "*\n"))
                 .map_err(unwritable)?;
         }
         let path_found = path.canonicalize().map_err(unwritable)?;
