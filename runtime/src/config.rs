@@ -4,6 +4,8 @@
 pub(crate) mod address;
 mod checked;
 #[cfg(feature = "cli")]
+mod context;
+#[cfg(feature = "cli")]
 mod contradiction;
 #[cfg(feature = "cli")]
 mod layer;
@@ -37,6 +39,7 @@ pub(crate) use load::{Purpose, load_for};
 #[cfg(feature = "cli")]
 pub use runtime::{Database, Health, Invoke, Log, LogFormat, RuntimeConfig};
 pub use secret::Secret;
+pub(crate) use secret::text_of;
 
 /// How many connections a process may take; where nothing is said, the database decides.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,8 +67,23 @@ pub struct NatsConfig {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// A token, instead of user and password.
+    pub token: Option<Secret>,
+    /// A file with the seed of an nkey, instead of user and password.
+    pub nkey: Option<PathBuf>,
     /// A file with a JWT and its key, instead of user and password.
     pub creds: Option<PathBuf>,
+    /// A file with the certificates (PEM) of those who may vouch for the server, instead of the system's.
+    /// With this or `cert` no connection without TLS is made.
+    pub ca: Option<PathBuf>,
+    /// A file with the client's certificate (PEM), for a server that verifies its clients; `key` belongs to it.
+    pub cert: Option<PathBuf>,
+    /// A file with the private key (PEM) of `cert`.
+    pub key: Option<PathBuf>,
+    /// Whether TLS begins before the server has said anything, as its `handshake_first` demands.
+    pub tls_first: bool,
+    /// A context of the `nats` command line, by its name or its file: what it says holds where nothing else is said.
+    pub context: Option<String>,
     /// The beginning of the subjects that answers come in on, `_INBOX` by default. A user who may
     /// not subscribe every inbox needs its own.
     pub inbox_prefix: Option<String>,
@@ -89,7 +107,14 @@ impl fmt::Debug for NatsConfig {
             url,
             user,
             password,
+            token,
+            nkey,
             creds,
+            ca,
+            cert,
+            key,
+            tls_first,
+            context,
             inbox_prefix,
             monitor,
             ping_interval,
@@ -99,7 +124,14 @@ impl fmt::Debug for NatsConfig {
             .field("url", &address::without_password(url))
             .field("user", user)
             .field("password", password)
+            .field("token", token)
+            .field("nkey", nkey)
             .field("creds", creds)
+            .field("ca", ca)
+            .field("cert", cert)
+            .field("key", key)
+            .field("tls_first", tls_first)
+            .field("context", context)
             .field("inbox_prefix", inbox_prefix)
             .field("monitor", monitor)
             .field("ping_interval", ping_interval)
@@ -114,7 +146,14 @@ impl Default for NatsConfig {
             url: "nats://localhost:4222".to_owned(),
             user: None,
             password: None,
+            token: None,
+            nkey: None,
             creds: None,
+            ca: None,
+            cert: None,
+            key: None,
+            tls_first: false,
+            context: None,
             inbox_prefix: None,
             monitor: None,
             ping_interval: 3.0,
@@ -132,11 +171,11 @@ impl NatsConfig {
             url: address::without_password(&self.url),
             user: login.user.clone(),
             password: login.password.clone(),
+            token: login.token.clone(),
+            nkey: login.nkey.clone(),
             creds: login.creds.clone(),
             inbox_prefix: login.inbox_prefix.clone(),
-            monitor: self.monitor.clone(),
-            ping_interval: self.ping_interval,
-            request_connections: self.request_connections,
+            ..self.clone()
         }
     }
 
@@ -155,6 +194,8 @@ impl NatsConfig {
         Login {
             user: self.user.clone(),
             password: self.password.clone(),
+            token: self.token.clone(),
+            nkey: self.nkey.clone(),
             creds: self.creds.clone(),
             inbox_prefix: self.inbox_prefix.clone(),
         }
@@ -169,6 +210,10 @@ pub struct Login {
     pub user: Option<String>,
     /// The user's password.
     pub password: Option<Secret>,
+    /// A token, instead of user and password.
+    pub token: Option<Secret>,
+    /// A file with the seed of an nkey, instead of user and password.
+    pub nkey: Option<PathBuf>,
     /// A file with a JWT and its key, instead of user and password.
     pub creds: Option<PathBuf>,
     /// The beginning of the subjects that answers come in on, `_INBOX` by default.
@@ -176,6 +221,12 @@ pub struct Login {
 }
 
 impl Login {
+    /// Whether this proves nothing to the server.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.user.is_none() && self.token.is_none() && self.nkey.is_none() && self.creds.is_none()
+    }
+
     /// A user with a password and an inbox prefix of its own.
     pub fn new(
         user: impl Into<String>,
@@ -185,8 +236,8 @@ impl Login {
         Self {
             user: Some(user.into()),
             password: Some(password.into()),
-            creds: None,
             inbox_prefix: Some(inbox_prefix.into()),
+            ..Self::default()
         }
     }
 }

@@ -7,7 +7,7 @@ use super::Secret;
 
 /// The error if the address and the keys both contain a login.
 pub(crate) const TWO_LOGINS: &str =
-    "nats.url: holds a login, and nats.user or nats.creds is given too; keep one of them";
+    "nats.url: holds a login, and nats has another one; keep one of them";
 
 /// The addresses of `nats.url`, without their logins.
 #[derive(Debug)]

@@ -15,8 +15,15 @@ pub(super) fn contradictions(values: &Dict) -> Vec<String> {
             .and_then(Value::as_str)
             .and_then(|url| Addresses::parse(url).ok())
             .is_some_and(|addresses| addresses.login.is_some());
-        if is_in_address && (nats.contains_key("user") || nats.contains_key("creds")) {
+        if is_in_address && LOGINS.iter().any(|key| nats.contains_key(*key)) {
             found.push(TWO_LOGINS.to_owned());
+        }
+        for (one, other) in [("cert", "key"), ("key", "cert")] {
+            if nats.contains_key(one) && !nats.contains_key(other) {
+                found.push(format!(
+                    "nats.{other}: is missing, though nats.{one} is given"
+                ));
+            }
         }
     }
     let credentials = values.get("credentials").and_then(Value::as_dict);
@@ -38,19 +45,27 @@ pub(super) fn find<'a>(values: &'a Dict, section: &str, key: &str) -> Option<&'a
     values.get(section)?.as_dict()?.get(key)
 }
 
-fn of_login(key: &str, login: &Dict) -> Option<String> {
-    let [user, password, creds] =
-        ["user", "password", "creds"].map(|name| login.contains_key(name));
-    match (user, password, creds) {
-        (true, _, true) => Some(format!(
-            "{key}: has user and creds, and only one of them can log in"
-        )),
-        (true, false, _) => Some(format!(
-            "{key}.password: is missing, though {key}.user is given"
-        )),
-        (false, true, _) => Some(format!(
-            "{key}.user: is missing, though {key}.password is given"
-        )),
-        _ => None,
+/// Each is enough to log in.
+pub(super) const LOGINS: [&str; 4] = ["user", "token", "nkey", "creds"];
+
+fn of_login(key: &str, login: &Dict) -> Vec<String> {
+    let mut found = Vec::new();
+    let given: Vec<&str> = LOGINS
+        .into_iter()
+        .filter(|name| login.contains_key(*name))
+        .collect();
+    if given.len() > 1 {
+        found.push(format!(
+            "{key}: has {}, and only one of them can log in",
+            given.join(" and ")
+        ));
     }
+    for (one, other) in [("user", "password"), ("password", "user")] {
+        if login.contains_key(one) && !login.contains_key(other) {
+            found.push(format!(
+                "{key}.{other}: is missing, though {key}.{one} is given"
+            ));
+        }
+    }
+    found
 }

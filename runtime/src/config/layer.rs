@@ -21,6 +21,8 @@ pub(super) struct Layers {
 pub(super) enum Origin {
     /// What `dev` makes for its data directory.
     Dev,
+    /// A context of the `nats` command line.
+    Context(PathBuf),
     File(PathBuf),
     /// Variables that begin with a prefix; a key's name follows it.
     Variables(String),
@@ -66,7 +68,7 @@ impl Origin {
     pub(super) fn of(&self, path: &[String]) -> String {
         match self {
             Self::Dev => "made by dev".to_owned(),
-            Self::File(file) => format!("in {}", file.display()),
+            Self::Context(file) | Self::File(file) => format!("in {}", file.display()),
             Self::Variables(prefix) => format!("variable {}", variable_name(prefix, path)),
             Self::Variable(name) => format!("variable {name}"),
         }
@@ -108,12 +110,41 @@ pub(super) fn variables(
             continue;
         };
         let key = name[prefix.len()..].to_lowercase();
-        let path: Vec<&str> = key.split("__").collect();
+        let path = path(&key);
         if path.iter().any(|part| part.is_empty()) || !insert(&mut values, &path, value) {
             mistakes.push(format!("variable {name}: is no configuration key"));
         }
     }
     values
+}
+
+/// The secrets of the runtime's own keys; `*` is any name.
+const SECRETS: [&[&str]; 5] = [
+    &["nats", "password"],
+    &["nats", "token"],
+    &["database", "url"],
+    &["credentials", "*", "password"],
+    &["credentials", "*", "token"],
+];
+
+/// Where the value of a variable belongs. `SHOP_NATS__PASSWORD_FILE` has the name of the file where the password is,
+/// as it is usual in containers; a service's own key may end so and be something else.
+fn path(key: &str) -> Vec<&str> {
+    let mut path: Vec<&str> = key.split("__").collect();
+    if let Some(last) = path.last_mut()
+        && let Some(name) = last.strip_suffix("_file")
+    {
+        let whole = std::mem::replace(last, name);
+        let is_at = |secret: &&[&str]| {
+            secret.len() == path.len() && secret.iter().zip(&path).all(|(a, b)| *a == "*" || a == b)
+        };
+        let is_secret = SECRETS.iter().any(is_at);
+        match path.last_mut() {
+            Some(last) if !is_secret => *last = whole,
+            _ => path.push("file"),
+        }
+    }
+    path
 }
 
 /// Puts a value at its path; `false` where another value is in the way.
@@ -148,5 +179,32 @@ impl Provider for Layer {
 
     fn data(&self) -> figment::Result<Map<Profile, Dict>> {
         Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variable_may_name_the_file_of_a_secret() {
+        let path = |key| path(key).join(".");
+        for (key, place) in [
+            ("nats__password_file", "nats.password.file"),
+            ("nats__token_file", "nats.token.file"),
+            ("nats__password__file", "nats.password.file"),
+            ("database__url_file", "database.url.file"),
+            (
+                "credentials__setup__password_file",
+                "credentials.setup.password.file",
+            ),
+            // Others have files of their own.
+            ("nats__creds_file", "nats.creds_file"),
+            ("password_file", "password_file"),
+            ("auth__nats__password_file", "auth.nats.password_file"),
+            ("_file", "_file"),
+        ] {
+            assert_eq!(path(key), place, "{key}");
+        }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use figment::value::Dict;
+use figment::value::{Dict, Value};
 use serde::de::DeserializeOwned;
 
+use super::context::context;
 use super::contradiction::{contradictions, find};
 use super::layer::{self, Layers, Origin, variable_name};
 use super::mistake::Mistake;
@@ -73,17 +74,42 @@ pub(crate) fn load_for<C: DeserializeOwned>(
 ) -> Result<Loaded<C>, RunError> {
     let prefix = format!("{}_", name.to_uppercase().replace('-', "_"));
     let mut mistakes = Vec::new();
-    let mut layers = Layers::default();
-    layers.add(Origin::Dev, purpose.defaults);
-    layers.add_variable("NATS_URL", "nats");
-    if let Some(path) = file {
-        let values = layer::file(path).map_err(|mistake| RunError::misuse([mistake]))?;
-        layers.add(Origin::File(path.to_owned()), values);
-    }
+    let from_file = match file {
+        Some(path) => Some((
+            path,
+            layer::file(path).map_err(|mistake| RunError::misuse([mistake]))?,
+        )),
+        None => None,
+    };
     let from_variables = layer::variables(&prefix, variables(&prefix), &mut mistakes);
-    layers.add(Origin::Variables(prefix.clone()), from_variables);
-    if let Some(name) = purpose.database_variable {
-        layers.add_variable(name, "database");
+    let build = |context: Option<(PathBuf, Dict)>| {
+        let mut layers = Layers::default();
+        layers.add(Origin::Dev, purpose.defaults.clone());
+        layers.add_variable("NATS_URL", "nats");
+        if let Some((path, nats)) = context {
+            layers.add(
+                Origin::Context(path),
+                Dict::from([("nats".to_owned(), nats.into())]),
+            );
+        }
+        if let Some((path, values)) = &from_file {
+            layers.add(Origin::File((*path).to_owned()), values.clone());
+        }
+        layers.add(Origin::Variables(prefix.clone()), from_variables.clone());
+        if let Some(name) = purpose.database_variable {
+            layers.add_variable(name, "database");
+        }
+        layers
+    };
+    let mut layers = build(None);
+    let said = layers.values();
+    if let Some(named) = find(&said, "nats", "context").and_then(Value::as_str)
+        && let Some(nats) = said.get("nats").and_then(Value::as_dict)
+    {
+        match context(named, nats) {
+            Ok(context) => layers = build(Some(context)),
+            Err(mistake) => mistakes.push(mistake),
+        }
     }
 
     let is_text = |tag| {
@@ -127,7 +153,7 @@ pub(crate) fn load_for<C: DeserializeOwned>(
     match (runtime, own) {
         (Ok((mut runtime, _)), Ok((own, own_values))) if mistakes.is_empty() => {
             let nats = &mut runtime.nats;
-            if nats.user.is_none() && nats.creds.is_none() && !nats.url.contains('@') {
+            if nats.own_login().is_anonymous() && !nats.url.contains('@') {
                 nats.creds = variable("NATS_CREDS").map(PathBuf::from);
             }
             Ok(Loaded {

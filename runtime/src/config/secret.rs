@@ -1,14 +1,20 @@
 //! A text that is nobody else's business.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// A text that no log and no error shows: it prints as `***`, and is overwritten when it is dropped.
+///
+/// In a configuration it is a text, or the file that has it, such as a mounted secret:
+/// `password = { file = "/run/secrets/shop" }`. A line end after the text is not part of it.
 ///
 /// ```
 /// # use natsfn::config::Secret;
@@ -17,7 +23,10 @@ use zeroize::Zeroizing;
 /// assert_eq!(password.expose(), "hush");
 /// ```
 #[derive(Clone, Default, Eq)]
-pub struct Secret(Zeroizing<String>);
+pub struct Secret {
+    text: Zeroizing<String>,
+    file: Option<PathBuf>,
+}
 
 impl Secret {
     /// 128 random bits after a letter: digits alone would be a number in a configuration file.
@@ -31,22 +40,53 @@ impl Secret {
         Ok(Self::from(format!("s{}", digits.collect::<String>())))
     }
 
+    /// What a file has.
+    ///
+    /// # Errors
+    /// A sentence with the file's name, which cannot be read.
+    pub fn from_file(file: impl Into<PathBuf>) -> Result<Self, String> {
+        let file = file.into();
+        let mut text = Zeroizing::new(text_of(&file)?);
+        let end = text.trim_end_matches(['\r', '\n']).len();
+        text.truncate(end);
+        Ok(Self {
+            text,
+            file: Some(file),
+        })
+    }
+
     /// The text itself, for where it is needed.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
+
+    /// What the file has by now; without one the text itself.
+    pub(crate) fn now(&self) -> Result<Self, String> {
+        match &self.file {
+            Some(file) => Self::from_file(file),
+            None => Ok(self.clone()),
+        }
+    }
+}
+
+/// The text of a small file, or a sentence with its name.
+pub(crate) fn text_of(file: &Path) -> Result<String, String> {
+    fs::read_to_string(file).map_err(|error| format!("{} cannot be read: {error}", file.display()))
 }
 
 impl<T: Into<String>> From<T> for Secret {
     fn from(text: T) -> Self {
-        Self(Zeroizing::new(text.into()))
+        Self {
+            text: Zeroizing::new(text.into()),
+            file: None,
+        }
     }
 }
 
 impl PartialEq for Secret {
     /// Takes as long for a wrong guess as for a nearly right one.
     fn eq(&self, other: &Self) -> bool {
-        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+        self.text.as_bytes().ct_eq(other.text.as_bytes()).into()
     }
 }
 
@@ -64,12 +104,43 @@ impl fmt::Display for Secret {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_any(TextOrFile)
+    }
+}
+
+struct TextOrFile;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InFile {
+    file: PathBuf,
+}
+
+impl<'de> Visitor<'de> for TextOrFile {
+    type Value = Secret;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or the file that has it")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(text.into())
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Secret, E> {
+        Ok(text.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+        let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
+        Secret::from_file(file).map_err(A::Error::custom)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -79,6 +150,31 @@ mod tests {
         assert_eq!(letter, "s");
         assert!(digits.len() == 32 && digits.bytes().all(|it| it.is_ascii_hexdigit()));
         assert_ne!(random, Secret::random().unwrap());
+    }
+
+    #[test]
+    fn file_has_it_without_the_line_end_and_is_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        let read = || serde_json::from_value::<Secret>(json!({ "file": file }));
+        let missing = read().unwrap_err().to_string();
+        assert!(missing.contains("password cannot be read"), "{missing}");
+
+        fs::write(&file, " hush\r\n").unwrap();
+        let secret = read().unwrap();
+        assert_eq!(secret.expose(), " hush");
+        fs::write(&file, "other").unwrap();
+        assert_eq!(secret.now().unwrap().expose(), "other");
+
+        let plain: Secret = serde_json::from_value(json!("text")).unwrap();
+        assert_eq!(plain.now().unwrap().expose(), "text");
+        for wrong in [
+            json!(7),
+            json!({ "fiel": "a" }),
+            json!({ "file": file, "text": "a" }),
+        ] {
+            assert!(serde_json::from_value::<Secret>(wrong).is_err());
+        }
     }
 
     #[test]

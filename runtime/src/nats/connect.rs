@@ -1,18 +1,23 @@
 //! Connects to NATS: retried until the server answers, reconnected for good.
 
+mod credentials;
 mod refusals;
 mod trouble;
 
+use std::error::Error;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::rustls;
+use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
 
-use crate::config::address::{Addresses, TWO_LOGINS, UrlLogin, without_password};
-use crate::config::{NatsConfig, Secret};
+use crate::config::address::{Addresses, without_password};
+use crate::config::{NatsConfig, text_of};
 use crate::error::run_error::RunError;
+use credentials::Credentials;
 
 pub(crate) use refusals::{Refusals, subject as refused_subject};
 pub(crate) use trouble::{TELL, Trouble};
@@ -98,31 +103,39 @@ pub(crate) async fn unless_refused<T>(
 /// Why an attempt did not succeed, which the next one may.
 struct Unreached {
     reason: String,
-    /// The server is there, and does not let this login in.
-    is_login: bool,
+    kind: ConnectErrorKind,
 }
 
 impl Unreached {
     /// The cause, and where to look for the cure.
     fn sentence(&self, config: &NatsConfig, section: &str) -> String {
-        let Self { reason, is_login } = self;
+        let Self { reason, kind } = self;
         let shown = without_password(&config.url);
-        if !is_login {
-            return format!(
-                "NATS at {shown} cannot be reached: {reason}; does the server run, and is nats.url right?"
-            );
+        let question = match kind {
+            // The server is there, and does not let this login in.
+            ConnectErrorKind::AuthorizationViolation => None,
+            ConnectErrorKind::Tls => {
+                Some("does the server speak TLS, and are nats.ca, nats.cert and nats.key right?")
+            }
+            _ => Some("does the server run, and is nats.url right?"),
+        };
+        if let Some(question) = question {
+            return format!("NATS at {shown} cannot be reached: {reason}; {question}");
         }
-        let cure = match (&config.user, &config.creds) {
-            (Some(user), _) => {
+        let file = |key: &str| format!("login; is {section}.{key} the right file?");
+        let cure = match config {
+            NatsConfig {
+                user: Some(user), ..
+            } => {
                 format!("user {user:?}; are {section}.user and {section}.password right?")
             }
-            (None, Some(_)) => format!("login; is {section}.creds the right file?"),
-            (None, None) if config.url.contains('@') => {
+            NatsConfig { token: Some(_), .. } => format!("token; is {section}.token right?"),
+            NatsConfig { nkey: Some(_), .. } => file("nkey"),
+            NatsConfig { creds: Some(_), .. } => file("creds"),
+            NatsConfig { url, .. } if url.contains('@') => {
                 "login in nats.url; are user and password, or the token, right?".to_owned()
             }
-            (None, None) => {
-                format!("login without a name; set {section}.user and {section}.password")
-            }
+            _ => format!("login without a name; set {section}.user and {section}.password"),
         };
         format!("NATS at {shown} refuses the {cure}")
     }
@@ -137,78 +150,114 @@ async fn attempt(
 ) -> Result<Result<Client, Unreached>, RunError> {
     let Addresses { servers, login } = Addresses::parse(&config.url)
         .map_err(|problem| RunError::misuse([format!("nats.url: {problem}")]))?;
-    let options = options(config, name, refused, trouble).await?;
-    let options = match login {
-        None => options,
-        Some(_) if config.user.is_some() || config.creds.is_some() => {
-            return Err(RunError::misuse([TWO_LOGINS.to_owned()]));
-        }
-        Some(UrlLogin::User(user, password)) => {
-            options.user_and_password(user, password.expose().to_owned())
-        }
-        Some(UrlLogin::Token(token)) => options.token(token.expose().to_owned()),
-    };
+    let credentials =
+        Credentials::of(config, login).map_err(|mistake| RunError::misuse([mistake]))?;
+    // What is wrong with a file at the start is told at once.
+    let mistakes = credentials
+        .auth(b"")
+        .err()
+        .into_iter()
+        .chain(tls_mistakes(config));
+    let mistakes: Vec<String> = mistakes.collect();
+    if !mistakes.is_empty() {
+        return Err(RunError::misuse(mistakes));
+    }
+    let options = options(config, name, credentials, refused, trouble);
     let connected = options.connect(servers).await;
     Ok(connected.map_err(|error| Unreached {
         reason: error.to_string(),
-        is_login: error.kind() == ConnectErrorKind::AuthorizationViolation,
+        kind: if below(&error).any(is_tls) {
+            ConnectErrorKind::Tls
+        } else {
+            error.kind()
+        },
     }))
 }
 
-async fn options(
+/// An error and what is below it: "IO error" alone is nothing that somebody could cure.
+fn below(error: &ConnectError) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&error| error.source())
+}
+
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let of_io = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || of_io.is_some_and(|error| error.is::<rustls::Error>())
+}
+
+/// The files of TLS that cannot be read; the client reads them at each connect.
+fn tls_mistakes(config: &NatsConfig) -> Vec<String> {
+    let files = [
+        ("ca", &config.ca),
+        ("cert", &config.cert),
+        ("key", &config.key),
+    ];
+    let files = files
+        .into_iter()
+        .filter_map(|(key, file)| Some((key, file.as_ref()?)));
+    let mut mistakes: Vec<String> = files
+        .filter_map(|(key, file)| Some(format!("nats.{key}: {}", text_of(file).err()?)))
+        .collect();
+    if config.cert.is_some() != config.key.is_some() {
+        mistakes
+            .push("nats.cert and nats.key: one is missing, though the other is given".to_owned());
+    }
+    mistakes
+}
+
+fn options(
     config: &NatsConfig,
     name: &str,
+    credentials: Credentials,
     refused: refusals::Sender,
     trouble: Arc<Trouble>,
-) -> Result<ConnectOptions, RunError> {
+) -> ConnectOptions {
     let is_first = AtomicBool::new(true);
     let shown = without_password(&config.url);
-    let mut options = ConnectOptions::new()
-        .name(name)
-        .ping_interval(config.ping_interval())
-        .max_reconnects(None)
-        .reconnect_delay_callback(move |attempts| {
-            // A new connection has nothing to wait for.
-            if is_first.swap(false, Relaxed) {
-                Duration::ZERO
-            } else {
-                pause(attempts)
-            }
-        })
-        .event_callback(move |event| {
-            let is_told = match &event {
-                // Where somebody waits for it, it is theirs to tell.
-                Event::ServerError(error) => {
-                    let error = error.to_string();
-                    refusals::is_refusal(&error) && refused.send(error).is_ok()
+    let mut options =
+        ConnectOptions::with_auth_callback(move |nonce| credentials.clone().answer(nonce))
+            .name(name)
+            .ping_interval(config.ping_interval())
+            .max_reconnects(None)
+            .reconnect_delay_callback(move |attempts| {
+                // A new connection has nothing to wait for.
+                if is_first.swap(false, Relaxed) {
+                    Duration::ZERO
+                } else {
+                    pause(attempts)
                 }
-                _ => false,
-            };
-            if !is_told {
-                trouble.hear(&event, &shown);
-            }
-            std::future::ready(())
-        });
+            })
+            .event_callback(move |event| {
+                let is_told = match &event {
+                    // Where somebody waits for it, it is theirs to tell.
+                    Event::ServerError(error) => {
+                        let error = error.to_string();
+                        refusals::is_refusal(&error) && refused.send(error).is_ok()
+                    }
+                    _ => false,
+                };
+                if !is_told {
+                    trouble.hear(&event, &shown);
+                }
+                std::future::ready(())
+            });
     if let Some(prefix) = &config.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }
-    if let Some(file) = &config.creds {
-        options = options.credentials_file(file).await.map_err(|error| {
-            RunError::misuse([format!(
-                "nats.creds: {} cannot be read: {error}",
-                file.display()
-            )])
-        })?;
+    if let Some(ca) = &config.ca {
+        options = options.add_root_certificates(ca.clone());
     }
-    if let Some(user) = &config.user {
-        let password = config
-            .password
-            .as_ref()
-            .map(Secret::expose)
-            .unwrap_or_default();
-        options = options.user_and_password(user.clone(), password.to_owned());
+    if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
+        options = options.add_client_certificate(cert.clone(), key.clone());
     }
-    Ok(options)
+    if config.ca.is_some() || config.cert.is_some() {
+        options = options.require_tls(true);
+    }
+    if config.tls_first {
+        options = options.tls_first();
+    }
+    options
 }
 
 /// The pause before an attempt: longer each time, and random, so that not everybody comes at once.

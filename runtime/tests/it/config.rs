@@ -122,6 +122,47 @@ fn half_a_login_is_a_mistake() {
 }
 
 #[test]
+fn secret_may_be_in_a_file_and_the_connection_in_a_context() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    fs::write(at("password"), "hush\n").unwrap();
+    fs::write(
+        at("shop.json"),
+        r#"{ "url": "nats://there", "token": "t", "inbox_prefix": "_INBOX.t" }"#,
+    )
+    .unwrap();
+    let text = format!(
+        "currency = \"EUR\"\nnats.context = {:?}\ncredentials.setup = {{ user = \"setup\", password = {{ file = {:?} }} }}",
+        at("shop.json"),
+        at("password")
+    );
+    let loaded = read(&text).unwrap();
+    let nats = &loaded.runtime.nats;
+    assert_eq!(
+        (nats.url.as_str(), nats.inbox_prefix.as_deref()),
+        ("nats://there", Some("_INBOX.t"))
+    );
+    let setup = loaded.runtime.nats_as("setup");
+    assert_eq!(
+        (setup.url.as_str(), setup.token.is_none()),
+        ("nats://there", true)
+    );
+    assert_eq!(setup.password.unwrap().expose(), "hush");
+
+    fs::remove_file(at("password")).unwrap();
+    fs::remove_file(at("shop.json")).unwrap();
+    let refused = read(&text).unwrap_err().to_string();
+    for what in [
+        "nats.context: ",
+        "shop.json cannot be read",
+        "credentials.setup.password: ",
+        "password cannot be read",
+    ] {
+        assert!(refused.contains(what), "{refused}");
+    }
+}
+
+#[test]
 fn file_that_is_not_there_is_named() {
     let missing = std::path::Path::new("no/such/shop.toml");
     let error = load::<Shop>("natsfn-test-config", Some(missing)).unwrap_err();

@@ -75,6 +75,7 @@ mod floor;
 mod full_disk;
 mod half_open;
 mod hostile_request;
+mod login;
 mod lost;
 mod panicked;
 mod permissions;

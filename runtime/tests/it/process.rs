@@ -148,9 +148,9 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
     let wrong = [
         "nats.url: is a whole number, must be a text (in hello.toml)",
         "nats.ping_interval: is a text, must be a number of seconds, such as 3 (in hello.toml)",
-        "greeting: is no configuration key; there are: nats, database, credentials, health, invoke, log (in hello.toml)",
+        "greeting: is no configuration key; there are: nats, database, credentials, health, invoke, log, drain (in hello.toml)",
         "log.format: must be one of: text, json (variable HELLO_LOG__FORMAT)",
-        "foo.bar: is no configuration key; there are: nats, database, credentials, health, invoke, log (variable HELLO_FOO__BAR)",
+        "foo.bar: is no configuration key; there are: nats, database, credentials, health, invoke, log, drain (variable HELLO_FOO__BAR)",
         "variable HELLO_X__: is no configuration key",
     ];
     for sentence in wrong {

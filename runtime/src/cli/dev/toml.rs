@@ -1,5 +1,7 @@
 //! The configuration of a run as TOML, one key a line.
 
+use std::path::Path;
+
 use figment::value::{Dict, Value};
 
 use crate::config::{Login, RuntimeConfig, Secret};
@@ -36,10 +38,13 @@ pub(super) fn configuration(name: &str, config: &RuntimeConfig, own_values: &Dic
 }
 
 fn login(key: &str, login: &Login) -> Vec<String> {
-    let creds = login.creds.as_deref().map(std::path::Path::to_string_lossy);
+    let [nkey, creds] =
+        [&login.nkey, &login.creds].map(|file| file.as_deref().map(Path::to_string_lossy));
     let values = [
         ("user", login.user.as_deref()),
         ("password", login.password.as_ref().map(Secret::expose)),
+        ("token", login.token.as_ref().map(Secret::expose)),
+        ("nkey", nkey.as_deref()),
         ("creds", creds.as_deref()),
         ("inbox_prefix", login.inbox_prefix.as_deref()),
     ];

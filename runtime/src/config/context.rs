@@ -1,0 +1,174 @@
+//! A context of the `nats` command line, as keys of `nats`.
+
+use std::path::{Path, PathBuf};
+
+use figment::value::{Dict, Value};
+use serde::Deserialize;
+
+use super::contradiction::LOGINS;
+use super::{text_of, variable};
+
+/// What the command line keeps. What is empty is not said.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Context {
+    url: String,
+    user: String,
+    password: String,
+    token: String,
+    creds: String,
+    nkey: String,
+    ca: String,
+    cert: String,
+    key: String,
+    tls_first: bool,
+    inbox_prefix: String,
+    nsc: String,
+    user_jwt: String,
+    user_seed: String,
+    socks_proxy: String,
+    jetstream_domain: String,
+    jetstream_api_prefix: String,
+}
+
+/// The file of a context, and the keys that it gives to `nats` beside those that are said elsewhere.
+///
+/// # Errors
+/// It cannot be read, or holds what is not supported.
+pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), String> {
+    let file = file(named)?;
+    let wrong = |what: String| format!("nats.context: {what}");
+    let text = text_of(&file).map_err(&wrong)?;
+    let context: Context = serde_json::from_str(&text).map_err(|error| {
+        wrong(format!(
+            "{} is no context of the nats command line: {error}",
+            file.display()
+        ))
+    })?;
+    for (key, value) in [
+        ("nsc", &context.nsc),
+        ("user_jwt", &context.user_jwt),
+        ("user_seed", &context.user_seed),
+        ("socks_proxy", &context.socks_proxy),
+        ("jetstream_domain", &context.jetstream_domain),
+        ("jetstream_api_prefix", &context.jetstream_api_prefix),
+    ] {
+        if !value.is_empty() {
+            return Err(wrong(format!(
+                "{} has {key}, which is not supported",
+                file.display()
+            )));
+        }
+    }
+    let mut values: Dict = [
+        ("url", context.url),
+        ("user", context.user),
+        ("password", context.password),
+        ("token", context.token),
+        ("creds", at_home(&context.creds)),
+        ("nkey", at_home(&context.nkey)),
+        ("ca", at_home(&context.ca)),
+        ("cert", at_home(&context.cert)),
+        ("key", at_home(&context.key)),
+        ("inbox_prefix", context.inbox_prefix),
+    ]
+    .into_iter()
+    .filter(|(_, value)| !value.is_empty())
+    .map(|(key, value)| (key.to_owned(), Value::from(value)))
+    .collect();
+    if context.tls_first {
+        values.insert("tls_first".to_owned(), true.into());
+    }
+    // Another login takes the place of the context's.
+    if LOGINS.iter().any(|key| nats.contains_key(*key)) {
+        for key in LOGINS.into_iter().chain(["password", "inbox_prefix"]) {
+            values.remove(key);
+        }
+    }
+    Ok((file, values))
+}
+
+/// Where the command line keeps the context of a name, which may be that of a file too.
+fn file(named: &str) -> Result<PathBuf, String> {
+    if named.contains(['/', '\\']) || named.ends_with(".json") {
+        return Ok(at_home(named).into());
+    }
+    let home = variable("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(home_directory()?.join(".config")));
+    let home = home.ok_or("nats.context: HOME is not set; name the context's file")?;
+    Ok(home.join(format!("nats/context/{named}.json")))
+}
+
+/// A path whose `~` is the home directory, as the command line reads it.
+fn at_home(path: &str) -> String {
+    match (path.strip_prefix("~/"), home_directory()) {
+        (Some(rest), Some(home)) => home.join(Path::new(rest)).to_string_lossy().into_owned(),
+        _ => path.to_owned(),
+    }
+}
+
+fn home_directory() -> Option<PathBuf> {
+    variable("HOME").map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn read(text: &str, nats: &Dict) -> Result<Dict, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("shop.json");
+        fs::write(&file, text).unwrap();
+        let (found, values) = context(&file.to_string_lossy(), nats)?;
+        assert_eq!(found, file);
+        Ok(values)
+    }
+
+    const SHOP: &str = r#"{
+        "description": "", "url": "tls://one:4222,tls://two:4222", "user": "", "password": "", "creds": "/shop.creds",
+        "ca": "/ca.pem", "inbox_prefix": "_INBOX.shop", "color_scheme": "", "tls_first": true
+    }"#;
+
+    #[test]
+    fn context_gives_what_it_says_and_another_login_takes_its_place() {
+        let text =
+            |values: &Dict, key: &str| values.get(key).and_then(Value::as_str).map(str::to_owned);
+        let values = read(SHOP, &Dict::new()).unwrap();
+        assert_eq!(
+            text(&values, "url").unwrap(),
+            "tls://one:4222,tls://two:4222"
+        );
+        assert_eq!(text(&values, "creds").unwrap(), "/shop.creds");
+        assert!(values.get("tls_first").is_some() && values.get("user").is_none());
+
+        let own = Dict::from([("user".to_owned(), "shop".into())]);
+        let values = read(SHOP, &own).unwrap();
+        assert_eq!(text(&values, "ca").unwrap(), "/ca.pem");
+        assert!(text(&values, "creds").is_none() && text(&values, "inbox_prefix").is_none());
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused() {
+        for (text, what) in [
+            (
+                r#"{ "nsc": "nsc://a/b/c" }"#,
+                "has nsc, which is not supported",
+            ),
+            (
+                r#"{ "socks_proxy": "a" }"#,
+                "has socks_proxy, which is not supported",
+            ),
+            ("url = 1", "is no context of the nats command line"),
+        ] {
+            let refused = read(text, &Dict::new()).unwrap_err();
+            assert!(
+                refused.starts_with("nats.context: ") && refused.contains(what),
+                "{refused}"
+            );
+        }
+        let missing = context("./no.json", &Dict::new()).unwrap_err();
+        assert!(missing.contains("no.json cannot be read"), "{missing}");
+    }
+}
