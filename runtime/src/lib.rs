@@ -68,6 +68,7 @@ pub use function::caller::Caller;
 pub use function::event::{Delivery, Entry, Event, Message, Request, StreamId};
 pub use function::extract::*;
 pub use function::handler::Handler;
+pub use function::handler::layer::{Extension, Next};
 pub use function::json::from_json;
 pub use function::reply::{IntoReply, Outcomes, Response};
 pub use nats::client::Client;

@@ -31,6 +31,7 @@ use futures_util::FutureExt;
 use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::event::{Delivery, Request};
+use crate::function::handler::layer::{Layer, Layered, Next};
 use crate::function::handler::{Call, Handler};
 use background::{Background, Work};
 use consumer::{Consumer, StreamTrigger};
@@ -167,6 +168,43 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
         self
     }
 
+    /// Puts a layer around all functions of the service that are called with the same kind of event: a [`Request`] or
+    /// a [`Delivery`]. It may look at the event, refuse it, answer itself, put a value in for
+    /// [`Extension`](crate::Extension), and see the answer. The first layer is outermost, and those of an endpoint or
+    /// a consumer are inside. It runs behind the rate limit, within the function's deadline and, where the function
+    /// has one, its transaction. A layer that panics is a function that panics.
+    ///
+    /// ```
+    /// use natsfn::{Delivery, Next, Outcomes, Request, Response, Result, Service};
+    ///
+    /// /// Counts what fails.
+    /// async fn audit(request: Request, next: Next<Request>) -> Result<Response> {
+    ///     let subject = request.subject().to_owned();
+    ///     let answer = next.run(request).await;
+    ///     if let Err(error) = &answer {
+    ///         println!("{subject}: {error}");
+    ///     }
+    ///     answer
+    /// }
+    ///
+    /// let shop = Service::new("shop", "1.0.0")
+    ///     .layer(audit)
+    ///     .layer(|delivery: Delivery, next: Next<Delivery>| async move {
+    ///         println!("{} messages", delivery.messages().count());
+    ///         next.run(delivery).await
+    ///     });
+    /// # let _: Service = shop;
+    /// ```
+    pub fn layer<E, F, Fut>(mut self, layer: F) -> Self
+    where
+        E: Layered,
+        F: Fn(E, Next<E>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<E::Answer>> + Send + 'static,
+    {
+        E::layers(&mut self.definition.layers).push(Layer::new(layer));
+        self
+    }
+
     /// A stream that the service publishes to and does not consume; `setup` makes it.
     pub fn stream(mut self, stream: Stream) -> Self {
         self.definition.streams.push(stream);
@@ -246,7 +284,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     ///
     /// # Errors
     /// Every mistake in it at once, each a sentence.
-    pub fn build(self) -> std::result::Result<Definition, RunError> {
+    pub fn build(mut self) -> std::result::Result<Definition, RunError> {
+        self.definition.surround();
         let problems = validate::problems(&self.definition);
         if problems.is_empty() {
             Ok(self.definition)

@@ -141,7 +141,7 @@ mod tests {
             "tls://one:4222,tls://two:4222"
         );
         assert_eq!(text(&values, "creds").unwrap(), "/shop.creds");
-        assert!(values.get("tls_first").is_some() && values.get("user").is_none());
+        assert!(values.contains_key("tls_first") && !values.contains_key("user"));
 
         let own = Dict::from([("user".to_owned(), "shop".into())]);
         let values = read(SHOP, &own).unwrap();

@@ -16,6 +16,11 @@ impl Context {
         self
     }
 
+    /// Adds a value; of two of one type the later counts.
+    pub(crate) fn insert(&mut self, value: Arc<dyn Any + Send + Sync>) {
+        self.0.push(value);
+    }
+
     /// Adds the values of another one.
     pub(crate) fn extend(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
@@ -23,6 +28,6 @@ impl Context {
 
     /// The value of this type.
     pub(crate) fn get<T: Any>(&self) -> Option<&T> {
-        self.0.iter().find_map(|value| value.downcast_ref())
+        self.0.iter().rev().find_map(|value| value.downcast_ref())
     }
 }

@@ -32,6 +32,7 @@ pub use subject::Subject;
 /// | [`Caller`](crate::Caller) | a request | who asks |
 /// | `AuthRequest` (feature `auth-callout`) | a request | who wants to connect |
 /// | [`Batch<T>`](crate::Batch) | a delivery | all of its messages |
+/// | [`Extension<T>`](crate::Extension) | a request, a delivery | what a layer has put in |
 /// | [`State<T>`](State) | any event | the service's state |
 /// | [`Client`](crate::Client) | any event | the connection to NATS |
 /// | `Db`, `Tx` (feature `sea-orm`) | any event | the database, and a transaction of it |

@@ -1,5 +1,7 @@
 //! The core: any `async fn` whose arguments can be extracted is a handler.
 
+pub(crate) mod layer;
+
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -8,6 +10,7 @@ use super::event::Event;
 use super::extract::{FromEvent, Needs};
 use super::reply::IntoReply;
 use crate::error::Result;
+use layer::{Answering, Layer, Start, around};
 
 /// An `async fn` that takes up to four extractors and returns what can be a reply.
 ///
@@ -68,15 +71,10 @@ handler!(A1, A2);
 handler!(A1, A2, A3);
 handler!(A1, A2, A3, A4);
 
-/// The future of a call; it resolves to the answer.
-type Answering<E> = BoxFuture<'static, Result<<E as Event>::Answer>>;
-
-/// Extracts the arguments and starts the function.
-type Start<E> = dyn Fn(&mut E) -> Result<Answering<E>> + Send + Sync;
-
 /// A handler with its state, types erased: boxed once, at registration.
 pub(crate) struct Call<E: Event> {
     call: Arc<Start<E>>,
+    layers: Arc<[Layer<E>]>,
     pub(crate) needs: Needs,
 }
 
@@ -84,6 +82,7 @@ impl<E: Event> Clone for Call<E> {
     fn clone(&self) -> Self {
         Self {
             call: self.call.clone(),
+            layers: self.layers.clone(),
             needs: self.needs,
         }
     }
@@ -97,12 +96,21 @@ impl<E: Event> Call<E> {
     {
         Self {
             call: Arc::new(move |event| handler.call(event, &state)),
+            layers: Arc::default(),
             needs: H::needs(),
         }
     }
 
+    /// Puts layers around it, the first one outermost.
+    pub(crate) fn surround(&mut self, layers: impl IntoIterator<Item = Layer<E>>) {
+        self.layers = layers.into_iter().collect();
+    }
+
     /// Extracts and starts; only `invoke.rs` calls this, inside its guards.
-    pub(crate) fn start(&self, event: &mut E) -> Result<Answering<E>> {
-        (self.call)(event)
+    pub(crate) fn start(&self, mut event: E) -> Result<Answering<E>> {
+        if self.layers.is_empty() {
+            return (self.call)(&mut event);
+        }
+        Ok(around(&self.layers, &self.call, event))
     }
 }

@@ -23,7 +23,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// poll becomes a [`Kind::Internal`] error.
 pub(crate) async fn invoke<E: Event>(
     call: &Call<E>,
-    event: &mut E,
+    event: E,
     now: Instant,
     deadline: Duration,
     span: tracing::Span,

@@ -238,7 +238,7 @@ impl EndpointRuntime {
         request.context.extend(&self.context);
         if !(self.call.needs.transaction || self.call.needs.database) {
             let left = deadline.saturating_duration_since(now);
-            return invoke(&self.call, &mut request, now, left, span.clone()).await;
+            return invoke(&self.call, request, now, left, span.clone()).await;
         }
         let database = self
             .database

@@ -3,24 +3,23 @@
 mod crashes;
 mod database;
 mod edited;
+mod floor;
 mod owner;
 mod set_up;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
-
-use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 
 use super::background::Background;
 use super::stream::Stream;
 use crate::error::Result;
 use crate::function::event::{Delivery, StreamId};
 use crate::function::handler::Call;
-use crate::function::invoke;
+use crate::function::handler::layer::{Layer, Next};
+use crate::function::reply::Outcomes;
 use crate::function::template::Template;
 use crate::nats::client::access::{Access, declares};
+use floor::Floor;
 use set_up::settings;
 
 pub(crate) use set_up::Wanted;
@@ -70,30 +69,13 @@ pub struct Consumer {
     pub(crate) natural_key: bool,
     pub(crate) floor: Option<Floor>,
     pub(crate) uses: Vec<Access>,
+    pub(crate) layers: Vec<Layer<Delivery>>,
 }
 
 /// A consumer with its handler.
 pub(crate) struct StreamTrigger {
     pub(crate) consumer: Consumer,
     pub(crate) call: Call<Delivery>,
-}
-
-/// Asks the service up to where its own store is complete.
-#[derive(Clone)]
-pub(crate) struct Floor(
-    Arc<dyn Fn(Background, StreamId) -> BoxFuture<'static, Result<u64>> + Send + Sync>,
-);
-
-impl Floor {
-    async fn ask(&self, context: Background, stream: StreamId) -> Result<u64> {
-        invoke::background(async { (self.0)(context, stream).await }).await
-    }
-}
-
-impl std::fmt::Debug for Floor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Floor")
-    }
 }
 
 impl Consumer {
@@ -116,6 +98,7 @@ impl Consumer {
             natural_key: false,
             floor: None,
             uses: Vec::new(),
+            layers: Vec::new(),
         }
     }
 
@@ -126,6 +109,17 @@ impl Consumer {
     #[must_use]
     pub fn durable(mut self, name: impl Into<String>) -> Self {
         self.durable = Some(name.into());
+        self
+    }
+
+    /// Puts a layer around this function, inside those of the service ([`Service::layer`](crate::Service::layer)).
+    #[must_use]
+    pub fn layer<F, Fut>(mut self, layer: F) -> Self
+    where
+        F: Fn(Delivery, Next<Delivery>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Outcomes>> + Send + 'static,
+    {
+        self.layers.push(Layer::new(layer));
         self
     }
 
@@ -233,9 +227,7 @@ impl Consumer {
         F: Fn(Background, StreamId) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<u64>> + Send + 'static,
     {
-        self.floor = Some(Floor(Arc::new(move |context, stream| {
-            floor(context, stream).boxed()
-        })));
+        self.floor = Some(Floor::new(floor));
         self
     }
 

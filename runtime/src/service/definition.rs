@@ -20,6 +20,7 @@ use crate::config::PoolSizes;
 use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::database::{DatabaseDefinition, Tables};
+use crate::function::handler::layer::Layers;
 use crate::function::template::Template;
 use crate::nats::client::access::Access;
 
@@ -32,6 +33,8 @@ pub struct Definition {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) queue_group: QueueGroup,
     pub(crate) functions: Vec<Arc<dyn Trigger>>,
+    /// Around the functions.
+    pub(crate) layers: Layers,
     pub(crate) tasks: Vec<Task>,
     pub(crate) streams: Vec<Stream>,
     pub(crate) database: Option<Arc<dyn DatabaseDefinition>>,
@@ -58,6 +61,14 @@ pub(crate) struct Task {
 }
 
 impl Definition {
+    /// Puts the layers of each service around its functions, which nobody else has yet.
+    pub(super) fn surround(&mut self) {
+        for function in self.functions.iter_mut().filter_map(Arc::get_mut) {
+            function.surround(&self.layers);
+        }
+        self.beside.iter_mut().for_each(Self::surround);
+    }
+
     /// Keeps the named functions only.
     ///
     /// # Errors

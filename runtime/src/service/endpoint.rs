@@ -8,8 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::rate_limit::RateLimit;
+use crate::error::Result;
 use crate::function::event::Request;
 use crate::function::handler::Call;
+use crate::function::handler::layer::{Layer, Next};
+use crate::function::reply::Response;
 use crate::nats::client::access::{Access, declares};
 use codec::Codec;
 use queue_group::QueueGroup;
@@ -45,6 +48,7 @@ pub struct Endpoint {
     pub(crate) rate_limit: Option<RateLimit>,
     pub(crate) uses: Vec<Access>,
     pub(crate) codec: Option<Arc<dyn Codec>>,
+    pub(crate) layers: Vec<Layer<Request>>,
 }
 
 /// An endpoint with its handler.
@@ -67,6 +71,7 @@ impl Endpoint {
             rate_limit: None,
             uses: Vec::new(),
             codec: None,
+            layers: Vec::new(),
         }
     }
 
@@ -105,6 +110,17 @@ impl Endpoint {
     #[must_use]
     pub fn metadata(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.metadata.insert(key.into(), value.into());
+        self
+    }
+
+    /// Puts a layer around this endpoint, inside those of the service ([`Service::layer`](crate::Service::layer)).
+    #[must_use]
+    pub fn layer<F, Fut>(mut self, layer: F) -> Self
+    where
+        F: Fn(Request, Next<Request>) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Response>> + Send + 'static,
+    {
+        self.layers.push(Layer::new(layer));
         self
     }
 

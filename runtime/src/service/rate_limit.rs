@@ -35,11 +35,15 @@ const BUSY_MS: u64 = 250;
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
-    key: Arc<dyn Fn(&Caller) -> String + Send + Sync>,
+    key: Arc<Key>,
+    pub(crate) is_by_caller: bool,
     counts: Arc<Counts>,
     max_in_flight: usize,
     in_flight: Arc<InFlight>,
 }
+
+/// Whose request it is.
+type Key = dyn Fn(&Request) -> Result<String> + Send + Sync;
 
 /// How many requests each caller has in flight; who has none is not in it.
 #[derive(Default)]
@@ -71,7 +75,8 @@ impl RateLimit {
             checks: AtomicUsize::new(0),
         };
         Self {
-            key: Arc::new(|caller| caller.user.clone()),
+            key: Arc::new(|request| Ok(Caller::of(request)?.user)),
+            is_by_caller: true,
             counts: Arc::new(counts),
             max_in_flight: usize::MAX,
             in_flight: Arc::default(),
@@ -89,14 +94,38 @@ impl RateLimit {
     /// Counts by something else of the caller than the user name.
     #[must_use]
     pub fn by(mut self, key: impl Fn(&Caller) -> String + Send + Sync + 'static) -> Self {
+        self.key = Arc::new(move |request| Ok(key(&Caller::of(request)?)));
+        self.is_by_caller = true;
+        self
+    }
+
+    /// Counts by something of the request, such as a header or a token of the subject. It needs no caller, which only a
+    /// server with accounts names. An error refuses the request.
+    ///
+    /// ```
+    /// use natsfn::{Endpoint, Error, RateLimit};
+    ///
+    /// let by_key = RateLimit::new(20.0, 100).by_request(|request| {
+    ///     let key = request.headers().get("Api-Key");
+    ///     let key = key.ok_or_else(|| Error::bad_request("the header Api-Key is missing"))?;
+    ///     Ok(key.to_string())
+    /// });
+    /// let price = Endpoint::new("price", "shop.price.{sku}").rate_limit(by_key);
+    /// ```
+    #[must_use]
+    pub fn by_request(
+        mut self,
+        key: impl Fn(&Request) -> Result<String> + Send + Sync + 'static,
+    ) -> Self {
         self.key = Arc::new(key);
+        self.is_by_caller = false;
         self
     }
 
     /// Lets a request pass for as long as the answer is held, or refuses it with
-    /// [`Kind::TooManyRequests`]; a request without a stamped caller is [`Kind::Unauthorized`].
+    /// [`Kind::TooManyRequests`]; where the caller counts, a request without one is [`Kind::Unauthorized`].
     pub(crate) fn admit(&self, request: &Request) -> Result<Admitted> {
-        let key = (self.key)(&Caller::of(request)?);
+        let key = (self.key)(request)?;
         // What is refused for being too much at once does not count as asked.
         let admitted = self.in_flight.enter(key, self.max_in_flight)?;
         self.counts.check(&admitted.key)?;

@@ -17,6 +17,7 @@ use super::consumer::Consumer;
 use super::failpoint::Failpoints;
 use crate::function::database::Database;
 use crate::function::extract::Needs;
+use crate::function::handler::layer::Layers;
 use crate::nats::client::Client;
 use crate::nats::client::access::Access;
 use crate::nats::connections::Connector;
@@ -62,6 +63,9 @@ pub(crate) trait Trigger: Any + Send + Sync {
     fn answers(&self) -> &'static str {
         "_R_.>"
     }
+
+    /// Puts the service's layers around it, outside its own.
+    fn surround(&mut self, layers: &Layers);
 
     /// Adds the mistakes in its own definition, a sentence each.
     fn check(&self, problems: &mut Vec<String>);

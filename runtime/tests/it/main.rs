@@ -77,6 +77,7 @@ mod half_open;
 mod hostile_request;
 mod login;
 mod lost;
+mod middleware;
 mod panicked;
 mod permissions;
 mod rights;

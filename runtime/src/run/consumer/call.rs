@@ -117,13 +117,13 @@ impl Attempt {
     }
 
     async fn call(&self, entries: Vec<Arc<Entry>>, context: Context) -> Result<Outcomes> {
-        let mut delivery = Delivery {
+        let delivery = Delivery {
             entries,
             templates: self.templates.clone(),
             context,
         };
         let (now, span) = (Instant::now(), Span::current());
-        let outcomes = invoke(&self.call, &mut delivery, now, self.deadline, span).await?;
+        let outcomes = invoke(&self.call, delivery, now, self.deadline, span).await?;
         self.failpoint("insert").await?;
         Ok(outcomes)
     }

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use crate::function::extract::Needs;
+use crate::function::handler::layer::Layers;
 use crate::function::template::Template;
 use crate::nats::client::access::Access;
 use crate::nats::link::Link;
@@ -42,6 +43,11 @@ impl Trigger for StreamTrigger {
 
     fn uses(&self) -> &[Access] {
         &self.consumer.uses
+    }
+
+    fn surround(&mut self, layers: &Layers) {
+        let (outer, inner) = (&layers.deliveries, &self.consumer.layers);
+        self.call.surround(outer.iter().chain(inner).cloned());
     }
 
     fn check(&self, problems: &mut Vec<String>) {

@@ -13,7 +13,7 @@ impl EndpointRuntime {
     pub(super) async fn with_database(
         &self,
         database: &dyn Database,
-        mut request: Request,
+        request: Request,
         deadline: Instant,
         span: &tracing::Span,
     ) -> Result<Response> {
@@ -21,7 +21,7 @@ impl EndpointRuntime {
         if !self.call.needs.transaction {
             let now = Instant::now();
             let left = deadline.saturating_duration_since(now);
-            return invoke(&self.call, &mut request, now, left, span.clone()).await;
+            return invoke(&self.call, request, now, left, span.clone()).await;
         }
         let again = request.again();
         match self
@@ -47,9 +47,7 @@ impl EndpointRuntime {
         request.context = request.context.with(transaction.handle());
         let now = Instant::now();
         let left = deadline.saturating_duration_since(now);
-        let answer = invoke(&self.call, &mut request, now, left, span.clone()).await;
-        // The event's own handle on the transaction has to go before it can be committed.
-        drop(request);
+        let answer = invoke(&self.call, request, now, left, span.clone()).await;
         match answer {
             Ok(response) => in_time(deadline, transaction.commit(&[]))
                 .await

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::EndpointRuntime;
 use crate::function::database::Database;
 use crate::function::extract::Needs;
+use crate::function::handler::layer::Layers;
 use crate::function::template::Template;
 use crate::nats::client::Client;
 use crate::nats::client::access::Access;
@@ -52,8 +53,14 @@ impl Trigger for RequestTrigger {
         &self.endpoint.uses
     }
 
+    fn surround(&mut self, layers: &Layers) {
+        let (outer, inner) = (&layers.requests, &self.endpoint.layers);
+        self.call.surround(outer.iter().chain(inner).cloned());
+    }
+
     fn wants_caller(&self) -> bool {
-        self.call.needs.caller || self.endpoint.rate_limit.is_some()
+        let limit = self.endpoint.rate_limit.as_ref();
+        self.call.needs.caller || limit.is_some_and(|limit| limit.is_by_caller)
     }
 
     fn queue_group<'a>(&'a self, service: Option<&'a str>) -> Option<&'a str> {
