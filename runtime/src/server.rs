@@ -4,6 +4,8 @@
 
 mod binary;
 mod config;
+#[cfg(feature = "cli")]
+mod fetch;
 mod health;
 mod keeper;
 mod launch;
@@ -21,7 +23,13 @@ use tokio::task::AbortHandle;
 use crate::error::run_error::RunError;
 use keeper::{Keeper, Status, Wanted};
 
+#[cfg(feature = "cli")]
+pub(crate) use binary::missing;
+#[cfg(feature = "cli")]
+pub(crate) use binary::place;
 pub use config::{Ports, ServerConfig};
+#[cfg(feature = "cli")]
+pub(crate) use fetch::fetch;
 pub use launch::Addresses;
 
 /// How long a server may take to stop cleanly before it is killed.

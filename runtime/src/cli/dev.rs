@@ -6,6 +6,7 @@ mod files;
 mod listener;
 mod plan;
 mod private;
+mod server;
 mod toml;
 
 use std::path::Path;
@@ -32,6 +33,8 @@ pub(super) struct Prepared {
     directory: DevDirectory,
     plan: Plan,
     without: Vec<String>,
+    /// Whether nats-server may be fetched without a question.
+    yes: bool,
 }
 
 impl Prepared {
@@ -48,6 +51,7 @@ impl Prepared {
             directory,
             plan,
             without: arguments.without.clone(),
+            yes: arguments.yes,
         })
     }
 
@@ -62,6 +66,7 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
         directory,
         mut plan,
         without,
+        yes,
     } = prepared;
     job.program.check_names(&without)?;
     let mut stop = std::pin::pin!(Stop::listen()?.requested());
@@ -70,6 +75,9 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
     files.remove_addresses();
 
     let up = async {
+        if plan.server.binary.is_none() {
+            server::provide(yes).await?;
+        }
         let server = Server::start(plan.server.clone())
             .await
             .map_err(with_other_ports)?;

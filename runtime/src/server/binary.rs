@@ -13,12 +13,19 @@ use crate::error::run_error::RunError;
 /// Older servers have known faults.
 const OLDEST: Version = Version::new(2, 14, 0);
 
-const CURE: &str = "Inside natsfn's own repository `cargo xtask dev` fetches it; elsewhere install \
-    it (`go install github.com/nats-io/nats-server/v2@latest`, or https://nats.io/download), or \
+pub(super) const CURE: &str = "`dev --yes` of a service and `cargo xtask dev` fetch it; or install it \
+     (`go install github.com/nats-io/nats-server/v2@latest`, or https://nats.io/download), or \
     let the variable NATS_SERVER name it";
 
+/// Where a fetched nats-server lies. `None` without a home directory.
+pub(crate) fn place() -> Option<PathBuf> {
+    let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
+    Some(cache?.join("natsfn/nats-server"))
+}
+
 /// `NATS_SERVER`, else the first that is new enough on `PATH` or as `target/tools/nats-server` of
-/// this directory or one above it.
+/// this directory or one above it, or where `dev` has put one.
 ///
 /// # Errors
 /// There is none, or it is too old; the error names the cure.
@@ -35,6 +42,7 @@ pub(super) fn find() -> Result<PathBuf, RunError> {
     let mut refused = Vec::new();
     for candidate in on_path
         .chain(cached)
+        .chain(place())
         .filter(|candidate| candidate.is_file())
     {
         match check(&candidate) {
@@ -47,6 +55,15 @@ pub(super) fn find() -> Result<PathBuf, RunError> {
             "nats-server {OLDEST} or later was not found. {CURE}"
         ))
     }))
+}
+
+/// Why `dev` finds none and may fetch one. What NATS_SERVER names is the user's to mend.
+#[cfg(feature = "cli")]
+pub(crate) fn missing() -> Option<RunError> {
+    if variable("NATS_SERVER").is_some() {
+        return None;
+    }
+    find().err()
 }
 
 /// The program, if it is a nats-server that is new enough.

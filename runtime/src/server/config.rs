@@ -19,7 +19,7 @@ pub struct ServerConfig {
     pub(super) text: String,
     pub(super) variables: Vec<(String, String)>,
     pub(super) ports: Ports,
-    pub(super) binary: Option<PathBuf>,
+    pub(crate) binary: Option<PathBuf>,
 }
 
 /// The ports that a server listens on; 0 is any free one, chosen at the first start.

@@ -1,10 +1,13 @@
-//! What people see who use the real `nats` CLI. The suite `cargo xtask test cli` brings it.
+//! What people see who use the real `nats` CLI, and who have no nats-server. The suite `cargo xtask test cli` brings
+//! the one, and the network for the other.
 
 use std::process::Output;
 
 use natsfn::{Endpoint, Json, Service};
 use serde_json::Value;
 use tokio::process::Command;
+
+use crate::process::{Lasting, hello, output};
 
 /// Runs the CLI against a server, and returns what it prints.
 async fn nats(url: &str, arguments: &[&str]) -> Output {
@@ -71,4 +74,43 @@ async fn the_cli_lists_pings_describes_and_calls_a_service() {
     let stats = text(&nats(server.url(), &["micro", "stats", "math"]).await);
     assert!(stats.contains("double"), "{stats}");
     running.stop(std::time::Duration::from_secs(5)).await;
+}
+
+/// The program on a machine without nats-server.
+fn elsewhere(directory: &std::path::Path, arguments: &[&str]) -> Command {
+    let mut command = hello(directory, arguments);
+    let path = std::env::var_os("PATH").unwrap();
+    let without = std::env::split_paths(&path).filter(|one| !one.join("nats-server").is_file());
+    command
+        .env_remove("NATS_SERVER")
+        .env("XDG_CACHE_HOME", directory.join("cache"))
+        .env("PATH", std::env::join_paths(without).unwrap());
+    command
+}
+
+#[tokio::test]
+async fn dev_fetches_nats_server_for_a_crate_of_ones_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let refused = output(elsewhere(directory.path(), &["dev", "--port", "0"])).await;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("was not found") && said.contains("dev --yes"),
+        "{said}"
+    );
+
+    for _ in 0..2 {
+        // The second time it is there.
+        let mut dev = Lasting::spawn(elsewhere(
+            directory.path(),
+            &["dev", "--yes", "--port", "0"],
+        ));
+        dev.says("is ready").await;
+        dev.signal("-TERM").await;
+        assert_eq!(dev.exit_code().await, Some(0));
+        let cached: Vec<_> = std::fs::read_dir(directory.path().join("cache/natsfn"))
+            .unwrap()
+            .collect();
+        assert_eq!(cached.len(), 1, "{cached:?}");
+    }
 }
