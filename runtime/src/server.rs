@@ -24,9 +24,9 @@ use crate::error::run_error::RunError;
 use keeper::{Keeper, Status, Wanted};
 
 #[cfg(feature = "cli")]
-pub(crate) use binary::missing;
+pub(crate) use binary::cached_binary;
 #[cfg(feature = "cli")]
-pub(crate) use binary::place;
+pub(crate) use binary::missing;
 pub use config::{Ports, ServerConfig};
 #[cfg(feature = "cli")]
 pub(crate) use fetch::fetch;

@@ -128,8 +128,8 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
 
     /// How long what is in flight may take when the process is told to stop (8 s by default; the key
     /// `drain` overrides it). What is unfinished then is given back, and begins again elsewhere: for a
-    /// job of a minute say more than that. Whoever stops the process must wait longer: Docker kills
-    /// after 10 s, Kubernetes after 30 s, unless told otherwise.
+    /// job of a minute say more than that, an hour at most. Whoever stops the process must wait 7 s longer: Docker
+    /// kills after 10 s, Kubernetes after 30 s, unless told otherwise.
     ///
     /// ```
     /// use natsfn::Service;
@@ -173,6 +173,10 @@ impl<S: Clone + Send + Sync + 'static> Service<S> {
     /// [`Extension`](crate::Extension), and see the answer. The first layer is outermost, and those of an endpoint or
     /// a consumer are inside. It runs behind the rate limit, within the function's deadline and, where the function
     /// has one, its transaction. A layer that panics is a function that panics.
+    ///
+    /// What a layer returns is what counts: where it returns `Ok` although the function has failed, a `Tx` is committed
+    /// and the messages are acknowledged. It is around an endpoint of NATS's auth callout too. It may run twice for one
+    /// request, as the function does whose transaction is begun again.
     ///
     /// ```
     /// use natsfn::{Delivery, Next, Outcomes, Request, Response, Result, Service};

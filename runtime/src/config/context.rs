@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use figment::value::{Dict, Value};
 use serde::Deserialize;
 
+use super::address::{Addresses, without_password};
 use super::contradiction::LOGINS;
 use super::{text_of, variable};
 
@@ -79,13 +80,29 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
     if context.tls_first {
         values.insert("tls_first".to_owned(), true.into());
     }
-    // Another login takes the place of the context's.
-    if LOGINS.iter().any(|key| nats.contains_key(*key)) {
+    // Another login takes the place of the context's, and so does another certificate.
+    let is_in_address = |url: Option<&Value>| url.and_then(Value::as_str).is_some_and(holds_login);
+    if LOGINS.iter().any(|key| nats.contains_key(*key)) || is_in_address(nats.get("url")) {
         for key in LOGINS.into_iter().chain(["password", "inbox_prefix"]) {
             values.remove(key);
         }
+        if let Some(url) = values
+            .get("url")
+            .and_then(Value::as_str)
+            .map(without_password)
+        {
+            values.insert("url".to_owned(), url.into());
+        }
+    }
+    if nats.contains_key("cert") || nats.contains_key("key") {
+        values.remove("cert");
+        values.remove("key");
     }
     Ok((file, values))
+}
+
+fn holds_login(url: &str) -> bool {
+    Addresses::parse(url).is_ok_and(|addresses| addresses.login.is_some())
 }
 
 /// Where the command line keeps the context of a name, which may be that of a file too.
@@ -147,6 +164,18 @@ mod tests {
         let values = read(SHOP, &own).unwrap();
         assert_eq!(text(&values, "ca").unwrap(), "/ca.pem");
         assert!(text(&values, "creds").is_none() && text(&values, "inbox_prefix").is_none());
+    }
+
+    #[test]
+    fn login_in_an_address_is_one_too() {
+        let in_address = Dict::from([("url".to_owned(), "nats://a:b@host".into())]);
+        assert!(!read(SHOP, &in_address).unwrap().contains_key("creds"));
+        let own = Dict::from([("user".to_owned(), "shop".into())]);
+        let values = read(r#"{ "url": "nats://a:b@host" }"#, &own).unwrap();
+        assert_eq!(
+            values.get("url").and_then(Value::as_str),
+            Some("nats://host")
+        );
     }
 
     #[test]

@@ -111,8 +111,12 @@ pub(super) fn variables(
         };
         let key = name[prefix.len()..].to_lowercase();
         let path = path(&key);
-        if path.iter().any(|part| part.is_empty()) || !insert(&mut values, &path, value) {
+        if path.iter().any(|part| part.is_empty()) {
             mistakes.push(format!("variable {name}: is no configuration key"));
+        } else if !insert(&mut values, &path, value) {
+            mistakes.push(format!(
+                "variable {name}: names a key that another variable gives, or that is a section"
+            ));
         }
     }
     values

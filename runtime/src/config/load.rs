@@ -10,7 +10,7 @@ use super::contradiction::{contradictions, find};
 use super::layer::{self, Layers, Origin, variable_name};
 use super::mistake::Mistake;
 use super::read::read;
-use super::{RuntimeConfig, variable, variables};
+use super::{RuntimeConfig, Secret, variable, variables};
 use crate::error::run_error::RunError;
 
 /// A configuration, read and right.
@@ -102,9 +102,9 @@ pub(crate) fn load_for<C: DeserializeOwned>(
         layers
     };
     let mut layers = build(None);
-    let said = layers.values();
-    if let Some(named) = find(&said, "nats", "context").and_then(Value::as_str)
-        && let Some(nats) = said.get("nats").and_then(Value::as_dict)
+    let configured = layers.values();
+    if let Some(named) = find(&configured, "nats", "context").and_then(Value::as_str)
+        && let Some(nats) = configured.get("nats").and_then(Value::as_dict)
     {
         match context(named, nats) {
             Ok(context) => layers = build(Some(context)),
@@ -139,8 +139,13 @@ pub(crate) fn load_for<C: DeserializeOwned>(
     if purpose.needs_database && database.is_none() {
         mistakes.push(describe(Mistake::missing(path_of_database())));
     }
+    let in_file = |url: &Value| {
+        let file = url.as_dict()?.get("file")?.as_str()?;
+        Secret::from_file(file).ok()
+    };
     if let (Some(check), Some(url)) = (purpose.check_database, database)
-        && let Some(Err(what)) = url.as_str().map(check)
+        && let Some(text) = url.as_str().map(Secret::from).or_else(|| in_file(url))
+        && let Err(what) = check(text.expose())
     {
         mistakes.push(describe(Mistake {
             what,

@@ -4,6 +4,8 @@ use figment::error::{Actual, Error, Kind};
 use figment::value::{Tag, Value};
 use serde::de::DeserializeOwned;
 
+use super::secret::with_files;
+
 pub(super) const UNKNOWN: &str = "is no configuration key";
 
 const MISSING: &str = "is missing";
@@ -32,7 +34,7 @@ pub(super) fn attempt<T: DeserializeOwned>(
     values: &Value,
     unknown: &mut Vec<Vec<String>>,
 ) -> Result<T, Box<Error>> {
-    serde_ignored::deserialize(values, |path| {
+    let unknown = |path: serde_ignored::Path<'_>| {
         // `?` stands for an Option or a newtype on the way.
         let path = path.to_string();
         unknown.push(
@@ -41,8 +43,8 @@ pub(super) fn attempt<T: DeserializeOwned>(
                 .map(str::to_owned)
                 .collect(),
         );
-    })
-    .map_err(Box::new)
+    };
+    with_files(|| serde_ignored::deserialize(values, unknown).map_err(Box::new))
 }
 
 /// The key that an error is about. A missing one is reported at what should hold it.

@@ -12,6 +12,9 @@ use super::{Login, NatsConfig, PoolSizes, Secret, checked, seconds};
 /// How long what is in flight may take at a stop: Docker kills after 10 s.
 const DRAIN: Duration = Duration::from_secs(8);
 
+/// What the key may say at most.
+const LONGEST_DRAIN: Duration = Duration::from_secs(3600);
+
 /// The runtime's own part of a configuration.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -135,8 +138,10 @@ impl RuntimeConfig {
 
     /// How long what is in flight may take at a stop; the configuration overrides the service.
     pub(crate) fn drain(&self, service: Option<Duration>) -> Duration {
-        let configured = self.drain.map(Duration::from_secs_f64);
-        configured.or(service).unwrap_or(DRAIN)
+        let configured = self
+            .drain
+            .and_then(|it| Duration::try_from_secs_f64(it).ok());
+        configured.or(service).unwrap_or(DRAIN).min(LONGEST_DRAIN)
     }
 
     /// The database's address.
@@ -175,5 +180,7 @@ mod tests {
         assert_eq!(config.drain(Some(seconds(90))), seconds(90));
         config.drain = Some(20.0);
         assert_eq!(config.drain(Some(seconds(90))), seconds(20));
+        config.drain = Some(f64::NAN);
+        assert_eq!(config.drain(Some(Duration::MAX)), seconds(3600));
     }
 }

@@ -1,12 +1,13 @@
 //! A text that is nobody else's business.
 
+use std::cell::Cell;
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Error, MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -108,6 +109,24 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
+thread_local! {
+    /// Whether a configuration is being read.
+    static FILES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what reads a configuration, in which a secret may name its file.
+#[cfg(any(feature = "cli", test))]
+pub(super) fn with_files<T>(read: impl FnOnce() -> T) -> T {
+    struct Before(bool);
+    impl Drop for Before {
+        fn drop(&mut self) {
+            FILES.set(self.0);
+        }
+    }
+    let _before = Before(FILES.replace(true));
+    read()
+}
+
 struct TextOrFile;
 
 #[derive(Deserialize)]
@@ -132,6 +151,10 @@ impl<'de> Visitor<'de> for TextOrFile {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Secret, A::Error> {
+        // Whoever sends JSON must not have files of this machine read.
+        if !FILES.get() {
+            return Err(A::Error::invalid_type(Unexpected::Map, &"a text"));
+        }
         let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
         Secret::from_file(file).map_err(A::Error::custom)
     }
@@ -156,7 +179,8 @@ mod tests {
     fn file_has_it_without_the_line_end_and_is_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("password");
-        let read = || serde_json::from_value::<Secret>(json!({ "file": file }));
+        let value = || json!({ "file": file });
+        let read = || with_files(|| serde_json::from_value::<Secret>(value()));
         let missing = read().unwrap_err().to_string();
         assert!(missing.contains("password cannot be read"), "{missing}");
 
@@ -166,6 +190,11 @@ mod tests {
         fs::write(&file, "other").unwrap();
         assert_eq!(secret.now().unwrap().expose(), "other");
 
+        let elsewhere = serde_json::from_value::<Secret>(value()).unwrap_err();
+        assert!(
+            elsewhere.to_string().contains("invalid type"),
+            "{elsewhere}"
+        );
         let plain: Secret = serde_json::from_value(json!("text")).unwrap();
         assert_eq!(plain.now().unwrap().expose(), "text");
         for wrong in [
@@ -173,7 +202,7 @@ mod tests {
             json!({ "fiel": "a" }),
             json!({ "file": file, "text": "a" }),
         ] {
-            assert!(serde_json::from_value::<Secret>(wrong).is_err());
+            assert!(with_files(|| serde_json::from_value::<Secret>(wrong)).is_err());
         }
     }
 

@@ -3,21 +3,22 @@
 mod credentials;
 mod refusals;
 mod trouble;
+mod unreached;
 
-use std::error::Error;
-use std::io;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::rustls;
-use async_nats::{Client, ConnectError, ConnectErrorKind, ConnectOptions, Event};
+use async_nats::{AuthError, Client, ConnectOptions, Event, ServerAddr};
 
+use crate::config::NatsConfig;
 use crate::config::address::{Addresses, without_password};
-use crate::config::{NatsConfig, text_of};
 use crate::error::run_error::RunError;
 use credentials::Credentials;
+use unreached::Unreached;
 
 pub(crate) use refusals::{Refusals, subject as refused_subject};
 pub(crate) use trouble::{TELL, Trouble};
@@ -55,8 +56,12 @@ pub(crate) async fn connect_sharing(
     let (refused, refusals) = refusals::channel();
     let mut attempts = 0;
     loop {
-        match attempt(config, name, refused.clone(), trouble.clone()).await? {
+        match attempt(config, name, section, refused.clone(), trouble).await? {
             Ok(client) => return Ok((client, refusals)),
+            // What is wrong at the start is told at once; later it may be a file that is being replaced.
+            Err(Unreached::File(mistakes)) if attempts == 0 && !trouble.was_connected() => {
+                return Err(RunError::misuse(mistakes));
+            }
             Err(unreached) => {
                 trouble.retry(unreached.sentence(config, section));
                 attempts += 1;
@@ -83,9 +88,11 @@ pub(crate) async fn connect_as(
     section: &str,
 ) -> Result<(Client, Refusals), RunError> {
     let (refused, refusals) = refusals::channel();
-    let reached = attempt(config, name, refused, Arc::default()).await?;
-    let client = reached.map_err(|unreached| RunError::new(unreached.sentence(config, section)))?;
-    Ok((client, refusals))
+    match attempt(config, name, section, refused, &Arc::default()).await? {
+        Ok(client) => Ok((client, refusals)),
+        Err(Unreached::File(mistakes)) => Err(RunError::misuse(mistakes)),
+        Err(unreached) => Err(RunError::new(unreached.sentence(config, section))),
+    }
 }
 
 /// The outcome of work on such a connection, or what the server refuses.
@@ -100,148 +107,106 @@ pub(crate) async fn unless_refused<T>(
     }
 }
 
-/// Why an attempt did not succeed, which the next one may.
-struct Unreached {
-    reason: String,
-    kind: ConnectErrorKind,
-}
-
-impl Unreached {
-    /// The cause, and where to look for the cure.
-    fn sentence(&self, config: &NatsConfig, section: &str) -> String {
-        let Self { reason, kind } = self;
-        let shown = without_password(&config.url);
-        let question = match kind {
-            // The server is there, and does not let this login in.
-            ConnectErrorKind::AuthorizationViolation => None,
-            ConnectErrorKind::Tls => {
-                Some("does the server speak TLS, and are nats.ca, nats.cert and nats.key right?")
-            }
-            _ => Some("does the server run, and is nats.url right?"),
-        };
-        if let Some(question) = question {
-            return format!("NATS at {shown} cannot be reached: {reason}; {question}");
-        }
-        let file = |key: &str| format!("login; is {section}.{key} the right file?");
-        let cure = match config {
-            NatsConfig {
-                user: Some(user), ..
-            } => {
-                format!("user {user:?}; are {section}.user and {section}.password right?")
-            }
-            NatsConfig { token: Some(_), .. } => format!("token; is {section}.token right?"),
-            NatsConfig { nkey: Some(_), .. } => file("nkey"),
-            NatsConfig { creds: Some(_), .. } => file("creds"),
-            NatsConfig { url, .. } if url.contains('@') => {
-                "login in nats.url; are user and password, or the token, right?".to_owned()
-            }
-            _ => format!("login without a name; set {section}.user and {section}.password"),
-        };
-        format!("NATS at {shown} refuses the {cure}")
-    }
-}
-
 /// The outer error is final; the inner one may pass.
 async fn attempt(
     config: &NatsConfig,
     name: &str,
+    section: &str,
     refused: refusals::Sender,
-    trouble: Arc<Trouble>,
+    trouble: &Arc<Trouble>,
 ) -> Result<Result<Client, Unreached>, RunError> {
     let Addresses { servers, login } = Addresses::parse(&config.url)
         .map_err(|problem| RunError::misuse([format!("nats.url: {problem}")]))?;
     let credentials =
         Credentials::of(config, login).map_err(|mistake| RunError::misuse([mistake]))?;
-    // What is wrong with a file at the start is told at once.
-    let mistakes = credentials
-        .auth(b"")
-        .err()
-        .into_iter()
-        .chain(tls_mistakes(config));
-    let mistakes: Vec<String> = mistakes.collect();
-    if !mistakes.is_empty() {
-        return Err(RunError::misuse(mistakes));
+    if config.cert.is_some() != config.key.is_some() {
+        let mistake = "nats.cert and nats.key: one of them is missing";
+        return Err(RunError::misuse([mistake.to_owned()]));
     }
-    let options = options(config, name, credentials, refused, trouble);
+    let mut mistakes = unreadable(config);
+    mistakes.extend(credentials.auth(section, b"").err());
+    if !mistakes.is_empty() {
+        return Ok(Err(Unreached::File(mistakes)));
+    }
+    // A server that the cluster tells of later is reached as safely as those of the address.
+    let needs_tls = config.ca.is_some()
+        || config.cert.is_some()
+        || servers.iter().any(ServerAddr::tls_required);
+    // Where the program has another provider too, rustls would not know which to take.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let login = {
+        let (section, trouble) = (section.to_owned(), trouble.clone());
+        move |nonce: Vec<u8>| {
+            // Small files, at a connect: not worth a thread.
+            let auth = credentials.auth(&section, &nonce);
+            if let Err(mistake) = &auth {
+                trouble.tell(|| mistake.clone());
+            }
+            std::future::ready(auth.map_err(AuthError::new))
+        }
+    };
+    let options = ConnectOptions::with_auth_callback(login).require_tls(needs_tls);
+    let options = configure(options, config, name, refused, trouble.clone());
     let connected = options.connect(servers).await;
-    Ok(connected.map_err(|error| Unreached {
-        reason: error.to_string(),
-        kind: if below(&error).any(is_tls) {
-            ConnectErrorKind::Tls
-        } else {
-            error.kind()
-        },
-    }))
+    Ok(connected.map_err(|error| Unreached::of(&error)))
 }
 
-/// An error and what is below it: "IO error" alone is nothing that somebody could cure.
-fn below(error: &ConnectError) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |&error| error.source())
-}
-
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let of_io = error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref);
-    error.is::<rustls::Error>() || of_io.is_some_and(|error| error.is::<rustls::Error>())
-}
-
-/// The files of TLS that cannot be read; the client reads them at each connect.
-fn tls_mistakes(config: &NatsConfig) -> Vec<String> {
+/// The files of TLS that cannot be opened, a sentence each; the client reads them at each connect.
+fn unreadable(config: &NatsConfig) -> Vec<String> {
     let files = [
         ("ca", &config.ca),
         ("cert", &config.cert),
         ("key", &config.key),
     ];
-    let files = files
-        .into_iter()
-        .filter_map(|(key, file)| Some((key, file.as_ref()?)));
-    let mut mistakes: Vec<String> = files
-        .filter_map(|(key, file)| Some(format!("nats.{key}: {}", text_of(file).err()?)))
-        .collect();
-    if config.cert.is_some() != config.key.is_some() {
-        mistakes
-            .push("nats.cert and nats.key: one is missing, though the other is given".to_owned());
+    let mut mistakes = Vec::new();
+    for (key, file) in files {
+        if let Some(file) = file
+            && let Err(error) = File::open(file)
+        {
+            mistakes.push(format!(
+                "nats.{key}: {} cannot be read: {error}",
+                file.display()
+            ));
+        }
     }
     mistakes
 }
 
-fn options(
+fn configure(
+    options: ConnectOptions,
     config: &NatsConfig,
     name: &str,
-    credentials: Credentials,
     refused: refusals::Sender,
     trouble: Arc<Trouble>,
 ) -> ConnectOptions {
     let is_first = AtomicBool::new(true);
     let shown = without_password(&config.url);
-    let mut options =
-        ConnectOptions::with_auth_callback(move |nonce| credentials.clone().answer(nonce))
-            .name(name)
-            .ping_interval(config.ping_interval())
-            .max_reconnects(None)
-            .reconnect_delay_callback(move |attempts| {
-                // A new connection has nothing to wait for.
-                if is_first.swap(false, Relaxed) {
-                    Duration::ZERO
-                } else {
-                    pause(attempts)
+    let mut options = options
+        .name(name)
+        .ping_interval(config.ping_interval())
+        .max_reconnects(None)
+        .reconnect_delay_callback(move |attempts| {
+            // A new connection has nothing to wait for.
+            if is_first.swap(false, Relaxed) {
+                Duration::ZERO
+            } else {
+                pause(attempts)
+            }
+        })
+        .event_callback(move |event| {
+            let is_told = match &event {
+                // Where somebody waits for it, it is theirs to tell.
+                Event::ServerError(error) => {
+                    let error = error.to_string();
+                    refusals::is_refusal(&error) && refused.send(error).is_ok()
                 }
-            })
-            .event_callback(move |event| {
-                let is_told = match &event {
-                    // Where somebody waits for it, it is theirs to tell.
-                    Event::ServerError(error) => {
-                        let error = error.to_string();
-                        refusals::is_refusal(&error) && refused.send(error).is_ok()
-                    }
-                    _ => false,
-                };
-                if !is_told {
-                    trouble.hear(&event, &shown);
-                }
-                std::future::ready(())
-            });
+                _ => false,
+            };
+            if !is_told {
+                trouble.hear(&event, &shown);
+            }
+            std::future::ready(())
+        });
     if let Some(prefix) = &config.inbox_prefix {
         options = options.custom_inbox_prefix(prefix);
     }
@@ -250,9 +215,6 @@ fn options(
     }
     if let (Some(cert), Some(key)) = (&config.cert, &config.key) {
         options = options.add_client_certificate(cert.clone(), key.clone());
-    }
-    if config.ca.is_some() || config.cert.is_some() {
-        options = options.require_tls(true);
     }
     if config.tls_first {
         options = options.tls_first();

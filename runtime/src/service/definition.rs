@@ -63,7 +63,10 @@ pub(crate) struct Task {
 impl Definition {
     /// Puts the layers of each service around its functions, which nobody else has yet.
     pub(super) fn surround(&mut self) {
-        for function in self.functions.iter_mut().filter_map(Arc::get_mut) {
+        for function in &mut self.functions {
+            let Some(function) = Arc::get_mut(function) else {
+                unreachable!("a service under construction is nobody else's")
+            };
             function.surround(&self.layers);
         }
         self.beside.iter_mut().for_each(Self::surround);
@@ -164,6 +167,12 @@ impl Definition {
         let beside = std::mem::take(&mut self.beside);
         let beside = beside.into_iter().flat_map(Self::into_services);
         std::iter::once(self).chain(beside).collect()
+    }
+
+    /// Whether it or a service beside it has a database.
+    #[cfg(feature = "cli")]
+    pub(crate) fn any_has_database(&self) -> bool {
+        self.database.is_some() || self.beside.iter().any(Self::any_has_database)
     }
 
     /// The service's name.

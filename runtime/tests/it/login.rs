@@ -19,8 +19,10 @@ use nkeys::KeyPair;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as TlsKey};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
-use crate::world::within;
+use crate::world::{until, within};
 
 const TLS: &str = "
 host: $NATS_CONF_HOST
@@ -136,16 +138,59 @@ async fn server_is_trusted_by_its_authority() {
     );
 }
 
-#[tokio::test]
-async fn no_secret_goes_to_a_server_without_tls_where_an_authority_is_named() {
-    let pki = Pki::new();
-    let server = server("").await;
-    let config = NatsConfig {
-        ca: Some(pki.path("ca.pem")),
-        ..config(&server)
+/// What a client sends to a server that does not speak TLS.
+async fn sent_to_a_plain_server(configure: impl FnOnce(String) -> NatsConfig) -> Vec<u8> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = async {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let info = json!({ "server_id": "S", "version": "2.14.0", "headers": true, "proto": 1, "max_payload": 1024 });
+        client
+            .write_all(format!("INFO {info}\r\n").as_bytes())
+            .await
+            .unwrap();
+        let mut sent = vec![0; 1024];
+        let n = client.read(&mut sent).await.unwrap();
+        sent.truncate(n);
+        sent
     };
-    let told = refused(&config).await;
-    assert!(told.contains("TLS"), "{told}");
+    let config = configure(address);
+    let (sent, told) = within(async { tokio::join!(server, refused(&config)) }).await;
+    assert!(told.contains("cannot be reached"), "{told}");
+    sent
+}
+
+#[tokio::test]
+async fn no_password_goes_to_a_server_without_tls_where_tls_is_asked_for() {
+    let pki = Pki::new();
+    let login = NatsConfig {
+        user: Some("a".to_owned()),
+        password: Some("hush".into()),
+        ..NatsConfig::default()
+    };
+    let by_authority = |address| NatsConfig {
+        url: format!("nats://{address}"),
+        ca: Some(pki.path("ca.pem")),
+        ..login.clone()
+    };
+    let by_address = |address| NatsConfig {
+        url: format!("tls://{address}"),
+        ..login.clone()
+    };
+    // One is enough: the cluster may tell of the others without their scheme.
+    let by_another_address = |address| NatsConfig {
+        url: format!("nats://{address},tls://127.0.0.1:1"),
+        ..login.clone()
+    };
+    let sent = [
+        sent_to_a_plain_server(by_authority).await,
+        sent_to_a_plain_server(by_address).await,
+        sent_to_a_plain_server(by_another_address).await,
+    ];
+    for sent in sent {
+        // The hello of a handshake.
+        assert_eq!(sent[0], 0x16, "{:?}", String::from_utf8_lossy(&sent));
+    }
 }
 
 #[tokio::test]
@@ -325,8 +370,14 @@ async fn password_is_replaced_under_load_without_a_restart() {
             while asked.load(Relaxed) < before + 2_000 {
                 tokio::task::yield_now().await;
             }
-            fs::write(&password, format!("{turn}\n")).unwrap();
+            // A file that is away for a moment ends nobody.
+            fs::remove_file(&password).unwrap();
             server.reload(&conf(turn)).unwrap();
+            until("the old password is refused", async || {
+                instances[0].health().is_err().then_some(())
+            })
+            .await;
+            fs::write(&password, format!("{turn}\n")).unwrap();
         }
     };
     within(async {

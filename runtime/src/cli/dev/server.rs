@@ -8,29 +8,29 @@ use tokio::sync::oneshot;
 
 use crate::cli::output::complain;
 use crate::error::run_error::RunError;
-use crate::server::{fetch, missing, place};
+use crate::server::{cached_binary, fetch, missing};
 
 /// Fetches nats-server if there is none, after a question; `yes` is the answer to it.
 pub(super) async fn provide(yes: bool) -> Result<(), RunError> {
     let Some(missing) = missing() else {
         return Ok(());
     };
-    let Some(place) = place() else {
+    let Some(place) = cached_binary() else {
         return Err(missing);
     };
-    if yes || agreed(&place).await {
-        return fetch(&place).await;
+    if yes || agreed(&missing, &place).await {
+        return fetch(&place, |line| complain(line)).await;
     }
-    Err(missing.and("`dev --yes` fetches it without a question".to_owned()))
+    Err(missing)
 }
 
 /// Whether somebody is there and says yes.
-async fn agreed(place: &Path) -> bool {
-    if !io::stdin().is_terminal() {
+async fn agreed(missing: &RunError, place: &Path) -> bool {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return false;
     }
     complain(format_args!(
-        "nats-server was not found. Fetch it to {}? [Y/n]",
+        "{missing}.\nFetch it to {}? [Y/n]",
         place.display()
     ));
     // A thread of its own: a read of stdin ends with a line only, and Ctrl-C should not wait for it.

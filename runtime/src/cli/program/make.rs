@@ -62,8 +62,7 @@ where
             service.definition.name.clone(),
             service.definition.version.clone(),
         );
-        let services = service.definition.clone().into_services();
-        let has_database = services.iter().any(|it| it.database.is_some());
+        let has_database = service.definition.any_has_database();
         let built = service.build();
 
         Make {

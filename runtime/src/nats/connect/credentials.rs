@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use async_nats::{Auth, AuthError};
+use async_nats::Auth;
 use nkeys::KeyPair;
 use zeroize::Zeroizing;
 
@@ -45,44 +45,41 @@ impl Credentials {
         }
     }
 
-    /// The answer to the server's nonce.
-    pub(super) async fn answer(self, nonce: Vec<u8>) -> Result<Auth, AuthError> {
-        // A small file, at a connect: not worth a thread.
-        self.auth(&nonce).map_err(AuthError::new)
-    }
-
+    /// The answer to the server's nonce. `section` is the part of the configuration that the login stands in.
+    ///
     /// # Errors
     /// A file cannot be read, or is not what it should be: the key, and why.
-    pub(super) fn auth(&self, nonce: &[u8]) -> Result<Auth, String> {
+    pub(super) fn auth(&self, section: &str, nonce: &[u8]) -> Result<Auth, String> {
         let mut auth = Auth::new();
+        let wrong = |key: &str, why: String| format!("{section}.{key}: {why}");
         match self {
             Self::None => {}
             Self::User(user, password) => {
-                let password = password.now();
-                let password = password.map_err(|why| format!("nats.password: {why}"))?;
+                let password = password.now().map_err(|why| wrong("password", why))?;
                 auth.username = Some(user.clone());
                 auth.password = Some(password.expose().to_owned());
             }
             Self::Token(token) => {
-                let token = token.now().map_err(|why| format!("nats.token: {why}"))?;
+                let token = token.now().map_err(|why| wrong("token", why))?;
                 auth.token = Some(token.expose().to_owned());
             }
             Self::Nkey(file) => {
-                let seed =
-                    Zeroizing::new(text_of(file).map_err(|why| format!("nats.nkey: {why}"))?);
-                let key = key(seed.trim())
-                    .ok_or_else(|| not("nats.nkey", file, "the seed of a user's nkey"))?;
+                let text = Zeroizing::new(text_of(file).map_err(|why| wrong("nkey", why))?);
+                let key = text.lines().find_map(key);
+                let key =
+                    key.ok_or_else(|| wrong("nkey", invalid(file, "the seed of a user's nkey")))?;
                 auth.signature = key.sign(nonce).ok();
                 auth.nkey = Some(key.public_key());
             }
             Self::Creds(file) => {
-                let text =
-                    Zeroizing::new(text_of(file).map_err(|why| format!("nats.creds: {why}"))?);
+                let text = Zeroizing::new(text_of(file).map_err(|why| wrong("creds", why))?);
                 let mut blocks = blocks(&text);
                 let jwt = blocks.next();
-                let key = blocks.next().and_then(key);
-                let (Some(jwt), Some(key)) = (jwt, key) else {
-                    return Err(not("nats.creds", file, "a JWT and the seed of its user"));
+                let (Some(jwt), Some(key)) = (jwt, blocks.next().and_then(key)) else {
+                    return Err(wrong(
+                        "creds",
+                        invalid(file, "a JWT and the seed of its user"),
+                    ));
                 };
                 auth.signature = key.sign(nonce).ok();
                 auth.jwt = Some(jwt.to_owned());
@@ -93,19 +90,21 @@ impl Credentials {
 }
 
 fn key(seed: &str) -> Option<KeyPair> {
-    KeyPair::from_seed(seed).ok()
+    KeyPair::from_seed(seed.trim()).ok()
 }
 
-fn not(key: &str, file: &Path, what: &str) -> String {
-    format!("{key}: {} does not hold {what}", file.display())
+fn invalid(file: &Path, what: &str) -> String {
+    format!("{} does not hold {what}", file.display())
 }
 
-/// The lines that stand behind a `-----BEGIN ...`.
+/// The lines between two of dashes.
 fn blocks(text: &str) -> impl Iterator<Item = &str> {
-    let mut lines = text.lines().map(str::trim);
+    let mut lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
     std::iter::from_fn(move || {
-        lines.find(|line| line.starts_with("-----BEGIN"))?;
-        lines.next()
+        lines.find(|line| line.starts_with("---") && line.ends_with("---"))?;
+        let line = lines.next();
+        lines.next();
+        line
     })
 }
 
@@ -120,7 +119,7 @@ mod tests {
     }
 
     fn auth(config: &NatsConfig) -> Result<Auth, String> {
-        Credentials::of(config, None)?.auth(b"nonce")
+        Credentials::of(config, None)?.auth("nats", b"nonce")
     }
 
     #[test]
@@ -146,8 +145,14 @@ mod tests {
             let key = KeyPair::new_user();
             fs::write(&password, format!("{turn}\n")).unwrap();
             fs::write(&seed, format!("{}\n", key.seed().unwrap())).unwrap();
+            // nsc writes five, others other numbers, and an editor a mark at the beginning.
+            let dashes = if turn == "one" {
+                "-----"
+            } else {
+                "\u{feff}---"
+            };
             let text = format!(
-                "-----BEGIN NATS USER JWT-----\r\n{turn}.jwt\r\n------END NATS USER JWT------\r\n\r\n\
+                "{dashes}BEGIN NATS USER JWT-----\r\n{turn}.jwt\r\n------END NATS USER JWT------\r\n\r\n\
                  *** IMPORTANT ***\r\n\r\n-----BEGIN USER NKEY SEED-----\r\n{}\r\n------END USER NKEY SEED------\r\n",
                 key.seed().unwrap()
             );

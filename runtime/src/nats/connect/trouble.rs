@@ -17,6 +17,7 @@ struct Told {
     last: Option<Instant>,
     is_open: bool,
     is_over: bool,
+    was_connected: bool,
     now: Option<String>,
 }
 
@@ -47,6 +48,11 @@ impl Trouble {
         self.0.lock().now.clone()
     }
 
+    /// Whether there has been a connection.
+    pub(super) fn was_connected(&self) -> bool {
+        self.0.lock().was_connected
+    }
+
     /// What was told is over.
     #[cfg(feature = "cli")]
     pub(crate) fn end(&self) {
@@ -64,11 +70,14 @@ impl Trouble {
             Event::Connected => {
                 let mut told = self.0.lock();
                 told.now = None;
+                told.was_connected = true;
                 if std::mem::take(&mut told.is_open) {
                     tracing::info!("connected to NATS at {shown} again");
                 }
             }
             Event::Disconnected => self.tell(|| format!("NATS at {shown} is away; trying again")),
+            // The login's files; what is wrong with them has been told.
+            Event::ClientError(error) if error.to_string().contains("failed signing nonce") => {}
             Event::ClientError(error) => {
                 self.tell(|| format!("NATS at {shown} is away ({error}); trying again"));
             }
