@@ -11,7 +11,7 @@ use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Republish, RetentionPolicy, StorageType,
 };
 
-use crate::function::template::Template;
+use crate::function::template::{Template, overlap};
 
 pub(crate) use plan::{OWNER, StreamPlan, Wish};
 
@@ -177,6 +177,15 @@ impl Stream {
     /// The subjects that it captures, with wildcards.
     pub fn subjects(&self) -> impl Iterator<Item = &str> {
         self.config.subjects.iter().map(String::as_str)
+    }
+
+    /// Whether it may hold messages on a subject with wildcards, as far as this definition says.
+    pub(crate) fn may_hold(&self, subject: &str) -> bool {
+        let config = &self.config;
+        let takes_others = config.mirror.is_some()
+            || config.sources.is_some()
+            || config.subject_transform.is_some();
+        self.existing || takes_others || self.subjects().any(|own| overlap(own, subject))
     }
 
     /// The subject templates as they were written.

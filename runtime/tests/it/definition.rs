@@ -220,6 +220,33 @@ fn a_path_takes_as_many_values_as_the_subject_has_names() {
 }
 
 #[test]
+fn a_filter_that_no_subject_of_the_stream_fits_is_a_mistake() {
+    let filtered = |stream: Stream, filter: &str| {
+        let consumer = Consumer::new("c", stream).filter([filter]);
+        mistakes(Service::new("a", "1.0.0").consumer(consumer, batch))
+    };
+    let stream = || Stream::new("S", ["orders.{id}", "bills.>"]);
+    for right in [
+        "orders.*",
+        "orders.{id}",
+        "*.7",
+        ">",
+        "bills.eu.{id}",
+        "bills.>",
+    ] {
+        assert!(filtered(stream(), right).is_empty(), "{right}");
+    }
+    for wrong in ["order.*", "orders", "orders.{id}.paid", "bills"] {
+        let mistakes = filtered(stream(), wrong);
+        assert!(mistakes[0].contains("orders.{id}, bills.>"), "{mistakes:?}");
+    }
+    // What these hold somebody else decides.
+    assert!(filtered(Stream::existing("S"), "order.*").is_empty());
+    let sourced = stream().configure(|config| config.sources = Some(Vec::new()));
+    assert!(filtered(sourced, "order.*").is_empty());
+}
+
+#[test]
 fn a_stream_is_described_in_one_way() {
     let two = |one, other| {
         Service::new("a", "1.0.0")

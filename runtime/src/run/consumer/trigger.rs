@@ -66,8 +66,16 @@ impl Trigger for StreamTrigger {
             problems.push(format!("function {name:?} takes a Batch and an extractor of single messages; it can be called with only one of them"));
         }
         for filter in &consumer.filter {
-            if let Err(problem) = Template::parse(filter) {
-                problems.push(format!("function {name:?}: filter {problem}"));
+            match Template::parse(filter) {
+                Err(problem) => problems.push(format!("function {name:?}: filter {problem}")),
+                Ok(template) if !consumer.stream.may_hold(template.subject()) => {
+                    problems.push(format!(
+                        "function {name:?}: the filter {filter:?} fits no subject of the stream {}, which has: {}",
+                        consumer.stream.name(),
+                        consumer.stream.templates().join(", ")
+                    ));
+                }
+                Ok(_) => {}
             }
         }
         let templates = consumer.templates().unwrap_or_default();
