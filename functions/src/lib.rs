@@ -26,7 +26,7 @@ mod database;
 use std::time::Duration;
 
 use migrations::Migrator;
-use natsfn::{Access, Consumer, Endpoint, RateLimit, RunError, Service, Work};
+use natsfn::{Access, Consumer, Endpoint, RateLimit, Retry, RunError, Service, Work};
 
 use app::App;
 use auth::{Door, auth, keep_keys, session};
@@ -109,6 +109,12 @@ pub fn chat_service(app: App) -> Service<App> {
                 .max_in_flight(2)
                 // How long a crashed process's messages wait for another process.
                 .ack_wait(Duration::from_secs(5))
+                // The log is trimmed up to the first message that is not settled: a bad one may not wait long.
+                .retry(
+                    Retry::exponential(Duration::from_millis(500)..=Duration::from_secs(30))
+                        .attempts(5)
+                        .within(Duration::from_secs(3600)),
+                )
                 .natural_key()
                 // The floor compares the log with the database, in `setup` too.
                 .uses(Access::messages(LOG))

@@ -4,10 +4,12 @@
 pub(crate) mod database;
 mod kind;
 pub(crate) mod reply;
+mod retry_after;
 pub(crate) mod run_error;
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -43,6 +45,7 @@ pub struct Error {
     kind: Kind,
     message: String,
     details: Option<Value>,
+    retry_after: Option<Duration>,
     source: Option<Source>,
 }
 
@@ -53,6 +56,7 @@ impl Error {
             kind,
             message: message.into(),
             details: None,
+            retry_after: None,
             source: None,
         }
     }
@@ -70,13 +74,6 @@ impl Error {
     /// [`Kind::Internal`] with a message for the log.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(Kind::Internal, message)
-    }
-
-    /// Adds machine-readable JSON. The caller sees it if the kind shows its message.
-    #[must_use]
-    pub fn with_details(mut self, details: Value) -> Self {
-        self.details = Some(details);
-        self
     }
 
     /// Adds the cause; it goes to the log and into the dead letter, never to a caller.
@@ -207,18 +204,17 @@ pub trait IntoError: fmt::Display + Sized {
         self.to_string()
     }
 
-    /// Machine-readable details for the caller.
+    /// Machine-readable details for the caller: see [`Error::with_details`].
     fn details(&self) -> Option<Value> {
         None
     }
 
     /// Converts into the runtime's error.
     fn into_error(self) -> Error {
-        Error {
-            kind: self.kind(),
-            message: self.message(),
-            details: self.details(),
-            source: None,
+        let error = Error::new(self.kind(), self.message());
+        match self.details() {
+            Some(details) => error.with_details(details),
+            None => error,
         }
     }
 }

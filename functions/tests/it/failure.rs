@@ -4,7 +4,9 @@ use chat::message::Message;
 use chat::persist::persist;
 use chat::store::entity::{epochs, messages};
 use chat::subjects;
-use natsfn::{Batch, Consumer, Endpoint, Json, Outcomes, Path, Result, Running, Service, Tx};
+use natsfn::{
+    Batch, Consumer, Endpoint, Json, Outcomes, Path, Result, Retry, Running, Service, Tx,
+};
 use sea_orm::{ActiveValue::Set, EntityTrait, IntoActiveModel, QueryOrder};
 use serde_json::{Value, json};
 
@@ -111,7 +113,9 @@ async fn panic_is_an_error_reply_or_a_dead_letter_and_the_process_lives() {
     }
     on_each(async |world: World| {
         let log = subjects::log(&world.config.stream);
-        let consumer = Consumer::new("persist", log).natural_key().max_attempts(1);
+        let consumer = Consumer::new("persist", log)
+            .natural_key()
+            .retry(Retry::default().attempts(1));
         let fragile = Service::new("chat", "0.1.0")
             .state(chat::app::App::new(world.config.clone()))
             .database::<migrations::Migrator>()

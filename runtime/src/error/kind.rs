@@ -6,11 +6,14 @@
 /// | kind | code | the caller sees | on a stream |
 /// |---|---|---|---|
 /// | `BadRequest` .. `TooLarge` | 400 401 403 404 409 413 | message and details | dead letter |
-/// | `TooManyRequests` | 429 | message and details | delayed retry, as `retry_after_ms` in the details says; dead letter after `give_up_after` |
+/// | `TooManyRequests` | 429 | message and details | delayed retry; counts as no attempt; dead letter after [`Retry::within`](crate::Retry::within) |
 /// | `Unavailable` | 503 | "try again" | held until the dependency is back; counts as no attempt |
 /// | `Timeout` | 504 | "try again" | delayed retry without other messages; after three, as `Internal` |
 /// | `Halt` | 500 | "internal error" | the consumer stops; nothing is acknowledged |
-/// | `Internal` | 500 | "internal error" | delayed retry; dead letter after `max_attempts`, if other messages succeeded in between |
+/// | `Internal` | 500 | "internal error" | delayed retry; dead letter after [`Retry::attempts`](crate::Retry::attempts), if other messages succeeded in between |
+///
+/// How long a delayed retry waits [`Consumer::retry`](crate::Consumer::retry) says, or the error itself:
+/// [`Error::retry_in`](crate::Error::retry_in).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {

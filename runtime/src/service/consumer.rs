@@ -5,6 +5,7 @@ mod database;
 mod edited;
 mod floor;
 mod owner;
+pub(crate) mod retry;
 mod set_up;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use crate::function::reply::Outcomes;
 use crate::function::template::Template;
 use crate::nats::client::access::{Access, declares};
 use floor::Floor;
+use retry::Retry;
 use set_up::settings;
 
 pub(crate) use set_up::Wanted;
@@ -28,12 +30,16 @@ pub(crate) use set_up::Wanted;
 /// a dead letter to be written, good messages still pass. Beyond it none does.
 const UNSETTLED: usize = 100_000;
 
+/// How many messages a consumer may sensibly have that are delivered and not settled: an instance remembers
+/// the failures of no more.
+pub(crate) const MOST_UNSETTLED: usize = 2 * UNSETTLED;
+
 /// A function that a stream feeds, through a durable pull consumer of its own: `<service>-<function>`.
 ///
 /// ```
 /// use std::time::Duration;
 ///
-/// use natsfn::{Batch, Consumer, Service, Stream};
+/// use natsfn::{Batch, Consumer, Retry, Service, Stream};
 ///
 /// async fn count(orders: Batch<serde_json::Value>) {
 ///     println!("{} orders", orders.len());
@@ -42,9 +48,8 @@ const UNSETTLED: usize = 100_000;
 /// let orders = Stream::new("ORDERS", ["orders.{customer}"]);
 /// let consumer = Consumer::new("count", orders)
 ///     .max_batch(100)
-///     // A message that fails: a dead letter after three attempts, or after ten minutes.
-///     .max_attempts(3)
-///     .give_up_after(Duration::from_secs(600))
+///     // A message that fails is tried again after ten seconds, and is a dead letter after ten minutes.
+///     .retry(Retry::fixed(Duration::from_secs(10)).within(Duration::from_secs(600)))
 ///     // How long a call may take, and how soon a crashed instance's messages go to another.
 ///     .deadline(Duration::from_secs(10))
 ///     .ack_wait(Duration::from_secs(15));
@@ -61,8 +66,7 @@ pub struct Consumer {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) max_batch: usize,
     pub(crate) max_in_flight: Option<usize>,
-    pub(crate) max_attempts: u32,
-    pub(crate) give_up_after: Duration,
+    pub(crate) retry: Retry,
     pub(crate) deadline: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) instances: usize,
@@ -90,8 +94,7 @@ impl Consumer {
             metadata: BTreeMap::new(),
             max_batch: 500,
             max_in_flight: None,
-            max_attempts: 5,
-            give_up_after: Duration::from_secs(3600),
+            retry: Retry::default(),
             deadline: Duration::from_secs(30),
             ack_wait: Duration::from_secs(30),
             instances: 8,
@@ -155,26 +158,6 @@ impl Consumer {
     #[must_use]
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.max_in_flight = Some(n);
-        self
-    }
-
-    /// After so many internal failures of a message alone, in this process, it is a dead letter
-    /// (5 by default). Only those count between which other messages of the function have succeeded:
-    /// while none does, a dependency is away or the program is wrong, and nothing is given up. A
-    /// crash is no attempt; but a message that was alone in the function at so many crashes is a dead
-    /// letter too, once another has succeeded.
-    #[must_use]
-    pub fn max_attempts(mut self, n: u32) -> Self {
-        self.max_attempts = n.max(1);
-        self
-    }
-
-    /// After this long a message that still fails is a dead letter (1 hour by default), where
-    /// others have succeeded meanwhile or no other fails: one that is alone in the stream, or that
-    /// the function refuses with [`Kind::TooManyRequests`](crate::Kind::TooManyRequests) each time.
-    #[must_use]
-    pub fn give_up_after(mut self, time: Duration) -> Self {
-        self.give_up_after = time;
         self
     }
 

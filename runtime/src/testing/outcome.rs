@@ -31,7 +31,7 @@ pub struct ErrorReply {
 }
 
 pub(super) fn outcome(error: &Error) -> Outcome {
-    match error.kind().policy() {
+    match error.policy() {
         Policy::DeadLetter => Outcome::DeadLetter,
         Policy::Retry | Policy::RetryAlone | Policy::Attempt => Outcome::Retried,
         Policy::Hold => Outcome::Held,

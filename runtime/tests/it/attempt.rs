@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use natsfn::{Batch, Error, Kind, Outcomes, Service};
 use tokio::sync::{mpsc, watch};
 
-use crate::log::{Calls, consumer, deliver_in_vain, letters, numbers};
+use crate::log::{Calls, attempts, consumer, deliver_in_vain, letters, numbers};
 use crate::world::{World, function, next, state, until};
 
 /// A failure is an attempt where others succeed: stores good messages until there is a dead letter.
@@ -47,7 +47,7 @@ async fn an_internal_failure_is_tried_again_until_its_attempts_are_used_up() {
                 }
             }
         };
-        let consumer = consumer().max_attempts(3).max_in_flight(2);
+        let consumer = consumer().retry(attempts(3)).max_in_flight(2);
         Service::new("a", "1.0.0").consumer(consumer, store)
     };
     world.set_up(service()).await;
@@ -73,7 +73,7 @@ async fn a_panic_is_an_attempt_and_the_others_are_done() {
         let store = |batch: Batch<u64>| async move {
             assert!(batch.iter().all(|n| **n != 2), "two is too much");
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(2), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(2)), store)
     };
     world.set_up(service()).await;
     world.store("log.a", numbers(3)).await;
@@ -108,7 +108,7 @@ async fn a_redelivery_burns_no_attempt() {
                 }
             }
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(2), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(2)), store)
     };
     world.set_up(service()).await;
     world.store("log.a", numbers(1)).await;
@@ -174,7 +174,7 @@ async fn outcomes_name_the_messages_that_failed() {
             }
             async { outcomes }
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(2), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(2)), store)
     };
     world.set_up(service()).await;
     world.store("log.a", numbers(5)).await;
@@ -212,7 +212,7 @@ async fn what_timed_out_together_runs_alone_and_burns_no_attempt() {
             }
         };
         let consumer = consumer()
-            .max_attempts(1)
+            .retry(attempts(1))
             .deadline(Duration::from_millis(100));
         Service::new("a", "1.0.0").consumer(consumer, store)
     };
@@ -249,7 +249,7 @@ async fn too_many_requests_is_tried_again_and_burns_no_attempt() {
                 }
             }
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(1), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(1)), store)
     };
     world.set_up(service()).await;
     world.store("log.a", numbers(1)).await;

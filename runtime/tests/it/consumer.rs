@@ -9,7 +9,7 @@ use natsfn::{
 };
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::log::numbers;
+use crate::log::{attempts, numbers};
 use crate::world::{World, function, next, until};
 
 fn stream() -> Stream {
@@ -258,7 +258,7 @@ async fn a_slow_function_keeps_its_messages_until_its_deadline_and_no_longer() {
         let consumer = Consumer::new("store", stream())
             .ack_wait(Duration::from_secs(1))
             .deadline(deadline)
-            .max_attempts(1);
+            .retry(attempts(1));
         Service::new("a", "1.0.0").consumer(consumer, store)
     };
     world.set_up(service()).await;

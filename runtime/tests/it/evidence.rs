@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use natsfn::{Batch, Consumer, Json, Result, Running, Service};
 use serde_json::{Value, json};
 
-use crate::log::{consumer, letters, numbers};
+use crate::log::{attempts, consumer, letters, numbers};
 use crate::world::{World, function, state, until, within};
 
 /// Something that the function needs, and that fails as anything does: by a plain `?`.
@@ -100,12 +100,12 @@ async fn buries_nothing(service: impl Fn(&Webhook) -> Service) {
 
 #[tokio::test]
 async fn batches_are_not_given_up_while_nothing_succeeds() {
-    buries_nothing(|webhook| webhook.batches(consumer().max_attempts(1))).await;
+    buries_nothing(|webhook| webhook.batches(consumer().retry(attempts(1)))).await;
 }
 
 #[tokio::test]
 async fn single_messages_are_not_given_up_while_nothing_succeeds() {
-    buries_nothing(|webhook| webhook.singles(consumer().max_attempts(1))).await;
+    buries_nothing(|webhook| webhook.singles(consumer().retry(attempts(1)))).await;
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn instance_that_is_deployed_wrong_gives_nothing_up_beside_a_good_one() {
     const N: u64 = 100;
     let world = World::new().await;
     let (wrong, good) = (Webhook::away(), Webhook::default());
-    let consumer = || consumer().max_attempts(1).max_batch(5);
+    let consumer = || consumer().retry(attempts(1)).max_batch(5);
     world.set_up(good.batches(consumer())).await;
     let _wrong = world.serve(wrong.batches(consumer())).await;
     let _good = world.serve(good.batches(consumer())).await;
@@ -205,7 +205,7 @@ fn bad_ones(
 #[tokio::test]
 async fn run_of_bad_messages_is_given_up_once_good_ones_succeed() {
     let world = World::new().await;
-    let service = || bad_ones(consumer().max_attempts(2).max_batch(20), |n| n <= 60);
+    let service = || bad_ones(consumer().retry(attempts(2)).max_batch(20), |n| n <= 60);
     world.set_up(service()).await;
     world.store("log.a", numbers(60)).await;
     let running = world.serve(service()).await;
@@ -233,7 +233,7 @@ async fn run_of_bad_messages_is_given_up_once_good_ones_succeed() {
 async fn bad_message_that_is_alone_is_given_up_after_its_time() {
     let time = Duration::from_millis(1500);
     let world = World::new().await;
-    let service = || bad_ones(consumer().max_attempts(1).give_up_after(time), |_| true);
+    let service = || bad_ones(consumer().retry(attempts(1).within(time)), |_| true);
     world.set_up(service()).await;
     world.store("log.a", numbers(1)).await;
     let began = Instant::now();

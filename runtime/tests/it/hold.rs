@@ -8,7 +8,7 @@ use natsfn::{Batch, Error, Kind, Outcomes, Service};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use crate::log::{Calls, consumer, letters, numbers};
+use crate::log::{Calls, attempts, consumer, letters, numbers};
 use crate::world::{World, function, next, state, until};
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn a_dependency_that_is_down_holds_the_consumer_until_it_is_back() {
                 }
             }
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(1).max_batch(5), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(1)).max_batch(5), store)
     };
     world.set_up(service()).await;
     world.store("log.a", numbers(100)).await;
@@ -104,7 +104,7 @@ async fn a_halt_settles_nothing_and_says_why() {
                 }
             }
         };
-        Service::new("a", "1.0.0").consumer(consumer().max_attempts(1), store)
+        Service::new("a", "1.0.0").consumer(consumer().retry(attempts(1)), store)
     };
     world.set_up(service(true)).await;
     world.store("log.a", numbers(5)).await;

@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use natsfn::dead_letter::{self, DeadLetter};
-use natsfn::{Batch, Consumer, Stream};
+use natsfn::{Batch, Consumer, Retry, Stream};
 
 use crate::world::{World, within};
 
 /// The consumer `store` of the stream `LOG`.
 pub(crate) fn consumer() -> Consumer {
     Consumer::new("store", Stream::new("LOG", ["log.>"]))
+}
+
+/// Retries as most tests have them.
+pub(crate) fn attempts(n: u32) -> Retry {
+    Retry::exponential(Duration::from_millis(500)..=Duration::from_secs(30)).attempts(n)
 }
 
 /// The payloads 1 to n.

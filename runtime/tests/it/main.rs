@@ -49,6 +49,7 @@ mod owner;
 mod ownership;
 mod poison;
 mod range;
+mod retry;
 mod setup;
 mod slow;
 mod stream;

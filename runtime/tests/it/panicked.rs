@@ -9,7 +9,7 @@ use natsfn::{Background, Batch, Consumer, Json, Service, StreamId};
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
-use crate::log::{consumer, deliver_in_vain, letters, numbers};
+use crate::log::{attempts, consumer, deliver_in_vain, letters, numbers};
 use crate::world::{World, code, next, until};
 
 /// A number whose end is a panic where it is 1.
@@ -124,7 +124,7 @@ async fn message_whose_function_panics_when_it_is_dropped_at_the_deadline_is_a_d
             }
         };
         let consumer = consumer()
-            .max_attempts(2)
+            .retry(attempts(2))
             .deadline(Duration::from_millis(50));
         Service::new("a", "1.0.0").consumer(consumer, store)
     };

@@ -7,7 +7,7 @@ use natsfn::{Batch, Error, Kind, Outcomes, Service};
 use serde_json::json;
 use tokio::sync::mpsc;
 
-use crate::log::{consumer, letters};
+use crate::log::{attempts, consumer, letters};
 use crate::world::{World, next};
 
 /// What the function has seen.
@@ -48,7 +48,7 @@ async fn message_that_never_finishes_keeps_no_other_waiting_and_is_a_dead_letter
                 }
             }
         };
-        let consumer = consumer().max_attempts(1).deadline(deadline);
+        let consumer = consumer().retry(attempts(1)).deadline(deadline);
         Service::new("a", "1.0.0").consumer(consumer, store)
     };
     world.set_up(service()).await;
@@ -104,7 +104,7 @@ async fn message_that_is_always_refused_with_429_is_a_dead_letter_after_its_time
             }
             async { outcomes }
         };
-        let consumer = consumer().max_attempts(1).give_up_after(time);
+        let consumer = consumer().retry(attempts(1).within(time));
         Service::new("a", "1.0.0").consumer(consumer, store)
     };
     world.set_up(service()).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use natsfn::{
-    Batch, Client, Consumer, Endpoint, Error, Json, Outcomes, Path, Result, Running, Service,
-    State, Stream,
+    Batch, Client, Consumer, Endpoint, Error, Json, Outcomes, Path, Result, Retry, Running,
+    Service, State, Stream,
 };
 use serde_json::json;
 use tokio::sync::Semaphore;
@@ -77,7 +77,10 @@ impl Shop {
             Service::new("shop", "1.0.0")
                 .state(gate.clone())
                 .endpoint(Endpoint::new("put", "shop.put.{id}"), put)
-                .consumer(Consumer::new("take", orders).max_attempts(2), take)
+                .consumer(
+                    Consumer::new("take", orders).retry(Retry::default().attempts(2)),
+                    take,
+                )
         };
         world.set_up(service()).await;
         let running = world.serve(service()).await;

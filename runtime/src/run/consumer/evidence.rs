@@ -5,6 +5,7 @@
 //! An instance knows only what it has seen itself. A wrongly deployed one beside a good one therefore gives
 //! nothing up: the messages that it fails at are redelivered, in time to the good one.
 
+mod delay;
 mod seen;
 
 use std::time::Duration;
@@ -12,14 +13,20 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::error::{Kind, Policy};
+use crate::error::Policy;
 use crate::function::event::Key;
 use crate::run::backoff::{backoff, jitter};
-use seen::{Doubt, STALE, Seen};
+use crate::service::consumer::retry::Retry;
+use delay::LONGEST_WAIT;
+use seen::{Doubt, STALE, Seen, age};
 
 /// How often a message may run into the deadline alone before that counts as an attempt: a database
 /// that is slow for a moment is not the message's fault.
 const FREE_TIMEOUTS: u32 = 3;
+
+/// How often a process must have seen a message fail to give it up for its time: what happened elsewhere
+/// it only infers from the number of deliveries.
+const FEWEST_HERE: u32 = 2;
 
 /// After so many refusals among others (429) a message runs alone, so that they need not wait for it.
 const REFUSED_TOGETHER: u32 = 3;
@@ -27,9 +34,9 @@ const REFUSED_TOGETHER: u32 = 3;
 /// After so many deliveries with unknown outcome, a message may be what crashes the process.
 const UNEXPLAINED_DELIVERIES: u64 = 10;
 
-/// The longest a message waits while nothing succeeds, and so the longest that recovery takes once the
-/// cause is gone.
-const LONGEST_WAIT: Duration = Duration::from_secs(6);
+/// So many failures in a row, as soon as this after a success, do not yet mean that nothing succeeds.
+const IN_A_ROW: u32 = 16;
+const RECENT: Duration = Duration::from_secs(1);
 
 /// How many messages are tried in a round while nothing succeeds, and the pauses between rounds.
 const PROBES: u32 = 4;
@@ -38,8 +45,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// What one consumer in this instance has seen succeed and fail.
 pub(crate) struct Evidence {
-    max_attempts: u32,
-    give_up_after: Duration,
+    retry: Retry,
     seen: Mutex<Seen>,
 }
 
@@ -61,7 +67,11 @@ pub(crate) enum Verdict {
 /// A failure, as it is judged.
 #[derive(Clone, Copy)]
 pub(crate) struct Failure {
-    pub(crate) kind: Kind,
+    pub(crate) policy: Policy,
+    /// When the function wants to see the message again.
+    pub(crate) asked: Option<Duration>,
+    /// How often the server has delivered the message.
+    pub(crate) delivered: u64,
     /// The message was alone in the call, or the function has named it.
     pub(crate) alone: bool,
     /// The successes when the call began.
@@ -69,10 +79,9 @@ pub(crate) struct Failure {
 }
 
 impl Evidence {
-    pub(crate) fn new(max_attempts: u32, give_up_after: Duration) -> Self {
+    pub(crate) fn new(retry: Retry) -> Self {
         Self {
-            max_attempts,
-            give_up_after,
+            retry,
             seen: Mutex::default(),
         }
     }
@@ -88,6 +97,10 @@ impl Evidence {
     pub(crate) fn succeeded(&self, n: usize, before: usize) -> bool {
         let mut seen = self.seen.lock();
         seen.successes += n as u64;
+        if n > 0 {
+            seen.last_success = Some(Instant::now());
+            seen.in_vain = 0;
+        }
         n + before > 0 && seen.doubt.take().is_some()
     }
 
@@ -99,17 +112,23 @@ impl Evidence {
     /// Judges a failure; true where others have succeeded since the message was last tried.
     pub(crate) fn judge(&self, key: Key, failure: Failure) -> (Verdict, bool) {
         let now = Instant::now();
-        let policy = failure.kind.policy();
+        let (policy, retry) = (failure.policy, &self.retry);
         let mut seen = self.seen.lock();
         let successes = seen.successes;
         let others = seen.others_fail(key, now);
         let record = seen.record(key);
-        let first = *record.first.get_or_insert(now);
+        // Deliveries before this process began, or to another one: nobody knows how they ended, so they are
+        // no attempts, and none counts for more time than a wait in an outage.
+        let elsewhere = failure.delivered.saturating_sub(1 + record.returned);
+        let first = *record.first.get_or_insert_with(|| {
+            record.before = retry.sum(elsewhere, LONGEST_WAIT).min(age(key));
+            now
+        });
         if record.tries == 0 {
             record.successes = failure.since;
         }
         record.tries += 1;
-        record.last = Some(now);
+        record.due = Some(now);
         let evidence = successes > record.successes;
         record.successes = successes;
         let unknown = match policy {
@@ -128,37 +147,37 @@ impl Evidence {
         let counts = unknown && failure.alone && evidence;
         record.attempts += u32::from(counts);
         let attempts = record.attempts;
-        let tried = now - first;
-        let verdict = if policy == Policy::DeadLetter {
-            let attempts = attempts + 1;
-            Verdict::GiveUp {
-                attempts,
-                after: None,
-            }
-        } else if counts && attempts >= self.max_attempts {
-            Verdict::GiveUp {
-                attempts,
-                after: None,
-            }
-        } else if failure.alone
+        let tried = record.before + (now - first);
+        let is_over = failure.alone
             && policy != Policy::Hold
-            && tried >= self.give_up_after
-            && (evidence || !others)
-        {
+            && tried >= retry.time()
+            && record.tries >= FEWEST_HERE
+            && (evidence || !others);
+        let verdict = if policy == Policy::DeadLetter {
+            Verdict::GiveUp {
+                attempts: attempts + 1,
+                after: None,
+            }
+        } else if counts && attempts >= retry.max_attempts() {
+            Verdict::GiveUp {
+                attempts,
+                after: None,
+            }
+        } else if is_over {
             Verdict::GiveUp {
                 attempts: record.tries,
                 after: Some(tried),
             }
         } else {
             record.returned += 1;
-            let delay = backoff(record.tries.into());
-            // A message that may not be at fault must not wait long once the cause is gone.
-            let short = matches!(policy, Policy::Attempt | Policy::RetryAlone) && !counts;
-            let delay = if short {
-                delay.min(jitter(LONGEST_WAIT))
-            } else {
-                delay
+            let is_unknown = matches!(policy, Policy::Attempt | Policy::RetryAlone);
+            let is_outage = is_unknown && others && !counts;
+            let n = elsewhere + u64::from(record.tries);
+            let delay = match failure.asked {
+                Some(wait) => delay::asked(retry, wait),
+                None => delay::after(retry, n, is_outage),
             };
+            record.due = Some(now + delay);
             let counted = counts.then_some(attempts);
             Verdict::Again { delay, counted }
         };
@@ -169,10 +188,16 @@ impl Evidence {
         (verdict, evidence)
     }
 
-    /// Nothing succeeds: from now on messages are tried one by one, a few at a time.
-    pub(crate) fn doubt(&self) {
+    /// Notes `n` failures that nothing explains. True if nothing succeeds: from now on messages are tried
+    /// one by one, a few at a time. Bad messages in a row among good ones are not enough.
+    pub(crate) fn doubt(&self, n: u32) -> bool {
         let now = Instant::now();
         let mut seen = self.seen.lock();
+        seen.in_vain = seen.in_vain.saturating_add(n);
+        let is_recent = seen.last_success.is_some_and(|last| now - last < RECENT);
+        if seen.doubt.is_none() && is_recent && seen.in_vain <= IN_A_ROW {
+            return false;
+        }
         let doubt = seen.doubt.get_or_insert(Doubt {
             rounds: 0,
             next: now + SHORTEST_PAUSE,
@@ -180,6 +205,7 @@ impl Evidence {
             failed: now,
         });
         doubt.failed = now;
+        true
     }
 
     /// Whether nothing succeeds at present.
@@ -261,7 +287,10 @@ impl Evidence {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
+    use crate::error::Kind;
 
     const BAD: Key = (1, 1);
     const OTHER: Key = (2, 2);
@@ -272,9 +301,37 @@ mod tests {
     }
 
     fn fails_as(evidence: &Evidence, key: Key, kind: Kind) -> Verdict {
-        let since = evidence.successes();
-        let alone = true;
-        evidence.judge(key, Failure { kind, alone, since }).0
+        evidence.judge(key, failure(evidence, key, kind)).0
+    }
+
+    /// A failure alone of a message that no other process has had.
+    fn failure(evidence: &Evidence, key: Key, kind: Kind) -> Failure {
+        let seen = evidence.seen.lock();
+        Failure {
+            policy: kind.policy(),
+            asked: None,
+            delivered: 1 + seen.failing.get(&key).map_or(0, |record| record.returned),
+            alone: true,
+            since: seen.successes,
+        }
+    }
+
+    fn evidence(attempts: u32) -> Evidence {
+        Evidence::new(retry().attempts(attempts))
+    }
+
+    fn retry() -> Retry {
+        Retry::exponential(Duration::from_secs(1)..=Duration::from_secs(60)).within(HOUR)
+    }
+
+    /// Whether a delay is this one but for the jitter.
+    fn waits(verdict: &Verdict, seconds: u64) {
+        let Verdict::Again { delay, .. } = verdict else {
+            panic!("{verdict:?}");
+        };
+        let plain = Duration::from_secs(seconds);
+        let range = plain.mul_f64(0.75)..=plain.mul_f64(1.25);
+        assert!(range.contains(delay), "{delay:?}, not {plain:?}");
     }
 
     fn counted(verdict: &Verdict) -> Option<u32> {
@@ -286,7 +343,7 @@ mod tests {
 
     #[test]
     fn failure_counts_only_after_another_message_has_succeeded() {
-        let evidence = Evidence::new(2, HOUR);
+        let evidence = evidence(2);
         for _ in 0..100 {
             assert_eq!(counted(&fails(&evidence, Kind::Internal)), None);
         }
@@ -304,13 +361,12 @@ mod tests {
 
     #[test]
     fn success_during_the_call_is_evidence() {
-        let evidence = Evidence::new(1, HOUR);
+        let evidence = evidence(1);
         let since = evidence.successes();
         evidence.succeeded(1, 0);
         let failure = Failure {
-            kind: Kind::Internal,
-            alone: true,
             since,
+            ..failure(&evidence, BAD, Kind::Internal)
         };
         let (verdict, _) = evidence.judge(BAD, failure);
         assert!(
@@ -321,7 +377,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn message_that_fails_alone_is_given_up_in_the_end_and_several_never() {
-        let evidence = Evidence::new(5, HOUR);
+        let evidence = evidence(5);
         fails(&evidence, Kind::Internal);
         fails_as(&evidence, OTHER, Kind::Internal);
         tokio::time::advance(HOUR).await;
@@ -337,7 +393,7 @@ mod tests {
 
     #[test]
     fn deadline_counts_after_a_few_that_are_free() {
-        let evidence = Evidence::new(1, HOUR);
+        let evidence = evidence(1);
         for _ in 0..FREE_TIMEOUTS {
             evidence.succeeded(1, 0);
             assert_eq!(counted(&fails(&evidence, Kind::Timeout)), None);
@@ -350,7 +406,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn refusal_counts_by_time_alone() {
-        let evidence = Evidence::new(1, HOUR);
+        let evidence = evidence(1);
         for _ in 0..100 {
             evidence.succeeded(1, 0);
             assert_eq!(counted(&fails(&evidence, Kind::TooManyRequests)), None);
@@ -365,13 +421,13 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn success_before_a_long_outage_gives_nothing_up_after_it() {
-        let evidence = Evidence::new(5, HOUR);
+        let evidence = evidence(5);
         let since = evidence.successes();
         // Another batch succeeds while these are in the function; from then on nothing does.
         evidence.succeeded(1, 0);
         for key in [BAD, OTHER] {
-            let (kind, alone) = (Kind::Internal, true);
-            evidence.judge(key, Failure { kind, alone, since });
+            let failure = failure(&evidence, key, Kind::Internal);
+            evidence.judge(key, Failure { since, ..failure });
         }
         tokio::time::advance(HOUR).await;
         fails_as(&evidence, OTHER, Kind::Internal);
@@ -386,8 +442,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn few_are_tried_while_nothing_succeeds() {
-        let evidence = Evidence::new(1, HOUR);
-        evidence.doubt();
+        let evidence = evidence(1);
+        assert!(evidence.doubt(1));
         let mut tried = 0;
         for _ in 0..6000 {
             tokio::time::advance(Duration::from_millis(10)).await;
@@ -398,11 +454,29 @@ mod tests {
         assert!(evidence.admit() && !evidence.doubts());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn bad_messages_among_good_ones_are_no_reason_to_doubt() {
+        let evidence = evidence(1);
+        for _ in 0..100 {
+            evidence.succeeded(1, 0);
+            for _ in 0..IN_A_ROW {
+                assert!(!evidence.doubt(1));
+            }
+        }
+        assert!(evidence.doubt(1));
+        evidence.succeeded(1, 0);
+        // A batch of them, or one after a while.
+        assert!(evidence.doubt(IN_A_ROW + 1));
+        evidence.succeeded(1, 0);
+        tokio::time::advance(RECENT).await;
+        assert!(evidence.doubt(1));
+    }
+
     #[test]
     fn what_was_done_before_ends_the_doubt_and_is_no_evidence() {
-        let evidence = Evidence::new(1, HOUR);
+        let evidence = evidence(1);
         fails(&evidence, Kind::Internal);
-        evidence.doubt();
+        assert!(evidence.doubt(1));
         assert!(evidence.succeeded(0, 1));
         assert!(!evidence.doubts());
         assert_eq!(counted(&fails(&evidence, Kind::Internal)), None);
@@ -410,11 +484,151 @@ mod tests {
 
     #[test]
     fn what_this_instance_gave_back_is_no_crash() {
-        let evidence = Evidence::new(1, HOUR);
+        let evidence = evidence(1);
         for _ in 0..50 {
             evidence.wait(BAD);
         }
         assert!(!evidence.may_crash(BAD, 60));
         assert!(evidence.may_crash(BAD, 61));
+    }
+
+    #[test]
+    fn waits_grow_and_go_on_where_another_process_was() {
+        let evidence = Evidence::new(retry());
+        for seconds in [1, 2, 4, 8] {
+            evidence.succeeded(1, 0);
+            waits(&fails(&evidence, Kind::Internal), seconds);
+        }
+        let after_a_restart = Evidence::new(retry());
+        for (delivered, seconds) in [(5, 16), (6, 32), (9, 60)] {
+            after_a_restart.succeeded(1, 0);
+            let failure = Failure {
+                delivered,
+                ..failure(&after_a_restart, BAD, Kind::Internal)
+            };
+            waits(&after_a_restart.judge(BAD, failure).0, seconds);
+        }
+    }
+
+    #[test]
+    fn deliveries_elsewhere_are_no_attempts() {
+        let evidence = evidence(2);
+        for (delivered, expected) in [(100, Some(1)), (101, None)] {
+            let failure = Failure {
+                delivered,
+                ..failure(&evidence, BAD, Kind::Internal)
+            };
+            evidence.succeeded(1, 0);
+            match evidence.judge(BAD, failure).0 {
+                Verdict::Again { counted, .. } => assert_eq!(counted, expected),
+                Verdict::GiveUp { attempts, .. } => assert_eq!((attempts, None), (2, expected)),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delivery_elsewhere_took_no_longer_than_a_wait_in_an_outage() {
+        let judge = |age: Duration, here: Duration| async move {
+            let evidence = Evidence::new(retry());
+            let stored = SystemTime::now() - age;
+            let since = stored.duration_since(UNIX_EPOCH).unwrap();
+            let key = (1, i64::try_from(since.as_nanos()).unwrap());
+            for delivered in [64, 65] {
+                let failure = Failure {
+                    delivered,
+                    ..failure(&evidence, key, Kind::TooManyRequests)
+                };
+                let verdict = evidence.judge(key, failure).0;
+                if let Verdict::GiveUp { after, .. } = verdict {
+                    assert_eq!(delivered, 65);
+                    return after;
+                }
+                tokio::time::advance(here).await;
+            }
+            None
+        };
+        // 63 waits: 1, 2 and 4 s, and 60 of 6 s.
+        let waits = Duration::from_secs(7 + 60 * 6);
+        let minute = Duration::from_secs(60);
+        assert_eq!(judge(2 * HOUR, 53 * minute).await, None);
+        let after = judge(2 * HOUR, 54 * minute).await;
+        assert_eq!(after, Some(waits + 54 * minute));
+        assert_eq!(judge(minute, 54 * minute).await, None);
+    }
+
+    #[test]
+    fn message_waits_as_long_as_the_function_asks_but_never_so_short_that_it_runs_all_the_time() {
+        let evidence = Evidence::new(retry());
+        let shortest = Retry::fixed(Duration::from_millis(10)).within(HOUR);
+        for (evidence, asked, least) in [
+            (&evidence, Duration::from_secs(10), Duration::from_secs(10)),
+            (&evidence, Duration::ZERO, Duration::from_secs(1)),
+            (
+                &Evidence::new(shortest),
+                Duration::ZERO,
+                Duration::from_millis(10),
+            ),
+            (
+                &Evidence::new(Retry::fixed(HOUR)),
+                Duration::ZERO,
+                Duration::from_secs(1),
+            ),
+            (&evidence, Duration::from_secs(86_400), HOUR),
+            (&evidence, Duration::MAX, HOUR),
+        ] {
+            let failure = Failure {
+                asked: Some(asked),
+                ..failure(evidence, BAD, Kind::Internal)
+            };
+            let Verdict::Again { delay, .. } = evidence.judge(BAD, failure).0 else {
+                panic!("given up");
+            };
+            assert!(delay >= least && delay <= least.mul_f64(1.25), "{delay:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_wait_long_see_each_other_fail() {
+        let wait = 10 * Duration::from_secs(60);
+        for asked in [None, Some(wait)] {
+            let evidence = Evidence::new(Retry::fixed(wait).within(HOUR));
+            for _ in 0..20 {
+                for key in [BAD, OTHER] {
+                    let failure = Failure {
+                        asked,
+                        ..failure(&evidence, key, Kind::Internal)
+                    };
+                    assert_eq!(counted(&evidence.judge(key, failure).0), None);
+                    tokio::time::advance(wait / 2).await;
+                }
+            }
+            // The other one was handled elsewhere, or has left the stream.
+            tokio::time::advance(2 * wait).await;
+            let verdict = fails(&evidence, Kind::Internal);
+            assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn message_that_fails_alone_keeps_its_waits_and_one_of_many_is_tried_soon() {
+        let evidence = Evidence::new(retry());
+        for seconds in [1, 2, 4, 8, 16, 32, 60] {
+            waits(&fails(&evidence, Kind::Internal), seconds);
+        }
+        fails_as(&evidence, OTHER, Kind::Internal);
+        let Verdict::Again { delay, .. } = fails(&evidence, Kind::Internal) else {
+            panic!("given up");
+        };
+        assert!(delay <= LONGEST_WAIT.mul_f64(1.25), "{delay:?}");
+    }
+
+    #[test]
+    fn wait_is_never_shorter_than_the_first_one_that_the_definition_says() {
+        let evidence = Evidence::new(Retry::exponential(HOUR / 60..=HOUR));
+        for seconds in [60, 120, 240] {
+            waits(&fails(&evidence, Kind::Internal), seconds);
+        }
+        fails_as(&evidence, OTHER, Kind::Internal);
+        waits(&fails(&evidence, Kind::Internal), 60);
     }
 }

@@ -264,6 +264,7 @@ impl Feed {
         if let Ok(consumer) = consumer {
             self.observe(&consumer);
             warnings.extend(self.consumer.passes_over(&consumer));
+            warnings.extend(self.consumer.is_full(&consumer));
         }
         let warning = (!warnings.is_empty()).then(|| warnings.join("; "));
         self.stats

@@ -26,9 +26,6 @@ pub(crate) const AT_ONCE: usize = 64;
 /// background; if the first one was stored after all, the second finds it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The longest pause that a 429 error can ask for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(600);
-
 /// Settles the messages of one consumer in this instance.
 pub(crate) struct Settler {
     pub(crate) nats: Client,
@@ -57,7 +54,7 @@ impl Settler {
             holds: Holds::new(consumer.name.clone(), stats.clone(), wake),
             stats,
             in_progress: InProgress::default(),
-            evidence: Evidence::new(consumer.max_attempts, consumer.give_up_after),
+            evidence: Evidence::new(consumer.retry),
             unwritten: Unwritten::default(),
             letters: dead_letter::Checked::default(),
         }
@@ -85,21 +82,28 @@ impl Settler {
         since: u64,
     ) -> Vec<Verdict> {
         let mut unexplained = None;
+        let mut n = 0;
         let mut explained = false;
         let mut verdicts = Vec::new();
         for (entry, error, alone) in failures {
-            let kind = error.kind();
-            let failure = Failure { kind, alone, since };
+            let failure = Failure {
+                policy: error.policy(),
+                asked: error.retry_after(),
+                delivered: entry.delivered(),
+                alone,
+                since,
+            };
             let (verdict, evidence) = self.evidence.judge(key(entry), failure);
-            if matches!(kind, Kind::Internal | Kind::Timeout) {
+            // One that says when to try again is known to concern its message alone.
+            if matches!(error.kind(), Kind::Internal | Kind::Timeout) && failure.asked.is_none() {
                 explained |= evidence || matches!(verdict, Verdict::GiveUp { .. });
                 unexplained = Some(error);
+                n += 1;
             }
             verdicts.push(verdict);
         }
         match unexplained {
-            Some(error) if !explained => {
-                self.evidence.doubt();
+            Some(error) if !explained && self.evidence.doubt(n) => {
                 self.holds.hold(Cause::NoSuccess, error);
             }
             _ => {}
@@ -140,7 +144,6 @@ impl Settler {
                 tracing::debug!(seq = entry.seq(), subject = entry.subject(), trace_id, %error, "failed, will be tried again; does not count as an attempt");
             }
         }
-        let delay = delay.max(retry_after(error));
         self.send(key(entry), nak(delay)).await;
         MessageOutcome::Retried
     }
@@ -266,14 +269,6 @@ impl Settler {
 /// A delayed nak.
 fn nak(delay: Duration) -> Bytes {
     format!("-NAK {{\"delay\": {}}}", delay.as_nanos()).into()
-}
-
-/// The delay that the error asks for.
-fn retry_after(error: &Error) -> Duration {
-    let millis = error
-        .details()
-        .and_then(|details| details["retry_after_ms"].as_u64());
-    Duration::from_millis(millis.unwrap_or(0)).min(LONGEST_RETRY_AFTER)
 }
 
 pub(crate) fn key(entry: &Entry) -> Key {

@@ -92,6 +92,9 @@ impl Trigger for StreamTrigger {
                 "function {name:?}: max_batch and max_in_flight must be at least 1"
             ));
         }
+        if let Some(problem) = consumer.retry.problem() {
+            problems.push(format!("function {name:?}: {problem}"));
+        }
         if consumer.floor.is_some() && !consumer.natural_key {
             problems.push(format!(
                 "function {name:?}: .floor(..) lets messages be handled again that the inbox has forgotten; it needs rows with a key of their own and .natural_key()"

@@ -2,7 +2,7 @@
 
 use async_nats::Client;
 
-use super::{Consumer, Wanted, settings};
+use super::{Consumer, MOST_UNSETTLED, Wanted, settings};
 use crate::error::{Error, Result};
 use crate::nats::jetstream::ConsumerInfo;
 use crate::service::difference::differences;
@@ -22,6 +22,27 @@ impl ConsumerInfo {
 }
 
 impl Consumer {
+    /// Why no further message comes in, where as many wait as the server lets a consumer have.
+    pub(crate) fn is_full(&self, found: &ConsumerInfo) -> Option<String> {
+        let most = found.config.get("max_ack_pending")?.as_u64()?;
+        let is_full = most > 0 && found.num_ack_pending >= most && found.num_pending > 0;
+        let (durable, stream) = (self.durable_name(), self.stream.name());
+        let larger = (most * 2).min(MOST_UNSETTLED as u64);
+        let more = if larger > most {
+            format!(
+                ", or let it have more: nats consumer edit {stream} {durable} --max-pending {larger}"
+            )
+        } else {
+            String::new()
+        };
+        is_full.then(|| {
+            format!(
+                "the consumer {durable} of {stream} has {} messages that are delivered and not settled, such as those that wait for a retry, and the server gives it no others (max_ack_pending): wait less in Consumer::retry{more}",
+                found.num_ack_pending
+            )
+        })
+    }
+
     /// What a consumer skips if its filter is not this definition's: another version has set it up, or
     /// somebody has edited it.
     pub(crate) fn passes_over(&self, found: &ConsumerInfo) -> Option<String> {

@@ -169,7 +169,7 @@ fn run<'a>(
             }
             Err(error)
                 if entries.len() > 1
-                    && matches!(error.kind().policy(), Policy::DeadLetter | Policy::Attempt) =>
+                    && matches!(error.policy(), Policy::DeadLetter | Policy::Attempt) =>
             {
                 let (left, right) = entries.split_at(entries.len() / 2);
                 run(attempt, left.to_vec(), outcomes).await;

@@ -77,7 +77,7 @@ impl Attempt {
                     }
                     Err(error) => error,
                 };
-                let policy = error.kind().policy();
+                let policy = error.policy();
                 if policy != Policy::Hold {
                     // The dependency is back, whether or not the parts succeed.
                     holding = None;

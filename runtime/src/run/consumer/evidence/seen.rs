@@ -1,15 +1,19 @@
 //! The failures and successes that one instance of a consumer has seen.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
 use crate::function::event::Key;
+use crate::service::consumer::MOST_UNSETTLED;
 
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) successes: u64,
+    pub(super) last_success: Option<Instant>,
+    /// Failures since then that nothing explains.
+    pub(super) in_vain: u32,
     pub(super) failing: HashMap<Key, Failing>,
     /// Set while nothing succeeds.
     pub(super) doubt: Option<Doubt>,
@@ -18,9 +22,12 @@ pub(super) struct Seen {
 /// A message that has failed, or was returned to the server untried.
 #[derive(Default)]
 pub(super) struct Failing {
-    /// When it failed first and last.
+    /// When it failed first.
     pub(super) first: Option<Instant>,
-    pub(super) last: Option<Instant>,
+    /// When it is to be tried again, which may be a long time after it has failed.
+    pub(super) due: Option<Instant>,
+    /// How long it had been tried before that, as far as the server's count of deliveries tells.
+    pub(super) before: Duration,
     /// The successes of other messages at its last try.
     pub(super) successes: u64,
     pub(super) tries: u32,
@@ -49,16 +56,23 @@ impl Seen {
     }
 
     pub(super) fn others_fail(&self, key: Key, now: Instant) -> bool {
-        self.failing.iter().any(|(other, record)| {
-            *other != key && record.last.is_some_and(|last| now - last < STALE)
-        })
+        self.failing
+            .iter()
+            .any(|(other, record)| *other != key && record.due.is_some_and(|due| now < due + STALE))
     }
 }
 
-/// Limits the memory of failures. Beyond it all are forgotten, which costs failing messages some more
-/// attempts.
-const REMEMBERED: usize = 200_000;
+/// How long ago the stream stored a message.
+pub(super) fn age(key: Key) -> Duration {
+    let stored = UNIX_EPOCH + Duration::from_nanos(u64::try_from(key.1).unwrap_or(0));
+    SystemTime::now().duration_since(stored).unwrap_or_default()
+}
 
-/// An older failure is no evidence about other messages: another instance may have handled the failed
-/// one since.
+/// Limits the memory of failures. Beyond it all are forgotten, and what failed here counts as delivered
+/// elsewhere: the waits go on, the attempts begin anew, and of the time only a part counts. So with more
+/// messages that wait than this, those that fail may never be given up.
+const REMEMBERED: usize = MOST_UNSETTLED;
+
+/// A message that has not come back for so long after its wait is no evidence about others: another instance
+/// may have handled it since.
 pub(super) const STALE: Duration = Duration::from_secs(60);

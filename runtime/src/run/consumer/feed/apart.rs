@@ -22,6 +22,10 @@ use crate::telemetry::measure;
 /// How often to check whether the function waits for a dependency.
 const LOOK: Duration = Duration::from_millis(250);
 
+/// After so many crashes over which a message was alone in the function, it is a dead letter, once
+/// another has succeeded.
+const CRASHES: u32 = 5;
+
 /// The queues of messages that run apart.
 pub(super) struct Lanes {
     /// Messages that were slow, or must be alone in a transaction.
@@ -139,9 +143,9 @@ impl Feed {
     /// letter, or waits until another message succeeds.
     async fn may_begin(&self, entry: &Arc<Entry>) -> bool {
         let (consumer, seq) = (&self.consumer, entry.seq());
-        let begins = consumer.begins_alone(&self.nats, key(entry), consumer.max_attempts);
+        let begins = consumer.begins_alone(&self.nats, key(entry), CRASHES);
         let before = match begins.await {
-            Ok(before) if before.runs >= consumer.max_attempts => before,
+            Ok(before) if before.runs >= CRASHES => before,
             Ok(_) => return true,
             Err(error) => {
                 tracing::warn!(consumer = %consumer.name, seq, %error, "cannot record that this message runs alone; should it crash the process, the next start will not know");
@@ -152,7 +156,7 @@ impl Feed {
         let reason = format!(
             "the process has ended {attempts} times while this message was in the function alone"
         );
-        if self.settler.evidence.successes() == 0 && before.age() < consumer.give_up_after {
+        if self.settler.evidence.successes() == 0 && before.age() < consumer.retry.time() {
             tracing::warn!(consumer = %consumer.name, seq, "not run until another message has succeeded: {reason}");
             self.settler.wait(key(entry)).await;
             return false;

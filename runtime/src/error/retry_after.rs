@@ -1,0 +1,142 @@
+//! When the function wants to see a message again, and what that changes.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::{Error, Policy};
+
+/// The key in an error's details that tells a caller, and the runtime, when to try again.
+const RETRY_AFTER: &str = "retry_after_ms";
+
+impl Error {
+    /// Adds machine-readable JSON. The caller sees it if the kind shows its message. A number
+    /// `retry_after_ms` in it is as [`Self::retry_in`], except in a kind that makes a message a dead letter at
+    /// once: what another service's reply says of its caller must not change that.
+    #[must_use]
+    pub fn with_details(mut self, details: Value) -> Self {
+        let wait = details[RETRY_AFTER].as_f64();
+        let wait = wait.and_then(|millis| Duration::try_from_secs_f64(millis / 1000.0).ok());
+        self.details = Some(details);
+        match (wait, self.retry_after) {
+            (None, Some(wait)) => self.show(wait),
+            (Some(_), None) if self.kind.policy() == Policy::DeadLetter => {}
+            (wait, _) => self.retry_after = wait,
+        }
+        self
+    }
+
+    /// Lets the message come again after this time, or up to a quarter later, instead of after the wait of
+    /// [`Consumer::retry`](crate::Consumer::retry): this message alone, as others are not held for it. It waits
+    /// at least a second, or the first wait of `Consumer::retry` where that is less, and at most as long as
+    /// [`Retry::within`](crate::Retry::within), an hour by default.
+    ///
+    /// With it, a message is tried again whatever the error's kind, but [`Kind::Halt`](crate::Kind):
+    /// one that would be a dead letter at once is treated as of
+    /// [`Kind::Internal`](crate::Kind::Internal), and [`Kind::Unavailable`](crate::Kind::Unavailable) as
+    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests): it is given up after `Retry::within`. With one
+    /// of these two for a whole batch, every message of the batch waits: name those that must in
+    /// [`Outcomes`](crate::Outcomes).
+    ///
+    /// A caller finds the time as `retry_after_ms` in the details, if the kind shows them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use natsfn::{Error, Json, Kind, Result};
+    ///
+    /// async fn ship(Json(order): Json<u64>) -> Result<()> {
+    ///     if paid(order) {
+    ///         return Ok(());
+    ///     }
+    ///     let error = Error::new(Kind::Conflict, "not paid yet");
+    ///     Err(error.retry_in(Duration::from_secs(300)))
+    /// }
+    /// # fn paid(order: u64) -> bool { order > 7 }
+    /// ```
+    #[must_use]
+    pub fn retry_in(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self.show(wait);
+        self
+    }
+
+    /// When the message is to come again, if the error says so.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// What is done with a message that failed with this.
+    pub(crate) fn policy(&self) -> Policy {
+        match self.kind.policy() {
+            Policy::DeadLetter if self.retry_after.is_some() => Policy::Attempt,
+            Policy::Hold if self.retry_after.is_some() => Policy::Retry,
+            policy => policy,
+        }
+    }
+
+    /// Puts the time into the details, unless they are no JSON object.
+    fn show(&mut self, wait: Duration) {
+        let details = self
+            .details
+            .get_or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(details) = details {
+            let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+            details.insert(RETRY_AFTER.to_owned(), millis.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::error::Kind;
+
+    const WAIT: Duration = Duration::from_millis(1500);
+
+    #[test]
+    fn time_is_told_in_the_details_beside_what_else_they_say() {
+        let error = || Error::new(Kind::TooManyRequests, "slow down");
+        let details = json!({ "limit": 3 });
+        let both = json!({ "limit": 3, "retry_after_ms": 1500 });
+        for error in [
+            error().with_details(details.clone()).retry_in(WAIT),
+            error().retry_in(WAIT).with_details(details.clone()),
+            error().with_details(both.clone()),
+            error().retry_in(Duration::ZERO).with_details(both.clone()),
+        ] {
+            assert_eq!(error.public_details(), Some(&both));
+            assert_eq!(error.retry_after(), Some(WAIT));
+        }
+        let list = error().with_details(json!([3])).retry_in(WAIT);
+        assert_eq!(list.details(), Some(&json!([3])));
+        assert_eq!(list.retry_after(), Some(WAIT));
+        assert_eq!(error().with_details(details).retry_after(), None);
+    }
+
+    #[test]
+    fn message_is_tried_again_alone_whatever_the_kind() {
+        let policy = |kind| Error::new(kind, "").retry_in(WAIT).policy();
+        assert_eq!(policy(Kind::Conflict), Policy::Attempt);
+        assert_eq!(policy(Kind::Unavailable), Policy::Retry);
+        assert_eq!(policy(Kind::TooManyRequests), Policy::Retry);
+        assert_eq!(policy(Kind::Halt), Policy::Halt);
+        assert_eq!(Error::bad_request("").policy(), Policy::DeadLetter);
+    }
+
+    #[test]
+    fn details_say_when_to_try_again_and_not_whether() {
+        let details =
+            |kind, millis: Value| Error::new(kind, "").with_details(json!({ RETRY_AFTER: millis }));
+        let error = details(Kind::NotFound, 1500.into());
+        assert_eq!(error.policy(), Policy::DeadLetter);
+        assert_eq!(error.retry_in(WAIT).policy(), Policy::Attempt);
+        let wait = |millis| details(Kind::TooManyRequests, millis).retry_after();
+        assert_eq!(wait(1500.0.into()), Some(WAIT));
+        for none in [json!(-1), json!(1e300), json!("1500")] {
+            assert_eq!(wait(none), None);
+        }
+    }
+}
