@@ -1,6 +1,7 @@
 //! The runtime's connection as a function uses it: publish, request, append to a stream.
 
 pub(crate) mod access;
+mod append;
 mod extract;
 
 use std::sync::Arc;
@@ -14,12 +15,12 @@ use tracing::{Instrument, Span};
 
 use super::breaker::Breakers;
 use super::intake::Intake;
-use super::jetstream::Appended;
 use crate::error::reply::check;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::trace_context::TraceContext;
-use crate::telemetry::{self, Attribute, Broker, Details, Parent, Role, measure};
+use crate::telemetry::{self, Broker, Details, Parent, Role, measure};
 use access::{Access, Allowed};
+use append::Lane;
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
 /// the function is called with. Cloning is cheap.
@@ -43,6 +44,8 @@ pub struct Client {
     trace: TraceContext,
     broker: Arc<Broker>,
     breakers: Arc<Breakers>,
+    /// The streams whose appends are gathered.
+    lanes: Arc<[Lane]>,
     /// What ranges of a stream come in on; the connection itself where there is none.
     reads: Option<Arc<Intake>>,
     /// What its function may publish, where that is checked.
@@ -57,6 +60,7 @@ impl Client {
             trace: TraceContext::default(),
             broker: Arc::default(),
             breakers: Arc::default(),
+            lanes: Arc::default(),
             reads: None,
             allowed: None,
         }
@@ -177,52 +181,6 @@ impl Client {
         answered
     }
 
-    /// Appends to the stream that captures `subject` and waits until it holds the message. With an
-    /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once.
-    ///
-    /// # Errors
-    /// [`Kind::Unavailable`] where the stream is full, away, or does not answer within 3 s (the message may be
-    /// stored all the same: repeat it with the same id). While a stream answers nothing, one call at a time
-    /// waits for it, and the others fail at once. [`Kind::TooLarge`] over the stream's
-    /// `max_msg_size`; [`Kind::Conflict`] where an expected sequence differs.
-    pub async fn append(
-        &self,
-        subject: &str,
-        id: Option<&str>,
-        mut headers: HeaderMap,
-        payload: Bytes,
-    ) -> Result<Appended> {
-        if let Some(id) = id {
-            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
-        }
-        self.check(|| Access::publish(subject))?;
-        let started = Instant::now();
-        let span = self.span(Role::Producer, "publish", "send", subject);
-        let headers = self.headers(headers, &span);
-        let append = super::jetstream::append(&self.nats, subject, headers, payload);
-        let appended = self
-            .breakers
-            .guard(self.family(subject), append)
-            .instrument(span.clone())
-            .await;
-        self.ended(&span, "publish", subject, started, &appended);
-        telemetry::record(&span, || {
-            let mut attributes: Vec<Attribute> = Vec::new();
-            if let Some(id) = id {
-                attributes.push(("messaging.message.id", id.to_owned().into()));
-            }
-            if let Ok((appended, stream)) = &appended {
-                attributes.extend([
-                    ("nats.stream", stream.clone().into()),
-                    ("nats.stream.sequence", appended.seq.into()),
-                    ("nats.duplicate", appended.duplicate.into()),
-                ]);
-            }
-            attributes
-        });
-        appended.map(|(appended, _)| appended)
-    }
-
     /// The template of a subject, or what unannounced ones have in common.
     fn family<'a>(&'a self, subject: &'a str) -> &'a str {
         let template = self.broker.template(subject);
@@ -277,8 +235,10 @@ impl Client {
         }
     }
 
-    /// What is sent belongs to the span it is sent in, or else to the event's trace.
-    fn headers(&self, mut headers: HeaderMap, span: &Span) -> HeaderMap {
+    /// What is sent belongs to the span it is sent in, or else to the event's trace; and to no batch that a
+    /// message with these headers came in.
+    fn headers(&self, headers: HeaderMap, span: &Span) -> HeaderMap {
+        let mut headers = append::without_batch(headers);
         match telemetry::context_of(span) {
             Some(own) => own.write(&mut headers),
             None => self.trace.write(&mut headers),

@@ -91,7 +91,7 @@ pub async fn setup_with(
             told.extend(consumer.plan(found.as_ref(), id).map_err(wrong)?);
         }
     }
-    lint(service, nats).await?;
+    told.extend(lint(service, nats).await?);
     if options.only_plan {
         told.extend(schema(service, database_url).await?);
         return Ok(told);

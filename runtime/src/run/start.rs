@@ -91,6 +91,14 @@ pub async fn start(
     let connector = connections.connector.as_ref();
     let purpose = "reading".to_owned();
     let reads = Arc::new(Intake::new(&nats, connector, purpose, &unheard, READS));
+    let gathered = definition.all_streams().into_iter();
+    let gathered = gathered.filter(|stream| stream.gathers()).map(|stream| {
+        let subjects = stream.subjects().map(str::to_owned);
+        (
+            subjects.collect(),
+            stream.largest_message(nats.max_payload()),
+        )
+    });
     let mut process = Process {
         service: definition.name.as_str().into(),
         queue_group: definition.queue_group.or(Some("q")),
@@ -98,7 +106,8 @@ pub async fn start(
             nats.clone(),
             Broker::of(&nats, definition.templates()),
             reads,
-        ),
+        )
+        .gathering(gathered),
         connector,
         unheard: unheard.clone(),
         database: database.clone(),

@@ -40,6 +40,7 @@ pub struct Stream {
     templates: Vec<String>,
     may_discard: bool,
     existing: bool,
+    gathers: bool,
 }
 
 impl Stream {
@@ -94,6 +95,7 @@ impl Stream {
             templates,
             may_discard: false,
             existing: false,
+            gathers: false,
         }
     }
 
@@ -130,6 +132,24 @@ impl Stream {
         self
     }
 
+    /// Gathers the service's appends: those with an id that wait at once, 16 or more, are published as one atomic
+    /// batch ([`Client::append`](crate::Client::append)). It pays where the server syncs each message
+    /// (`sync_interval: always`), since one sync then serves them all, or where the stream has replicas; elsewhere a
+    /// batch costs more than its messages. It needs nats-server 2.15: an older one syncs each message of a batch, so
+    /// there nothing is gathered. An id that the stream knows already costs its batch the gain: the server refuses the
+    /// batch, and each is published by itself.
+    ///
+    /// Such messages are stored with the headers `Nats-Batch-Id` and `Nats-Batch-Sequence`, and the last of a batch
+    /// with `Nats-Batch-Commit`. [`Stream::republish`] passes them on: so no stream may capture where it leads, or
+    /// its copies of these messages are lost. `setup` allows batches on the stream (`allow_atomic`); on a
+    /// [`Stream::existing`] one its owner does.
+    #[must_use]
+    pub fn atomic_appends(mut self) -> Self {
+        self.config.allow_atomic_publish = true;
+        self.gathers = true;
+        self
+    }
+
     /// Refuses the deletion of single messages.
     #[must_use]
     pub fn deny_delete(mut self) -> Self {
@@ -159,6 +179,11 @@ impl Stream {
         self
     }
 
+    /// Whether appends to it are gathered.
+    pub(crate) fn gathers(&self) -> bool {
+        self.gathers
+    }
+
     /// Whether somebody else makes and changes it.
     pub(crate) fn is_existing(&self) -> bool {
         self.existing
@@ -166,7 +191,8 @@ impl Stream {
 
     /// Whether both say the same of a stream, however they name the tokens of its subjects.
     pub(crate) fn agrees(&self, other: &Self) -> bool {
-        self.existing == other.existing && (self.existing || self.config == other.config)
+        let same = self.existing || self.config == other.config;
+        same && self.existing == other.existing && self.gathers == other.gathers
     }
 
     /// The stream's name.
@@ -202,6 +228,13 @@ impl Stream {
         // A server for tiny messages has no 8 KiB to spare.
         let limit = max_payload.saturating_sub(DEAD_LETTER).max(max_payload / 2);
         Some(i32::try_from(limit).unwrap_or(i32::MAX))
+    }
+
+    /// The largest message that it takes, as far as the definition says, in bytes.
+    pub(crate) fn largest_message(&self, max_payload: usize) -> usize {
+        let limit = self.message_limit(max_payload);
+        let limit = limit.unwrap_or(self.config.max_message_size);
+        usize::try_from(limit).unwrap_or(max_payload)
     }
 
     /// What this definition speaks of is taken from it, what it is silent on stays as an operator
@@ -251,6 +284,7 @@ impl Stream {
             live.republish.clone_from(&want.republish);
         }
         live.allow_direct |= want.allow_direct;
+        live.allow_atomic_publish |= want.allow_atomic_publish;
         live.deny_delete |= want.deny_delete;
         if want.num_replicas > 0 {
             live.num_replicas = want.num_replicas;

@@ -83,6 +83,11 @@ fn alone(service: &Definition) -> Vec<String> {
             ));
         }
         problems.extend(stream.problems());
+        let others = service.all_streams().into_iter();
+        problems.extend(
+            others
+                .filter_map(|other| stream.republishes_batches_to(other.name(), other.subjects())),
+        );
         for function in &service.functions {
             if let Some(text) = function.subject()
                 && let Ok(template) = Template::parse(text)

@@ -1,18 +1,23 @@
 //! Three nats-servers: what lies on one of them only is lost with it.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
 
 use async_nats::Client;
+use futures_util::future::join_all;
 use natsfn::testing::{self, TestServer};
-use natsfn::{Batch, Consumer, Error, Result, Service, Stream, dead_letter, setup};
+use natsfn::{Batch, Consumer, Error, HeaderMap, Result, Service, Stream, dead_letter, setup};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
+use crate::gathered;
 use crate::world::{json as read, until};
 
 /// A cluster with JetStream, and a client of it.
 struct Cluster {
     nats: Client,
-    _servers: Vec<TestServer>,
+    /// By their names.
+    servers: BTreeMap<String, TestServer>,
 }
 
 impl Cluster {
@@ -30,12 +35,11 @@ impl Cluster {
             );
             testing::nats_with(move |config| config.text(text))
         });
-        let servers = futures_util::future::join_all(starting).await;
+        let servers = join_all(starting).await;
         let nats = async_nats::connect(servers[0].url()).await.unwrap();
-        Self {
-            nats,
-            _servers: servers,
-        }
+        let names = ports.map(|port| format!("s{port}"));
+        let servers = names.into_iter().zip(servers).collect();
+        Self { nats, servers }
     }
 
     async fn api(&self, call: &str, body: &Value) -> Value {
@@ -127,7 +131,7 @@ async fn log_knows_which_of_its_messages_only_a_less_safe_dead_letter_holds() {
         .unwrap();
     for payload in ["1", "2", "\"poison\"", "4", "\"poison\""] {
         until("the message is stored", async || {
-            let headers = natsfn::HeaderMap::new();
+            let headers = HeaderMap::new();
             client
                 .append("log.a", None, headers, payload.into())
                 .await
@@ -143,4 +147,70 @@ async fn log_knows_which_of_its_messages_only_a_less_safe_dead_letter_holds() {
     cluster.keep_letters_on(3).await;
     assert_eq!(first().await, None, "as safe as the log");
     running.stop(std::time::Duration::from_secs(5)).await;
+}
+
+#[tokio::test]
+async fn a_leader_that_is_killed_or_steps_down_among_batches_loses_and_doubles_nothing() {
+    const ALL: usize = 1000;
+    let cluster = Cluster::start().await;
+    let stream = || {
+        let stream = Stream::new("ALL", ["all.>"]).replicas(3);
+        stream.atomic_appends()
+    };
+    until("the cluster has leaders", async || {
+        let service = gathered::service([stream()]).build().unwrap();
+        setup::setup(&service, &cluster.nats, None).await.ok()
+    })
+    .await;
+    let client = gathered::client(cluster.nats.clone(), [stream()]).await;
+    let acknowledged = Semaphore::new(0);
+    let append = async |n: usize| {
+        let id = n.to_string();
+        let appended = until("it is acknowledged", async || {
+            let payload = id.clone().into();
+            let appended = client.append("all.a", Some(&id), HeaderMap::new(), payload);
+            appended.await.ok()
+        });
+        let seq = appended.await.seq;
+        acknowledged.add_permits(1);
+        (seq, id)
+    };
+    let change = async {
+        for (round, after) in [1, 40, 200, 200].into_iter().enumerate() {
+            acknowledged.acquire_many(after).await.unwrap().forget();
+            if round % 2 == 0 {
+                cluster
+                    .api("STREAM.LEADER.STEPDOWN.ALL", &Value::Null)
+                    .await;
+                continue;
+            }
+            let leader = until("it has a leader", async || {
+                let info = cluster.api("STREAM.INFO.ALL", &Value::Null).await;
+                cluster.servers.get(info["cluster"]["leader"].as_str()?)
+            });
+            leader.await.kill();
+        }
+    };
+    // A batch ends with a subject on which something was stored before.
+    let first = append(0).await;
+    let (mut appended, ()) = tokio::join!(join_all((1..ALL).map(append)), change);
+    appended.push(first);
+
+    let range = until("it can be read", async || {
+        let range = client
+            .range("ALL", "all.a", 1, 2 * ALL, 16 << 20)
+            .await
+            .ok();
+        range.filter(|range| range.messages.len() >= ALL)
+    });
+    let messages = range.await.messages;
+    assert_eq!(messages.len(), ALL);
+    let gathered = messages
+        .iter()
+        .filter(|message| message.headers().get("Nats-Batch-Id").is_some());
+    assert!(gathered.count() > 0);
+    for (seq, id) in appended {
+        let message = messages.iter().find(|message| message.seq() == seq);
+        assert_eq!(&**message.unwrap().payload(), id.as_bytes());
+    }
 }

@@ -1,5 +1,8 @@
 //! What a service may be: every mistake is refused at build, before anything starts.
 
+use std::time::Duration;
+
+use async_nats::jetstream::stream::{PersistenceMode, Source};
 use natsfn::{Batch, Consumer, Endpoint, Path, Service, Stream};
 
 async fn nothing() {}
@@ -270,4 +273,51 @@ fn nothing_in_flight_at_all_is_a_mistake_for_endpoints_too() {
     let endpoint = Endpoint::new("e", "s").max_in_flight(0);
     let mistakes = mistakes(Service::new("a", "1.0.0").endpoint(endpoint, nothing));
     assert!(mistakes[0].contains("max_in_flight"), "{mistakes:?}");
+}
+
+#[test]
+fn appends_are_gathered_only_where_a_refused_batch_is_stored_once_and_its_headers_reach_no_stream()
+{
+    let of = |streams: Vec<Stream>| {
+        let service = Service::new("a", "1.0.0");
+        mistakes(streams.into_iter().fold(service, Service::stream))
+    };
+    let log = || Stream::new("LOG", ["log.{x}"]).atomic_appends();
+    let other = |subject: &str| Stream::new("OTHER", [subject]);
+    let seconds = Duration::from_secs;
+    assert!(of(vec![log().duplicate_window(seconds(5))]).is_empty());
+    let bad = [
+        log().duplicate_window(seconds(4)),
+        log()
+            .may_discard()
+            .configure(|it| it.persist_mode = Some(PersistenceMode::Async)),
+        log().configure(|it| it.mirror = Some(Source::default())),
+    ];
+    for stream in bad {
+        let mistakes = of(vec![stream]);
+        assert!(
+            mistakes.iter().any(|it| it.contains("atomic_appends")),
+            "{mistakes:?}"
+        );
+    }
+
+    let live = |to: &str| log().republish(">", to);
+    for (to, subject) in [
+        ("live.>", "live.log.*"),
+        ("live.{{wildcard(1)}}", "live.a.b"),
+        ("$1.live", "b.live"),
+    ] {
+        let mistakes = of(vec![live(to), other(subject)]);
+        assert!(
+            mistakes.iter().any(|it| it.contains("OTHER")),
+            "{to} {subject}: {mistakes:?}"
+        );
+    }
+    assert!(of(vec![live("live.>"), other("other.>")]).is_empty());
+    let plain = Stream::new("LOG", ["log.{x}"]).republish(">", "live.>");
+    assert!(of(vec![plain, other("live.>")]).is_empty());
+
+    let existing = || Stream::existing("X").template("x.{y}");
+    let mistakes = of(vec![existing(), existing().atomic_appends()]);
+    assert!(mistakes[0].contains("described twice"), "{mistakes:?}");
 }

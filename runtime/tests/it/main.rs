@@ -43,6 +43,7 @@ mod crash;
 mod dead_letter;
 mod edited;
 mod evidence;
+mod gathered;
 mod hold;
 mod holding;
 mod owner;

@@ -311,3 +311,72 @@ async fn stream_that_the_disk_has_no_room_for_names_its_cure() {
         .await
         .unwrap();
 }
+
+#[tokio::test]
+async fn batches_are_allowed_where_the_owner_says_so_and_an_earlier_version_leaves_it_so() {
+    let world = World::new().await;
+    let takes_batches = async || config(&world, "ORDERS").await["allow_atomic"] == true;
+    set_up(&world, shop(orders())).await.unwrap();
+    assert!(!takes_batches().await);
+
+    let billing = Service::new("billing", "1.0.0").stream(orders().atomic_appends());
+    let (_, told) = set_up(&world, billing).await.unwrap_err();
+    has(&told, &["belongs to shop", "allow_atomic"]);
+    assert!(!takes_batches().await);
+
+    let told = set_up(&world, shop(orders().atomic_appends())).await;
+    has(&told.unwrap().join("\n"), &["allow_atomic"]);
+    assert!(takes_batches().await);
+
+    let told = set_up(&world, shop(orders())).await.unwrap();
+    has(&told.join("\n"), &["stream ORDERS: stays as it is"]);
+    assert!(takes_batches().await);
+}
+
+#[tokio::test]
+async fn appends_to_an_existing_stream_are_not_gathered_where_it_soon_forgets_its_ids() {
+    let world = World::new().await;
+    make(
+        &world,
+        json!({"name": "ORDERS", "subjects": ["orders.*"], "duplicate_window": 4_000_000_000_u64}),
+    )
+    .await;
+    set_up(&world, shop(existing())).await.unwrap();
+    let (_, told) = set_up(&world, shop(existing().atomic_appends()))
+        .await
+        .unwrap_err();
+    has(&told, &["ORDERS", "atomic_appends", "duplicate window"]);
+
+    // It is read all the same.
+    let (heard, mut subjects) = unbounded_channel();
+    let reader = listening(existing().atomic_appends(), heard);
+    let _running = world.serve(reader).await;
+    world.store("orders.a", ["1".to_owned()]).await;
+    assert_eq!(next(&mut subjects).await, "orders.a");
+}
+
+#[tokio::test]
+async fn what_keeps_appends_from_a_batch_or_a_republished_one_from_a_stream_is_told() {
+    let world = World::new().await;
+    make(&world, json!({"name": "ORDERS", "subjects": ["orders.*"]})).await;
+    let told = set_up(&world, shop(existing().atomic_appends())).await;
+    has(&told.unwrap().join("\n"), &["ORDERS", "allow_atomic"]);
+    let told = set_up(&world, shop(existing())).await.unwrap();
+    assert!(!told.join("\n").contains("allow_atomic"));
+
+    make(
+        &world,
+        json!({"name": "COPIES", "subjects": ["live.orders.>"]}),
+    )
+    .await;
+    let log = || Stream::new("LOG", ["log.>"]).republish(">", "live.>");
+    let told = |stream| async {
+        let told = set_up(&world, Service::new("a", "1.0.0").stream(stream)).await;
+        told.unwrap().join("\n")
+    };
+    assert!(!told(log()).await.contains("COPIES"));
+    has(
+        &told(log().atomic_appends()).await,
+        &["stream LOG", "live.>", "COPIES", "atomic_appends"],
+    );
+}

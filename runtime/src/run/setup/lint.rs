@@ -1,5 +1,5 @@
 //! No stream of the account may capture a function's subject: it would answer the request itself,
-//! with a PubAck, and keep it.
+//! with a PubAck, and keep it. None should capture what a stream republishes from batches.
 
 use async_nats::Client;
 use serde::Deserialize;
@@ -23,8 +23,10 @@ struct Listed {
     config: async_nats::jetstream::stream::Config,
 }
 
-/// Looks at every stream of the account.
-pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunError> {
+/// Looks at every stream of the account. Returns what somebody should see to, a line each.
+pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<Vec<String>, RunError> {
+    let own = service.all_streams();
+    let mut warnings = Vec::new();
     let mut subjects: Vec<(String, String)> = Vec::new();
     for function in &service.functions {
         let subject = match function.subject() {
@@ -58,13 +60,21 @@ pub(super) async fn lint(service: &Definition, nats: &Client) -> Result<(), RunE
                     }
                 }
             }
+            if own.iter().all(|stream| stream.name() != config.name) {
+                let captured = || config.subjects.iter().map(String::as_str);
+                warnings.extend(
+                    own.iter().filter_map(|stream| {
+                        stream.republishes_batches_to(&config.name, captured())
+                    }),
+                );
+            }
         }
         if seen >= answer.total {
             break;
         }
     }
     if problems.is_empty() {
-        Ok(())
+        Ok(warnings)
     } else {
         Err(RunError::misuse(problems))
     }

@@ -85,12 +85,18 @@ impl Stream {
             }
         };
         if self.existing {
-            let refusals = self.refusals(&live.config);
+            let mut refusals = self.refusals(&live.config);
+            refusals.extend(self.batchless(&live.config));
             if !refusals.is_empty() {
                 return Err(RunError::misuse(refusals));
             }
-            let line = format!("stream {name}: is used as it is");
-            return Ok(self.planned(Step::Leave, vec![line], live.config.num_replicas));
+            let mut lines = vec![format!("stream {name}: is used as it is")];
+            if self.gathers() && !live.config.allow_atomic_publish {
+                lines.push(format!(
+                    "stream {name}: takes no batches (allow_atomic), which its owner would have to allow: until then appends are published one by one, despite atomic_appends"
+                ));
+            }
+            return Ok(self.planned(Step::Leave, lines, live.config.num_replicas));
         }
         let wanted = self.merge(live.config.clone(), limit);
         let mut kept = wanted.clone();
@@ -107,6 +113,7 @@ impl Stream {
             return Err(self.foreign(owner, &live.config, &wanted, wish.owner));
         }
         let mut refusals = self.refusals(&kept);
+        refusals.extend(self.batchless(&kept));
         refusals.extend(self.sealed(&live.config));
         if !refusals.is_empty() {
             return Err(RunError::misuse(refusals));

@@ -1,5 +1,7 @@
 //! What is wrong with a stream: as it is defined, and as it is on the server.
 
+use std::time::Duration;
+
 use async_nats::Client;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
@@ -10,6 +12,9 @@ use crate::error::{Error, Kind};
 use crate::function::template::{Template, overlap};
 use crate::nats::jetstream::{StreamInfo, stream_info};
 use crate::service::name::{NAME_RULE, is_name};
+
+/// An id must be known for as long as a batch may take until its messages are published one by one.
+const SHORTEST_WINDOW: Duration = Duration::from_secs(5);
 
 impl Stream {
     /// Every mistake in the definition, a sentence each.
@@ -25,7 +30,44 @@ impl Stream {
             }
         }
         problems.extend(self.losses(&self.config));
+        problems.extend(self.batchless(&self.config));
         problems
+    }
+
+    /// Why appends to a stream with this configuration cannot be gathered, where the definition says so.
+    pub(super) fn batchless(&self, config: &Config) -> Option<String> {
+        let why = if config.mirror.is_some() {
+            "a mirror takes no messages"
+        } else if config.persist_mode == Some(PersistenceMode::Async) {
+            "persist_mode `async` takes no batches"
+        } else if config.duplicate_window < SHORTEST_WINDOW {
+            "what a refused batch held is published again, and stored once only with a duplicate window of 5 s or more"
+        } else {
+            return None;
+        };
+        let name = self.name();
+        (self.gathers()).then(|| format!("stream {name}: has atomic_appends, but {why}"))
+    }
+
+    /// What is wrong where another stream captures subjects on which this one publishes again what it stores in
+    /// batches.
+    pub(crate) fn republishes_batches_to<'a>(
+        &self,
+        other: &str,
+        mut captured: impl Iterator<Item = &'a str>,
+    ) -> Option<String> {
+        let destination = self.republished().filter(|_| self.gathers())?;
+        // From where it depends on the message, it may be anything.
+        let reached = destination.split('.').map(|token| {
+            let depends = token.contains("{{") || token.starts_with('$');
+            if depends { ">" } else { token }
+        });
+        let reached = reached.collect::<Vec<_>>().join(".");
+        let captured = captured.find(|subject| overlap(subject, &reached))?;
+        let name = self.name();
+        Some(format!(
+            "stream {name}: has atomic_appends and is republished to {destination}, which the stream {other} captures with {captured:?}: it would take the headers of a batch for its own, and refuse or keep back its copies of the messages"
+        ))
     }
 
     /// Why a stream with this configuration would lose acknowledged messages.

@@ -1,0 +1,98 @@
+//! Appending to a stream.
+
+mod batch;
+mod lane;
+mod round;
+
+use async_nats::HeaderMap;
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::Instrument;
+
+use super::Client;
+use super::access::Access;
+use crate::error::Result;
+use crate::nats::jetstream::{self, Appended};
+use crate::telemetry::{self, Attribute, Role};
+use batch::Outgoing;
+pub(super) use batch::without_batch;
+pub(super) use lane::Lane;
+
+impl Client {
+    /// Appends to the stream that captures `subject` and waits until it holds the message. With an
+    /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once.
+    ///
+    /// Where the service says [`Stream::atomic_appends`](crate::Stream::atomic_appends) of the stream and 16 or more
+    /// calls with an `id` wait at once, they are published as one atomic batch. If the server refuses it, each is
+    /// published by itself, which those who subscribe to the subjects themselves see as a second message. Calls that
+    /// do not wait for each other may be stored in another order: those that can be in a batch and those that cannot (no
+    /// `id`, another `Nats-` header, or almost too large), and those behind a batch that is not answered within 500 ms.
+    /// Where the server takes the right to a subject away, the calls of one batch may fail after 3 s with that one's:
+    /// repeat them with the same id.
+    ///
+    /// The headers `Nats-Batch-Id`, `Nats-Batch-Sequence` and `Nats-Batch-Commit` are taken off whatever a client
+    /// sends: a message that came in a batch is no part of it when it is sent on.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`](crate::Kind::Unavailable) where the stream is full, away, or does not answer within 3 s
+    /// (the message may be stored all the same: repeat it with the same id). While a stream answers nothing, one call
+    /// at a time waits for it, and the others fail at once. [`Kind::TooLarge`](crate::Kind::TooLarge) over the
+    /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs.
+    pub async fn append(
+        &self,
+        subject: &str,
+        id: Option<&str>,
+        mut headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<Appended> {
+        if let Some(id) = id {
+            headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        }
+        self.check(|| Access::publish(subject))?;
+        let started = Instant::now();
+        let span = self.span(Role::Producer, "publish", "send", subject);
+        let headers = self.headers(headers, &span);
+        let lane = self.lanes.iter().find(|lane| lane.takes(subject));
+        let append = async {
+            let Some(lane) = lane else {
+                return jetstream::append(&self.nats, subject, headers, payload).await;
+            };
+            let subject = subject.into();
+            let message = Outgoing {
+                subject,
+                headers,
+                payload,
+            };
+            lane.append(message).await
+        };
+        let appended = self
+            .breakers
+            .guard(self.family(subject), append)
+            .instrument(span.clone())
+            .await;
+        self.ended(&span, "publish", subject, started, &appended);
+        telemetry::record(&span, || {
+            let mut attributes: Vec<Attribute> = Vec::new();
+            if let Some(id) = id {
+                attributes.push(("messaging.message.id", id.to_owned().into()));
+            }
+            if let Ok((appended, stream)) = &appended {
+                attributes.extend([
+                    ("nats.stream", stream.clone().into()),
+                    ("nats.stream.sequence", appended.seq.into()),
+                    ("nats.duplicate", appended.duplicate.into()),
+                ]);
+            }
+            attributes
+        });
+        appended.map(|(appended, _)| appended)
+    }
+
+    /// The same connection, which gathers appends: to which subjects each stream has, and the size of its largest
+    /// message.
+    pub(crate) fn gathering(self, streams: impl Iterator<Item = (Vec<String>, usize)>) -> Self {
+        let lane = |(subjects, largest)| Lane::new(self.nats.clone(), subjects, largest);
+        let lanes = streams.map(lane).collect();
+        Self { lanes, ..self }
+    }
+}
