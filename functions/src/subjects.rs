@@ -25,6 +25,8 @@ pub fn log(config: &config::Stream) -> Stream {
         .max_message_size(MAX_LOGGED)
         .replicas(config.replicas)
         .republish(">", "live.>")
+        // nats.conf has `sync_interval: always`. Gathers with nats-server 2.15 or newer.
+        .atomic_appends()
         .deny_delete()
 }
 

@@ -1,11 +1,13 @@
 //! What a sender is promised.
 
+use std::collections::BTreeMap;
+
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::wait::within;
-use crate::world::World;
+use crate::world::{World, on_each};
 
 #[tokio::test]
 async fn message_is_in_the_log_when_its_sender_gets_the_answer() {
@@ -149,6 +151,52 @@ async fn stored_message_is_heard_live_with_its_place_in_the_room() {
         within(secret.next()).await.unwrap().subject.as_str(),
         "live.admin.ops"
     );
+}
+
+#[tokio::test]
+async fn many_at_once_share_a_batch_and_each_is_stored_once_and_shown_once() {
+    const MANY: usize = 300;
+    on_each(async |world: World| {
+        let _running = world.serve().await;
+        let (alice, bob) = (world.person("alice").await, world.person("bob").await);
+        // A batch ends with a subject on which something was stored before.
+        let first = alice.send("chat.send.general", "first", "first").await;
+        let first = first.unwrap();
+        let mut heard = bob.hear("live.chat.general").await;
+        // One of them twice.
+        let ids = (0..MANY).chain([MANY / 2]).map(|n| n.to_string());
+        let ids: Vec<String> = ids.collect();
+
+        let sends = ids.iter().map(|id| alice.send("chat.send.general", id, id));
+        let sent = join_all(sends).await.into_iter().map(Result::unwrap);
+        let sent: Vec<_> = sent.collect();
+
+        assert_eq!(sent[MANY], sent[MANY / 2]);
+        let mut shown = BTreeMap::new();
+        let (mut before, mut gathered) = (first.seq, 0);
+        for _ in 0..MANY {
+            let message = within(heard.next()).await.unwrap();
+            let headers = message.headers.unwrap();
+            let number = |name| -> u64 { headers.get(name).unwrap().as_str().parse().unwrap() };
+            assert_eq!(number("Nats-Last-Sequence"), before);
+            before = number("Nats-Sequence");
+            gathered += usize::from(headers.get("Nats-Batch-Id").is_some());
+            let body: Value = serde_json::from_slice(&message.payload).unwrap();
+            shown.insert(body["id"].as_str().unwrap().to_owned(), before);
+        }
+        assert!(gathered > 0);
+        let mut told: BTreeMap<_, _> = sent.into_iter().map(|it| (it.id, it.seq)).collect();
+        assert_eq!(shown, told);
+        told.insert(first.id, first.seq);
+        assert_eq!(world.log().await["messages"], MANY + 1);
+        world.settled().await;
+        let rows = world.rows().await.into_iter();
+        let rows: BTreeMap<_, _> = rows
+            .map(|row| (row.msg_id, row.seq.cast_unsigned()))
+            .collect();
+        assert_eq!(rows, told);
+    })
+    .await;
 }
 
 #[tokio::test]
