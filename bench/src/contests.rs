@@ -1,8 +1,10 @@
 //! The benchmarks. One more is a file and a row.
 
+mod append;
 mod endpoint;
 mod inbox;
 mod persist;
+mod send;
 mod start;
 
 use futures_util::future::LocalBoxFuture;
@@ -21,6 +23,11 @@ pub(crate) struct Contest {
 
 pub(crate) const CONTESTS: &[Contest] = &[
     Contest {
+        name: "append",
+        measure: || Box::pin(append::measure()),
+        part: None,
+    },
+    Contest {
         name: "endpoint",
         measure: || Box::pin(endpoint::measure()),
         part: Some(endpoint::part),
@@ -33,6 +40,11 @@ pub(crate) const CONTESTS: &[Contest] = &[
     Contest {
         name: "persist",
         measure: || Box::pin(persist::measure()),
+        part: None,
+    },
+    Contest {
+        name: "send",
+        measure: || Box::pin(send::measure()),
         part: None,
     },
     Contest {

@@ -9,6 +9,7 @@
 )]
 
 mod backlog;
+mod callers;
 mod contests;
 mod load;
 mod process;
