@@ -83,6 +83,17 @@ impl Error {
         self
     }
 
+    /// The same error for another one who waited for it; of the cause only what it says.
+    pub(crate) fn copy(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            retry_after: self.retry_after,
+            details: self.details.clone(),
+            source: self.source.as_ref().map(|it| it.to_string().into()),
+        }
+    }
+
     /// The kind.
     pub fn kind(&self) -> Kind {
         self.kind

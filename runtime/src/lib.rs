@@ -78,6 +78,7 @@ pub use nats::connections::Connections;
 pub use nats::jetstream;
 pub use nats::jetstream::Appended;
 pub use nats::range::Range;
+pub use nats::read::stream_cache::StreamCache;
 pub use run::running::Running;
 pub use run::running::readiness::{NotReady, Readiness};
 pub use run::start::start;

@@ -9,6 +9,6 @@ pub mod jetstream;
 pub(crate) mod link;
 pub(crate) mod pull;
 pub(crate) mod range;
-mod read;
+pub(crate) mod read;
 pub(crate) mod replay;
 mod unreadable;

@@ -190,6 +190,14 @@ fn api_error(error: ApiError) -> Error {
     Error::new(kind, format!("{error}{cure}")).with_source(error)
 }
 
+/// Whether the stream said that it has no such message; without a stream there is none to say so.
+pub(crate) fn is_without_message(error: &Error) -> bool {
+    let api = error
+        .source()
+        .and_then(|source| source.downcast_ref::<ApiError>());
+    api.is_some_and(|api| api.err_code == MESSAGE_NOT_FOUND)
+}
+
 /// A stream, or [`Kind::NotFound`].
 pub(crate) async fn stream_info(nats: &Client, stream: &str) -> Result<StreamInfo> {
     call(nats, &calls::stream_info(stream), &()).await

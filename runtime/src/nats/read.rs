@@ -1,5 +1,8 @@
 //! Reading a stream without consuming it: its state, the last message of a subject.
 
+mod shared_reads;
+pub(crate) mod stream_cache;
+
 use serde_json::json;
 
 use super::client::Client;
@@ -51,6 +54,15 @@ impl Client {
     /// [`Kind::Unavailable`] where JetStream does not answer.
     pub async fn message(&self, stream: &str, seq: u64) -> Result<Option<Message>> {
         self.get(stream, &json!({ "seq": seq })).await
+    }
+
+    /// The first message of a subject with this sequence or a later one, read from the stream's leader.
+    ///
+    /// # Errors
+    /// [`Kind::Unavailable`] where JetStream does not answer.
+    pub async fn next(&self, stream: &str, subject: &str, from: u64) -> Result<Option<Message>> {
+        let body = json!({ "seq": from, "next_by_subj": subject });
+        self.get(stream, &body).await
     }
 
     pub(super) async fn get(

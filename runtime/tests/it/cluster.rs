@@ -2,11 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::future::join_all;
 use natsfn::testing::{self, TestServer};
-use natsfn::{Batch, Consumer, Error, HeaderMap, Result, Service, Stream, dead_letter, setup};
+use natsfn::{
+    Batch, Consumer, Error, HeaderMap, Response, Result, Service, Stream, StreamCache, dead_letter,
+    setup,
+};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
@@ -69,6 +75,24 @@ impl Cluster {
             (changed["config"]["num_replicas"] == replicas).then_some(())
         })
         .await;
+    }
+
+    /// A client that goes on with another server when one dies.
+    async fn connect(&self) -> Client {
+        let servers = self.servers.values().map(|server| server.url());
+        async_nats::connect(servers.collect::<Vec<_>>())
+            .await
+            .unwrap()
+    }
+
+    /// The server that leads a stream, as one of the others knows it.
+    async fn leader(&self, nats: &Client, stream: &str) -> &TestServer {
+        until("the stream has a leader", async || {
+            let info = nats.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into());
+            let info = read(&info.await.ok()?);
+            self.servers.get(info["cluster"]["leader"].as_str()?)
+        })
+        .await
     }
 
     async fn set_up(&self, replicas: usize) {
@@ -146,7 +170,51 @@ async fn log_knows_which_of_its_messages_only_a_less_safe_dead_letter_holds() {
     .await;
     cluster.keep_letters_on(3).await;
     assert_eq!(first().await, None, "as safe as the log");
-    running.stop(std::time::Duration::from_secs(5)).await;
+    running.stop(Duration::from_secs(5)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kept_answer_has_what_was_acknowledged_whichever_server_leads() {
+    let cluster = Cluster::start().await;
+    cluster.set_up(3).await;
+    let (writer, reader) = (
+        natsfn::Client::new(cluster.connect().await),
+        natsfn::Client::new(cluster.connect().await),
+    );
+    let cache = StreamCache::new("LOG", 1 << 20, Duration::from_secs(3600));
+    let readings = AtomicUsize::new(0);
+    let ask = async || {
+        let read = async |_| {
+            readings.fetch_add(1, SeqCst);
+            let last = reader.last("LOG", "log.a").await?;
+            Ok((Response::json(&last.map_or(0, |last| last.seq()))?, true))
+        };
+        let answer = cache.get(&reader, "log.a", (), read).await.ok()?;
+        serde_json::from_slice::<u64>(&answer.payload).ok()
+    };
+    let append = async || {
+        until("the message is acknowledged", async || {
+            let message = writer.append("log.a", None, HeaderMap::new(), "1".into());
+            message.await.ok()
+        })
+        .await
+    };
+    for round in 0..3 {
+        for _ in 0..20 {
+            let appended = append().await;
+            for _ in 0..2 {
+                let seen = until("it answers", async || ask().await).await;
+                assert!(seen >= appended.seq, "{seen} of {appended:?} in {round}");
+            }
+        }
+        let leader = cluster.leader(writer.nats(), "LOG").await;
+        leader.kill();
+        let appended = append().await;
+        let seen = until("it answers", async || ask().await).await;
+        assert!(seen >= appended.seq, "{seen} of {appended:?} after {round}");
+        leader.ready().await;
+    }
+    assert!(readings.load(SeqCst) < 120, "some come from memory");
 }
 
 #[tokio::test]
@@ -184,11 +252,7 @@ async fn a_leader_that_is_killed_or_steps_down_among_batches_loses_and_doubles_n
                     .await;
                 continue;
             }
-            let leader = until("it has a leader", async || {
-                let info = cluster.api("STREAM.INFO.ALL", &Value::Null).await;
-                cluster.servers.get(info["cluster"]["leader"].as_str()?)
-            });
-            leader.await.kill();
+            cluster.leader(&cluster.nats, "ALL").await.kill();
         }
     };
     // A batch ends with a subject on which something was stored before.

@@ -54,6 +54,7 @@ mod retry;
 mod setup;
 mod slow;
 mod stream;
+mod stream_cache;
 mod sweep;
 mod unreadable;
 mod unwritten;

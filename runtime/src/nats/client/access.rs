@@ -43,7 +43,7 @@ impl Access {
     }
 
     /// Reads single messages of a stream: [`Client::message`](crate::Client::message),
-    /// [`Client::last`](crate::Client::last).
+    /// [`Client::last`](crate::Client::last), [`Client::next`](crate::Client::next).
     pub fn messages(stream: &str) -> Self {
         Self::call(
             "messages",
