@@ -27,16 +27,31 @@ pub async fn history(
     db: Db,
     question: Question,
 ) -> Result<Response> {
+    let (subject, asked) = (question.place.subject(), (question.cursor, question.limit));
+    let read = async |last| read(&app, &client, &db, question, last).await;
+    app.pages.get(&client, &subject, asked, read).await
+}
+
+/// Reads a page in the log and in the database, where the room's last message in the log may be known.
+/// Returns with it whether it stays as it is until the room gets another message: while messages wait to
+/// be stored it may not, since some of them may turn out to be repeats or dead letters.
+async fn read(
+    app: &App,
+    client: &Client,
+    db: &Db,
+    question: Question,
+    last: Option<u64>,
+) -> Result<(Response, bool)> {
     let Question {
         place,
         cursor,
         limit,
     } = question;
-    let tail = tail(&app.tails, &client, &db, &place, cursor, limit).await?;
+    let tail = tail(&app.tails, client, db, &place, cursor, limit, last).await?;
     let Tail { upto, floor, .. } = *tail;
-    let stored = rows::page(&db, place.realm, &place.room, cursor, upto, limit + 1).await?;
+    let stored = rows::page(db, place.realm, &place.room, cursor, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let waiting = waiting(&db, &tail, cursor, limit + 1).await?;
+    let waiting = waiting(db, &tail, cursor, limit + 1).await?;
     let merged = merge(stored, waiting, cursor, limit);
     let merged = within(
         merged,
@@ -44,9 +59,10 @@ pub async fn history(
         client.nats().max_payload().saturating_sub(HEADERS),
     )?;
     let head = head(cursor, &merged, upto, floor);
-    Ok(Response::json(&merged.rows)?
+    let page = Response::json(&merged.rows)?
         .with_header("History-More", merged.more)
-        .with_header("History-Head", format!("{}.{}", head.epoch, head.seq)))
+        .with_header("History-Head", format!("{}.{}", head.epoch, head.seq));
+    Ok((page, tail.rows.is_empty() && !tail.doubtful))
 }
 
 /// The nearest messages of the tail that will be stored: `n` or more, if there are as many. Only

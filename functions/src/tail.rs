@@ -56,6 +56,9 @@ pub struct Tail {
     pub upto: Position,
     /// Everything up to here is in the database.
     pub floor: Position,
+    /// The room's last message is below the floor and has no row: a dead letter or a repeat, or the
+    /// database was put back to an older state, which `persist` mends soon.
+    pub doubtful: bool,
     /// Size of the messages on the wire.
     bytes: usize,
     /// The newest epoch when the log was read.
@@ -66,8 +69,9 @@ pub struct Tail {
     held: Option<Held<Tail>>,
 }
 
-/// Reads the part of a room's tail that a page needs. The caller reads the rows of the database
-/// after this returns: otherwise a message that is stored in between would be missed.
+/// Reads the part of a room's tail that a page needs, where the room's last message in the log may be
+/// known. The caller reads the rows of the database after this returns: otherwise a message that is
+/// stored in between would be missed.
 ///
 /// # Errors
 /// [`Kind::Unavailable`](natsfn::Kind::Unavailable) if the log or the database is unavailable, or
@@ -79,12 +83,14 @@ pub async fn tail(
     place: &Place,
     cursor: Cursor,
     limit: u64,
+    head: Option<u64>,
 ) -> Result<Arc<Tail>> {
     let reader = Reader {
         tails,
         client,
         db,
         subject: place.subject(),
+        head,
     };
     let needed = |known: &StoredFloor| Window::of(cursor, &known.life, known.floor);
     // A few requests probe how long the tail is. If others are in a long reading, it is long.
@@ -101,7 +107,7 @@ pub async fn tail(
         Some(row) => needed(known).filled_up_to(cursor, &known.life, row),
         None => needed(known),
     };
-    let known = reader.floor().await?;
+    let known = reader.floor_for(head).await?;
     if filled(&known) != needed(&known)
         && let Some(tail) = reader.read(filled, SHORT, None).await?
     {
@@ -111,6 +117,11 @@ pub async fn tail(
     drop(peek);
     if window.is_open() {
         let above = known.position(window.above);
+        // Whoever shares it may have asked after this request found its head: it finds one of its own.
+        let reader = Reader {
+            head: None,
+            ..reader
+        };
         let read = async |above: Position, held, former: Option<Arc<Tail>>| {
             let open = |known: &StoredFloor| Window {
                 above: known.floor.max(known.life.seqs_upto(above)),
@@ -130,6 +141,8 @@ struct Reader<'a> {
     client: &'a Client,
     db: &'a Db,
     subject: String,
+    /// The sequence of the room's last message, 0 for none, as it was found after the question.
+    head: Option<u64>,
 }
 
 impl Reader<'_> {
@@ -159,7 +172,9 @@ impl Reader<'_> {
                 self.tails.floor.forget();
                 tokio::time::sleep(PAUSE * (1 << tried)).await;
             }
-            let known = self.floor().await?;
+            // The head too: it may be that of a log which was recreated since.
+            let head = self.head.filter(|_| tried == 0);
+            let known = self.floor_for(head).await?;
             let connects = self.client.nats().statistics().connects.load(Relaxed);
             let mut window = window(&known);
             // For the first try only: if `former` is the fault, the next one does without it.
@@ -172,7 +187,7 @@ impl Reader<'_> {
                 messages: bound.messages.saturating_sub(kept.rows.len()),
                 bytes: bound.bytes.saturating_sub(kept.bytes),
             };
-            let read = stretch(self.client, &self.subject, window, left).await?;
+            let read = stretch(self.client, &self.subject, window, left, head).await?;
             match read.end {
                 End::Whole if kept.last() > read.head => continue,
                 End::Whole => {}
@@ -180,16 +195,19 @@ impl Reader<'_> {
                 End::Long => return Ok(None),
                 End::Behind => continue,
             }
+            let mut doubtful = false;
             match known.look(self.client, self.db, read.head).await? {
                 Look::Same => {}
                 Look::OtherLife => continue,
-                Look::Doubtful if asked_again => {}
+                Look::Doubtful if asked_again => doubtful = true,
                 Look::Doubtful => {
                     asked_again = true;
                     continue;
                 }
             }
-            return Ok(Some(Tail::of(&known, connects, kept, &read)));
+            let mut tail = Tail::of(&known, connects, kept, &read);
+            tail.doubtful = doubtful;
+            return Ok(Some(tail));
         }
         Err(Error::unavailable(format!(
             "{LOG} changes each time that {} is read: is the stream being recreated, or does a replica lag behind?",
@@ -197,8 +215,15 @@ impl Reader<'_> {
         )))
     }
 
-    async fn floor(&self) -> Result<StoredFloor> {
-        self.tails.floor.read(self.client, self.db).await
+    /// The floor. Where the room's last message is above the one that is known, it is worth a look at how
+    /// far `persist` is by now.
+    async fn floor_for(&self, head: Option<u64>) -> Result<StoredFloor> {
+        let floor = &self.tails.floor;
+        let known = floor.read(self.client, self.db).await?;
+        match head.is_some_and(|head| head > known.floor) {
+            true => Ok(floor.raise(self.client, known).await),
+            false => Ok(known),
+        }
     }
 
     fn too_long(&self) -> Error {
@@ -244,6 +269,7 @@ impl Tail {
                 seq: known.floor.max(read.head).max(last).cast_signed(),
             },
             floor: known.life.end(known.floor.cast_signed()),
+            doubtful: false,
             bytes: kept.bytes + read.bytes,
             epoch: known.life.newest().id,
             connects,

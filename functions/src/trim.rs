@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use natsfn::{Background, Result, dead_letter};
+use natsfn::jetstream::StreamInfo;
+use natsfn::{Background, Result, Settled, dead_letter};
 use serde_json::json;
 
-use crate::app::App;
+use crate::app::{App, PAGE_AGE};
 use crate::store::epoch::{Life, find_life};
 use crate::store::rows::first_since;
 use crate::subjects::LOG;
@@ -14,43 +15,61 @@ use crate::subjects::LOG;
 /// Interval between two trims.
 const PAUSE: Duration = Duration::from_secs(5);
 
+// No message comes to a room without others and is trimmed while a page of before is kept.
+const _: () = assert!(PAGE_AGE.as_millis() < PAUSE.as_millis());
+
 /// Purges stored messages that are older than `stream.keep_days`. If the log is more than half
-/// full, it purges stored messages of any age, oldest first: a full log accepts no message.
+/// full, it purges stored messages of any age, oldest first: a full log accepts no message. In both
+/// cases only what was stored one interval before.
 ///
 /// # Errors
 /// NATS or the database is unavailable; the task is restarted after a pause.
 pub async fn trim(mut background: Background, app: App) -> Result<()> {
+    // An error forgets it: the log may be an older copy by then, with other messages to come.
+    let mut before = None;
     loop {
-        once(&background, &app).await?;
+        before = once(&background, &app, before).await?;
         if tokio::time::timeout(PAUSE, background.stopped())
             .await
             .is_ok()
         {
             // Saves the floor once more, or the next start would compare more than it needs to.
-            return once(&background, &app).await;
+            return once(&background, &app, None).await.map(drop);
         }
     }
 }
 
-async fn once(background: &Background, app: &App) -> Result<()> {
+/// Trims what was settled before. Returns what is settled now.
+async fn once(
+    background: &Background,
+    app: &App,
+    before: Option<Settled>,
+) -> Result<Option<Settled>> {
     // Compares the database with the log, and saves the floor.
     let Some(settled) = background.settled("persist").await? else {
-        return Ok(());
+        return Ok(None);
     };
-    let stream = &settled.stream;
+    let before = before.filter(|before| before.stream.created == settled.stream.created);
+    let upto = before.map_or(0, |before| before.upto.min(settled.upto));
+    purge(background, app, &settled.stream, upto).await?;
+    Ok(Some(settled))
+}
+
+/// Purges what may leave the log, of what is settled up to a sequence.
+async fn purge(background: &Background, app: &App, stream: &StreamInfo, upto: u64) -> Result<()> {
     let db = background.db()?;
     let Some(life) = find_life(&db, LOG, stream.created_ns()).await? else {
         return Ok(());
     };
     show(background, &life)?;
-    if stream.state.messages == 0 {
+    let first = stream.state.first_seq;
+    if stream.state.messages == 0 || upto < first {
         return Ok(());
     }
-    let first = stream.state.first_seq;
-    let stored_below = settled.upto + 1;
+    let stored_below = upto + 1;
     let below = match full(&stream.state, stream.config.max_bytes) {
         Some(below) => below,
-        None => old(background, app, &life, first..=settled.upto).await?,
+        None => old(background, app, &life, first..=upto).await?,
     };
     // Keeps a message whose only other copy is a dead letter with fewer replicas.
     let replicas = stream.config.num_replicas;

@@ -35,7 +35,7 @@ pub struct Row {
 }
 
 /// Which messages of a room are asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cursor {
     /// The newest ones.
     Last,

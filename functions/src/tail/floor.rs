@@ -1,11 +1,12 @@
 //! The floor: up to here the database is complete, and the tail lies above.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use natsfn::jetstream::ConsumerInfo;
 use natsfn::{Client, Db, Error, Kind, Result};
 use parking_lot::Mutex;
+use tokio::time::timeout;
 
 use crate::store::epoch::{Life, life_of};
 use crate::store::rollback::{self, unsettled};
@@ -15,9 +16,19 @@ use crate::subjects::{CONSUMER, LOG};
 /// How long a floor is cached. An old one is safe: it only makes the tail longer.
 const FRESH: Duration = Duration::from_millis(250);
 
+/// How old the floor may be where messages above it would have to be read.
+const RAISED: Duration = Duration::from_millis(5);
+
+/// How long a request waits while another one reads the floor, whose answer may be lost.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// The cached floor.
 #[derive(Clone, Default)]
-pub(super) struct Floor(Arc<Mutex<Option<StoredFloor>>>);
+pub(super) struct Floor {
+    known: Arc<Mutex<Option<StoredFloor>>>,
+    /// Requests that need it at once read it once.
+    reading: Arc<tokio::sync::Mutex<()>>,
+}
 
 /// A stream, and up to where it is in the database.
 #[derive(Clone)]
@@ -26,6 +37,9 @@ pub(super) struct StoredFloor {
     pub(super) life: Arc<Life>,
     pub(super) floor: u64,
     read: Instant,
+    raised: Instant,
+    /// When the consumer was made, if it counts.
+    consumer: Option<SystemTime>,
 }
 
 /// Whether a reading is valid, checked after it.
@@ -73,20 +87,27 @@ impl StoredFloor {
 impl Floor {
     /// The cached floor if it is fresh, else the current one.
     pub(super) async fn read(&self, client: &Client, db: &Db) -> Result<StoredFloor> {
-        let known = self.0.lock().clone();
-        if let Some(known) = known.filter(|known| known.read.elapsed() < FRESH) {
+        let fresh = || {
+            let known = self.known.lock().clone();
+            known.filter(|known| known.read.elapsed() < FRESH)
+        };
+        if let Some(known) = fresh() {
+            return Ok(known);
+        }
+        let _turn = timeout(PATIENCE, self.reading.lock()).await;
+        if let Some(known) = fresh() {
             return Ok(known);
         }
         let read = Instant::now();
         let stream = client.stream_info(LOG).await.map_err(absent)?;
-        let floor = match client.consumer_info(LOG, CONSUMER).await {
+        let (floor, consumer) = match client.consumer_info(LOG, CONSUMER).await {
             // A consumer older than its stream belongs to a former life.
             Ok(consumer) if consumer.created >= stream.created => {
                 check_database(db, &consumer).await?;
-                consumer.ack_floor.stream_seq
+                (consumer.ack_floor.stream_seq, Some(consumer.created))
             }
-            Ok(_) => 0,
-            Err(error) if error.kind() == Kind::NotFound => 0,
+            Ok(_) => (0, None),
+            Err(error) if error.kind() == Kind::NotFound => (0, None),
             Err(error) => return Err(error),
         };
         let life = life_of(db, LOG, stream.created_ns()).await?;
@@ -98,14 +119,49 @@ impl Floor {
             life: Arc::new(life),
             floor,
             read,
+            raised: read,
+            consumer,
         };
-        *self.0.lock() = Some(known.clone());
+        *self.known.lock() = Some(known.clone());
         Ok(known)
+    }
+
+    /// The floor as it is by now, if the consumer is still the one that was compared with stream and database;
+    /// else the one that is known, which does as well.
+    pub(super) async fn raise(&self, client: &Client, known: StoredFloor) -> StoredFloor {
+        let newest = || {
+            let newest = self.known.lock().clone();
+            newest
+                .filter(|newest| newest.read == known.read)
+                .unwrap_or_else(|| known.clone())
+        };
+        let is_raised = |known: &StoredFloor| known.raised.elapsed() < RAISED;
+        if known.consumer.is_none() || is_raised(&newest()) {
+            return newest();
+        }
+        let _turn = timeout(PATIENCE, self.reading.lock()).await;
+        let mut raised = newest();
+        if is_raised(&raised) {
+            return raised;
+        }
+        let consumer = client.consumer_info(LOG, CONSUMER).await;
+        if let Ok(consumer) = consumer
+            && Some(consumer.created) == raised.consumer
+        {
+            raised.floor = raised.floor.max(consumer.ack_floor.stream_seq);
+        }
+        // Whatever the answer and however late, or those who wait for a turn would ask one after the other.
+        raised.raised = Instant::now();
+        let mut known = self.known.lock();
+        if let Some(known) = known.as_mut().filter(|known| known.read == raised.read) {
+            known.clone_from(&raised);
+        }
+        raised
     }
 
     /// Clears the cache.
     pub(super) fn forget(&self) {
-        *self.0.lock() = None;
+        *self.known.lock() = None;
     }
 }
 

@@ -8,6 +8,10 @@ use crate::subjects::LOG;
 /// Messages in one read of the log.
 const CHUNK: usize = 1_000;
 
+/// How far from the window's beginning the head may be for messages to be read one by one: so many there
+/// are at most.
+const NEAR: u64 = 32;
+
 /// How much is read at most.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
@@ -43,6 +47,7 @@ pub enum End {
 
 /// Reads a room's messages in a window, up to the head that the room has at the beginning. So
 /// everything that was acknowledged before the call is included; what comes later need not be.
+/// The head may be known.
 ///
 /// # Errors
 /// [`natsfn::Kind::Unavailable`] if JetStream does not answer.
@@ -51,6 +56,7 @@ pub async fn stretch(
     subject: &str,
     window: Window,
     bound: Bound,
+    head: Option<u64>,
 ) -> Result<Stretch> {
     let part = async |from: u64, messages: usize, bytes: usize| {
         let messages = CHUNK.min(bound.messages + 1 - messages);
@@ -59,16 +65,27 @@ pub async fn stretch(
     };
     let first = async {
         if window.is_empty() {
-            return Ok(Range {
-                messages: Vec::new(),
-                bytes: 0,
-                more: false,
-            });
+            return Ok(nothing());
         }
         part(window.above + 1, 0, 0).await
     };
-    let (head, mut range) = tokio::try_join!(client.last(LOG, subject), first)?;
-    let head = head.map_or(0, |message| message.seq());
+    let (head, mut range) = match head {
+        Some(head) => {
+            let window = Window {
+                upto: head.min(window.upto),
+                ..window
+            };
+            if window.upto.saturating_sub(window.above) <= NEAR {
+                (head, one_by_one(client, subject, window, bound).await?)
+            } else {
+                (head, nothing())
+            }
+        }
+        None => {
+            let (head, range) = tokio::try_join!(client.last(LOG, subject), first)?;
+            (head.map_or(0, |message| message.seq()), range)
+        }
+    };
     let needed = head.min(window.upto);
     let end = loop {
         let reached = range.messages.last().map_or(window.above, Message::seq);
@@ -95,4 +112,44 @@ pub async fn stretch(
         bytes: range.bytes,
         end,
     })
+}
+
+/// The messages of a window, from the leader, until one exceeds the bound. It answers at once, while the
+/// answers to a range wait until the stream has acknowledged what it has taken in: while much arrives and
+/// each message is synced, that is long.
+async fn one_by_one(client: &Client, subject: &str, window: Window, bound: Bound) -> Result<Range> {
+    let (mut range, mut reached) = (nothing(), window.above);
+    while reached < window.upto
+        && range.messages.len() <= bound.messages
+        && range.bytes < bound.bytes
+    {
+        let Some(message) = client.next(LOG, subject, reached + 1).await? else {
+            break;
+        };
+        reached = message.seq();
+        range.bytes += size(&message);
+        range.messages.push(message);
+    }
+    Ok(range)
+}
+
+/// About what a message takes on the wire.
+fn size(message: &Message) -> usize {
+    let headers = message.headers().iter();
+    let headers = headers.flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        // `: ` between them and the line's end.
+        values
+            .iter()
+            .map(|value| name.len() + value.as_str().len() + 4)
+    });
+    message.subject().len() + message.payload().len() + headers.sum::<usize>()
+}
+
+fn nothing() -> Range {
+    Range {
+        messages: Vec::new(),
+        bytes: 0,
+        more: false,
+    }
 }

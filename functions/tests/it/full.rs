@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use chat::app::PAGE_AGE;
 use futures_util::{StreamExt, stream};
 use natsfn::Kind;
 use natsfn::failpoint::{Failpoints, Fault};
@@ -172,6 +173,29 @@ async fn what_is_stored_and_old_leaves_the_log_and_stays_in_history() {
             persist.stop(GUARD).await;
         }
         assert_eq!(world.rows().await.len(), 10);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_came_to_the_log_a_moment_ago_stays_in_it() {
+    let mut config = unlimited();
+    config.stream.keep_days = 0;
+    on_each_with(config, async |world: World| {
+        let _serving = world.serve_only(&["send", "persist"]).await;
+        let alice = world.person("alice").await;
+        let mut sent = Vec::new();
+        let trimmed = until("some of it is trimmed", async || {
+            let (id, now) = (sent.len().to_string(), Instant::now());
+            alice.send("chat.send.general", &id, "x").await.unwrap();
+            sent.push(now);
+            let first = world.log().await["first_seq"].as_u64().unwrap();
+            (first > 1).then(|| usize::try_from(first - 1).unwrap())
+        })
+        .await;
+        // A page of a room without messages in the log may be kept for so long.
+        let age = sent[trimmed - 1].elapsed();
+        assert!(age >= PAGE_AGE, "the newest that is gone is {age:?} old");
     })
     .await;
 }

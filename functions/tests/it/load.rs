@@ -278,3 +278,39 @@ async fn person_with_thousands_of_questions_in_flight_leaves_the_others_their_tu
     assert!(refused.len() > ASKED / 2, "{}", refused.len());
     assert!(bobs.0.is_empty(), "{:?}", bobs.0);
 }
+
+/// Tasks append, and ask at once, each for another page: so they share no page, but the readings of a
+/// long tail.
+async fn ask_for_what_was_just_acknowledged(world: &World) {
+    // As many as are read at once: what comes later is in no reading by chance.
+    const WAITING: usize = 1_000;
+    fill(world, "general", WAITING).await;
+    let (backend, alice) = (world.backend().await, world.person("alice").await);
+    let writers = (1..=16).map(async |limit| {
+        for _ in 0..40 {
+            let seq = append(&backend, "chat.general", None, message()).await;
+            let question = json!({ "limit": limit });
+            let page = alice.page(GENERAL, question).await.unwrap();
+            let (_, last) = contiguous(&page);
+            assert!(last >= seq, "{seq} is acknowledged, {last} the last");
+            assert!(page.head.1 >= seq);
+        }
+    });
+    join_all(writers).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_joins_another_ones_reading_gets_what_was_acknowledged_since_that_one_asked() {
+    let world = quick().await;
+    let _history = world.serve_only(&["history"]).await;
+    ask_for_what_was_just_acknowledged(&world).await;
+}
+
+#[tokio::test]
+async fn who_asks_while_messages_are_stored_gets_what_was_acknowledged() {
+    on_each(async |world: World| {
+        let _serving = world.serve_only(&["history", "persist"]).await;
+        ask_for_what_was_just_acknowledged(&world).await;
+    })
+    .await;
+}
