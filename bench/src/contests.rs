@@ -2,6 +2,7 @@
 
 mod append;
 mod endpoint;
+mod history;
 mod inbox;
 mod persist;
 mod send;
@@ -31,6 +32,11 @@ pub(crate) const CONTESTS: &[Contest] = &[
         name: "endpoint",
         measure: || Box::pin(endpoint::measure()),
         part: Some(endpoint::part),
+    },
+    Contest {
+        name: "history",
+        measure: || Box::pin(history::measure()),
+        part: Some(history::part),
     },
     Contest {
         name: "inbox",

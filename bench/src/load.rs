@@ -12,8 +12,11 @@ pub(crate) struct Load {
     stream: TcpStream,
     /// What was read and not yet understood.
     read: Vec<u8>,
-    answer: Vec<u8>,
-    subject: String,
+    /// What each answer must be, if they are all the same.
+    answer: Option<Vec<u8>>,
+    /// Asked in turns.
+    subjects: Vec<String>,
+    asked: usize,
     /// Where answers come to this connection alone.
     inbox: String,
     payload: String,
@@ -45,26 +48,44 @@ impl Answers {
     }
 }
 
+/// The header of an error reply.
+const ERROR: &[u8] = b"Nats-Service-Error";
+
 /// For how long an answer may stay away.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Load {
     /// Connects to the server. Each request has this payload, each answer must be that one.
     pub(crate) fn connect(url: &str, subject: &str, payload: &str, answer: &str) -> Outcome<Self> {
+        let load = Self::open(url, "", vec![subject.to_owned()], payload)?;
+        let answer = Some(answer.as_bytes().to_vec());
+        Ok(Self { answer, ..load })
+    }
+
+    /// Connects as a user whose password is the name, to ask these subjects in turns. Each answer must be a good
+    /// one.
+    pub(crate) fn connect_as(user: &str, url: &str, subjects: Vec<String>) -> Outcome<Self> {
+        let login = format!(r#""user":"{user}","pass":"{user}","#);
+        Self::open(url, &login, subjects, "")
+    }
+
+    fn open(url: &str, login: &str, subjects: Vec<String>, payload: &str) -> Outcome<Self> {
         let stream = TcpStream::connect(url.trim_start_matches("nats://"))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(PATIENCE))?;
         let mut load = Self {
             stream,
             read: Vec::with_capacity(1 << 20),
-            answer: answer.as_bytes().to_vec(),
-            subject: subject.to_owned(),
+            answer: None,
+            subjects,
+            asked: 0,
             inbox: format!("_INBOX.load{:x}", fastrand::u64(..)),
             payload: payload.to_owned(),
             sent: Vec::new(),
         };
-        let connect = br#"CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"bench","version":"0","protocol":1}"#;
-        load.stream.write_all(connect)?;
+        let options = r#""verbose":false,"pedantic":false,"headers":true,"no_responders":true,"lang":"bench","version":"0","protocol":1"#;
+        let connect = format!("CONNECT {{{login}{options}}}");
+        load.stream.write_all(connect.as_bytes())?;
         let subscribe = format!("\r\nSUB {}.* 1\r\n", load.inbox);
         load.stream.write_all(subscribe.as_bytes())?;
         Ok(load)
@@ -112,7 +133,11 @@ impl Load {
             while let Some((frame, length)) = parse(&read[used..])? {
                 used += length;
                 match frame {
-                    Frame::Answer { slot, payload } if payload == self.answer => {
+                    Frame::Answer {
+                        slot,
+                        payload,
+                        is_error: false,
+                    } if self.answer.as_ref().is_none_or(|it| it == payload) => {
                         if goes_on || count == 0 {
                             latencies.push(now - self.sent[slot]);
                             (count, took) = (count + 1, now - start);
@@ -145,13 +170,16 @@ impl Load {
         })
     }
 
-    fn request(&self, output: &mut Vec<u8>, slot: usize) {
+    fn request(&mut self, output: &mut Vec<u8>, slot: usize) {
+        self.asked += 1;
         let Self {
-            subject,
+            subjects,
+            asked,
             inbox,
             payload,
             ..
         } = self;
+        let subject = &subjects[*asked % subjects.len()];
         let length = payload.len();
         let frame = format!("PUB {subject} {inbox}.{slot} {length}\r\n{payload}\r\n");
         output.extend_from_slice(frame.as_bytes());
@@ -159,10 +187,10 @@ impl Load {
 }
 
 enum Frame<'a> {
-    /// The payload with its headers, which a good answer does not have.
     Answer {
         slot: usize,
         payload: &'a [u8],
+        is_error: bool,
     },
     Ping,
     Other,
@@ -186,8 +214,19 @@ fn parse(bytes: &[u8]) -> Outcome<Option<(Frame<'_>, usize)>> {
             if bytes.len() < after + length + 2 {
                 return Ok(None);
             }
-            let payload = &bytes[after..after + length];
-            Ok(Some((Frame::Answer { slot, payload }, after + length + 2)))
+            let headers = match words.next_back().filter(|_| line.starts_with('H')) {
+                Some(headers) => headers.parse()?,
+                None => 0,
+            };
+            let (headers, payload) = bytes[after..after + length].split_at(headers);
+            let answer = Frame::Answer {
+                slot,
+                payload,
+                // A status, or natsfn's error reply.
+                is_error: headers.starts_with(b"NATS/1.0 ")
+                    || headers.windows(ERROR.len()).any(|part| part == ERROR),
+            };
+            Ok(Some((answer, after + length + 2)))
         }
         Some("PING") => Ok(Some((Frame::Ping, after))),
         Some("-ERR") => Err(line.into()),
