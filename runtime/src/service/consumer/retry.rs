@@ -141,13 +141,15 @@ impl Consumer {
     ///
     /// What becomes of which error [`Kind`](crate::Kind) says. One failure is an attempt where the
     /// message was alone in the call, or named in [`Outcomes`](crate::Outcomes), and other messages of
-    /// the function have succeeded since its last try. While none does, a dependency is away or the
-    /// program is wrong: no message waits longer than 6 seconds, or than the first wait where that is
-    /// longer, and nothing is given up. The limits of time hold also for failures that do not count, where
+    /// the function have succeeded since its last try. While none does and several fail, a dependency is away
+    /// or the program is wrong: no message waits longer than 6 seconds, or than the first wait where that is
+    /// longer, and nothing is given up. (The first failure after a restart knows of no others, and takes the
+    /// schedule's wait.) The limits of time hold also for failures that do not count, where
     /// others have succeeded meanwhile or no other fails.
     ///
     /// The server keeps the waits, so they go on where the process stops, crashes or is deployed anew,
-    /// and no message waits for another. It also counts the deliveries, of every instance: by them a
+    /// and no message waits for another, except those that a process has got over ten times without having
+    /// returned them itself: they run apart, in groups, since one may end the process. It also counts the deliveries, of every instance: by them a
     /// new process knows how long the next wait is, and how long the message has been tried at least
     /// ([`Retry::within`]). How they ended it does not know, so the attempts begin anew with each process.
     ///

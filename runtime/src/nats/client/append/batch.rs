@@ -82,8 +82,8 @@ pub(in crate::nats::client) fn without_batch(headers: HeaderMap) -> HeaderMap {
 pub(super) enum Sent {
     /// All are stored, the first with this sequence.
     Stored { stream: String, first: u64 },
-    /// The server has refused it, though a part may be stored: each is to be published by itself, which stores
-    /// nothing twice.
+    /// The server has refused it, and nothing of it is stored, except by a leader older than batches. Each is to be
+    /// published by itself, which stores nothing twice.
     Refused,
     /// The same, and the next one would be refused too, for this reason.
     NoBatches(String),
