@@ -234,8 +234,8 @@ async fn pods_are_chat_with_the_rights_of_their_own_users() {
 
 #[test]
 fn pods_have_time_to_drain_and_the_ports_that_the_configuration_names() {
-    let host = include_str!("../../../runtime/src/cli/host.rs");
-    assert!(host.contains("const DRAIN: Duration = Duration::from_secs(8);"));
+    let runtime = include_str!("../../../runtime/src/config/runtime.rs");
+    assert!(runtime.contains("const DRAIN: Duration = Duration::from_secs(8);"));
     for pod in Pod::all("Deployment") {
         let grace = &pod.spec["terminationGracePeriodSeconds"];
         let pause = &pod.container()["lifecycle"]["preStop"]["sleep"]["seconds"];
