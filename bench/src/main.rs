@@ -14,6 +14,7 @@ mod contests;
 mod load;
 mod process;
 mod rounds;
+mod runner;
 mod summary;
 
 use natsfn::Exit;

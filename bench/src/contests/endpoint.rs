@@ -13,7 +13,8 @@ use natsfn::{Exit, Json, Service};
 
 use crate::load::Load;
 use crate::process::{self, Process};
-use crate::rounds::{Contestant, Figures, Rounds, number};
+use crate::rounds::{Contestant, Rounds, number};
+use crate::runner::Runner;
 use crate::{Failure, Outcome, summary};
 
 const NAME: &str = "endpoint";
@@ -30,13 +31,6 @@ const PARTS: [&str; 4] = [
     "bare loop that spawns",
     "bare loop in place",
 ];
-
-/// A contestant's process, and the load for it.
-struct Runner {
-    name: &'static str,
-    process: Process,
-    load: Load,
-}
 
 pub(crate) async fn measure() -> Outcome {
     let data = tempfile::tempdir()?;
@@ -79,24 +73,6 @@ pub(crate) async fn measure() -> Outcome {
         rounds.scene(&title, contestants.collect()).await?;
     }
     Ok(())
-}
-
-impl Runner {
-    fn round(&mut self, in_flight: usize, time: Duration) -> Outcome<Figures> {
-        let before = self.process.processor_time()?;
-        let answers = self.load.run(in_flight, time)?;
-        let after = self.process.processor_time()?;
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / answers.count as f64;
-        let (user, system) = (after.user - before.user, after.system - before.system);
-        Ok(vec![
-            ("requests/s", answers.a_second()),
-            ("p50 us", answers.latency(0.5)),
-            ("p99 us", answers.latency(0.99)),
-            ("processor us", each(user + system)),
-            ("of it user us", each(user)),
-            ("of it system us", each(system)),
-        ])
-    }
 }
 
 /// Builds the program in Go; none where there is no Go.

@@ -24,7 +24,8 @@ use tokio::task::AbortHandle;
 use crate::Outcome;
 use crate::load::Load;
 use crate::process::{self, Process};
-use crate::rounds::{Contestant, Figures, Rounds, number};
+use crate::rounds::{Contestant, Rounds, number};
+use crate::runner::Runner;
 
 const NAME: &str = "history";
 
@@ -62,13 +63,6 @@ accounts {
   }
 }
 "#;
-
-/// A contestant's process, and the load for it.
-struct Runner {
-    name: &'static str,
-    process: Process,
-    load: Load,
-}
 
 pub(crate) async fn measure() -> Outcome {
     let data = tempfile::tempdir()?;
@@ -161,24 +155,6 @@ fn contestants(runners: &[RefCell<Runner>], in_flight: usize) -> Vec<Contestant<
         })
     });
     contestants.collect()
-}
-
-impl Runner {
-    fn round(&mut self, in_flight: usize, time: Duration) -> Outcome<Figures> {
-        let before = self.process.processor_time()?;
-        let answers = self.load.run(in_flight, time)?;
-        let after = self.process.processor_time()?;
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / answers.count as f64;
-        let (user, system) = (after.user - before.user, after.system - before.system);
-        Ok(vec![
-            ("requests/s", answers.a_second()),
-            ("p50 us", answers.latency(0.5)),
-            ("p99 us", answers.latency(0.99)),
-            ("processor us", each(user + system)),
-            ("of it user us", each(user)),
-            ("of it system us", each(system)),
-        ])
-    }
 }
 
 /// Lets the log begin at a sequence, as after its trimming, with one message. Returns when it was created.

@@ -74,6 +74,18 @@ async fn called_with(n: u64, seen: &mut UnboundedReceiver<u64>) {
     while next(seen).await != n {}
 }
 
+/// Stores good messages from the one after `good` on, until the bad one is a dead letter: each of its attempts counts
+/// because another message has succeeded since the one before.
+async fn dead_after(mut good: u64, world: &World, seen: &mut UnboundedReceiver<u64>) {
+    until("it is a dead letter", async || {
+        good += 1;
+        world.store("log.a", [good.to_string()]).await;
+        called_with(good, seen).await;
+        (!letters(world).await.is_empty()).then_some(())
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn waits_double_up_to_the_longest_and_the_last_attempt_makes_a_dead_letter() {
     let world = World::new().await;
@@ -87,15 +99,7 @@ async fn waits_double_up_to_the_longest_and_the_last_attempt_makes_a_dead_letter
     world.store("log.a", ["0", "1"].map(str::to_owned)).await;
     called_with(1, &mut sightings).await;
 
-    // Each attempt counts because another message has succeeded since the one before.
-    let mut good = 1;
-    until("it is a dead letter", async || {
-        good += 1;
-        world.store("log.a", [good.to_string()]).await;
-        called_with(good, &mut sightings).await;
-        (!letters(&world).await.is_empty()).then_some(())
-    })
-    .await;
+    dead_after(1, &world, &mut sightings).await;
 
     for factor in [1, 2, 4, 5, 5] {
         let mut waited = delay(&mut naks).await;
@@ -295,14 +299,7 @@ async fn good_message_that_was_delivered_often_elsewhere_has_all_its_attempts_he
     let _running = world.serve(service()).await;
     called_with(0, &mut sightings).await;
 
-    let mut good = 0;
-    until("it is a dead letter", async || {
-        good += 1;
-        world.store("log.a", [good.to_string()]).await;
-        called_with(good, &mut sightings).await;
-        (!letters(&world).await.is_empty()).then_some(())
-    })
-    .await;
+    dead_after(0, &world, &mut sightings).await;
 
     assert_eq!(letters(&world).await[0].attempts, 3);
 }
