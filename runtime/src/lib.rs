@@ -86,6 +86,7 @@ pub use run::{dead_letter, rights, setup};
 pub use service::background::{Background, Settled, Work};
 pub use service::consumer::Consumer;
 pub use service::consumer::retry::Retry;
+pub use service::consumer::start::Start;
 pub use service::dev_listener::DevListener;
 pub use service::endpoint::Endpoint;
 #[cfg(feature = "testing")]

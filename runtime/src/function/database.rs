@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::event::Entry;
+use super::event::{Entry, SettledUpTo, StreamId};
 use super::template::Template;
 use crate::config::PoolSizes;
 use crate::error::run_error::RunError;
@@ -88,6 +88,15 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// those that were recorded before.
     fn begin<'a>(&'a self, inbox: Option<Inbox<'a>>)
     -> BoxFuture<'a, Result<Box<dyn Transaction>>>;
+
+    /// Up to where a function has settled one life of a stream, as the inbox knows it; `None` where it
+    /// knows nothing.
+    fn settled<'a>(
+        &'a self,
+        service: &'a str,
+        function: &'a str,
+        stream: &'a StreamId,
+    ) -> BoxFuture<'a, Result<Option<SettledUpTo>>>;
 
     /// Closes the pool.
     fn close(&self) -> BoxFuture<'_, ()>;

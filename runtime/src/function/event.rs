@@ -186,6 +186,14 @@ impl Entry {
     }
 }
 
+/// What was settled of one life of a stream while it had a consumer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SettledUpTo {
+    pub(crate) seq: u64,
+    /// What the stream stores after it was rolled back is later than this.
+    pub(crate) time: SystemTime,
+}
+
 /// A stream from its creation to its deletion: a recreated stream counts from 1 again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamId {

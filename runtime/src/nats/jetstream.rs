@@ -92,6 +92,9 @@ pub struct ConsumerInfo {
     /// Messages delivered more than once and not yet settled.
     #[serde(default)]
     pub num_redelivered: u64,
+    /// When it was so, by the server's clock.
+    #[serde(rename = "ts", deserialize_with = "instant")]
+    pub(crate) time: SystemTime,
     /// Somebody has paused it: it delivers nothing.
     #[serde(default)]
     pub paused: bool,

@@ -18,6 +18,7 @@ use crate::function::template::{Template, covers};
 use crate::nats::client::access::Access;
 use crate::nats::jetstream::calls;
 use crate::service::consumer::Consumer;
+use crate::service::consumer::start::Start;
 use crate::service::definition::Definition;
 use crate::service::stream::Stream;
 use crate::service::trigger::state_subject;
@@ -115,6 +116,9 @@ impl Rights {
                 rights.call(&calls::delete_consumer(stream, &durable), purpose);
             }
             rights.create(consumer, purpose);
+            if consumer.starts() != Start::All && service.database.is_some() {
+                rights.call(&calls::message(stream), "where the consumer begins");
+            }
             if consumer.floor.is_some() {
                 // It is asked up to where the service's own store is complete.
                 let reads = consumer.uses.iter().filter(|access| access.is_read);

@@ -1,5 +1,6 @@
 //! Sets up what a service needs: schema, streams, consumers. Running functions lack these rights.
 
+mod begin;
 mod identity;
 mod lint;
 mod options;
@@ -21,6 +22,7 @@ use crate::service::background::Background;
 use crate::service::consumer::{Consumer, Wanted};
 use crate::service::definition::Definition;
 use crate::service::stream::{Stream, StreamPlan, Wish};
+use begin::begin;
 use lint::lint;
 
 pub use options::Options;
@@ -85,11 +87,25 @@ pub async fn setup_with(
         .collect();
     if options.only_plan {
         let (id, lost) = identity(service, database_url, &noted).await?;
+        // One without the runtime's tables knows no place.
+        let database = match id {
+            Some(_) => open(service, database_url)?,
+            None => None,
+        };
         told.extend(lost.as_deref().map(identity::line));
         for (consumer, found) in consumers {
             let id = id.as_deref().or(lost.as_deref());
-            told.extend(consumer.plan(found.as_ref(), id).map_err(wrong)?);
+            let begin = match found {
+                None => begin(consumer, nats, database.as_ref()).await?,
+                Some(_) => None,
+            };
+            told.extend(consumer.plan(found.as_ref(), id, begin).map_err(wrong)?);
         }
+    } else {
+        let kept = consumers.iter().filter_map(|(consumer, found)| {
+            found.as_ref().and_then(|found| consumer.keeps_start(found))
+        });
+        told.extend(kept);
     }
     told.extend(lint(service, nats).await?);
     if options.only_plan {
@@ -116,7 +132,7 @@ pub async fn setup_with(
     }
     for consumer in service.consumers() {
         let take_over = options.takes_over(&consumer.durable_name());
-        set_up(consumer, nats, database.as_ref(), take_over).await?;
+        set_up(consumer, nats, database.as_ref(), take_over, &mut told).await?;
     }
     for line in &told {
         tracing::info!("{line}");
@@ -167,6 +183,7 @@ async fn set_up(
     nats: &Client,
     database: Option<&Arc<dyn Database>>,
     take_over: bool,
+    told: &mut Vec<String>,
 ) -> Result<(), RunError> {
     let stop = watch::channel(false).1;
     let context = Background::of_store(client::Client::new(nats.clone()), database, stop);
@@ -178,20 +195,21 @@ async fn set_up(
         created: stream.created,
         ack_floor: 0,
     };
-    let database = match database {
+    let id_of_database = match database {
         Some(database) => database.identity().await.map_err(wrong)?,
         None => None,
     };
     let mut wanted = Wanted {
-        start: None,
-        database: database.as_deref(),
+        begin: None,
+        database: id_of_database.as_deref(),
         take_over,
     };
     let found = consumer.look(nats, take_over).await.map_err(wrong)?;
     let is_of_another = |info: &ConsumerInfo| consumer.feeds_another(info, wanted.database);
     let info = match found {
         Some(found) if is_of_another(&found) => {
-            wanted.start = consumer.first_missing(&context, &id).await.map_err(wrong)?;
+            let missing = consumer.first_missing(&context, &id).await.map_err(wrong)?;
+            wanted.begin = missing.or_else(|| consumer.beside(&found));
             tracing::warn!(
                 consumer = consumer.durable_name(),
                 "the consumer fed another database (id {}), which gets nothing any more; from now on it feeds this one (id {}), and handles again what the stream still holds and this one lacks",
@@ -201,7 +219,13 @@ async fn set_up(
             consumer.recreate_for(nats, wanted).await.map_err(wrong)?
         }
         None => {
-            wanted.start = consumer.first_missing(&context, &id).await.map_err(wrong)?;
+            let missing = consumer.first_missing(&context, &id).await.map_err(wrong)?;
+            let next = begin(consumer, nats, database).await?;
+            wanted.begin = missing.or(next);
+            if let Some(begins) = consumer.begins(next) {
+                let (durable, stream) = (consumer.durable_name(), consumer.stream.name());
+                told.push(format!("consumer {durable} of {stream}: made; it {begins}"));
+            }
             consumer.set_up(nats, wanted).await.map_err(wrong)?
         }
         Some(_) => consumer.set_up(nats, wanted).await.map_err(wrong)?,

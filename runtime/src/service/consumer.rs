@@ -7,6 +7,7 @@ mod floor;
 mod owner;
 pub(crate) mod retry;
 mod set_up;
+pub(crate) mod start;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::nats::client::access::{Access, declares};
 use floor::Floor;
 use retry::Retry;
 use set_up::settings;
+use start::Start;
 
 pub(crate) use set_up::Wanted;
 
@@ -39,7 +41,7 @@ pub(crate) const MOST_UNSETTLED: usize = 2 * UNSETTLED;
 /// ```
 /// use std::time::Duration;
 ///
-/// use natsfn::{Batch, Consumer, Retry, Service, Stream};
+/// use natsfn::{Batch, Consumer, Retry, Service, Start, Stream};
 ///
 /// async fn count(orders: Batch<serde_json::Value>) {
 ///     println!("{} orders", orders.len());
@@ -48,6 +50,8 @@ pub(crate) const MOST_UNSETTLED: usize = 2 * UNSETTLED;
 /// let orders = Stream::new("ORDERS", ["orders.{customer}"]);
 /// let consumer = Consumer::new("count", orders)
 ///     .max_batch(100)
+///     // Not what was ordered before this function came.
+///     .start(Start::New)
 ///     // A message that fails is tried again after ten seconds, and is a dead letter after ten minutes.
 ///     .retry(Retry::fixed(Duration::from_secs(10)).within(Duration::from_secs(600)))
 ///     // How long a call may take, and how soon a crashed instance's messages go to another.
@@ -67,6 +71,7 @@ pub struct Consumer {
     pub(crate) max_batch: usize,
     pub(crate) max_in_flight: Option<usize>,
     pub(crate) retry: Retry,
+    start: Start,
     pub(crate) deadline: Duration,
     pub(crate) ack_wait: Duration,
     pub(crate) instances: usize,
@@ -95,6 +100,7 @@ impl Consumer {
             max_batch: 500,
             max_in_flight: None,
             retry: Retry::default(),
+            start: Start::All,
             deadline: Duration::from_secs(30),
             ack_wait: Duration::from_secs(30),
             instances: 8,

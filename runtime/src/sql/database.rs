@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::inbox::Pruned;
+use super::inbox::{self, Pruned, StreamLife};
 use super::pool::{self, crowd};
 use super::schema::{ExpectedMigrations, fitness};
 use super::transaction::SqlTransaction;
@@ -19,6 +19,7 @@ use crate::error::database::{is_of_statement, is_stale};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 use crate::function::database::{Database, Inbox, Schema, Transaction};
+use crate::function::event::{SettledUpTo, StreamId};
 
 /// A service's database at work.
 pub(super) struct SqlDatabase {
@@ -208,6 +209,21 @@ impl Database for SqlDatabase {
                 Err(error) => return Err(self.explained(error).await),
             };
             Ok(Box::new(transaction) as Box<dyn Transaction>)
+        }
+        .boxed()
+    }
+
+    fn settled<'a>(
+        &'a self,
+        service: &'a str,
+        function: &'a str,
+        stream: &'a StreamId,
+    ) -> BoxFuture<'a, Result<Option<SettledUpTo>>> {
+        async move {
+            self.check().await?;
+            let life = StreamLife::new(service, function, stream);
+            let read = inbox::settled(&self.db, &life);
+            timeout::bounded(read).await.map_err(timeout::down)
         }
         .boxed()
     }

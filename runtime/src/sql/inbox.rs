@@ -28,7 +28,8 @@ use claim::Row;
 use stream_life::{THIS_LIFE, begin_life};
 
 pub(super) use claim::Claim;
-pub(super) use progress::{Progress, Pruned};
+pub(super) use progress::{Progress, Pruned, settled};
+pub(super) use stream_life::StreamLife;
 
 /// Writes the rows of a batch that was never delivered before. False if some were done all the same:
 /// then the transaction is unusable, and the next one uses [`enter`].

@@ -53,6 +53,7 @@ mod range;
 mod retry;
 mod setup;
 mod slow;
+mod start;
 mod stream;
 mod stream_cache;
 mod sweep;

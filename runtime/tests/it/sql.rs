@@ -7,7 +7,7 @@ use std::time::Duration;
 use natsfn::failpoint::{Failpoints, Fault};
 use natsfn::testing::{Outcome, local};
 use natsfn::{
-    Batch, Consumer, Db, Endpoint, Error, Json, Kind, Outcomes, Result, Service, Stream, Tx,
+    Batch, Consumer, Db, Endpoint, Error, Json, Kind, Outcomes, Result, Service, Start, Stream, Tx,
 };
 use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, TransactionTrait};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
@@ -73,10 +73,14 @@ async fn store(tx: Tx, numbers: Batch<i64>) -> Result<Outcomes> {
 }
 
 pub(crate) fn service() -> Service {
+    service_from(Start::All)
+}
+
+pub(crate) fn service_from(start: Start) -> Service {
     let stream = Stream::new("NUMBERS", ["numbers.{kind}"]);
     Service::new("numbers", "1.0.0")
         .database::<Migrator>()
-        .consumer(Consumer::new("store", stream), store)
+        .consumer(Consumer::new("store", stream).start(start), store)
 }
 
 pub(crate) const ROWS: &str = "SELECT count(*) FROM numbers";

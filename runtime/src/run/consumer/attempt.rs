@@ -3,7 +3,7 @@
 mod walk;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 use tokio::sync::watch;
@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 use super::settle::{Settler, key};
 use crate::error::{Error, Result};
 use crate::function::database::Database;
-use crate::function::event::{Delivery, Entry, Key};
+use crate::function::event::{Delivery, Entry, Key, SettledUpTo, StreamId};
 use crate::function::handler::Call;
 use crate::function::invoke::contained;
 use crate::function::template::Template;
@@ -97,6 +97,27 @@ impl Attempt {
                     )
                 };
                 id.map(Some).ok_or_else(lost)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Up to where the inbox knows a life of the stream to be settled.
+    pub(crate) async fn settled(
+        &self,
+        consumer: &Consumer,
+        stream_created: SystemTime,
+    ) -> Result<Option<SettledUpTo>> {
+        let stream = StreamId {
+            name: consumer.stream.name().to_owned(),
+            created: stream_created,
+            ack_floor: 0,
+        };
+        match &self.database {
+            Some(database) if self.inbox && self.call.needs.transaction => {
+                database
+                    .settled(&self.service, &self.function, &stream)
+                    .await
             }
             _ => Ok(None),
         }

@@ -5,6 +5,7 @@ mod dispatch;
 mod letters;
 mod locate;
 mod reader;
+mod resume;
 mod sweep;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use super::watch::watch;
 use crate::error::Kind;
 use crate::error::reply::one_line;
 use crate::function::database::Database;
-use crate::function::event::{Delivery, StreamId};
+use crate::function::event::{Delivery, SettledUpTo, StreamId};
 use crate::function::extract::Decode;
 use crate::function::handler::Call;
 use crate::function::invoke::contained;
@@ -61,6 +62,8 @@ pub(crate) struct Feed {
     /// The messages that a client can read, because they have arrived here or were looked at; with the
     /// creation time of their stream.
     readable: Mutex<(Option<SystemTime>, Ranges)>,
+    /// What was settled when the consumer was seen last, and when its stream was created.
+    settled: Mutex<Option<(SystemTime, SettledUpTo)>>,
 }
 
 /// Identifies a durable consumer as it was found, from its creation to its deletion, and so its stream:
@@ -138,6 +141,7 @@ impl Feed {
             wake,
             to_sweep: watch::channel(None).0,
             readable: Mutex::default(),
+            settled: Mutex::default(),
         })
     }
 
@@ -263,6 +267,11 @@ impl Feed {
         }
         if let Ok(consumer) = consumer {
             self.observe(&consumer);
+            if let Some(found) = self.current()
+                && self.is_same(&found, &consumer)
+            {
+                self.remember(found.stream_created, &consumer);
+            }
             warnings.extend(self.consumer.passes_over(&consumer));
             warnings.extend(self.consumer.is_full(&consumer));
         }

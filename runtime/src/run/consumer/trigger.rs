@@ -95,6 +95,7 @@ impl Trigger for StreamTrigger {
         if let Some(problem) = consumer.retry.problem() {
             problems.push(format!("function {name:?}: {problem}"));
         }
+        consumer.check_start(problems);
         if consumer.floor.is_some() && !consumer.natural_key {
             problems.push(format!(
                 "function {name:?}: .floor(..) lets messages be handled again that the inbox has forgotten; it needs rows with a key of their own and .natural_key()"

@@ -3,7 +3,8 @@
 
 use async_nats::Client;
 
-use super::{Consumer, Wanted, settings};
+use super::start::{Begin, Start};
+use super::{Consumer, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
 use crate::nats::jetstream::{ConsumerInfo, call, calls};
@@ -46,19 +47,26 @@ impl Consumer {
         )))
     }
 
-    /// The first sequence that the service's own store lacks; None where it does not say.
+    /// The first message that the service's own store lacks; None where it does not say.
     pub(crate) async fn first_missing(
         &self,
         context: &Background,
         stream: &StreamId,
-    ) -> Result<Option<u64>> {
+    ) -> Result<Option<Begin>> {
         match &self.floor {
             Some(floor) => {
                 let upto = floor.ask(context.clone(), stream.clone()).await?;
-                Ok(Some(upto.saturating_add(1)))
+                Ok(Some(Begin::Sequence(upto.saturating_add(1))))
             }
             None => Ok(None),
         }
+    }
+
+    /// Where the consumer of another database begins when it is recreated for this one: with
+    /// [`Start::New`] where it was, so that nothing is skipped and no history handled.
+    pub(crate) fn beside(&self, found: &ConsumerInfo) -> Option<Begin> {
+        let next = Begin::Sequence(found.ack_floor.stream_seq + 1);
+        (self.starts() == Start::New).then_some(next)
     }
 
     /// Recreates the durable consumer, for this database. A function of the former
@@ -77,7 +85,7 @@ impl Consumer {
                 _ => {}
             }
             match self
-                .create(nats, "create", settings(&self.config(wanted))?)
+                .create(nats, "create", self.new_settings(wanted)?)
                 .await
             {
                 Err(error) if error.kind() == Kind::Conflict && tries < TRIES => {}

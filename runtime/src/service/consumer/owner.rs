@@ -20,6 +20,11 @@ impl Consumer {
         service.clone_into(&mut self.service);
     }
 
+    /// The service that owns the consumer.
+    pub(crate) fn owner(&self) -> &str {
+        &self.service
+    }
+
     /// The durable consumer's name on the server.
     pub(crate) fn durable_name(&self) -> String {
         match &self.durable {

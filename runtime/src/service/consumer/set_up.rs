@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy, pull};
+use async_nats::jetstream::consumer::{AckPolicy, ReplayPolicy, pull};
 use tokio::time::sleep;
 
+use super::start::Begin;
 use super::{Consumer, UNSETTLED};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
@@ -21,8 +22,8 @@ const UNDONE_WITHIN: Duration = Duration::from_millis(200);
 /// What a durable consumer is to be, besides what its definition says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
-    /// The sequence that a new one begins with; without it, the stream's first.
-    pub(crate) start: Option<u64>,
+    /// Where a new one begins; without it, where the definition says.
+    pub(crate) begin: Option<Begin>,
     /// The id of the database that it feeds.
     pub(crate) database: Option<&'a str>,
     /// Whether it becomes this service's, whoever made it.
@@ -56,9 +57,6 @@ impl Consumer {
         pull::Config {
             durable_name: Some(self.durable_name()),
             name: Some(self.durable_name()),
-            deliver_policy: wanted.start.map_or(DeliverPolicy::All, |start_sequence| {
-                DeliverPolicy::ByStartSequence { start_sequence }
-            }),
             ack_policy: AckPolicy::Explicit,
             ack_wait: self.ack_wait,
             // The server's own limit leaves a message behind without a word; we count ourselves.
@@ -82,7 +80,7 @@ impl Consumer {
             tries += 1;
             let mut is_change = false;
             let made = match self.look(nats, wanted.take_over).await? {
-                None => self.create(nats, "create", settings(&self.config(wanted))?),
+                None => self.create(nats, "create", self.new_settings(wanted)?),
                 Some(found) => {
                     self.check_database(&found, wanted.database)?;
                     let changed = self.changed(&found.config, wanted)?;
@@ -108,10 +106,15 @@ impl Consumer {
         &self,
         found: Option<&ConsumerInfo>,
         database: Option<&str>,
+        begin: Option<Begin>,
     ) -> Result<Vec<String>> {
         let what = format!("consumer {} of {}", self.durable_name(), self.stream.name());
         let Some(found) = found else {
-            return Ok(vec![format!("{what}: is made")]);
+            let begins = self.begins(begin).map(|begins| format!(", and {begins}"));
+            return Ok(vec![format!(
+                "{what}: is made{}",
+                begins.unwrap_or_default()
+            )]);
         };
         if let Some(other) = found.database()
             && database != Some(other)
@@ -125,12 +128,15 @@ impl Consumer {
             ..Wanted::default()
         };
         let changes = differences(&found.config, &self.changed(&found.config, wanted)?);
-        if changes.is_empty() {
-            return Ok(vec![format!("{what}: stays as it is")]);
-        }
-        Ok([format!("{what}: is changed")]
+        let first = if changes.is_empty() {
+            "stays as it is"
+        } else {
+            "is changed"
+        };
+        Ok([format!("{what}: {first}")]
             .into_iter()
             .chain(changes)
+            .chain(self.keeps_start(found))
             .collect())
     }
 
@@ -201,11 +207,11 @@ impl Consumer {
         let delete = calls::delete_consumer(stream, &self.durable_name());
         let _: serde_json::Value = call(nats, &delete, &()).await?;
         let wanted = Wanted {
-            start: Some(start),
+            begin: Some(Begin::Sequence(start)),
             database,
             take_over: false,
         };
-        self.create(nats, "create", settings(&self.config(wanted))?)
+        self.create(nats, "create", self.new_settings(wanted)?)
             .await
     }
 

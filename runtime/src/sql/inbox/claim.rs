@@ -2,7 +2,6 @@
 //! that it had first.
 
 use std::borrow::Cow;
-use std::time::UNIX_EPOCH;
 
 use async_nats::Subject;
 
@@ -129,16 +128,7 @@ impl Claim {
         let floors = inbox.entries.iter().map(|entry| entry.stream().ack_floor);
         let first_seq = rows.first().map_or(0, |row| row.seq.cast_unsigned());
         let floor = floors.max().unwrap_or(0).min(first_seq.saturating_sub(1));
-        let created = stream
-            .created
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let life = StreamLife {
-            service: inbox.service.to_owned(),
-            function: inbox.function.to_owned(),
-            stream: stream.name.clone(),
-            created_ns: i64::try_from(created.as_nanos()).unwrap_or(i64::MAX),
-        };
+        let life = StreamLife::new(inbox.service, inbox.function, stream);
         let first = inbox.entries.iter().all(|entry| entry.delivered() <= 1);
         Ok(Some(Self {
             life,

@@ -1,12 +1,14 @@
 //! Progress of a function on one life of a stream: up to where it is settled and pruned.
 
 use std::collections::HashMap;
+use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::stream_life::{StreamLife, THIS_LIFE};
 use crate::error::Result;
+use crate::function::event::SettledUpTo;
 use crate::function::template::covers;
 
 /// What this process knows of a function's progress.
@@ -48,6 +50,25 @@ impl Progress {
             .iter()
             .all(|filter| filter.split(' ').any(|one| covers(one, subject)))
     }
+}
+
+/// Up to where a life is settled, as the last batch that has noted it knew.
+pub(in crate::sql) async fn settled(
+    connection: &impl ConnectionTrait,
+    life: &StreamLife,
+) -> Result<Option<SettledUpTo>, DbErr> {
+    let read = format!(
+        "SELECT settled_seq, settled_ns FROM natsfn_life AS life WHERE {THIS_LIFE} AND settled_ns > 0"
+    );
+    let read = life.statement(connection, read, None);
+    let Some(row) = connection.query_one_raw(read).await? else {
+        return Ok(None);
+    };
+    let (seq, time_ns): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
+    Ok(Some(SettledUpTo {
+        seq: seq.cast_unsigned(),
+        time: UNIX_EPOCH + Duration::from_nanos(time_ns.cast_unsigned()),
+    }))
 }
 
 /// The progress on each life.

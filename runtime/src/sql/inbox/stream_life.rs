@@ -1,8 +1,11 @@
 //! One life of a stream, as a function of a service reads it.
 
+use std::time::UNIX_EPOCH;
+
 use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
 
 use crate::error::Result;
+use crate::function::event::StreamId;
 
 /// One function on one life of a stream. A recreated stream counts from 1 again: by its name alone, old
 /// rows would hide new messages.
@@ -18,9 +21,20 @@ pub(super) const THIS_LIFE: &str =
     "life.service = $1 AND life.function = $2 AND life.stream = $3 AND life.stream_created_ns = $4";
 
 impl StreamLife {
+    pub(in crate::sql) fn new(service: &str, function: &str, stream: &StreamId) -> Self {
+        let created = stream.created.duration_since(UNIX_EPOCH);
+        let created = created.unwrap_or_default().as_nanos();
+        Self {
+            service: service.to_owned(),
+            function: function.to_owned(),
+            stream: stream.name.clone(),
+            created_ns: i64::try_from(created).unwrap_or(i64::MAX),
+        }
+    }
+
     pub(super) fn statement(
         &self,
-        transaction: &DatabaseTransaction,
+        connection: &impl ConnectionTrait,
         sql: impl Into<String>,
         more: impl IntoIterator<Item = Value>,
     ) -> Statement {
@@ -37,7 +51,7 @@ impl StreamLife {
             (*created_ns).into(),
         ];
         Statement::from_sql_and_values(
-            transaction.get_database_backend(),
+            connection.get_database_backend(),
             sql,
             key.into_iter().chain(more),
         )

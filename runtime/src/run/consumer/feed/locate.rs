@@ -78,6 +78,7 @@ impl Feed {
             Err(error) if error.kind() == Kind::NotFound => {
                 tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
                 let wanted = Wanted {
+                    begin: self.resume(&stream).await?,
                     database: database.as_deref(),
                     ..Wanted::default()
                 };
@@ -107,6 +108,7 @@ impl Feed {
             ack_floor: consumer.ack_floor.stream_seq,
             ..id
         });
+        self.remember(stream.created, &consumer);
         let found = FoundConsumer {
             stream_created: stream.created,
             consumer_created: consumer.created,
@@ -152,6 +154,7 @@ impl Feed {
                     if tries > 1 {
                         self.settler.holds.release(Cause::Consumer);
                     }
+                    self.remember(found.stream_created, &info);
                     return Some(Arc::new(StreamId {
                         name: name.to_owned(),
                         created: found.stream_created,
@@ -188,7 +191,7 @@ impl Feed {
     }
 
     /// Whether this is the consumer that was found, read on the same connection.
-    fn is_same(&self, found: &FoundConsumer, consumer: &ConsumerInfo) -> bool {
+    pub(super) fn is_same(&self, found: &FoundConsumer, consumer: &ConsumerInfo) -> bool {
         consumer.created == found.consumer_created
             && consumer.database() == found.database.as_deref()
             && found.connects == self.connects()

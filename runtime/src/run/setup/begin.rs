@@ -1,0 +1,46 @@
+//! Where a consumer begins that somebody has deleted.
+
+use std::sync::Arc;
+
+use async_nats::Client;
+
+use super::wrong;
+use crate::error::Kind;
+use crate::error::run_error::RunError;
+use crate::function::database::Database;
+use crate::function::event::StreamId;
+use crate::nats::jetstream::stream_info;
+use crate::service::consumer::Consumer;
+use crate::service::consumer::start::{Begin, Start, after};
+
+/// Where a consumer begins that is not there, though its inbox knows of an earlier one; `None` for where
+/// the definition says.
+pub(super) async fn begin(
+    consumer: &Consumer,
+    nats: &Client,
+    database: Option<&Arc<dyn Database>>,
+) -> Result<Option<Begin>, RunError> {
+    let Some(database) = database else {
+        return Ok(None);
+    };
+    if consumer.starts() == Start::All || consumer.natural_key {
+        return Ok(None);
+    }
+    let name = consumer.stream.name();
+    let stream = match stream_info(nats, name).await {
+        Ok(stream) => stream,
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(wrong(error)),
+    };
+    let id = StreamId {
+        name: name.to_owned(),
+        created: stream.created,
+        ack_floor: 0,
+    };
+    let settled = database.settled(consumer.owner(), &consumer.name, &id);
+    let Some(settled) = settled.await.map_err(wrong)? else {
+        return Ok(None);
+    };
+    let begin = after(nats, name, settled, stream.state.last_seq).await;
+    begin.map(Some).map_err(wrong)
+}
