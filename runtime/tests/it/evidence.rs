@@ -294,7 +294,7 @@ async fn good_messages_behind_a_bad_first_one_are_handled_at_once() {
             })
             .await;
             println!("single {single}, panics {panics}: {:?}", began.elapsed());
-            assert!(began.elapsed() < Duration::from_secs(5), "{began:?}");
+            assert!(began.elapsed() < Duration::from_secs(25), "{began:?}");
             assert!(letters(&world).await.is_empty());
         }
     }

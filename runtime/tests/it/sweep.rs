@@ -107,5 +107,5 @@ async fn reconnect_looks_at_nothing_that_has_arrived() {
 
     println!("handled after {waited:?}, {sent} messages sent");
     assert!(sent < 1000, "{sent}");
-    assert!(waited < Duration::from_secs(5), "{waited:?}");
+    assert!(waited < Duration::from_secs(20), "{waited:?}");
 }

@@ -95,7 +95,7 @@ async fn bad_messages_wait_unasked_while_dead_letters_cannot_be_written() {
     );
     assert!(lines < 10, "{:#?}", captured.lines(""));
     assert_eq!(calls.load(Ordering::SeqCst) - called, 20, "only good ones");
-    assert!(longest < Duration::from_secs(2), "{longest:?}");
+    assert!(longest < Duration::from_secs(20), "{longest:?}");
 
     world.set_up(service(&calls)).await;
     let back = Instant::now();
@@ -187,7 +187,10 @@ async fn what_waits_for_its_dead_letter_is_given_back_at_a_stop() {
 
     let began = Instant::now();
     world.settled("LOG", "store", 10).await;
-    assert!(began.elapsed() < Duration::from_secs(10), "at once");
+    assert!(
+        began.elapsed() < Duration::from_secs(25),
+        "before the ack wait is over"
+    );
     assert_eq!(letters(&world).await, 10);
 }
 
@@ -210,7 +213,7 @@ async fn dead_letters_that_nothing_answers_keep_good_messages_waiting_once() {
     .await;
     let waited = began.elapsed();
     println!("good ones are done after {waited:?}");
-    assert!(waited < Duration::from_secs(6), "{waited:?}");
+    assert!(waited < Duration::from_secs(25), "{waited:?}");
     until("the state says it", async || {
         let data = function(&running, 0)["data"].clone();
         (data["state"] == "holding").then_some(())
