@@ -73,6 +73,7 @@ pub use function::json::from_json;
 pub use function::reply::{IntoReply, Outcomes, Response};
 pub use nats::client::Client;
 pub use nats::client::access::Access;
+pub use nats::client::kv::{Kv, KvEntry, KvValue, KvWatch};
 pub use nats::connect::{connect, connect_once};
 pub use nats::connections::Connections;
 pub use nats::jetstream;
@@ -93,6 +94,8 @@ pub use service::endpoint::Endpoint;
 pub use service::failpoint;
 pub use service::rate_limit::RateLimit;
 pub use service::stream::Stream;
+pub use service::stream::bucket::Bucket;
+pub use service::stream::object_store::ObjectStore;
 pub use service::{Definition, Service};
 #[cfg(feature = "sea-orm")]
 pub use sql::{Db, Savepoint, Tx};

@@ -35,6 +35,7 @@ pub use subject::Subject;
 /// | [`Extension<T>`](crate::Extension) | a request, a delivery | what a layer has put in |
 /// | [`State<T>`](State) | any event | the service's state |
 /// | [`Client`](crate::Client) | any event | the connection to NATS |
+/// | [`Kv<T>`](crate::Kv) | any event | a key-value bucket |
 /// | `Db`, `Tx` (feature `sea-orm`) | any event | the database, and a transaction of it |
 ///
 /// It is synchronous: the payload is already in memory. An application implements it for its own types;
@@ -78,7 +79,7 @@ pub trait FromEvent<E, S>: Sized {
 }
 
 /// What a function's arguments need from the runtime, collected at registration.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub struct Needs {
     /// Checks whether the `Path` fits the names of a subject template.
     pub(crate) path: Option<CheckNames>,
@@ -90,6 +91,8 @@ pub struct Needs {
     pub(crate) single: bool,
     /// Set by a `Batch`; a function without one is called with one message at a time.
     pub(crate) decode: Option<Decode>,
+    /// The buckets that a `Kv` reads and writes.
+    pub(crate) buckets: Vec<&'static str>,
 }
 
 /// Why a `Path` does not fit these names; `None` if it does.

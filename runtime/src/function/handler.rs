@@ -83,7 +83,7 @@ impl<E: Event> Clone for Call<E> {
         Self {
             call: self.call.clone(),
             layers: self.layers.clone(),
-            needs: self.needs,
+            needs: self.needs.clone(),
         }
     }
 }

@@ -3,6 +3,8 @@
 pub(crate) mod access;
 mod append;
 mod extract;
+pub(crate) mod kv;
+mod object_store;
 
 use std::sync::Arc;
 

@@ -79,7 +79,7 @@ impl Rights {
             if let Some(consumer) = function.consumer() {
                 rights.consume(service, consumer);
             }
-            rights.declared(name, function.uses());
+            rights.declared(name, &function.accesses());
         }
         for task in &service.tasks {
             rights.declared(&task.function, &task.uses);
@@ -207,7 +207,9 @@ impl Rights {
 
     fn access(&mut self, function: &str, access: &Access) {
         let purpose = format!("{function} {}", access.purpose);
-        self.publish(pattern(&access.subject), purpose);
+        for subject in &access.subjects {
+            self.publish(pattern(subject), purpose.clone());
+        }
     }
 
     fn call(&mut self, call: &str, purpose: &str) {

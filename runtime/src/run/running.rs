@@ -1,6 +1,7 @@
 //! A service at work: told by discovery, lost with its connection, drained at its stop.
 
 pub(crate) mod readiness;
+pub(in crate::run) mod stores;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -12,6 +12,7 @@ use super::ready::{check_server, open, round_trip};
 use super::rights::Rights;
 use super::running::Running;
 use super::running::readiness::{Needs, Readiness, Watched};
+use super::running::stores;
 use super::work::{Failure, work};
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
@@ -134,7 +135,7 @@ pub async fn start(
     let mut watched = watched(&definition, &endpoints);
 
     let discovery = Arc::new(Discovery {
-        name: definition.name,
+        name: definition.name.clone(),
         id: nuid::next().to_string(),
         version: definition.version,
         description: definition.description,
@@ -204,7 +205,8 @@ pub async fn start(
         Some((function, tokio::spawn(run)))
     });
     let runs = runs.collect();
-    let readiness = Readiness(Arc::new(Needs {
+    let needs = Needs {
+        service: definition.name,
         nats: nats.clone(),
         connector: connections.connector,
         links: functions.links(),
@@ -217,7 +219,9 @@ pub async fn start(
         },
         functions: watched,
         stop: functions.stopping(),
-    }));
+    };
+    needs.warn().await;
+    let readiness = Readiness(Arc::new(needs));
     Ok(Running {
         nats,
         unheard,
@@ -242,6 +246,7 @@ fn watched(definition: &Definition, endpoints: &[Arc<Discovered>]) -> Vec<Watche
             function: Some(discovered.function.clone()),
             in_a_group: trigger.subject().map(|_| discovered.queue_group.is_some()),
             needs_database: definition.needs_database_for(&**trigger),
+            stores: stores::of(definition, trigger.name()),
             failures: Vec::new(),
         })
         .collect();
@@ -252,6 +257,7 @@ fn watched(definition: &Definition, endpoints: &[Arc<Discovered>]) -> Vec<Watche
                 function: None,
                 in_a_group: None,
                 needs_database: false,
+                stores: stores::of(definition, &task.function),
                 failures: Vec::new(),
             });
         }

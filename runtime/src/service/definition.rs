@@ -202,6 +202,19 @@ impl Definition {
         consumed.chain(&self.streams)
     }
 
+    /// What functions and background work do with their connection, by their names.
+    pub(crate) fn uses(&self) -> impl Iterator<Item = (&str, Access)> {
+        let functions = self.functions.iter();
+        let functions = functions.flat_map(|it| {
+            let accesses = it.accesses().into_iter();
+            accesses.map(|access| (it.name(), access))
+        });
+        let tasks = self.tasks.iter();
+        let tasks =
+            tasks.flat_map(|it| it.uses.iter().map(|access| (&*it.function, access.clone())));
+        functions.chain(tasks)
+    }
+
     pub(crate) fn consumers(&self) -> impl Iterator<Item = &Consumer> {
         self.functions.iter().filter_map(|it| it.consumer())
     }

@@ -1,7 +1,10 @@
 //! A stream that a service needs, as its definition says. It is made in `plan.rs`, checked in
-//! `problems.rs`.
+//! `problems.rs`. A key-value bucket and an object store are streams too.
 
+pub(crate) mod bucket;
 mod caution;
+mod merge;
+pub(crate) mod object_store;
 mod plan;
 mod problems;
 
@@ -12,6 +15,7 @@ use async_nats::jetstream::stream::{
 };
 
 use crate::function::template::{Template, overlap};
+use crate::nats::client::access::store::Store;
 
 pub(crate) use plan::{OWNER, StreamPlan, Wish};
 
@@ -41,6 +45,8 @@ pub struct Stream {
     may_discard: bool,
     existing: bool,
     gathers: bool,
+    /// The bucket or object store that this stream is.
+    store: Option<Store>,
 }
 
 impl Stream {
@@ -96,7 +102,23 @@ impl Stream {
             may_discard: false,
             existing: false,
             gathers: false,
+            store: None,
         }
+    }
+
+    /// The stream of a bucket or an object store; what it holds goes when its owner or a limit says so.
+    fn of(store: Store) -> Self {
+        let mut stream = Self::new(store.stream(), store.subjects()).may_discard();
+        stream.config.allow_rollup = true;
+        stream.store = Some(store);
+        stream
+    }
+
+    /// What a person calls it: "stream ORDERS", "bucket rates".
+    pub(crate) fn title(&self) -> String {
+        let name = self.name();
+        let store = self.store.as_ref();
+        store.map_or_else(|| format!("stream {name}"), ToString::to_string)
     }
 
     /// At most so many bytes; then publishers get [`Kind::Unavailable`](crate::Kind::Unavailable) until something trims it.
@@ -220,9 +242,11 @@ impl Stream {
     }
 
     /// The largest message where this definition names none. Publishers are refused at once what
-    /// could never be buried. The dead letters themselves are larger than what they hold.
+    /// could never be buried. The dead letters themselves are larger than what they hold, and what a bucket holds is
+    /// no message that becomes one.
     fn message_limit(&self, max_payload: usize) -> Option<i32> {
-        if self.config.max_message_size > 0 || self.name() == DEAD_LETTERS {
+        let is_limited = self.config.max_message_size > 0;
+        if is_limited || self.name() == DEAD_LETTERS || self.store.is_some() {
             return None;
         }
         // A server for tiny messages has no 8 KiB to spare.
@@ -236,61 +260,6 @@ impl Stream {
         let limit = limit.unwrap_or(self.config.max_message_size);
         usize::try_from(limit).unwrap_or(max_payload)
     }
-
-    /// What this definition speaks of is taken from it, what it is silent on stays as an operator
-    /// set it, unless that would lose messages.
-    fn merge(&self, mut live: Config, limit: Option<i32>) -> Config {
-        let want = &self.config;
-        live.subjects.clone_from(&want.subjects);
-        // Limits that made dead letters go away by themselves are no limits that somebody needs.
-        if self.name() == DEAD_LETTERS && live.discard == DiscardPolicy::Old {
-            live.max_bytes = want.max_bytes;
-            live.max_messages = want.max_messages;
-        }
-        live.retention = want.retention;
-        live.discard = want.discard;
-        if want.max_bytes > 0 {
-            live.max_bytes = want.max_bytes;
-        }
-        if want.max_messages > 0 {
-            live.max_messages = want.max_messages;
-        }
-        if !self.may_discard || want.max_messages_per_subject > 0 {
-            live.max_messages_per_subject = want.max_messages_per_subject;
-        }
-        if !self.may_discard || !want.max_age.is_zero() {
-            live.max_age = want.max_age;
-        }
-        if !self.may_discard || want.allow_rollup {
-            live.allow_rollup = want.allow_rollup;
-        }
-        if !self.may_discard || want.no_ack {
-            live.no_ack = want.no_ack;
-        }
-        if want.max_message_size != 0 {
-            live.max_message_size = want.max_message_size;
-        }
-        if let Some(limit) = limit
-            && (live.max_message_size <= 0 || live.max_message_size > limit)
-        {
-            live.max_message_size = limit;
-        }
-        live.duplicate_window = if want.duplicate_window == DUPLICATE_WINDOW {
-            live.duplicate_window.max(DUPLICATE_WINDOW)
-        } else {
-            want.duplicate_window
-        };
-        if want.republish.is_some() {
-            live.republish.clone_from(&want.republish);
-        }
-        live.allow_direct |= want.allow_direct;
-        live.allow_atomic_publish |= want.allow_atomic_publish;
-        live.deny_delete |= want.deny_delete;
-        if want.num_replicas > 0 {
-            live.num_replicas = want.num_replicas;
-        }
-        live
-    }
 }
 
 /// The subject that a template stands for; a wrong one is told by [`Stream::problems`].
@@ -301,27 +270,6 @@ fn subject_of(template: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn live_limit_stays_only_where_a_dead_letter_can_hold_its_messages() {
-        let stream = Stream::new("S", ["a"]);
-        let limit = stream.message_limit(1 << 20);
-        assert_eq!(limit, Some((1 << 20) - 8192));
-        let merged = |live: i32| {
-            let live = Config {
-                max_message_size: live,
-                ..Config::default()
-            };
-            stream.merge(live, limit).max_message_size
-        };
-        for unset_or_larger in [-1, 0, 1 << 20] {
-            assert_eq!(merged(unset_or_larger), (1 << 20) - 8192);
-        }
-        assert_eq!(merged(1000), 1000);
-        assert_eq!(stream.message_limit(8192), Some(4096));
-        assert_eq!(Stream::dead_letters().message_limit(1 << 20), None);
-        assert_eq!(stream.max_message_size(7).message_limit(1 << 20), None);
-    }
 
     #[test]
     fn limits_that_discard_are_a_problem_unless_they_are_meant() {

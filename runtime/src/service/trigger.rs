@@ -46,8 +46,15 @@ pub(crate) trait Trigger: Any + Send + Sync {
         None
     }
 
-    /// What the function does with its connection by hand.
+    /// What the function declares that it does with its connection by hand.
     fn uses(&self) -> &[Access];
+
+    /// The same with what its arguments say.
+    fn accesses(&self) -> Vec<Access> {
+        let buckets = self.needs().buckets;
+        let buckets = buckets.into_iter().map(Access::bucket);
+        self.uses().iter().cloned().chain(buckets).collect()
+    }
 
     /// Whether the server must say who asks.
     fn wants_caller(&self) -> bool {

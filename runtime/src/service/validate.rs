@@ -10,7 +10,6 @@ use super::stream::Stream;
 use super::trigger::Trigger;
 use crate::function::extract::Needs;
 use crate::function::template::{Template, overlap};
-use crate::nats::client::access::Access;
 
 /// Every mistake in a service and in those beside it, a sentence each; empty for good definitions.
 pub(crate) fn problems(service: &Definition) -> Vec<String> {
@@ -66,11 +65,18 @@ fn alone(service: &Definition) -> Vec<String> {
     }
     for function in &service.functions {
         function.check(&mut problems);
-        database(service, function.name(), function.needs(), &mut problems);
+        database(service, function.name(), &function.needs(), &mut problems);
     }
-    for (name, access) in uses(service) {
-        if let Err(problem) = access.pattern() {
+    for (name, access) in service.uses() {
+        if let Err(problem) = access.patterns() {
             problems.push(format!("function {name:?} declares a subject: {problem}"));
+        }
+        let Some(store) = access.store else { continue };
+        if service.streams.iter().all(|it| it.name() != store.stream()) {
+            problems.push(format!(
+                "function {name:?} uses the {store}, and the service has none of that name; add {}",
+                store.declaration()
+            ));
         }
     }
     shared(service, &mut problems);
@@ -106,17 +112,8 @@ fn alone(service: &Definition) -> Vec<String> {
     problems
 }
 
-/// What functions and background work declare.
-fn uses(service: &Definition) -> impl Iterator<Item = (&str, &Access)> {
-    let functions = service.functions.iter();
-    let functions = functions.flat_map(|it| it.uses().iter().map(|access| (it.name(), access)));
-    let tasks = service.tasks.iter();
-    let tasks = tasks.flat_map(|it| it.uses.iter().map(|access| (&*it.function, access)));
-    functions.chain(tasks)
-}
-
 /// A `Path` of another number of values than the subject names would refuse every message.
-pub(crate) fn path(name: &str, template: &Template, needs: Needs, problems: &mut Vec<String>) {
+pub(crate) fn path(name: &str, template: &Template, needs: &Needs, problems: &mut Vec<String>) {
     let names: Vec<&str> = template.names().collect();
     if let Some(why) = needs.path.and_then(|misfit| misfit(&names)) {
         let named = match names.as_slice() {
@@ -175,7 +172,7 @@ fn shared(service: &Definition, problems: &mut Vec<String>) {
     }
 }
 
-fn database(service: &Definition, name: &str, needs: Needs, problems: &mut Vec<String>) {
+fn database(service: &Definition, name: &str, needs: &Needs, problems: &mut Vec<String>) {
     if (needs.database || needs.transaction) && service.database.is_none() {
         problems.push(format!(
             "function {name:?} extracts Db or Tx, and the service has no database; add .database::<Migrator>()"

@@ -37,6 +37,7 @@ mod door;
 
 // Streams: setting up, the path of a message, what becomes of a failure.
 mod attempt;
+mod bucket;
 mod cluster;
 mod consumer;
 mod crash;

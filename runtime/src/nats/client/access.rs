@@ -1,12 +1,15 @@
 //! What a function does with its connection beyond what calls it: declared, so that its user's
 //! permissions can be computed from it.
 
+pub(crate) mod store;
+
 use std::sync::Arc;
 
 use super::Client;
 use crate::error::{Error, Kind, Result};
 use crate::function::template::{Template, covers};
 use crate::nats::jetstream::calls;
+use store::Store;
 
 /// What a function does with [`Client`](crate::Client), one kind of it: declared on an
 /// [`Endpoint`](crate::Endpoint), a [`Consumer`](crate::Consumer) or [`Work`](crate::Work), so that
@@ -21,12 +24,14 @@ use crate::nats::jetstream::calls;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
-    /// A subject, or a template of subjects.
-    pub(crate) subject: String,
+    /// Subjects, or templates of subjects.
+    pub(crate) subjects: Vec<String>,
     /// What it is for, in a word.
     pub(crate) purpose: &'static str,
     /// Whether it only reads from JetStream.
     pub(crate) is_read: bool,
+    /// The bucket or object store that the service must declare.
+    pub(crate) store: Option<Store>,
     declaration: String,
 }
 
@@ -36,9 +41,10 @@ impl Access {
         let subject = subject.into();
         Self {
             declaration: format!(".publishes({subject:?})"),
-            subject,
+            subjects: vec![subject],
             purpose: "publishes",
             is_read: false,
+            store: None,
         }
     }
 
@@ -56,7 +62,7 @@ impl Access {
     /// Reads ranges of a stream: [`Client::range`](crate::Client::range).
     pub fn ranges(stream: &str) -> Self {
         Self {
-            subject: calls::direct_get(stream),
+            subjects: vec![calls::direct_get(stream)],
             ..Self::call("ranges", &[stream], "reads ranges", "")
         }
     }
@@ -86,16 +92,19 @@ impl Access {
     fn call(name: &str, of: &[&str], purpose: &'static str, call: &str) -> Self {
         let of: Vec<String> = of.iter().map(|name| format!("{name:?}")).collect();
         Self {
-            subject: calls::whole(call),
+            subjects: vec![calls::whole(call)],
             purpose,
             is_read: true,
+            store: None,
             declaration: format!(".uses(Access::{name}({}))", of.join(", ")),
         }
     }
 
-    /// Its subject with wildcards.
-    pub(crate) fn pattern(&self) -> std::result::Result<String, String> {
-        Ok(Template::parse(&self.subject)?.subject().to_owned())
+    /// Its subjects with wildcards.
+    pub(crate) fn patterns(&self) -> std::result::Result<Vec<String>, String> {
+        let templates = self.subjects.iter().map(|text| Template::parse(text));
+        let patterns = templates.map(|it| it.map(|template| template.subject().to_owned()));
+        patterns.collect()
     }
 }
 
@@ -111,13 +120,14 @@ impl Allowed {
     /// The function does not declare this access: a sentence that says how it would.
     pub(crate) fn check(&self, access: &Access) -> Result<()> {
         let Access {
-            subject,
+            subjects,
             declaration,
             ..
         } = access;
-        if self.publish.iter().any(|allowed| covers(allowed, subject)) {
+        let is_allowed = |subject: &str| self.publish.iter().any(|it| covers(it, subject));
+        let Some(subject) = subjects.iter().find(|subject| !is_allowed(subject)) else {
             return Ok(());
-        }
+        };
         let function = &self.function;
         Err(Error::new(
             Kind::Halt,

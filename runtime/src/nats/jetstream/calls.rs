@@ -45,6 +45,20 @@ pub(crate) fn delete_consumer(stream: &str, consumer: &str) -> String {
     format!("CONSUMER.DELETE.{stream}.{consumer}")
 }
 
+/// The whole subjects with which an ordered consumer reads one filter of a stream: async-nats lets the server name it,
+/// makes it again by a name where it was lost, asks and deletes it, and answers the server's flow control, in both
+/// forms of that (see [`acks`]).
+pub(crate) fn ordered_consumer(stream: &str, filter: &str) -> [String; 6] {
+    [
+        whole(&format!("CONSUMER.CREATE.{stream}")),
+        whole(&create_consumer(stream, "*", Some(filter))),
+        whole(&consumer_info(stream, "*")),
+        whole(&delete_consumer(stream, "*")),
+        format!("$JS.FC.{stream}.>"),
+        format!("$JS.FC.*.*.{stream}.>"),
+    ]
+}
+
 /// The whole subject of a pull request; the answers are messages.
 pub(crate) fn pull(stream: &str, consumer: &str) -> String {
     format!("{PREFIX}CONSUMER.MSG.NEXT.{stream}.{consumer}")

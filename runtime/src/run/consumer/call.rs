@@ -59,7 +59,7 @@ impl Attempt {
         if let Some(client) = &self.client {
             context = context.with(Arc::new(client.clone()));
         }
-        let needs = self.call.needs;
+        let needs = &self.call.needs;
         if !(needs.database || needs.transaction) {
             let outcomes = self.call(entries.to_vec(), context).await?;
             self.failpoint("ack").await?;

@@ -34,7 +34,7 @@ impl Trigger for StreamTrigger {
     }
 
     fn needs(&self) -> Needs {
-        self.call.needs
+        self.call.needs.clone()
     }
 
     fn consumer(&self) -> Option<&Consumer> {
@@ -51,7 +51,7 @@ impl Trigger for StreamTrigger {
     }
 
     fn check(&self, problems: &mut Vec<String>) {
-        let (consumer, needs) = (&self.consumer, self.call.needs);
+        let (consumer, needs) = (&self.consumer, &self.call.needs);
         let name = &consumer.name;
         let durable = consumer.durable_name();
         if durable.is_empty()

@@ -42,7 +42,7 @@ impl Trigger for RequestTrigger {
     }
 
     fn needs(&self) -> Needs {
-        self.call.needs
+        self.call.needs.clone()
     }
 
     fn subject(&self) -> Option<&str> {
@@ -77,7 +77,7 @@ impl Trigger for RequestTrigger {
         queue_group(name, &self.endpoint.queue_group, problems);
         match Template::parse(subject) {
             Err(problem) => problems.push(format!("function {name:?}: {problem}")),
-            Ok(template) => path(name, &template, self.call.needs, problems),
+            Ok(template) => path(name, &template, &self.call.needs, problems),
         }
         if self.endpoint.max_in_flight == 0 {
             problems.push(format!(

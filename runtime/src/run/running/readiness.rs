@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::function::database::Database;
+use crate::nats::client::access::store::Store;
 use crate::nats::connections::Connector;
 use crate::run::listener::links::Links;
 use crate::run::ready::round_trip;
+use crate::run::running::stores::missing;
 use crate::run::work::Failure;
 use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
@@ -40,6 +42,7 @@ pub struct Readiness(pub(in crate::run) Arc<Needs>);
 
 /// An instance, and what it needs.
 pub(in crate::run) struct Needs {
+    pub(in crate::run) service: String,
     pub(in crate::run) nats: Client,
     pub(in crate::run) connector: Option<Arc<Connector>>,
     /// The connections on which requests come in.
@@ -57,6 +60,7 @@ pub(in crate::run) struct Watched {
     /// Whether its requests come in to a queue group; none where it answers none.
     pub(in crate::run) in_a_group: Option<bool>,
     pub(in crate::run) needs_database: bool,
+    pub(in crate::run) stores: Vec<Store>,
     /// Of its background work.
     pub(in crate::run) failures: Vec<Failure>,
 }
@@ -72,9 +76,10 @@ impl Readiness {
         if needs.nats.connection_state() != Connection::Connected {
             return needs.everybody(&needs.disconnected());
         }
-        let (reachable, database, ()) = tokio::join!(
+        let (reachable, database, missing, ()) = tokio::join!(
             needs.ask_nats(),
             needs.ask_database(),
+            needs.missing_stores(),
             needs.refresh_counts()
         );
         if let Err(reason) = reachable {
@@ -93,6 +98,7 @@ impl Readiness {
             let halted = watched.halted();
             halted
                 .or_else(of_database)
+                .or_else(|| needs.without_store(watched, &missing))
                 .or_else(|| watched.state())
                 .or_else(of_links)
                 .or_else(|| watched.obstacle())
@@ -103,6 +109,16 @@ impl Readiness {
 }
 
 impl Needs {
+    /// Tells at the start what nobody has made; functions that use it fail until it is there.
+    pub(in crate::run) async fn warn(&self) {
+        let missing = self.missing_stores().await;
+        for watched in &self.functions {
+            if let Some(reason) = self.without_store(watched, &missing) {
+                tracing::warn!(function = watched.name, "{reason}");
+            }
+        }
+    }
+
     fn each(&self, reason: impl Fn(&Watched) -> Option<String>) -> Vec<NotReady> {
         let functions = self.functions.iter();
         let found = functions.filter_map(|watched| {
@@ -158,6 +174,18 @@ impl Needs {
             Ok(asked) => asked.map(drop),
             Err(_) => Err(shortage.unwrap_or_else(|| "the database does not answer".to_owned())),
         }
+    }
+
+    /// The buckets and object stores that are used and that `setup` has not made.
+    async fn missing_stores(&self) -> Vec<&Store> {
+        let stores = self.functions.iter().flat_map(|it| &it.stores);
+        missing(&self.nats, stores).await
+    }
+
+    fn without_store(&self, watched: &Watched, missing: &[&Store]) -> Option<String> {
+        let mut stores = watched.stores.iter();
+        let store = stores.find(|store| missing.contains(store))?;
+        Some(format!("there is no {store}: run `{} setup`", self.service))
     }
 
     /// Who has paused a consumer tells nobody.

@@ -36,6 +36,7 @@ pub(crate) struct Wish<'a> {
 /// The step that `setup` will take for a stream.
 pub(crate) struct StreamPlan {
     name: String,
+    title: String,
     step: Step,
     /// Lines for the operator: the step, and what is left to do by hand.
     pub(crate) lines: Vec<String>,
@@ -60,7 +61,7 @@ impl Stream {
     /// # Errors
     /// The stream has another owner and differs, or is missing and must exist.
     pub(crate) async fn plan(&self, nats: &Client, wish: Wish<'_>) -> Result<StreamPlan, RunError> {
-        let name = self.name();
+        let (name, title) = (self.name(), self.title());
         let limit = self.message_limit(nats.max_payload());
         let live = match stream_info(nats, name).await {
             Ok(info) => info,
@@ -71,7 +72,7 @@ impl Stream {
                 wanted.num_replicas = wanted.num_replicas.max(1);
                 let replicas = wanted.num_replicas;
                 let step = Step::Make(wanted.into());
-                let line = format!("stream {name}: is made");
+                let line = format!("{title}: is made");
                 return Ok(self.planned(step, vec![line], replicas));
             }
             Err(error) if error.kind() == Kind::NotFound => {
@@ -79,7 +80,7 @@ impl Stream {
             }
             Err(error) => {
                 return Err(RunError::while_doing(
-                    format!("stream {name}: cannot be read"),
+                    format!("{title}: cannot be read"),
                     error,
                 ));
             }
@@ -90,10 +91,10 @@ impl Stream {
             if !refusals.is_empty() {
                 return Err(RunError::misuse(refusals));
             }
-            let mut lines = vec![format!("stream {name}: is used as it is")];
+            let mut lines = vec![format!("{title}: is used as it is")];
             if self.gathers() && !live.config.allow_atomic_publish {
                 lines.push(format!(
-                    "stream {name}: takes no batches (allow_atomic), which its owner would have to allow: until then appends are published one by one, despite atomic_appends"
+                    "{title}: takes no batches (allow_atomic), which its owner would have to allow: until then appends are published one by one, despite atomic_appends"
                 ));
             }
             return Ok(self.planned(Step::Leave, lines, live.config.num_replicas));
@@ -126,16 +127,16 @@ impl Stream {
         let replicas = kept.num_replicas;
         let changes = differences(&settings(&live.config), &settings(&kept));
         let step = if changes.is_empty() {
-            lines.push(format!("stream {name}: stays as it is"));
+            lines.push(format!("{title}: stays as it is"));
             Step::Leave
         } else {
-            lines.push(format!("stream {name}: is changed"));
+            lines.push(format!("{title}: is changed"));
             lines.extend(changes);
             Step::Change(kept.into())
         };
         if !left.is_empty() {
             lines.push(format!(
-                "stream {name}: setup by itself removes no subject, shortens no limit and lowers no replicas; these stay, unless you say --shrink {name}"
+                "{title}: setup by itself removes no subject, shortens no limit and lowers no replicas; these stay, unless you say --shrink {name}"
             ));
             lines.extend(left);
         }
@@ -145,6 +146,7 @@ impl Stream {
     fn planned(&self, step: Step, lines: Vec<String>, replicas: usize) -> StreamPlan {
         StreamPlan {
             name: self.name().to_owned(),
+            title: self.title(),
             step,
             lines,
             replicas,
@@ -159,22 +161,28 @@ impl Stream {
         wanted: &Config,
         service: &str,
     ) -> RunError {
-        let name = self.name();
+        let (name, title) = (self.name(), self.title());
         let whose = owner.map_or_else(
             || "has no owner".to_owned(),
             |owner| format!("belongs to {owner}"),
         );
         let mut lines = vec![format!(
-            "the stream {name} {whose}, and differs from what {service} wants; nothing was changed:"
+            "the {title} {whose}, and differs from what {service} wants; nothing was changed:"
         )];
         lines.extend(differences(&settings(live), &settings(wanted)));
-        let templates: String = self
-            .templates
-            .iter()
-            .map(|template| format!(".template({template:?})"))
-            .collect();
+        let existing = match &self.store {
+            Some(store) => store.existing(),
+            None => {
+                let templates = self.templates.iter();
+                let templates = templates.map(|text| format!(".template({text:?})"));
+                format!(
+                    "Stream::existing({name:?}){}",
+                    templates.collect::<String>()
+                )
+            }
+        };
         lines.push(format!(
-            "either let the service use it as it is: Stream::existing({name:?}){templates}"
+            "either let the service use it as it is: {existing}"
         ));
         lines.push(format!(
             "or make it the service's own, to be changed by it: {service} setup --take-over {name}"
@@ -188,12 +196,12 @@ impl Stream {
         if !self.existing || config.mirror.is_some() || config.sources.is_some() {
             return Vec::new();
         }
-        let (name, captured) = (self.name(), &config.subjects);
+        let (title, captured) = (self.title(), &config.subjects);
         self.subjects()
             .filter(|subject| !captured.iter().any(|wide| covers(wide, subject)))
             .map(|subject| {
                 format!(
-                    "stream {name}: does not capture {subject:?}, which Stream::existing names; it captures {}",
+                    "{title}: does not capture {subject:?}, which Stream::existing names; it captures {}",
                     captured.join(", ")
                 )
             })
@@ -204,7 +212,7 @@ impl Stream {
 impl StreamPlan {
     /// Carries out the step.
     pub(crate) async fn apply(self, nats: &Client) -> Result<(), RunError> {
-        let name = &self.name;
+        let (name, title) = (&self.name, &self.title);
         let (subject, what, config) = match &self.step {
             Step::Leave => return Ok(()),
             Step::Make(config) => (calls::create_stream(name), "cannot be made", config),
@@ -212,7 +220,7 @@ impl StreamPlan {
         };
         let answer: Result<StreamInfo, Error> = call(nats, &subject, config).await;
         answer.map(drop).map_err(|error| {
-            let failed = format!("stream {name}: {what}: {error}");
+            let failed = format!("{title}: {what}: {error}");
             if !is_out_of_room(&error) {
                 return RunError::new(failed);
             }

@@ -10,6 +10,7 @@ use async_nats::jetstream::stream::{
 use super::{DEAD_LETTERS, Stream};
 use crate::error::{Error, Kind};
 use crate::function::template::{Template, overlap};
+use crate::nats::client::access::store::Store;
 use crate::nats::jetstream::{StreamInfo, stream_info};
 use crate::service::name::{NAME_RULE, is_name};
 
@@ -29,6 +30,7 @@ impl Stream {
                 problems.push(format!("stream {name}: {problem}"));
             }
         }
+        problems.extend(self.history_problem());
         problems.extend(self.losses(&self.config));
         problems.extend(self.batchless(&self.config));
         problems
@@ -192,13 +194,18 @@ impl Stream {
     }
 
     pub(super) fn missing(&self) -> String {
-        let name = self.name();
+        let title = self.title();
         if self.existing {
+            let kind = match &self.store {
+                Some(Store::Bucket(_)) => "Bucket",
+                Some(Store::Objects(_)) => "ObjectStore",
+                None => "Stream",
+            };
             format!(
-                "there is no stream {name}, which Stream::existing says is made by somebody else: let them make it first"
+                "there is no {title}, which {kind}::existing says is made by somebody else: let them make it first"
             )
         } else {
-            format!("there is no stream {name}; run `setup`")
+            format!("there is no {title}; run `setup`")
         }
     }
 }

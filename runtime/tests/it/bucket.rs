@@ -1,0 +1,443 @@
+//! Key-value buckets and object stores: what setup makes of them, what a function does with them, and what its user
+//! must be allowed.
+
+use std::time::Duration;
+
+use async_nats::jetstream::{self, kv, object_store};
+use natsfn::config::{Login, NatsConfig};
+use natsfn::rights::Rights;
+use natsfn::setup::{Options, setup_with};
+use natsfn::{
+    Access, Bucket, Bytes, Client, Connections, Consumer, Definition, Endpoint, Json, Kind, Kv,
+    KvValue, ObjectStore, Path, Result, Service, Stream,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+
+use crate::world::{World, code, state, until, within};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Price {
+    cents: u32,
+    note: String,
+}
+
+impl KvValue for Price {
+    const BUCKET: &'static str = "prices";
+}
+
+/// A bucket that nobody declares.
+#[derive(Serialize, Deserialize)]
+struct Other(u32);
+
+impl KvValue for Other {
+    const BUCKET: &'static str = "others";
+}
+
+fn cents(cents: u32) -> Price {
+    let note = String::new();
+    Price { cents, note }
+}
+
+fn bucket() -> Bucket {
+    Bucket::of::<Price>().history(5)
+}
+
+fn shop() -> Service {
+    Service::new("shop", "1.0.0")
+        .bucket(bucket())
+        .endpoint(Endpoint::new("price", "price.{sku}"), price)
+}
+
+async fn price(prices: Kv<Price>, Path(sku): Path<String>) -> Result<Json<Option<Price>>> {
+    Ok(Json(prices.get(&sku).await?))
+}
+
+async fn prices(world: &World) -> Kv<Price> {
+    world.set_up(shop()).await;
+    Client::new(world.nats.clone()).kv()
+}
+
+async fn config(world: &World, stream: &str) -> Value {
+    let info = world
+        .api(&format!("STREAM.INFO.{stream}"), &Value::Null)
+        .await;
+    info["config"].clone()
+}
+
+async fn plan(world: &World, definition: &Definition) -> Result<Vec<String>, String> {
+    let options = Options::default().only_plan();
+    let lines = setup_with(definition, &world.nats, None, &options).await;
+    lines.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn setup_makes_what_other_clients_make() {
+    let world = World::new().await;
+    let context = jetstream::new(world.nats.clone());
+    let minute = Duration::from_secs(60);
+    let of_kv = kv::Config {
+        bucket: "theirs".to_owned(),
+        history: 5,
+        max_age: minute,
+        max_bytes: 1 << 20,
+        max_value_size: 1000,
+        ..kv::Config::default()
+    };
+    context.create_key_value(of_kv).await.unwrap();
+    let of_objects = object_store::Config {
+        bucket: "theirs".to_owned(),
+        max_bytes: 1 << 20,
+        ..object_store::Config::default()
+    };
+    context.create_object_store(of_objects).await.unwrap();
+    let ours = Bucket::new("ours").history(5).ttl(minute);
+    let ours = ours.max_bytes(1 << 20).max_value_size(1000);
+    let service = Service::new("shop", "1.0.0")
+        .bucket(ours)
+        .object_store(ObjectStore::new("ours").max_bytes(1 << 20));
+    world.set_up(service).await;
+
+    for kind in ["KV", "OBJ"] {
+        let theirs = config(&world, &format!("{kind}_theirs")).await;
+        let ours = config(&world, &format!("{kind}_ours")).await;
+        let ours: Value =
+            serde_json::from_str(&ours.to_string().replace("ours", "theirs")).unwrap();
+        for (key, theirs) in theirs.as_object().unwrap() {
+            // Theirs is an empty description, and a smaller window where nothing else is said.
+            if !["description", "metadata"].contains(&key.as_str()) {
+                assert_eq!(&ours[key], theirs, "{kind} {key}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn setup_shows_what_differs_and_whose_it_is() {
+    let world = World::new().await;
+    world.set_up(shop()).await;
+    let hour = Duration::from_secs(3600);
+
+    let longer = shop_with(bucket().history(9).ttl(hour));
+    let told = plan(&world, &longer).await.unwrap();
+    let same = plan(&world, &shop().build().unwrap()).await.unwrap();
+    let other = Service::new("other", "1.0.0").bucket(bucket().history(9));
+    let foreign = plan(&world, &other.build().unwrap()).await.unwrap_err();
+    let missing = Service::new("other", "1.0.0").bucket(Bucket::existing("none"));
+    let missing = plan(&world, &missing.build().unwrap()).await.unwrap_err();
+    let shared = Service::new("other", "1.0.0").bucket(Bucket::existing("prices"));
+    let shared = plan(&world, &shared.build().unwrap()).await.unwrap();
+
+    assert_eq!(
+        told[..2],
+        [
+            "bucket prices: is changed",
+            "  max_msgs_per_subject: 5 -> 9"
+        ]
+    );
+    assert!(
+        told.contains(&"  max_age: 0 s -> 3600 s".to_owned()),
+        "{told:?}"
+    );
+    assert!(told[2].contains("--shrink KV_prices"), "{told:?}");
+    assert_eq!(same, ["bucket prices: stays as it is"]);
+    assert!(
+        foreign.contains("the bucket prices belongs to shop"),
+        "{foreign}"
+    );
+    assert!(
+        foreign.contains("Bucket::existing(\"prices\")"),
+        "{foreign}"
+    );
+    assert!(missing.contains("there is no bucket none"), "{missing}");
+    assert_eq!(shared, ["bucket prices: is used as it is"]);
+}
+
+fn shop_with(bucket: Bucket) -> Definition {
+    Service::new("shop", "1.0.0")
+        .bucket(bucket)
+        .build()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn values_are_written_read_and_compared() {
+    let world = World::new().await;
+    let prices = prices(&world).await;
+
+    let first = prices.create("tea.green", &cents(350)).await.unwrap();
+    let second = prices
+        .update("tea.green", &cents(360), first)
+        .await
+        .unwrap();
+    let third = prices.put("tea.green", &cents(370)).await.unwrap();
+    let entry = prices.entry("tea.green").await.unwrap().unwrap();
+    assert_eq!((entry.value, entry.revision), (cents(370), third));
+    assert_eq!(entry.key, "tea.green");
+    assert!(first < second && second < third);
+
+    let exists = prices.create("tea.green", &cents(1)).await.unwrap_err();
+    let changed = prices
+        .update("tea.green", &cents(1), first)
+        .await
+        .unwrap_err();
+    assert_eq!(exists.kind(), Kind::Conflict);
+    assert_eq!(exists.public_message(), "\"tea.green\" exists already");
+    assert_eq!(changed.kind(), Kind::Conflict);
+    assert_eq!(
+        changed.public_message(),
+        "\"tea.green\" was changed by somebody else"
+    );
+    assert_eq!(prices.get("coffee").await.unwrap(), None);
+
+    prices.delete("tea.green").await.unwrap();
+    assert_eq!(prices.get("tea.green").await.unwrap(), None);
+    prices.create("tea.green", &cents(380)).await.unwrap();
+    let history = prices.history("tea.green").await.unwrap();
+    let values: Vec<_> = history
+        .iter()
+        .map(|entry| entry.value.as_ref().map(|it| it.cents))
+        .collect();
+    assert_eq!(values, [Some(350), Some(360), Some(370), None, Some(380)]);
+
+    prices.put("coffee", &cents(420)).await.unwrap();
+    prices.put("milk", &cents(99)).await.unwrap();
+    prices.purge("coffee").await.unwrap();
+    assert_eq!(prices.history("coffee").await.unwrap().len(), 1);
+    assert_eq!(prices.keys().await.unwrap(), ["tea.green", "milk"]);
+    prices.create("coffee", &cents(430)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_no_key_and_what_is_no_value_is_told() {
+    let world = World::new().await;
+    let prices = prices(&world).await;
+
+    for key in [
+        "", ".", "a.", ".a", "a..b", "a b", "*", ">", "a.>", "ä", "a\r\nb",
+    ] {
+        let refused = prices.put(key, &cents(1)).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::BadRequest, "{key:?}");
+        assert_eq!(prices.get(key).await.unwrap_err().kind(), Kind::BadRequest);
+    }
+    for payload in ["\"text\"", "", "{"] {
+        world.store("$KV.prices.tea", [payload.to_owned()]).await;
+        let strange = prices.get("tea").await.unwrap_err();
+        assert_eq!(strange.kind(), Kind::Internal);
+        assert!(strange.to_string().contains("bucket prices"), "{strange}");
+    }
+    assert!(prices.keys().await.unwrap().contains(&"tea".to_owned()));
+}
+
+#[tokio::test]
+async fn watch_has_the_values_and_then_every_change() {
+    let world = World::new().await;
+    let prices = prices(&world).await;
+    prices.put("tea.green", &cents(1)).await.unwrap();
+    prices.put("tea.green", &cents(2)).await.unwrap();
+    prices.put("coffee", &cents(3)).await.unwrap();
+
+    let mut watch = prices.watch("tea.*").await.unwrap();
+    let mut next = async || {
+        let entry = within(watch.next()).await?;
+        Ok::<_, natsfn::Error>((entry.key, entry.value.map(|it| it.cents)))
+    };
+    assert_eq!(next().await.unwrap(), ("tea.green".to_owned(), Some(2)));
+    prices.put("tea.black", &cents(4)).await.unwrap();
+    world.store("$KV.prices.tea.black", ["?".to_owned()]).await;
+    prices.delete("tea.black").await.unwrap();
+
+    assert_eq!(next().await.unwrap(), ("tea.black".to_owned(), Some(4)));
+    assert_eq!(next().await.unwrap_err().kind(), Kind::Internal);
+    assert_eq!(next().await.unwrap(), ("tea.black".to_owned(), None));
+}
+
+#[tokio::test]
+async fn without_jetstream_everything_may_be_tried_again() {
+    let text = "host: $NATS_CONF_HOST\nport: $NATS_CONF_PORT\n";
+    let world = World::with(|config| config.text(text.to_owned())).await;
+    let prices: Kv<Price> = Client::new(world.nats.clone()).kv();
+
+    let failed = [
+        prices.get("tea").await.map(drop),
+        prices.put("tea", &cents(1)).await.map(drop),
+        prices.create("tea", &cents(1)).await.map(drop),
+        prices.delete("tea").await,
+        prices.history("tea").await.map(drop),
+        prices.keys().await.map(drop),
+        prices.watch("tea").await.map(drop),
+    ];
+    let kinds: Vec<Kind> = failed.map(|failed| failed.unwrap_err().kind()).into();
+    assert_eq!(kinds, [Kind::Unavailable; 7]);
+}
+
+#[tokio::test]
+async fn a_bucket_that_nobody_has_made_is_told_and_waited_for() {
+    let world = World::new().await;
+    let store =
+        async |prices: Kv<Price>, Json(n): Json<u32>| prices.put("tea", &cents(n)).await.map(drop);
+    let log = Stream::new("LOG", ["log"]);
+    let consumer = || Consumer::new("store", log.clone());
+    world
+        .set_up(Service::new("shop", "1.0.0").consumer(consumer(), async || {}))
+        .await;
+    let service = || shop().consumer(consumer(), store);
+    let running = world.serve(service()).await;
+
+    let not_ready = running.readiness().not_ready().await;
+    let reasons: Vec<_> = not_ready
+        .iter()
+        .map(|it| (&*it.function, &*it.reason))
+        .collect();
+    let reason = "there is no bucket prices: run `shop setup`";
+    assert_eq!(reasons, [("price", reason), ("store", reason)]);
+    assert_eq!(code(&world.ask("price.tea", "").await), Some(503));
+    world.store("log", ["350".to_owned()]).await;
+    until("it holds", async || {
+        (state(&running, 1) == "holding").then_some(())
+    })
+    .await;
+
+    world.set_up(service()).await;
+    until("the message is stored", async || {
+        let price = world.ask_json("price.tea", "").await;
+        (price["cents"] == 350).then_some(())
+    })
+    .await;
+    assert!(running.readiness().not_ready().await.is_empty());
+}
+
+#[test]
+fn a_bucket_that_the_service_does_not_declare_is_a_mistake() {
+    let takes = |_: Kv<Other>| async {};
+    let uses = Endpoint::new("uses", "uses").uses(Access::object_store("photos"));
+    let service = shop().endpoint("takes", takes).endpoint(uses, async || {});
+    let error = service.build().err().unwrap();
+    assert_eq!(
+        error.lines(),
+        [
+            "function \"takes\" uses the bucket others, and the service has none of that name; add .bucket(Bucket::new(\"others\"))",
+            "function \"uses\" uses the object store photos, and the service has none of that name; add .object_store(ObjectStore::new(\"photos\"))",
+        ]
+    );
+    let wrong = Service::new("shop", "1.0.0").bucket(Bucket::new("a.b").history(65));
+    let error = wrong.build().err().unwrap().to_string();
+    assert!(
+        error.contains("its history is 65, and must be 1 to 64"),
+        "{error}"
+    );
+    assert!(error.contains("\"KV_a.b\""), "{error}");
+}
+
+/// Does everything that a bucket and an object store offer; enough that the server controls the flow.
+async fn everything(client: Client, prices: Kv<Price>) -> Result<Json<usize>> {
+    let note = "x".repeat(10_000);
+    for n in 0..200 {
+        let note = note.clone();
+        prices
+            .put(&format!("k.{n}"), &Price { cents: n, note })
+            .await?;
+    }
+    let revision = prices.create("tea", &cents(1)).await?;
+    prices.update("tea", &cents(2), revision).await?;
+    prices.history("tea").await?;
+    prices.delete("tea").await?;
+    prices.purge("tea").await?;
+    let mut watch = prices.watch("k.*").await?;
+    for _ in 0..200 {
+        watch.next().await?;
+    }
+    let invoices = client.object_store("invoices").await?;
+    let pdf = vec![7; 2_000_000];
+    for _ in 0..2 {
+        invoices.put("1", &mut pdf.as_slice()).await?;
+    }
+    let mut read = Vec::new();
+    invoices.get("1").await?.read_to_end(&mut read).await?;
+    invoices.info("1").await?;
+    invoices.delete("1").await?;
+    Ok(Json(prices.keys().await?.len() + read.len()))
+}
+
+/// What another bucket's user may, and this one may not.
+async fn others(client: Client) -> Json<Vec<bool>> {
+    let others = client.kv::<Other>();
+    let (get, put, history, keys, watch, objects) = tokio::join!(
+        others.get("1"),
+        others.put("1", &Other(1)),
+        others.history("1"),
+        others.keys(),
+        others.watch("1"),
+        client.object_store("others"),
+    );
+    let denied = [
+        get.is_err(),
+        put.is_err(),
+        history.is_err(),
+        keys.is_err(),
+        watch.is_err(),
+        objects.is_err(),
+    ];
+    Json(denied.into())
+}
+
+#[tokio::test]
+async fn what_permissions_prints_is_enough_and_reaches_no_other_bucket() {
+    for second_form in [false, true] {
+        let long = Duration::from_secs(100);
+        let all = Endpoint::new("all", "all").uses(Access::object_store("invoices"));
+        let service = shop()
+            .object_store(ObjectStore::new("invoices"))
+            .endpoint(all.deadline(long), everything)
+            .endpoint(Endpoint::new("others", "others").deadline(long), others)
+            .build()
+            .unwrap();
+        let rights = Rights::of_functions(&service, "_INBOX.shop");
+        let [subscribe, publish] = [rights.subscribe, rights.publish].map(|rights| {
+            let subjects: Vec<_> = rights.into_iter().map(|right| right.subject).collect();
+            json!(subjects)
+        });
+        let text = format!(
+            r#"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+jetstream {{ store_dir: $NATS_CONF_STORE_DIR }}
+feature_flags {{ js_ack_fc_v2: {second_form} }}
+no_auth_user: anybody
+authorization {{ users: [
+  {{ user: anybody, password: anybody }}
+  {{ user: shop, password: shop, permissions: {{ subscribe: {subscribe}, publish: {publish} }} }}
+] }}
+"#
+        );
+        let world = World::with(|config| config.text(text)).await;
+        let other = Service::new("other", "1.0.0")
+            .bucket(Bucket::of::<Other>())
+            .object_store(ObjectStore::new("others"));
+        world.set_up(other).await;
+        natsfn::setup::setup(&service, &world.nats, None)
+            .await
+            .unwrap();
+        let config = NatsConfig {
+            url: world.server.url().to_owned(),
+            ..NatsConfig::default()
+        };
+        let config = config.login(&Login::new("shop", "shop", "_INBOX.shop"));
+        let connections = Connections::open(&config, "shop").await.unwrap();
+        let running = natsfn::start(service, connections, None).await.unwrap();
+        let refusals = || {
+            let log = std::fs::read_to_string(world.server.log()).unwrap();
+            let refused = log.lines().filter(|line| line.contains("Violation"));
+            refused.map(str::to_owned).collect::<Vec<_>>()
+        };
+
+        assert!(running.readiness().not_ready().await.is_empty());
+        let done = world.ask_json("all", Bytes::new()).await;
+        assert_eq!((done, refusals()), (json!(2_000_200), Vec::new()));
+        assert_eq!(world.ask_json("others", "").await, json!(vec![true; 6]));
+        assert!(refusals().len() >= 6);
+        let others: Kv<Other> = Client::new(world.nats.clone()).kv();
+        assert!(others.keys().await.unwrap().is_empty());
+    }
+}
