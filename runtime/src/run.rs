@@ -5,7 +5,7 @@ pub(crate) mod consumer;
 pub mod dead_letter;
 mod discovery;
 mod listener;
-mod ready;
+pub(crate) mod ready;
 pub(crate) mod request;
 pub mod rights;
 pub(crate) mod running;

@@ -91,6 +91,8 @@ pub struct Needs {
     pub(crate) single: bool,
     /// Set by a `Batch`; a function without one is called with one message at a time.
     pub(crate) decode: Option<Decode>,
+    /// The connection to NATS.
+    pub(crate) client: bool,
     /// The buckets that a `Kv` reads and writes.
     pub(crate) buckets: Vec<&'static str>,
 }

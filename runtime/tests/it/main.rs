@@ -25,6 +25,7 @@ mod discovery;
 mod endpoint;
 mod info;
 mod json;
+mod local;
 mod queue_group;
 mod stats;
 mod trace;

@@ -6,11 +6,15 @@ use super::Client;
 use crate::error::{Error, Result};
 use crate::function::context::Context;
 use crate::function::event::{Delivery, Request};
-use crate::function::extract::FromEvent;
+use crate::function::extract::{FromEvent, Needs};
 
 impl<S> FromEvent<Request, S> for Client {
     fn from_event(request: &mut Request, _: &S) -> Result<Self> {
         connected(&request.context, &request.headers)
+    }
+
+    fn needs(needs: &mut Needs) {
+        needs.client = true;
     }
 }
 
@@ -22,6 +26,10 @@ impl<S> FromEvent<Delivery, S> for Client {
             _ => connected(&delivery.context, &HeaderMap::new()),
         }
     }
+
+    fn needs(needs: &mut Needs) {
+        needs.client = true;
+    }
 }
 
 fn connected(context: &Context, headers: &HeaderMap) -> Result<Client> {
@@ -29,6 +37,6 @@ fn connected(context: &Context, headers: &HeaderMap) -> Result<Client> {
         .get::<Client>()
         .map(|client| client.continuing(headers))
         .ok_or_else(|| {
-            Error::internal("this function needs a Client, and `testing::local` has no broker")
+            Error::internal("this function needs a Client, and there is no connection here: an extractor of your own that has one passes on its `needs`")
         })
 }

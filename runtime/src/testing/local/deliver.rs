@@ -85,10 +85,13 @@ impl Local {
     }
 
     fn stream_function(&self, name: &str) -> &StreamTrigger {
-        let mut triggers = self.definition.triggers::<StreamTrigger>();
+        let mut triggers = self.functions.definition.triggers::<StreamTrigger>();
         match triggers.find(|trigger| trigger.consumer.name == name) {
             Some(found) => found,
-            None => panic!("{} has no stream function {name:?}", self.definition.name),
+            None => panic!(
+                "{} has no stream function {name:?}",
+                self.functions.definition.name
+            ),
         }
     }
 
@@ -97,19 +100,20 @@ impl Local {
         function: &str,
         messages: Vec<(Subject, HeaderMap, Bytes)>,
     ) -> Vec<Outcome> {
+        self.connect().await;
         let StreamTrigger { consumer, call } = self.stream_function(function);
         let attempt = Attempt {
-            service: self.definition.name.as_str().into(),
+            service: self.functions.definition.name.as_str().into(),
             function: consumer.name.clone(),
             call: call.clone(),
             templates: consumer.templates().unwrap_or_default().into(),
             deadline: consumer.deadline,
             inbox: !consumer.natural_key,
-            client: None,
+            client: self.functions.client.get().cloned(),
             source: Source::default(),
-            database: self.database.clone(),
+            database: self.functions.database.clone(),
             stats: Arc::default(),
-            failpoints: self.definition.failpoints.clone(),
+            failpoints: self.functions.definition.failpoints.clone(),
         };
         let stream = Arc::new(StreamId {
             name: consumer.stream.name().to_owned(),
