@@ -62,6 +62,7 @@ pub use subject::Subject;
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an extractor for a `{E}` of a service with the state `{S}`",
+    note = "State<T> needs T to be the service's state; Caller belongs to requests, Batch<T> to streams",
     note = "the docs of `natsfn::FromEvent` list the extractors; your own type becomes one by `impl FromEvent<{E}, S>`"
 )]
 pub trait FromEvent<E, S>: Sized {
@@ -92,6 +93,10 @@ pub struct Needs {
     /// Set by a `Batch`; a function without one is called with one message at a time.
     pub(crate) decode: Option<Decode>,
     /// The connection to NATS.
+    #[cfg_attr(
+        not(feature = "testing"),
+        expect(dead_code, reason = "who runs on NATS has one")
+    )]
     pub(crate) client: bool,
     /// The buckets that a `Kv` reads and writes.
     pub(crate) buckets: Vec<&'static str>,

@@ -19,9 +19,7 @@ use layer::{Answering, Layer, Start, around};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that natsfn can call for a `{E}`",
     label = "not a handler",
-    note = "a handler is an `async fn` with at most four arguments, each an extractor for `{E}`: one that the docs of `natsfn::FromEvent` list, or your own `FromEvent`",
-    note = "State<T> needs T to be the service's state; Caller belongs to requests, Batch<T> to streams",
-    note = "it returns (), Json<T>, Bytes, Response or Outcomes, or a Result of one with an error that implements IntoError, and its future must be Send"
+    note = "a handler is an `async fn` with at most four arguments, each an extractor for `{E}`: one that the docs of `natsfn::FromEvent` list, or your own `FromEvent`"
 )]
 pub trait Handler<E: Event, S, A>: Clone + Send + Sync + 'static {
     /// What the arguments need from the runtime.
@@ -34,42 +32,77 @@ pub trait Handler<E: Event, S, A>: Clone + Send + Sync + 'static {
     fn call(&self, event: &mut E, state: &S) -> Result<BoxFuture<'static, Result<E::Answer>>>;
 }
 
-macro_rules! handler {
+// One implementation for all: so the compiler tells which of these does not hold, and why. Of several it would only
+// say that none fits.
+impl<E, S, F, A> Handler<E, S, A> for F
+where
+    E: Event,
+    F: Function<A> + Clone + Send + Sync + 'static,
+    F::Future: Future<Output: IntoReply<E>> + Send + 'static,
+    A: Arguments<E, S>,
+{
+    fn needs() -> Needs {
+        let mut needs = Needs::default();
+        A::needs(&mut needs);
+        needs
+    }
+
+    fn call(&self, event: &mut E, state: &S) -> Result<BoxFuture<'static, Result<E::Answer>>> {
+        let future = self.apply(A::from_event(event, state)?);
+        Ok(Box::pin(async move { future.await.into_reply() }))
+    }
+}
+
+/// A function of up to four arguments, which `A` is the tuple of.
+pub trait Function<A> {
+    /// What it returns: an `async fn` a future.
+    type Future;
+
+    /// Calls it.
+    fn apply(&self, arguments: A) -> Self::Future;
+}
+
+/// The arguments of a function, extracted from an event one after the other.
+pub trait Arguments<E, S>: Sized {
+    /// Makes them.
+    fn from_event(event: &mut E, state: &S) -> Result<Self>;
+
+    /// Declares what they need.
+    fn needs(needs: &mut Needs);
+}
+
+macro_rules! arguments {
     ($($argument:ident),*) => {
-        #[allow(non_snake_case, unused_variables)]
-        impl<E, S, F, Fut, R, $($argument),*> Handler<E, S, ($($argument,)*)> for F
+        #[allow(non_snake_case, reason = "an argument is named as its type")]
+        impl<F, R, $($argument),*> Function<($($argument,)*)> for F
         where
-            E: Event,
-            F: Fn($($argument),*) -> Fut + Clone + Send + Sync + 'static,
-            Fut: Future<Output = R> + Send + 'static,
-            R: IntoReply<E>,
-            $($argument: FromEvent<E, S>,)*
+            F: Fn($($argument),*) -> R,
         {
-            fn needs() -> Needs {
-                #[allow(unused_mut)]
-                let mut needs = Needs::default();
-                $(<$argument as FromEvent<E, S>>::needs(&mut needs);)*
-                needs
+            type Future = R;
+
+            fn apply(&self, ($($argument,)*): ($($argument,)*)) -> R {
+                self($($argument),*)
+            }
+        }
+
+        #[allow(unused_variables, reason = "a function may have no arguments")]
+        impl<E, S, $($argument: FromEvent<E, S>),*> Arguments<E, S> for ($($argument,)*) {
+            fn from_event(event: &mut E, state: &S) -> Result<Self> {
+                Ok(($($argument::from_event(event, state)?,)*))
             }
 
-            fn call(
-                &self,
-                event: &mut E,
-                state: &S,
-            ) -> Result<BoxFuture<'static, Result<E::Answer>>> {
-                $(let $argument = $argument::from_event(event, state)?;)*
-                let future = self($($argument),*);
-                Ok(Box::pin(async move { future.await.into_reply() }))
+            fn needs(needs: &mut Needs) {
+                $(<$argument as FromEvent<E, S>>::needs(needs);)*
             }
         }
     };
 }
 
-handler!();
-handler!(A1);
-handler!(A1, A2);
-handler!(A1, A2, A3);
-handler!(A1, A2, A3, A4);
+arguments!();
+arguments!(A1);
+arguments!(A1, A2);
+arguments!(A1, A2, A3);
+arguments!(A1, A2, A3, A4);
 
 /// A handler with its state, types erased: boxed once, at registration.
 pub(crate) struct Call<E: Event> {

@@ -179,6 +179,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_bucket_is_declared_with_all_that_is_done_with_it() {
+        let bucket = Access::bucket("rates");
+        let allowed = Allowed {
+            function: "pay".to_owned(),
+            publish: bucket.patterns().unwrap(),
+        };
+        assert!(allowed.check(&bucket).is_ok());
+        assert!(allowed.check(&Access::publish("$KV.rates.eur")).is_ok());
+        let refused = allowed.check(&Access::bucket("others")).unwrap_err();
+        let refused = refused.to_string();
+        assert!(
+            refused.contains(".uses(Access::bucket(\"others\"))"),
+            "{refused}"
+        );
+    }
+
+    #[test]
     fn what_a_function_does_not_declare_is_refused_with_what_to_declare() {
         let allowed = Allowed {
             function: "pay".to_owned(),
