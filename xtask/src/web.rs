@@ -35,7 +35,8 @@ pub(crate) fn install(node: &Node) -> Result<()> {
         return Ok(());
     }
     eprintln!("installing the page's packages ...");
-    run(&mut node.npm(["ci", "--no-progress"]))?;
+    // Without npm's warnings: @nats-io/nuid asks for Node.js 22 and works with the oldest that `toolbox::NODE` takes.
+    run(&mut node.npm(["ci", "--no-progress", "--loglevel=error"]))?;
     wanted.note(&installed)
 }
 
