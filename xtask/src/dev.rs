@@ -13,7 +13,8 @@ Fetches nats-server if it is missing, builds the page and chat, and runs `chat d
 Usage: cargo xtask dev [--release] [--watch] [--jaeger] [--keycloak[=PORT]] [ARGS...]
 
   --release   build with optimizations (takes minutes the first time)
-  --watch     serve the page from its sources at http://localhost:5173, where a change shows at once
+  --watch     serve the page from its sources at http://localhost:5173, where a change shows at once, and build and
+              swap chat when its own sources change
   --jaeger    run Jaeger too, which records every trace (takes two minutes to build the first time)
   --keycloak  run Keycloak too, where alice, bob and charlie can sign in (needs Java 17 and Maven)
   ARGS        go to `chat dev`; `cargo xtask dev -- --help` lists them
@@ -67,7 +68,9 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
     if let Some(port) = keycloak_at {
         chat.envs(keycloak::begin(&port)?);
     }
-    chat.args(["--", "dev"]).args(arguments);
+    chat.args(["--", "dev"])
+        .args(watches.then_some("--watch"))
+        .args(arguments);
     let error = chat.env("NATS_SERVER", nats_server).exec();
     Err(format!("cargo does not start: {error}").into())
 }

@@ -1,6 +1,7 @@
 //! The arguments of the command line.
 
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -25,6 +26,9 @@ pub(super) enum Command {
     /// DATABASE_URL, or else database.url of the configuration, names a database to use instead of a
     /// SQLite file; NATS_SERVER names the nats-server to start instead of the one on PATH.
     Dev(Dev),
+    /// One instance of the program, as `dev --watch` starts it
+    #[command(hide = true)]
+    DevInstance(DevInstance),
     /// Serve the named functions, or all
     Serve {
         /// Names as `nats micro info` shows them
@@ -94,6 +98,39 @@ pub(super) struct Dev {
     /// Fetch nats-server without a question where there is none
     #[arg(long, short)]
     pub(super) yes: bool,
+    /// Build again when the sources change, and swap the program without losing a request
+    ///
+    /// nats-server and the database stay. A build that fails, and a program that does not start, leave the
+    /// one before at work. `health.listen` is not listened on. What the program plans for `dev` itself, such
+    /// as the configuration of nats-server, needs a new start.
+    #[arg(long)]
+    pub(super) watch: bool,
+    /// More arguments for `cargo build`: those that `cargo run` was given, such as '--features F'
+    #[arg(
+        long,
+        value_name = "ARGUMENTS",
+        requires = "watch",
+        allow_hyphen_values = true
+    )]
+    pub(super) cargo: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct DevInstance {
+    /// What `dev` says of NATS and the database
+    #[arg(long, value_name = "FILE")]
+    pub(super) joined: PathBuf,
+    /// Where `dev` is told that this serves; it has ended when that connection does
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) parent: SocketAddr,
+    #[arg(long, value_name = "FUNCTION")]
+    pub(super) without: Vec<String>,
+    /// The task whose listener is stdin
+    #[arg(long, value_name = "TASK")]
+    pub(super) listener: Option<String>,
+    /// NATS for browsers
+    #[arg(long, value_name = "URL")]
+    pub(super) websocket: Option<String>,
 }
 
 #[derive(Subcommand)]

@@ -3,28 +3,34 @@
 mod announce;
 mod directory;
 mod files;
+mod instance;
 mod listener;
 mod plan;
 mod private;
 mod server;
 mod toml;
+mod watch;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use figment::value::Dict;
 
 use super::arguments::Dev;
 use super::host::stop::Stop;
+use super::program::Program;
 use super::{Exit, Job, host};
 use crate::config::{Database, Invoke, NatsConfig, RuntimeConfig, Secret, variable};
 use crate::error::run_error::{Reason, RunError};
 use crate::nats::connect::connect;
 use crate::run::setup::{Options, setup_with};
 use crate::server::{Ports, Server};
+use crate::service::dev_listener::DevListener;
 use files::Files;
+use watch::{Build, Launch};
 
 pub use directory::DevDirectory;
+pub(super) use instance::{Joined, instance};
 pub(super) use plan::MakePlan;
 pub use plan::Plan;
 
@@ -35,10 +41,23 @@ pub(super) struct Prepared {
     without: Vec<String>,
     /// Whether nats-server may be fetched without a question.
     yes: bool,
+    /// With `--watch`.
+    watched: Option<Watched>,
+}
+
+/// What the command line says for `--watch`.
+struct Watched {
+    cargo: Option<String>,
+    config: Option<PathBuf>,
 }
 
 impl Prepared {
-    pub(super) fn new(arguments: &Dev, data: &Path, plan: &MakePlan) -> Result<Self, RunError> {
+    pub(super) fn new(
+        arguments: &Dev,
+        config: Option<&Path>,
+        data: &Path,
+        plan: &MakePlan,
+    ) -> Result<Self, RunError> {
         let ports = if arguments.port == 0 {
             Ports::default()
         } else {
@@ -52,6 +71,10 @@ impl Prepared {
             plan,
             without: arguments.without.clone(),
             yes: arguments.yes,
+            watched: arguments.watch.then(|| Watched {
+                cargo: arguments.cargo.clone(),
+                config: config.map(Path::to_owned),
+            }),
         })
     }
 
@@ -67,14 +90,19 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
         mut plan,
         without,
         yes,
+        watched,
     } = prepared;
     job.program.check_names(&without)?;
-    let mut stop = std::pin::pin!(Stop::listen()?.requested());
+    let mut stop = std::pin::pin!(Stop::listen()?.announced());
     let files = Files::new(&directory, &job.name);
     // A run that was killed has left it behind; what it says is wrong by now.
     files.remove_addresses();
 
     let up = async {
+        let build = match &watched {
+            Some(watched) => Some(Build::of_this_program(watched.cargo.as_deref()).await?),
+            None => None,
+        };
         if plan.server.binary.is_none() {
             server::provide(yes).await?;
         }
@@ -82,49 +110,90 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
             .await
             .map_err(with_other_ports)?;
         let config = configuration(&job, &plan, &directory, &server);
-        set_up(&job, &config).await?;
-        Ok::<_, RunError>((server, config))
+        if build.is_none() {
+            set_up(&job, &config).await?;
+        }
+        Ok::<_, RunError>((server, config, build))
     };
-    let (server, config) = tokio::select! {
+    let (server, config, build) = tokio::select! {
         up = up => up?,
         () = &mut stop => return Ok(Exit::SUCCESS),
     };
-    let service = format!("{} {}", job.name, job.program.main().version());
-    let mut program = job.program;
-    program.without(&without);
-    for service in program.services_mut() {
-        service.checks_access = true;
+    if watched.is_some() {
+        plan = plan.note("A save builds it again, and swaps it.");
     }
-    if let Some(listener) = &mut plan.listener
-        && let Some(open) = listener.hand_on(server.addresses())
-    {
-        let open = Arc::new(open);
-        let mut services = program.services_mut().iter_mut();
-        // Dropping it releases the port where the task is left out.
-        if let Some(of_task) =
-            services.find(|one| one.function_names().any(|it| it == listener.task))
-        {
-            of_task.dev_listener = Some(open);
-        }
-    }
-    let names = program.served();
-    let served = host::serve(program, &config, &job.board, stop, || {
+    let listener = plan.listener.as_mut();
+    let listener = listener.and_then(|listener| listener.hand_on(server.addresses()));
+    let ready = |words: &str| {
         files.write(&server, &config, &plan, own_values)?;
-        announce::announce(&service, &names, &config, &server, &plan, &files);
+        announce::announce(words, &config, &server, &plan, &files);
         Ok(())
-    })
-    .await;
+    };
+    let served = match (watched, build) {
+        (Some(watched), Some(build)) => {
+            let joined = RuntimeConfig {
+                database: Database {
+                    url: Some(database_url(&job, &directory).into()),
+                    ..Database::default()
+                },
+                ..config.clone()
+            };
+            let joined = files.write_joined(&joined, &plan.values)?;
+            // The instances have programs of their own.
+            drop(job.program);
+            let launch = Launch {
+                config: watched.config.as_deref(),
+                joined,
+                without: &without,
+                listener: listener.filter(|listener| !without.contains(&listener.task)),
+            };
+            watch::watch(build, launch, stop, ready).await
+        }
+        _ => {
+            let program = as_served(job.program, &without, listener);
+            let words = words(&job.name, &program);
+            host::serve(program, &config, &job.board, stop, || ready(&words)).await
+        }
+    };
     server.stop().await;
     files.remove_addresses();
     served.map(|()| Exit::SUCCESS)
+}
+
+/// What it says once it serves.
+fn words(name: &str, program: &Program) -> String {
+    let (version, served) = (program.main().version(), program.served());
+    format!("{name} {version} is ready and serves {served}")
+}
+
+/// The program as `dev` serves it.
+fn as_served(mut program: Program, without: &[String], open: Option<DevListener>) -> Program {
+    program.without(without);
+    for service in program.services_mut() {
+        service.checks_access = true;
+    }
+    if let Some(open) = open {
+        let mut services = program.services_mut().iter_mut();
+        // Dropping it releases the port where the task is left out.
+        if let Some(of_task) =
+            services.find(|one| one.function_names().any(|name| name == open.task))
+        {
+            of_task.dev_listener = Some(Arc::new(open));
+        }
+    }
+    program
 }
 
 /// The variable that names the database to be used, before what the configuration names; without
 /// either it is a file of SQLite.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 
-fn given_database() -> Option<String> {
-    variable(DATABASE_URL).and_then(|url| url.into_string().ok())
+fn database_url(job: &Job, directory: &DevDirectory) -> String {
+    let given = variable(DATABASE_URL).and_then(|url| url.into_string().ok());
+    let configured = || job.config.database_url().map(str::to_owned);
+    given
+        .or_else(configured)
+        .unwrap_or_else(|| directory.sqlite(&job.name))
 }
 
 /// What the functions and the commands of this run are configured with.
@@ -139,12 +208,8 @@ fn configuration(
         monitor: server.addresses().monitor.clone(),
         ..NatsConfig::default()
     };
-    let database = job.program.has_database().then(|| {
-        let configured = || job.config.database_url().map(str::to_owned);
-        given_database()
-            .or_else(configured)
-            .unwrap_or_else(|| directory.sqlite(&job.name))
-    });
+    let has_database = job.program.has_database();
+    let database = has_database.then(|| database_url(job, directory));
     RuntimeConfig {
         nats: nats.login(&plan.login),
         database: Database {

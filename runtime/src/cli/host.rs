@@ -13,7 +13,6 @@ use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 
 use super::program::Program;
-use super::say;
 use crate::config::{NatsConfig, RuntimeConfig};
 use crate::error::run_error::{Reason, RunError};
 use crate::nats::connect::{Trouble, pause};
@@ -77,7 +76,6 @@ pub(super) async fn serve(
     let ended = tokio::select! {
         ended = &mut running => ended,
         () = stop => {
-            say("stopping");
             board.drain();
             word.cancel();
             running.await

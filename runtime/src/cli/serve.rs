@@ -18,7 +18,7 @@ pub(super) async fn serve(mut job: Job, functions: &[String]) -> Result<Exit, Ru
         job.program.served(),
         without_password(&job.config.nats.url)
     );
-    let stop = Stop::listen()?.requested();
+    let stop = Stop::listen()?.announced();
     host(job.program, &job.config, &job.board, stop, || {
         say(ready);
         Ok(())

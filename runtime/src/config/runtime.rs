@@ -92,7 +92,7 @@ pub struct Invoke {
 
 impl RuntimeConfig {
     /// The runtime's top-level keys; the others are the service's own.
-    pub(super) const KEYS: [&'static str; 7] = [
+    pub(crate) const KEYS: [&'static str; 7] = [
         "nats",
         "database",
         "credentials",

@@ -111,6 +111,8 @@ mod process;
 #[cfg(all(feature = "cli", feature = "sea-orm"))]
 mod readyz;
 mod server;
+#[cfg(feature = "cli")]
+mod watch;
 
 // What is absent on purpose.
 mod architecture;

@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use super::CommandContext;
 use super::traced::{self, Traced};
 use crate::cli::arguments::{self, Arguments, Command, Said};
+use crate::cli::dev::Joined;
 use crate::cli::host::board::Board;
 use crate::cli::host::listener::HealthListener;
 use crate::cli::output::complain;
@@ -55,9 +56,13 @@ impl<C: DeserializeOwned> App<C> {
     }
 
     async fn execute(self, arguments: Arguments) -> Result<Exit, RunError> {
-        let is_dev = matches!(arguments.command, Command::Dev(_));
+        let is_dev = matches!(arguments.command, Command::Dev(_) | Command::DevInstance(_));
         let file = self.configuration_file(arguments.config.as_ref(), is_dev);
         let check = checked();
+        let joined = match &arguments.command {
+            Command::DevInstance(instance) => Some(Joined::read(&instance.joined)?),
+            _ => None,
+        };
         let purpose = match &arguments.command {
             // Whether the named functions need it is known once the service is made.
             Command::Serve { functions } if !functions.is_empty() => check,
@@ -67,6 +72,13 @@ impl<C: DeserializeOwned> App<C> {
             },
             Command::Dev(_) => Purpose {
                 database_variable: Some(dev::DATABASE_URL),
+                ..check
+            },
+            Command::DevInstance(_) => Purpose {
+                defaults: joined
+                    .as_ref()
+                    .map(|it| it.values.clone())
+                    .unwrap_or_default(),
                 ..check
             },
             Command::Dead { .. }
@@ -81,7 +93,8 @@ impl<C: DeserializeOwned> App<C> {
         }
         let mut prepared = None;
         if let Command::Dev(dev) = &arguments.command {
-            let it = dev::Prepared::new(dev, &self.data, &*self.plan)?;
+            let config = arguments.config.as_deref();
+            let it = dev::Prepared::new(dev, config, &self.data, &*self.plan)?;
             // Once more, with what the plan says.
             let defaults = it.values();
             loaded = load(Purpose {
@@ -90,8 +103,16 @@ impl<C: DeserializeOwned> App<C> {
             })?;
             prepared = Some(it);
         }
+        if let Some(joined) = joined {
+            joined.override_in(&mut loaded.runtime);
+        }
         let log = loaded.runtime.log.format;
-        let listens = matches!(arguments.command, Command::Serve { .. } | Command::Dev(_));
+        let listens = match &arguments.command {
+            Command::Serve { .. } => true,
+            // Two instances at once cannot have it.
+            Command::Dev(dev) => !dev.watch,
+            _ => false,
+        };
         let listen = loaded.runtime.health.listen.filter(|_| listens);
         let telemetry = Traced::start(wanted, &self.name, &self.version, log, listen.is_some())?;
         let board = Arc::<Board>::default();
@@ -169,6 +190,7 @@ impl<C: DeserializeOwned> App<C> {
         }
         match arguments.command {
             Command::Dev(_) | Command::Health => unreachable!("it was handled"),
+            Command::DevInstance(instance) => dev::instance(job, &instance).await,
             Command::Serve { functions } => serve::serve(job, &functions).await,
             Command::Setup(arguments) => setup::setup(job, arguments).await,
             Command::Dead { service, command } => {

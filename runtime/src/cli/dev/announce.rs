@@ -10,14 +10,13 @@ use crate::server::Server;
 
 /// Says what runs, where it is, and what to paste.
 pub(super) fn announce(
-    service: &str,
-    served: &str,
+    words: &str,
     config: &RuntimeConfig,
     server: &Server,
     plan: &Plan,
     files: &Files,
 ) {
-    say(format_args!("{service} is ready and serves {served}"));
+    say(words);
     let found = server.addresses();
     let listener = plan.listener.as_ref();
     let lines = [

@@ -2,7 +2,7 @@
 //! which another process joins.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use figment::value::Dict;
 
@@ -62,20 +62,29 @@ impl Files {
         for (key, url) in addresses {
             json.extend(url.map(|url| (key.to_owned(), url.into())));
         }
-        let both = [
-            (self.configuration(), toml.into_bytes()),
-            (self.addresses(), serde_json::to_vec_pretty(&json)?),
-        ];
-        for (file, bytes) in both {
-            write_private(&file, &bytes).map_err(|error| {
-                RunError::new(format!("{} cannot be written: {error}", file.display()))
-            })?;
-        }
-        Ok(())
+        write(&self.configuration(), toml.as_bytes())?;
+        write(&self.addresses(), &serde_json::to_vec_pretty(&json)?)
+    }
+
+    /// Writes what an instance of `--watch` joins: `values` hold where its own configuration says nothing.
+    pub(super) fn write_joined(
+        &self,
+        config: &RuntimeConfig,
+        values: &Dict,
+    ) -> Result<PathBuf, RunError> {
+        // No service's name has a dot.
+        let file = self.directory.join("dev.instance.toml");
+        write(&file, configuration(&self.name, config, values).as_bytes())?;
+        Ok(file)
     }
 
     pub(super) fn remove_addresses(&self) {
         // Usually it does not exist; and a run does not fail for one that stays.
         let _ = fs::remove_file(self.addresses());
     }
+}
+
+fn write(file: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    let failed = |error| RunError::new(format!("{} cannot be written: {error}", file.display()));
+    write_private(file, bytes).map_err(failed)
 }

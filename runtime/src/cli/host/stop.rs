@@ -2,6 +2,7 @@
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::cli::say;
 use crate::error::run_error::RunError;
 
 /// Receives the signals from its creation on.
@@ -43,6 +44,12 @@ impl Stop {
             self.pressed().await;
             std::process::exit(130);
         });
+    }
+
+    /// As [`Stop::requested`], and says so.
+    pub(in crate::cli) async fn announced(self) {
+        self.requested().await;
+        say("stopping");
     }
 
     async fn pressed(&mut self) {
