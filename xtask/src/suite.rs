@@ -68,6 +68,8 @@ pub(crate) const SUITES: &[Suite] = &[
                 "--skip",
                 NATS_CLI_TESTS,
                 "--skip",
+                TEMPLATE_TESTS,
+                "--skip",
                 JAEGER_TESTS,
                 "--skip",
                 OTEL_TESTS,
@@ -96,10 +98,13 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "cli",
-        about: "chat as the real nats CLI shows it",
+        about: "chat as the real nats CLI shows it; template/ as the real cargo builds it",
         further: true,
         needs: &[&NATS_SERVER, &POSTGRES, &NATS_CLI],
-        run: |bench| alone(bench, NATS_CLI_TESTS),
+        run: |bench| {
+            alone(bench, NATS_CLI_TESTS)?;
+            alone(bench, TEMPLATE_TESTS)
+        },
     },
     Suite {
         name: "jaeger",
@@ -139,6 +144,9 @@ const KEYCLOAK: &str = "keycloak";
 
 /// The modules with tests that run the nats CLI. Not `cli::`, which is a module of natsfn.
 const NATS_CLI_TESTS: &str = "nats_cli::";
+
+/// The module whose test generates, builds and runs `template/`.
+const TEMPLATE_TESTS: &str = "template::";
 
 /// The module whose tests run Jaeger.
 const JAEGER_TESTS: &str = "jaeger::";

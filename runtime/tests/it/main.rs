@@ -121,5 +121,9 @@ mod layers;
 // What the documents say of files, headings and programs.
 mod documents;
 
+// `template/`, by the real cargo; in the suite of the `nats` CLI.
+#[cfg(all(feature = "cli", feature = "sea-orm"))]
+mod template;
+
 // Compiler errors are part of the API.
 mod compile_fail;
