@@ -382,18 +382,15 @@ async fn others(client: Client) -> Json<Vec<bool>> {
     Json(denied.into())
 }
 
-#[tokio::test]
-async fn what_permissions_prints_is_enough_and_reaches_no_other_bucket() {
-    for second_form in [false, true] {
-        let long = Duration::from_secs(100);
-        let all = Endpoint::new("all", "all").uses(Access::object_store("invoices"));
-        let service = shop()
-            .object_store(ObjectStore::new("invoices"))
-            .endpoint(all.deadline(long), everything)
-            .endpoint(Endpoint::new("others", "others").deadline(long), others)
-            .build()
-            .unwrap();
-        let rights = Rights::of_functions(&service, "_INBOX.shop");
+/// A server on which the service's user may do what is computed for it, and where there is what others use.
+struct Limited {
+    world: World,
+    config: NatsConfig,
+}
+
+impl Limited {
+    async fn new(service: &Definition, second_form: bool) -> Self {
+        let rights = Rights::of_functions(service, "_INBOX.shop");
         let [subscribe, publish] = [rights.subscribe, rights.publish].map(|rights| {
             let subjects: Vec<_> = rights.into_iter().map(|right| right.subject).collect();
             json!(subjects)
@@ -416,28 +413,69 @@ authorization {{ users: [
             .bucket(Bucket::of::<Other>())
             .object_store(ObjectStore::new("others"));
         world.set_up(other).await;
-        natsfn::setup::setup(&service, &world.nats, None)
-            .await
-            .unwrap();
+        let set_up = natsfn::setup::setup(service, &world.nats, None);
+        set_up.await.unwrap();
         let config = NatsConfig {
             url: world.server.url().to_owned(),
             ..NatsConfig::default()
         };
         let config = config.login(&Login::new("shop", "shop", "_INBOX.shop"));
-        let connections = Connections::open(&config, "shop").await.unwrap();
+        Self { world, config }
+    }
+
+    /// What the server has refused.
+    fn refusals(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.world.server.log()).unwrap();
+        let refused = log.lines().filter(|line| line.contains("Violation"));
+        refused.map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test]
+async fn what_permissions_prints_is_enough_and_reaches_no_other_bucket() {
+    for second_form in [false, true] {
+        let long = Duration::from_secs(100);
+        let all = Endpoint::new("all", "all").uses(Access::object_store("invoices"));
+        let service = shop()
+            .object_store(ObjectStore::new("invoices"))
+            .endpoint(all.deadline(long), everything)
+            .endpoint(Endpoint::new("others", "others").deadline(long), others)
+            .build()
+            .unwrap();
+        let limited = Limited::new(&service, second_form).await;
+        let world = &limited.world;
+        let connections = Connections::open(&limited.config, "shop").await.unwrap();
         let running = natsfn::start(service, connections, None).await.unwrap();
-        let refusals = || {
-            let log = std::fs::read_to_string(world.server.log()).unwrap();
-            let refused = log.lines().filter(|line| line.contains("Violation"));
-            refused.map(str::to_owned).collect::<Vec<_>>()
-        };
 
         assert!(running.readiness().not_ready().await.is_empty());
         let done = world.ask_json("all", Bytes::new()).await;
-        assert_eq!((done, refusals()), (json!(2_000_200), Vec::new()));
+        assert_eq!((done, limited.refusals()), (json!(2_000_200), Vec::new()));
         assert_eq!(world.ask_json("others", "").await, json!(vec![true; 6]));
-        assert!(refusals().len() >= 6);
+        assert!(limited.refusals().len() >= 6);
         let others: Kv<Other> = Client::new(world.nats.clone()).kv();
         assert!(others.keys().await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn watch_goes_on_after_the_server_was_restarted() {
+    let service = shop().build().unwrap();
+    let limited = Limited::new(&service, false).await;
+    let nats = natsfn::connect_once(&limited.config, "shop").await.unwrap();
+    let prices: Kv<Price> = Client::new(nats).kv();
+    prices.put("tea", &cents(1)).await.unwrap();
+    let mut watch = prices.watch(">").await.unwrap();
+    let first = within(watch.next()).await.unwrap();
+    assert_eq!(first.value, Some(cents(1)));
+
+    within(limited.world.server.restart()).await;
+    until("it takes values again", async || {
+        prices.put("tea", &cents(2)).await.ok()
+    })
+    .await;
+
+    // A write whose acknowledgement was lost may have been repeated.
+    let next = within(watch.next()).await.unwrap();
+    assert_eq!(next.value, Some(cents(2)));
+    assert_eq!(limited.refusals(), Vec::<String>::new());
 }

@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
-use async_nats::jetstream::kv::{Operation, Watch};
+use async_nats::jetstream::consumer::push::{OrderedError, OrderedErrorKind};
+use async_nats::jetstream::kv::{Operation, Watch, WatcherError};
 use futures_util::StreamExt;
 use tokio::time::timeout;
 
@@ -37,9 +38,12 @@ impl<T: KvValue> KvWatch<T> {
     /// [`Kind::Internal`](crate::Kind::Internal) for a value that is not a `T`: the next call has the next revision.
     /// [`Kind::Unavailable`](crate::Kind::Unavailable) where the bucket cannot be watched any more.
     pub async fn next(&mut self) -> Result<KvEntry<Option<T>>> {
-        let entry = match self.watch.next().await {
-            Some(entry) => entry.map_err(away::<T>)?,
-            None => return Err(away::<T>("the connection is closed")),
+        let entry = loop {
+            match self.watch.next().await {
+                Some(Err(error)) if goes_on(&error) => {}
+                Some(entry) => break entry.map_err(away::<T>)?,
+                None => return Err(away::<T>("the connection is closed")),
+            }
         };
         let value = match entry.operation {
             Operation::Put => Some(read(&entry.key, &entry.value)?),
@@ -52,6 +56,13 @@ impl<T: KvValue> KvWatch<T> {
             time: SystemTime::from(entry.created),
         })
     }
+}
+
+/// Whether async-nats goes on from where it was when it is asked again: it makes a consumer anew of which it has heard
+/// nothing.
+fn goes_on(error: &WatcherError) -> bool {
+    let cause = error.source().and_then(<dyn StdError>::downcast_ref);
+    cause.is_some_and(|cause: &OrderedError| cause.kind() == OrderedErrorKind::MissingHeartbeat)
 }
 
 /// Waits for async-nats, which would wait for as long as the connection is away.
