@@ -120,12 +120,7 @@ impl Build {
             let package = message.manifest_path.parent().unwrap_or(Path::new(""));
             if message.package_id.contains("path+file://") {
                 self.sources.file(&message.manifest_path);
-                if message
-                    .target
-                    .kind
-                    .iter()
-                    .any(|kind| kind == "custom-build")
-                {
+                if message.target.is("custom-build") {
                     self.sources.file(&message.target.src_path);
                 } else {
                     self.sources.folder_of(&message.target.src_path, package);

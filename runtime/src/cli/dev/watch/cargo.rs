@@ -54,7 +54,7 @@ struct Package {
 #[derive(Deserialize)]
 pub(super) struct Target {
     name: String,
-    pub(super) kind: Vec<String>,
+    kind: Vec<String>,
     pub(super) src_path: PathBuf,
 }
 
@@ -65,6 +65,12 @@ pub(super) struct Message {
     pub(super) manifest_path: PathBuf,
     pub(super) target: Target,
     pub(super) executable: Option<PathBuf>,
+}
+
+impl Target {
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.kind.iter().any(|its| its == kind)
+    }
 }
 
 impl Workspace {
@@ -88,7 +94,7 @@ impl Workspace {
         };
         let has_it = |package: &&Package| {
             let mut targets = package.targets.iter();
-            let is_it = |it: &Target| *it.name == *name && it.kind.iter().any(|its| its == kind);
+            let is_it = |it: &Target| *it.name == *name && it.is(kind);
             manifest.is_none_or(|manifest| package.manifest_path == manifest) && targets.any(is_it)
         };
         let package = self.packages.iter().find(has_it)?;
