@@ -7,6 +7,7 @@ use natsfn::{Client, Db, Error, Response, Result, State};
 
 use crate::app::App;
 use crate::store::rows::{self, Cursor, Position, Row, rows_of};
+use crate::tail::waiting::Waiting;
 use crate::tail::{Tail, tail};
 use merge::{Merged, merge, nearest, storable};
 use question::Question;
@@ -33,8 +34,8 @@ pub async fn history(
 }
 
 /// Reads a page in the log and in the database, where the room's last message in the log may be known.
-/// Returns with it whether it stays as it is until the room gets another message: while messages wait to
-/// be stored it may not, since some of them may turn out to be repeats or dead letters.
+/// Returns with it whether it stays as it is until the room gets another message: while messages of it wait
+/// to be stored it may not, since some of them may turn out to be repeats or dead letters.
 async fn read(
     app: &App,
     client: &Client,
@@ -51,7 +52,7 @@ async fn read(
     let Tail { upto, floor, .. } = *tail;
     let stored = rows::page(db, place.realm, &place.room, cursor, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let waiting = waiting(db, &tail, cursor, limit + 1).await?;
+    let (waiting, stays) = waiting(db, &tail, cursor, limit + 1).await?;
     let merged = merge(stored, waiting, cursor, limit);
     let merged = within(
         merged,
@@ -62,22 +63,27 @@ async fn read(
     let page = Response::json(&merged.rows)?
         .with_header("History-More", merged.more)
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq));
-    Ok((page, tail.rows.is_empty() && !tail.doubtful))
+    Ok((page, stays))
 }
 
-/// The nearest messages of the tail that will be stored: `n` or more, if there are as many. Only
-/// the database knows which are repeats, so it is asked about a few at a time.
-async fn waiting(db: &Db, tail: &Tail, cursor: Cursor, n: usize) -> Result<Vec<Row>> {
+/// The nearest messages of the tail that will be stored: `n` or more, if there are as many; and whether
+/// each of them is stored already. Only the database knows that, and which are repeats, so it is asked about a few
+/// at a time.
+async fn waiting(db: &Db, tail: &Tail, cursor: Cursor, n: usize) -> Result<(Vec<Row>, bool)> {
     let mut looked_at = n;
     loop {
         let near = nearest(&tail.rows, cursor, looked_at);
         if near.is_empty() {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), true));
         }
         let known = rows_of(db, near.iter().map(|waiting| &waiting.row.message)).await?;
         let storable = storable(near, &known, tail.upto);
         if storable.len() >= n || near.len() < looked_at {
-            return Ok(storable);
+            let are_stored = near.iter().all(|Waiting { row, .. }| {
+                let stored = known.get(&(row.message.uid.clone(), row.message.id.clone()));
+                stored.is_some_and(|stored| stored.at <= tail.upto)
+            });
+            return Ok((storable, are_stored));
         }
         looked_at *= 4;
     }

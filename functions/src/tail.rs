@@ -8,7 +8,7 @@ pub mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use natsfn::{Client, Db, Error, Message, Result};
 
@@ -56,9 +56,6 @@ pub struct Tail {
     pub upto: Position,
     /// Everything up to here is in the database.
     pub floor: Position,
-    /// The room's last message is below the floor and has no row: a dead letter or a repeat, or the
-    /// database was put back to an older state, which `persist` mends soon.
-    pub doubtful: bool,
     /// Size of the messages on the wire.
     bytes: usize,
     /// The newest epoch when the log was read.
@@ -107,7 +104,7 @@ pub async fn tail(
         Some(row) => needed(known).filled_up_to(cursor, &known.life, row),
         None => needed(known),
     };
-    let known = reader.floor_for(head).await?;
+    let known = reader.floor_for(head, None).await?;
     if filled(&known) != needed(&known)
         && let Some(tail) = reader.read(filled, SHORT, None).await?
     {
@@ -166,15 +163,15 @@ impl Reader<'_> {
         bound: Bound,
         mut former: Option<&Tail>,
     ) -> Result<Option<Tail>> {
-        let mut asked_again = false;
+        let (mut asked_again, mut former_floor) = (false, None);
         for tried in 0..TRIES {
             if tried > 0 {
-                self.tails.floor.forget();
                 tokio::time::sleep(PAUSE * (1 << tried)).await;
             }
             // The head too: it may be that of a log which was recreated since.
             let head = self.head.filter(|_| tried == 0);
-            let known = self.floor_for(head).await?;
+            let known = self.floor_for(head, former_floor).await?;
+            former_floor = Some(known.read);
             let connects = self.client.nats().statistics().connects.load(Relaxed);
             let mut window = window(&known);
             // For the first try only: if `former` is the fault, the next one does without it.
@@ -195,19 +192,18 @@ impl Reader<'_> {
                 End::Long => return Ok(None),
                 End::Behind => continue,
             }
-            let mut doubtful = false;
             match known.look(self.client, self.db, read.head).await? {
                 Look::Same => {}
                 Look::OtherLife => continue,
-                Look::Doubtful if asked_again => doubtful = true,
+                // A dead letter or a repeat; or the database was put back to an older state, which
+                // `persist` mends soon.
+                Look::Doubtful if asked_again => {}
                 Look::Doubtful => {
                     asked_again = true;
                     continue;
                 }
             }
-            let mut tail = Tail::of(&known, connects, kept, &read);
-            tail.doubtful = doubtful;
-            return Ok(Some(tail));
+            return Ok(Some(Tail::of(&known, connects, kept, &read)));
         }
         Err(Error::unavailable(format!(
             "{LOG} changes each time that {} is read: is the stream being recreated, or does a replica lag behind?",
@@ -215,11 +211,15 @@ impl Reader<'_> {
         )))
     }
 
-    /// The floor. Where the room's last message is above the one that is known, it is worth a look at how
+    /// The floor, and not the reading of `other_than`. Where the room's last message is above the one that is known, it is worth a look at how
     /// far `persist` is by now.
-    async fn floor_for(&self, head: Option<u64>) -> Result<StoredFloor> {
+    async fn floor_for(
+        &self,
+        head: Option<u64>,
+        other_than: Option<Instant>,
+    ) -> Result<StoredFloor> {
         let floor = &self.tails.floor;
-        let known = floor.read(self.client, self.db).await?;
+        let known = floor.read(self.client, self.db, other_than).await?;
         match head.is_some_and(|head| head > known.floor) {
             true => Ok(floor.raise(self.client, known).await),
             false => Ok(known),
@@ -269,7 +269,6 @@ impl Tail {
                 seq: known.floor.max(read.head).max(last).cast_signed(),
             },
             floor: known.life.end(known.floor.cast_signed()),
-            doubtful: false,
             bytes: kept.bytes + read.bytes,
             epoch: known.life.newest().id,
             connects,

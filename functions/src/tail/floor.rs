@@ -36,7 +36,7 @@ pub(super) struct StoredFloor {
     pub(super) created_ns: i64,
     pub(super) life: Arc<Life>,
     pub(super) floor: u64,
-    read: Instant,
+    pub(super) read: Instant,
     raised: Instant,
     /// When the consumer was made, if it counts.
     consumer: Option<SystemTime>,
@@ -85,11 +85,18 @@ impl StoredFloor {
 }
 
 impl Floor {
-    /// The cached floor if it is fresh, else the current one.
-    pub(super) async fn read(&self, client: &Client, db: &Db) -> Result<StoredFloor> {
+    /// The cached floor if it is fresh, else the current one. One that was read at `other_than` is in
+    /// doubt: it is read again, unless somebody has done so since.
+    pub(super) async fn read(
+        &self,
+        client: &Client,
+        db: &Db,
+        other_than: Option<Instant>,
+    ) -> Result<StoredFloor> {
         let fresh = || {
-            let known = self.known.lock().clone();
-            known.filter(|known| known.read.elapsed() < FRESH)
+            let known = self.known.lock().clone()?;
+            let is_later = other_than.is_none_or(|other| known.read > other);
+            (is_later && known.read.elapsed() < FRESH).then_some(known)
         };
         if let Some(known) = fresh() {
             return Ok(known);
@@ -157,11 +164,6 @@ impl Floor {
             known.clone_from(&raised);
         }
         raised
-    }
-
-    /// Clears the cache.
-    pub(super) fn forget(&self) {
-        *self.known.lock() = None;
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chat::store::entity::messages;
 use futures_util::future::join_all;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use sea_orm::{EntityTrait, PaginatorTrait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -184,6 +184,64 @@ async fn room_is_read_from_the_database_however_far_the_floor_lies_behind() {
             assert_eq!(page.head.1, end, "{question}");
         }
     }
+}
+
+/// Asks for the newest page of a room until it is kept, and then so often that it shows.
+async fn page_is_kept(world: &World, of: &str, texts: &[&str]) {
+    const N: u64 = 30;
+    let alice = world.person("alice").await;
+    let operator = connect(&world.server, "operator", "_INBOX.o.operator").await;
+    let calls = "$JS.API.STREAM.INFO.CHAT_MESSAGES";
+    assert_eq!(alice.texts(of).await, texts);
+    let mut readings = operator.subscribe(calls).await.unwrap();
+    operator.flush().await.unwrap();
+    for _ in 0..N {
+        assert_eq!(alice.texts(of).await, texts);
+    }
+    world.api("INFO", &Value::Null).await;
+    operator.flush().await.unwrap();
+    let readings = std::iter::from_fn(|| readings.next().now_or_never().flatten()).count() as u64;
+    // A page that is read asks at least once; one that is kept is read again after some seconds.
+    assert!(readings < N / 2, "{readings} for {N} questions");
+}
+
+#[tokio::test]
+async fn page_of_a_room_that_ends_with_a_repeat_or_a_dead_letter_is_kept() {
+    let world = quick().await;
+    let backend = world.backend().await;
+    for (room, is_repeat) in [("repeat", true), ("bad", false)] {
+        let subject = format!("chat.{room}");
+        let first = json!({ "id": room, "uid": "b", "user": "b", "text": "x", "timestamp": 1 });
+        let first = first.to_string();
+        let last = if is_repeat {
+            first.clone()
+        } else {
+            "poison".to_owned()
+        };
+        append(&backend, &subject, None, first).await;
+        append(&backend, &subject, None, last).await;
+    }
+    let _serving = world.serve_only(&["persist", "history"]).await;
+    world.settled().await;
+    assert_eq!(world.dead_letters().await.len(), 1);
+    for room in ["repeat", "bad"] {
+        page_is_kept(&world, &format!("chat.history.{room}"), &["x"]).await;
+    }
+}
+
+#[tokio::test]
+async fn page_is_kept_while_a_message_of_another_room_holds_the_floor() {
+    let world = quick().await;
+    world.api("STREAM.DELETE.DEAD_LETTERS", &Value::Null).await;
+    let backend = world.backend().await;
+    append(&backend, "chat.other", None, "poison").await;
+    append(&backend, "chat.general", None, message()).await;
+    let _serving = world.serve_only(&["persist", "history"]).await;
+    until("all but one are stored", async || {
+        (world.rows().await.len() == 1).then_some(())
+    })
+    .await;
+    page_is_kept(&world, GENERAL, &["x"]).await;
 }
 
 /// Asks `n` times in a row and returns the codes of the errors and the longest wait.
