@@ -599,6 +599,30 @@ async fn whatever_a_batch_is_refused_for_each_is_published_again_by_itself() {
 }
 
 #[tokio::test]
+async fn senders_that_repeat_messages_let_few_batches_be_refused() {
+    const ROUNDS: usize = 20;
+    let refusal =
+        json!({"err_code": 10201, "code": 400, "description": "batch contains a duplicate"});
+    let world = World::new().await;
+    let mut seen = pretended(&world, move |message, _, usual| {
+        Some(match is_commit(message) {
+            true => json!({ "error": refusal }),
+            false => usual,
+        })
+    })
+    .await;
+    let client = client(world.connect().await, [log()]).await;
+    for _ in 0..ROUNDS {
+        let appended = append_all(&client, drafts()).await;
+        assert!(appended.iter().all(Result::is_ok));
+    }
+    let batches = std::iter::from_fn(|| seen.try_recv().ok())
+        .filter(|(headers, _)| headers.get("Nats-Batch-Commit").is_some());
+    let batches = batches.count();
+    assert!(batches < ROUNDS / 2, "{batches} in {ROUNDS} rounds");
+}
+
+#[tokio::test]
 async fn what_no_stream_captures_is_told_to_each() {
     let world = synced().await;
     let client = client(world.connect().await, [log()]).await;

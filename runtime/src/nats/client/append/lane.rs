@@ -195,6 +195,7 @@ impl Shared {
         match sent {
             Sent::Stored { stream, first } => {
                 let mut state = self.state.lock();
+                state.batch_ended(false);
                 messages
                     .iter()
                     .for_each(|it| state.acknowledged(&it.subject));
@@ -211,7 +212,7 @@ impl Shared {
                 }
                 return;
             }
-            Sent::Refused => {}
+            Sent::Refused => self.state.lock().batch_ended(true),
             Sent::NoBatches(reason) => {
                 tracing::warn!(
                     subjects = ?self.subjects,

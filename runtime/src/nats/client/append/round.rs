@@ -22,6 +22,10 @@ const ONE_SYNC: (i64, i64, i64) = (2, 15, 0);
 /// A stream that takes no batches, and a server that is too old, are asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_secs(60);
 
+/// After two batches in a row that were refused, what waits is published one by one for so long: senders that
+/// repeat messages with known ids let each batch be refused, and then all of it costs a sync each as well.
+const AFTER_REFUSALS: Duration = Duration::from_secs(1);
+
 /// So many subjects are remembered.
 const MOST_SUBJECTS: usize = 1000;
 
@@ -50,6 +54,8 @@ pub(super) struct State {
     pub(super) flying: Arc<()>,
     /// Nothing is gathered before this time.
     not_before: Option<Instant>,
+    /// The last batch was refused.
+    refused: bool,
     /// Subjects on which the stream has acknowledged messages. A batch ends with one of them: the answer to a subject
     /// that the server's permissions refuse would never come.
     acknowledged: HashSet<String>,
@@ -69,6 +75,14 @@ impl State {
     /// Batches would be refused, or gain nothing.
     pub(super) fn pause(&mut self) {
         self.not_before = Some(Instant::now() + ASK_AGAIN);
+    }
+
+    /// A batch was stored, or refused for one of its messages.
+    pub(super) fn batch_ended(&mut self, refused: bool) {
+        if refused && self.refused {
+            self.not_before = Some(Instant::now() + AFTER_REFUSALS);
+        }
+        self.refused = refused;
     }
 
     pub(super) fn acknowledged(&mut self, subject: &str) {
