@@ -171,7 +171,9 @@ impl Evidence {
         } else {
             record.returned += 1;
             let is_unknown = matches!(policy, Policy::Attempt | Policy::RetryAlone);
-            let is_outage = is_unknown && others && !counts;
+            // After a restart this one may be the first of many to fail.
+            let may_be_first = elsewhere > 0 && record.tries == 1 && successes == 0;
+            let is_outage = is_unknown && !counts && (others || may_be_first);
             let n = elsewhere + u64::from(record.tries);
             let delay = match failure.asked {
                 Some(wait) => delay::asked(retry, wait),
@@ -507,6 +509,18 @@ mod tests {
                 ..failure(&after_a_restart, BAD, Kind::Internal)
             };
             waits(&after_a_restart.judge(BAD, failure).0, seconds);
+        }
+    }
+
+    #[test]
+    fn first_to_fail_after_a_restart_in_an_outage_waits_no_longer_than_the_others() {
+        let evidence = Evidence::new(retry());
+        for key in [BAD, OTHER] {
+            let failure = Failure {
+                delivered: 9,
+                ..failure(&evidence, key, Kind::Internal)
+            };
+            waits(&evidence.judge(key, failure).0, LONGEST_WAIT.as_secs());
         }
     }
 

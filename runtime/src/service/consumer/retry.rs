@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Consumer;
 
 /// How long a message that fails alone is tried where the definition does not say, at least.
-const WITHIN: Duration = Duration::from_secs(3600);
+pub(crate) const WITHIN: Duration = Duration::from_secs(3600);
 
 /// The longest time that makes sense; a much longer one is more nanoseconds than the server can count.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -17,6 +17,7 @@ use crate::function::event::{Entry, Key};
 use crate::run::consumer::evidence::{Evidence, Verdict};
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
+use crate::service::consumer::retry::WITHIN;
 use crate::telemetry::measure;
 
 /// How often to check whether the function waits for a dependency.
@@ -156,7 +157,9 @@ impl Feed {
         let reason = format!(
             "the process has ended {attempts} times while this message was in the function alone"
         );
-        if self.settler.evidence.successes() == 0 && before.age() < consumer.retry.time() {
+        // A dependency that is away may end the process too: no short schedule makes that the message's fault.
+        let patience = consumer.retry.time().max(WITHIN);
+        if self.settler.evidence.successes() == 0 && before.age() < patience {
             tracing::warn!(consumer = %consumer.name, seq, "not run until another message has succeeded: {reason}");
             self.settler.wait(key(entry)).await;
             return false;
