@@ -158,8 +158,8 @@ impl Stream {
     /// batch ([`Client::append`](crate::Client::append)). It pays where the server syncs each message
     /// (`sync_interval: always`), since one sync then serves them all, or where the stream has replicas; elsewhere a
     /// batch costs more than its messages. It needs nats-server 2.15: an older one syncs each message of a batch, so
-    /// there nothing is gathered. An id that the stream knows already makes its batch slower than plain appends: the server
-    /// stages the batch, refuses it, and each is published by itself.
+    /// there nothing is gathered. An id that the stream knows already makes its batch slower than plain appends: the
+    /// server refuses it, and each is published by itself; after two such batches in a row, all are for a second.
     ///
     /// Such messages are stored with the headers `Nats-Batch-Id` and `Nats-Batch-Sequence`, and the last of a batch
     /// with `Nats-Batch-Commit`. [`Stream::republish`] passes them on: so no stream may capture where it leads, or

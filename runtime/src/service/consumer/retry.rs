@@ -143,8 +143,7 @@ impl Consumer {
     /// message was alone in the call, or named in [`Outcomes`](crate::Outcomes), and other messages of
     /// the function have succeeded since its last try. While none does and several fail, a dependency is away
     /// or the program is wrong: no message waits longer than 6 seconds, or than the first wait where that is
-    /// longer, and nothing is given up. (The first failure after a restart knows of no others, and takes the
-    /// schedule's wait.) The limits of time hold also for failures that do not count, where
+    /// longer, and nothing is given up. The limits of time hold also for failures that do not count, where
     /// others have succeeded meanwhile or no other fails.
     ///
     /// The server keeps the waits, so they go on where the process stops, crashes or is deployed anew,
