@@ -63,7 +63,7 @@ async fn read(
     let page = Response::json(&merged.rows)?
         .with_header("History-More", merged.more)
         .with_header("History-Head", format!("{}.{}", head.epoch, head.seq));
-    Ok((page, stays))
+    Ok((page, stays && !tail.doubtful))
 }
 
 /// The nearest messages of the tail that will be stored: `n` or more, if there are as many; and whether

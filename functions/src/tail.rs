@@ -1,6 +1,7 @@
 //! The tail of the log: a room's messages that may not be in the database yet.
 
 mod floor;
+mod kept;
 pub mod readings;
 pub mod stretch;
 pub mod waiting;
@@ -14,9 +15,10 @@ use natsfn::{Client, Db, Error, Message, Result};
 
 use crate::message::logged::Logged;
 use crate::place::Place;
-use crate::store::rows::{Cursor, Position, Row, furthest};
+use crate::store::rows::{Cursor, Position, Row, furthest, rows_of};
 use crate::subjects::LOG;
 use floor::{Floor, Look, StoredFloor};
+use kept::Kept;
 use readings::{Held, READING_MIB, Readings};
 use stretch::{Bound, End, Stretch, stretch};
 use waiting::{Waiting, waiting};
@@ -56,6 +58,9 @@ pub struct Tail {
     pub upto: Position,
     /// Everything up to here is in the database.
     pub floor: Position,
+    /// The room's last message is below the floor, has no row, and may need one: a dead letter, or the
+    /// database was put back to an older state, which `persist` mends soon.
+    pub doubtful: bool,
     /// Size of the messages on the wire.
     bytes: usize,
     /// The newest epoch when the log was read.
@@ -163,15 +168,15 @@ impl Reader<'_> {
         bound: Bound,
         mut former: Option<&Tail>,
     ) -> Result<Option<Tail>> {
-        let (mut asked_again, mut former_floor) = (false, None);
+        let (mut asked_again, mut in_doubt) = (false, None);
         for tried in 0..TRIES {
             if tried > 0 {
+                in_doubt = Some(Instant::now());
                 tokio::time::sleep(PAUSE * (1 << tried)).await;
             }
             // The head too: it may be that of a log which was recreated since.
             let head = self.head.filter(|_| tried == 0);
-            let known = self.floor_for(head, former_floor).await?;
-            former_floor = Some(known.read);
+            let known = self.floor_for(head, in_doubt).await?;
             let connects = self.client.nats().statistics().connects.load(Relaxed);
             let mut window = window(&known);
             // For the first try only: if `former` is the fault, the next one does without it.
@@ -192,18 +197,27 @@ impl Reader<'_> {
                 End::Long => return Ok(None),
                 End::Behind => continue,
             }
-            match known.look(self.client, self.db, read.head).await? {
-                Look::Same => {}
-                Look::OtherLife => continue,
-                // A dead letter or a repeat; or the database was put back to an older state, which
-                // `persist` mends soon.
-                Look::Doubtful if asked_again => {}
+            let mut doubtful = false;
+            let first = match known.look(self.client, self.db, read.head).await? {
+                Look::Same { first } => first,
+                Look::OtherLife => {
+                    asked_again = false;
+                    continue;
+                }
+                Look::Doubtful if asked_again => {
+                    doubtful = !self.needs_no_row(read.head).await?;
+                    0
+                }
                 Look::Doubtful => {
                     asked_again = true;
                     continue;
                 }
-            }
-            return Ok(Some(Tail::of(&known, connects, kept, &read)));
+            };
+            let mut tail = Tail::of(&known, connects, kept, &read);
+            // What left the log is in the database alone, also where the consumer is away and the floor 0.
+            tail.upto.seq = tail.upto.seq.max(first.saturating_sub(1).cast_signed());
+            tail.doubtful = doubtful;
+            return Ok(Some(tail));
         }
         Err(Error::unavailable(format!(
             "{LOG} changes each time that {} is read: is the stream being recreated, or does a replica lag behind?",
@@ -211,15 +225,22 @@ impl Reader<'_> {
         )))
     }
 
-    /// The floor, and not the reading of `other_than`. Where the room's last message is above the one that is known, it is worth a look at how
+    /// Whether a message that is settled is poison, or a repeat.
+    async fn needs_no_row(&self, seq: u64) -> Result<bool> {
+        let Some(message) = self.client.message(LOG, seq).await? else {
+            return Ok(false);
+        };
+        match Logged::from(&message).message() {
+            Ok(message) => Ok(!rows_of(self.db, [&message]).await?.is_empty()),
+            Err(_) => Ok(true),
+        }
+    }
+
+    /// The floor, as it was read after `in_doubt`. Where the room's last message is above the one that is known, it is worth a look at how
     /// far `persist` is by now.
-    async fn floor_for(
-        &self,
-        head: Option<u64>,
-        other_than: Option<Instant>,
-    ) -> Result<StoredFloor> {
+    async fn floor_for(&self, head: Option<u64>, in_doubt: Option<Instant>) -> Result<StoredFloor> {
         let floor = &self.tails.floor;
-        let known = floor.read(self.client, self.db, other_than).await?;
+        let known = floor.read(self.client, self.db, in_doubt).await?;
         match head.is_some_and(|head| head > known.floor) {
             true => Ok(floor.raise(self.client, known).await),
             false => Ok(known),
@@ -231,23 +252,6 @@ impl Reader<'_> {
             "more than {} messages or {READING_MIB} MiB of {} wait to be stored; is `persist` running?",
             LONG.messages, self.subject
         ))
-    }
-}
-
-/// The part of a former tail that a reading continues from.
-#[derive(Default)]
-struct Kept {
-    rows: Vec<Row>,
-    /// Their approximate size on the wire.
-    bytes: usize,
-    /// Every message of the room up to this sequence is in `rows`, or below the window.
-    upto: u64,
-}
-
-impl Kept {
-    fn last(&self) -> u64 {
-        let last = self.rows.last();
-        last.map_or(0, |row| row.at.seq.cast_unsigned())
     }
 }
 
@@ -269,29 +273,11 @@ impl Tail {
                 seq: known.floor.max(read.head).max(last).cast_signed(),
             },
             floor: known.life.end(known.floor.cast_signed()),
+            doubtful: false,
             bytes: kept.bytes + read.bytes,
             epoch: known.life.newest().id,
             connects,
             held: None,
         }
-    }
-
-    /// The rows inside a window that begins no lower than this tail. `None` if the log may be
-    /// another one: restoring an older copy takes a restart of the server, and so a new connection.
-    fn kept(&self, window: Window, known: &StoredFloor, connects: u64) -> Option<Kept> {
-        if (self.epoch, self.connects) != (known.life.newest().id, connects) {
-            return None;
-        }
-        // The consumer was recreated: rows between the two floors may be missing.
-        if known.life.end(known.floor.cast_signed()) < self.floor {
-            return None;
-        }
-        let is_below = |it: &Waiting| it.row.at.seq.cast_unsigned() <= window.above;
-        let rows = &self.rows[self.rows.partition_point(is_below)..];
-        Some(Kept {
-            bytes: (self.bytes * rows.len()).div_ceil(self.rows.len().max(1)),
-            rows: rows.iter().map(|waiting| waiting.row.clone()).collect(),
-            upto: self.upto.seq.cast_unsigned(),
-        })
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct StoredFloor {
     pub(super) created_ns: i64,
     pub(super) life: Arc<Life>,
     pub(super) floor: u64,
-    pub(super) read: Instant,
+    read: Instant,
     raised: Instant,
     /// When the consumer was made, if it counts.
     consumer: Option<SystemTime>,
@@ -44,8 +44,12 @@ pub(super) struct StoredFloor {
 
 /// Whether a reading is valid, checked after it.
 pub(super) enum Look {
-    Same,
+    /// What was trimmed from the log ends before this sequence.
+    Same {
+        first: u64,
+    },
     OtherLife,
+    /// The room's last message is below the floor and has no row.
     Doubtful,
 }
 
@@ -73,29 +77,28 @@ impl StoredFloor {
             return Err(unsettled());
         }
         // A head without a row is a dead letter or a repeat; or the floor is that of another
-        // database or life, which reading the floor again tells. If the log was trimmed since the
-        // floor was read, there are messages above the floor in the database alone.
-        let trimmed = head == 0 && info.state.first_seq > self.floor + 1;
-        Ok(if !stored || trimmed {
-            Look::Doubtful
+        // database or life, which reading the floor again tells.
+        let first = info.state.first_seq;
+        Ok(if stored {
+            Look::Same { first }
         } else {
-            Look::Same
+            Look::Doubtful
         })
     }
 }
 
 impl Floor {
-    /// The cached floor if it is fresh, else the current one. One that was read at `other_than` is in
-    /// doubt: it is read again, unless somebody has done so since.
+    /// The cached floor if it is fresh, else the current one. What was read before `in_doubt` is read
+    /// again, unless somebody has done so since.
     pub(super) async fn read(
         &self,
         client: &Client,
         db: &Db,
-        other_than: Option<Instant>,
+        in_doubt: Option<Instant>,
     ) -> Result<StoredFloor> {
         let fresh = || {
             let known = self.known.lock().clone()?;
-            let is_later = other_than.is_none_or(|other| known.read > other);
+            let is_later = in_doubt.is_none_or(|doubt| known.read > doubt);
             (is_later && known.read.elapsed() < FRESH).then_some(known)
         };
         if let Some(known) = fresh() {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use chat::store::entity::messages;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
-use sea_orm::{EntityTrait, PaginatorTrait};
+use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -242,6 +242,57 @@ async fn page_is_kept_while_a_message_of_another_room_holds_the_floor() {
     })
     .await;
     page_is_kept(&world, GENERAL, &["x"]).await;
+}
+
+#[tokio::test]
+async fn page_that_lacks_a_row_which_the_database_has_lost_is_not_kept() {
+    on_each(async |world: World| {
+        let backend = world.backend().await;
+        for _ in 0..2 {
+            append(&backend, "chat.general", None, message()).await;
+        }
+        let persist = world.serve_only(&["persist"]).await;
+        world.settled().await;
+        persist.stop(crate::wait::GUARD).await;
+        let _history = world.serve_only(&["history"]).await;
+        let alice = world.person("alice").await;
+        let lost = world.rows().await.pop().unwrap();
+        let database = &world.database.pool;
+        lost.clone().delete(database).await.unwrap();
+        assert_eq!(alice.texts(GENERAL).await, ["x"]);
+
+        let put_back = lost.into_active_model().reset_all();
+        put_back.insert(database).await.unwrap();
+
+        assert_eq!(alice.texts(GENERAL).await, ["x", "x"]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn room_of_which_nothing_is_in_the_log_is_read_while_the_consumer_is_away() {
+    on_each(async |world: World| {
+        let backend = world.backend().await;
+        append(&backend, "chat.general", None, message()).await;
+        let other = append(&backend, "chat.other", None, message()).await;
+        let persist = world.serve_only(&["persist"]).await;
+        world.settled().await;
+        persist.stop(crate::wait::GUARD).await;
+        world
+            .api("STREAM.PURGE.CHAT_MESSAGES", &json!({ "seq": other }))
+            .await;
+        let consumer = "CONSUMER.DELETE.CHAT_MESSAGES.chat-persist";
+        let deleted = world.api(consumer, &Value::Null).await;
+        assert_eq!(deleted["success"], true, "{deleted}");
+
+        let _history = world.serve_only(&["history"]).await;
+
+        let page = world.person("alice").await.page(GENERAL, Value::Null).await;
+        let page = page.unwrap();
+        assert_eq!(page.messages.len(), 1);
+        assert_eq!(page.head.1, other - 1);
+    })
+    .await;
 }
 
 /// Asks `n` times in a row and returns the codes of the errors and the longest wait.
