@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use super::event::{Entry, SettledUpTo, StreamId};
+use super::event::{Entry, Known, StreamId};
 use super::template::Template;
 use crate::config::PoolSizes;
 use crate::error::run_error::RunError;
@@ -89,14 +89,13 @@ pub(crate) trait Database: Send + Sync + 'static {
     fn begin<'a>(&'a self, inbox: Option<Inbox<'a>>)
     -> BoxFuture<'a, Result<Box<dyn Transaction>>>;
 
-    /// Up to where a function has settled one life of a stream, as the inbox knows it; `None` where it
-    /// knows nothing.
+    /// Up to where a function has settled one life of a stream, as the inbox knows it.
     fn settled<'a>(
         &'a self,
         service: &'a str,
         function: &'a str,
         stream: &'a StreamId,
-    ) -> BoxFuture<'a, Result<Option<SettledUpTo>>>;
+    ) -> BoxFuture<'a, Result<Known>>;
 
     /// Closes the pool.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -186,6 +186,15 @@ impl Entry {
     }
 }
 
+/// What a function's inbox knows of a life of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Nothing,
+    /// Nothing but an earlier life.
+    EarlierLife,
+    Settled(SettledUpTo),
+}
+
 /// What was settled of one life of a stream while it had a consumer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SettledUpTo {

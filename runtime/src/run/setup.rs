@@ -96,7 +96,7 @@ pub async fn setup_with(
         for (consumer, found) in consumers {
             let id = id.as_deref().or(lost.as_deref());
             let begin = match found {
-                None => begin(consumer, nats, database.as_ref()).await?,
+                None => begin(service, consumer, nats, database.as_ref()).await?,
                 Some(_) => None,
             };
             told.extend(consumer.plan(found.as_ref(), id, begin).map_err(wrong)?);
@@ -132,7 +132,8 @@ pub async fn setup_with(
     }
     for consumer in service.consumers() {
         let take_over = options.takes_over(&consumer.durable_name());
-        set_up(consumer, nats, database.as_ref(), take_over, &mut told).await?;
+        let database = database.as_ref();
+        told.extend(set_up(service, consumer, nats, database, take_over).await?);
     }
     for line in &told {
         tracing::info!("{line}");
@@ -177,14 +178,16 @@ async fn plan_streams(
     }
 }
 
-/// Makes a consumer, or brings it to this version, and to the service's own database.
+/// Makes a consumer, or brings it to this version, and to the service's own database. Returns where a new
+/// one begins.
 async fn set_up(
+    service: &Definition,
     consumer: &Consumer,
     nats: &Client,
     database: Option<&Arc<dyn Database>>,
     take_over: bool,
-    told: &mut Vec<String>,
-) -> Result<(), RunError> {
+) -> Result<Option<String>, RunError> {
+    let mut told = None;
     let stop = watch::channel(false).1;
     let context = Background::of_store(client::Client::new(nats.clone()), database, stop);
     let stream = stream_info(nats, consumer.stream.name())
@@ -209,7 +212,8 @@ async fn set_up(
     let info = match found {
         Some(found) if is_of_another(&found) => {
             let missing = consumer.first_missing(&context, &id).await.map_err(wrong)?;
-            wanted.begin = missing.or_else(|| consumer.beside(&found));
+            let next = consumer.beside(nats, &found, stream.state.last_seq).await;
+            wanted.begin = missing.or(next.map_err(wrong)?);
             tracing::warn!(
                 consumer = consumer.durable_name(),
                 "the consumer fed another database (id {}), which gets nothing any more; from now on it feeds this one (id {}), and handles again what the stream still holds and this one lacks",
@@ -220,11 +224,11 @@ async fn set_up(
         }
         None => {
             let missing = consumer.first_missing(&context, &id).await.map_err(wrong)?;
-            let next = begin(consumer, nats, database).await?;
+            let next = begin(service, consumer, nats, database).await?;
             wanted.begin = missing.or(next);
             if let Some(begins) = consumer.begins(next) {
                 let (durable, stream) = (consumer.durable_name(), consumer.stream.name());
-                told.push(format!("consumer {durable} of {stream}: made; it {begins}"));
+                told = Some(format!("consumer {durable} of {stream}: made; it {begins}"));
             }
             consumer.set_up(nats, wanted).await.map_err(wrong)?
         }
@@ -232,7 +236,7 @@ async fn set_up(
     };
     id.ack_floor = info.ack_floor.stream_seq;
     let caught_up = consumer.catch_up(Some(context), id, info).await;
-    caught_up.map(drop).map_err(wrong)
+    caught_up.map(|_| told).map_err(wrong)
 }
 
 fn open(service: &Definition, url: Option<&str>) -> Result<Option<Arc<dyn Database>>, RunError> {

@@ -219,6 +219,13 @@ impl Definition {
         self.functions.iter().filter_map(|it| it.consumer())
     }
 
+    /// Whether the consumer's function takes the transaction in which its inbox notes what is done.
+    pub(crate) fn has_inbox(&self, consumer: &Consumer) -> bool {
+        let is_it = |it: &Consumer| it.name == consumer.name && !it.natural_key;
+        let mut functions = self.functions.iter();
+        functions.any(|it| it.consumer().is_some_and(is_it) && it.needs().transaction)
+    }
+
     /// The functions that one kind of trigger calls.
     #[cfg(feature = "testing")]
     pub(crate) fn triggers<T: Trigger>(&self) -> impl Iterator<Item = &T> {

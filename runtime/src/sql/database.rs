@@ -19,7 +19,7 @@ use crate::error::database::{is_of_statement, is_stale};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 use crate::function::database::{Database, Inbox, Schema, Transaction};
-use crate::function::event::{SettledUpTo, StreamId};
+use crate::function::event::{Known, StreamId};
 
 /// A service's database at work.
 pub(super) struct SqlDatabase {
@@ -218,7 +218,7 @@ impl Database for SqlDatabase {
         service: &'a str,
         function: &'a str,
         stream: &'a StreamId,
-    ) -> BoxFuture<'a, Result<Option<SettledUpTo>>> {
+    ) -> BoxFuture<'a, Result<Known>> {
         async move {
             self.check().await?;
             let life = StreamLife::new(service, function, stream);

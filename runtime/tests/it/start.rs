@@ -287,6 +287,20 @@ async fn inbox_knows_where_a_consumer_was_that_is_gone_when_the_function_starts(
             has_rows(rows).await;
             running.stop(Duration::from_secs(5)).await;
         }
+        // Nor is anything skipped of a stream that was made again while nobody ran.
+        for (is_setup, rows) in [(true, 25), (false, 30)] {
+            let stream = world.api("STREAM.INFO.NUMBERS", &Value::Null).await;
+            world.api("STREAM.DELETE.NUMBERS", &Value::Null).await;
+            let made = world.api("STREAM.CREATE.NUMBERS", &stream["config"]).await;
+            assert!(made["error"].is_null(), "{made}");
+            store(100, 105).await;
+            if is_setup {
+                set_up().await;
+            }
+            let running = serve().await;
+            has_rows(rows).await;
+            running.stop(Duration::from_secs(5)).await;
+        }
     }
 }
 

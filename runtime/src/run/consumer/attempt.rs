@@ -12,7 +12,7 @@ use tracing::{Instrument, Span};
 use super::settle::{Settler, key};
 use crate::error::{Error, Result};
 use crate::function::database::Database;
-use crate::function::event::{Delivery, Entry, Key, SettledUpTo, StreamId};
+use crate::function::event::{Delivery, Entry, Key, Known, StreamId};
 use crate::function::handler::Call;
 use crate::function::invoke::contained;
 use crate::function::template::Template;
@@ -107,7 +107,7 @@ impl Attempt {
         &self,
         consumer: &Consumer,
         stream_created: SystemTime,
-    ) -> Result<Option<SettledUpTo>> {
+    ) -> Result<Known> {
         let stream = StreamId {
             name: consumer.stream.name().to_owned(),
             created: stream_created,
@@ -119,7 +119,7 @@ impl Attempt {
                     .settled(&self.service, &self.function, &stream)
                     .await
             }
-            _ => Ok(None),
+            _ => Ok(Known::Nothing),
         }
     }
 

@@ -151,7 +151,7 @@ impl Evidence {
         let is_over = failure.alone
             && policy != Policy::Hold
             && tried >= retry.time()
-            && record.tries >= FEWEST_HERE
+            && record.tries >= FEWEST_HERE + u32::from(record.hurried)
             && (evidence || !others);
         let verdict = if policy == Policy::DeadLetter {
             Verdict::GiveUp {
@@ -172,7 +172,8 @@ impl Evidence {
             record.returned += 1;
             let is_unknown = matches!(policy, Policy::Attempt | Policy::RetryAlone);
             // After a restart this one may be the first of many to fail.
-            let may_be_first = elsewhere > 0 && record.tries == 1 && successes == 0;
+            record.hurried |= is_unknown && elsewhere > 0 && record.tries == 1 && successes == 0;
+            let may_be_first = record.hurried && record.tries == 1;
             let is_outage = is_unknown && !counts && (others || may_be_first);
             let n = elsewhere + u64::from(record.tries);
             let delay = match failure.asked {
@@ -522,6 +523,21 @@ mod tests {
             };
             waits(&evidence.judge(key, failure).0, LONGEST_WAIT.as_secs());
         }
+    }
+
+    #[test]
+    fn message_that_others_may_follow_in_an_outage_is_tried_once_more_before_it_is_given_up() {
+        let evidence = Evidence::new(retry().within(HOUR / 60));
+        // Tried for an hour elsewhere.
+        for delivered in 600..602 {
+            let failure = Failure {
+                delivered,
+                ..failure(&evidence, BAD, Kind::Internal)
+            };
+            assert_eq!(counted(&evidence.judge(BAD, failure).0), None);
+        }
+        let verdict = fails(&evidence, Kind::Internal);
+        assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
     }
 
     #[test]

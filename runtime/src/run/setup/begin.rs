@@ -8,14 +8,16 @@ use super::wrong;
 use crate::error::Kind;
 use crate::error::run_error::RunError;
 use crate::function::database::Database;
-use crate::function::event::StreamId;
+use crate::function::event::{Known, StreamId};
 use crate::nats::jetstream::stream_info;
 use crate::service::consumer::Consumer;
 use crate::service::consumer::start::{Begin, Start, after};
+use crate::service::definition::Definition;
 
 /// Where a consumer begins that is not there, though its inbox knows of an earlier one; `None` for where
 /// the definition says.
 pub(super) async fn begin(
+    service: &Definition,
     consumer: &Consumer,
     nats: &Client,
     database: Option<&Arc<dyn Database>>,
@@ -23,7 +25,7 @@ pub(super) async fn begin(
     let Some(database) = database else {
         return Ok(None);
     };
-    if consumer.starts() == Start::All || consumer.natural_key {
+    if consumer.starts() == Start::All || !service.has_inbox(consumer) {
         return Ok(None);
     }
     let name = consumer.stream.name();
@@ -38,9 +40,13 @@ pub(super) async fn begin(
         ack_floor: 0,
     };
     let settled = database.settled(consumer.owner(), &consumer.name, &id);
-    let Some(settled) = settled.await.map_err(wrong)? else {
-        return Ok(None);
-    };
-    let begin = after(nats, name, settled, stream.state.last_seq).await;
-    begin.map(Some).map_err(wrong)
+    match settled.await.map_err(wrong)? {
+        Known::Settled(settled) => {
+            let begin = after(nats, name, settled, stream.state.last_seq).await;
+            begin.map(Some).map_err(wrong)
+        }
+        // Everything in a stream that was made again is new, but for what a backup has put back.
+        Known::EarlierLife => Ok(Some(Begin::Time(stream.created))),
+        Known::Nothing => Ok(None),
+    }
 }

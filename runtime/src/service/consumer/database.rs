@@ -3,10 +3,10 @@
 
 use async_nats::Client;
 
-use super::start::{Begin, Start};
+use super::start::{Begin, Start, after};
 use super::{Consumer, Wanted};
 use crate::error::{Error, Kind, Result};
-use crate::function::event::StreamId;
+use crate::function::event::{SettledUpTo, StreamId};
 use crate::nats::jetstream::{ConsumerInfo, call, calls};
 use crate::service::background::Background;
 
@@ -64,9 +64,21 @@ impl Consumer {
 
     /// Where the consumer of another database begins when it is recreated for this one: with
     /// [`Start::New`] where it was, so that nothing is skipped and no history handled.
-    pub(crate) fn beside(&self, found: &ConsumerInfo) -> Option<Begin> {
-        let next = Begin::Sequence(found.ack_floor.stream_seq + 1);
-        (self.starts() == Start::New).then_some(next)
+    pub(crate) async fn beside(
+        &self,
+        nats: &Client,
+        found: &ConsumerInfo,
+        last_seq: u64,
+    ) -> Result<Option<Begin>> {
+        if self.starts() != Start::New {
+            return Ok(None);
+        }
+        let settled = SettledUpTo {
+            seq: found.ack_floor.stream_seq,
+            time: found.time,
+        };
+        let begin = after(nats, self.stream.name(), settled, last_seq);
+        begin.await.map(Some)
     }
 
     /// Recreates the durable consumer, for this database. A function of the former

@@ -8,7 +8,7 @@ use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
 
 use super::stream_life::{StreamLife, THIS_LIFE};
 use crate::error::Result;
-use crate::function::event::SettledUpTo;
+use crate::function::event::{Known, SettledUpTo};
 use crate::function::template::covers;
 
 /// What this process knows of a function's progress.
@@ -56,16 +56,19 @@ impl Progress {
 pub(in crate::sql) async fn settled(
     connection: &impl ConnectionTrait,
     life: &StreamLife,
-) -> Result<Option<SettledUpTo>, DbErr> {
-    let read = format!(
-        "SELECT settled_seq, settled_ns FROM natsfn_life AS life WHERE {THIS_LIFE} AND settled_ns > 0"
-    );
+) -> Result<Known, DbErr> {
+    let read = "SELECT settled_seq, settled_ns, stream_created_ns FROM natsfn_life \
+        WHERE service = $1 AND function = $2 AND stream = $3 AND stream_created_ns <= $4 AND settled_ns > 0 \
+        ORDER BY stream_created_ns DESC LIMIT 1";
     let read = life.statement(connection, read, None);
     let Some(row) = connection.query_one_raw(read).await? else {
-        return Ok(None);
+        return Ok(Known::Nothing);
     };
+    if row.try_get_by_index::<i64>(2)? != life.created_ns {
+        return Ok(Known::EarlierLife);
+    }
     let (seq, time_ns): (i64, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    Ok(Some(SettledUpTo {
+    Ok(Known::Settled(SettledUpTo {
         seq: seq.cast_unsigned(),
         time: UNIX_EPOCH + Duration::from_nanos(time_ns.cast_unsigned()),
     }))

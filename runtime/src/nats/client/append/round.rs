@@ -77,10 +77,10 @@ impl State {
         self.not_before = Some(Instant::now() + ASK_AGAIN);
     }
 
-    /// A batch was stored, or refused for one of its messages.
+    /// A batch was stored, or refused.
     pub(super) fn batch_ended(&mut self, refused: bool) {
         if refused && self.refused {
-            self.not_before = Some(Instant::now() + AFTER_REFUSALS);
+            self.not_before = self.not_before.max(Some(Instant::now() + AFTER_REFUSALS));
         }
         self.refused = refused;
     }

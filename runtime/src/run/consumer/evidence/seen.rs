@@ -34,6 +34,8 @@ pub(super) struct Failing {
     pub(super) attempts: u32,
     pub(super) timeouts: u32,
     pub(super) alone: bool,
+    /// Its first wait here was short, in case of an outage: others may not have come to fail within it.
+    pub(super) hurried: bool,
     /// How often this instance has returned it to the server: deliveries that no crash explains.
     pub(super) returned: u64,
 }

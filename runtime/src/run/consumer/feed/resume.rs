@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::Feed;
 use crate::error::Result;
-use crate::function::event::SettledUpTo;
+use crate::function::event::{Known, SettledUpTo};
 use crate::nats::jetstream::{ConsumerInfo, StreamInfo};
 use crate::service::consumer::start::{Begin, Start, after};
 
@@ -28,21 +28,20 @@ impl Feed {
             return Ok(None);
         }
         let seen = *self.settled.lock();
-        if seen.is_some_and(|(created, _)| created != stream.created) {
-            // Everything in a stream that was made again is new, but for what a backup has put back.
-            return Ok(Some(Begin::Time(stream.created)));
-        }
-        // A database that was put back knows what it lacks.
         let known = self.attempt.settled(&self.consumer, stream.created).await?;
-        let settled = known.or(seen.map(|(_, settled)| settled));
-        match settled {
-            Some(settled) => {
-                let (nats, name) = (&self.nats, self.consumer.stream.name());
-                let begin = after(nats, name, settled, stream.state.last_seq);
-                begin.await.map(Some)
+        let settled = match (known, seen) {
+            // A database that was put back knows what it lacks.
+            (Known::Settled(settled), _) => settled,
+            (_, Some((created, settled))) if created == stream.created => settled,
+            // Everything in a stream that was made again is new, but for what a backup has put back.
+            (Known::EarlierLife, _) | (_, Some(_)) => return Ok(Some(Begin::Time(stream.created))),
+            (Known::Nothing, None) if start == Start::New => {
+                return Err(self.consumer.unknown_start());
             }
-            None if start == Start::New => Err(self.consumer.unknown_start()),
-            None => Ok(None),
-        }
+            (Known::Nothing, None) => return Ok(None),
+        };
+        let (nats, name) = (&self.nats, self.consumer.stream.name());
+        let begin = after(nats, name, settled, stream.state.last_seq);
+        begin.await.map(Some)
     }
 }
