@@ -95,7 +95,7 @@ pub struct Needs {
     /// The connection to NATS.
     #[cfg_attr(
         not(feature = "testing"),
-        expect(dead_code, reason = "who runs on NATS has one")
+        allow(dead_code, reason = "who runs on NATS has one")
     )]
     pub(crate) client: bool,
     /// The buckets that a `Kv` reads and writes.
