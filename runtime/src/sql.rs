@@ -110,6 +110,15 @@ struct Migrations<M> {
 }
 
 impl<M: MigratorTrait + Sync + 'static> DatabaseDefinition for Migrations<M> {
+    fn problems(&self) -> Vec<String> {
+        let repeated = schema::repeated::<M>();
+        repeated.iter().map(|name| format!(
+            "two migrations are named {name:?}, so the second would be taken for applied and never run; \
+             #[derive(DeriveMigrationName)] names them after their file: put each into a file of its own, or \
+             implement MigrationName"
+        )).collect()
+    }
+
     fn open(
         &self,
         url: &str,

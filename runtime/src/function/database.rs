@@ -14,6 +14,9 @@ use crate::error::{Error, Result};
 
 /// A service's database before it is opened, with the type of its migrations erased.
 pub(crate) trait DatabaseDefinition: Send + Sync + 'static {
+    /// The mistakes in the definition, a sentence each.
+    fn problems(&self) -> Vec<String>;
+
     /// Makes pools of these sizes for `url`. They connect when they are first used, so a database
     /// that is down does not keep a service from starting.
     fn open(

@@ -60,6 +60,7 @@ fn alone(service: &Definition) -> Vec<String> {
         ));
     }
     queue_group(&service.name, &service.queue_group, &mut problems);
+    problems.extend(service.database.iter().flat_map(|it| it.problems()));
     for name in service.function_names().filter(|name| !is_name(name)) {
         problems.push(format!("function {name:?}: its name {NAME_RULE}"));
     }

@@ -4,7 +4,7 @@ pub(crate) mod fitness;
 mod identity;
 pub(crate) mod migrate;
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use sea_orm::sea_query::Query;
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, DynIden};
@@ -186,6 +186,14 @@ fn names<M: MigratorTrait>() -> (DynIden, Vec<String>) {
         .map(|migration| migration.name().to_owned())
         .collect();
     (M::migration_table_name(), names)
+}
+
+/// The names that several migrations have. A database knows an applied migration by its name alone.
+pub(super) fn repeated<M: MigratorTrait>() -> BTreeSet<String> {
+    let (_, names) = names::<M>();
+    let mut known = HashSet::new();
+    let repeated = names.into_iter().filter(|name| !known.insert(name.clone()));
+    repeated.collect()
 }
 
 /// It only reads: a function's user need not be allowed to make tables.

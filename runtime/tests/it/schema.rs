@@ -173,6 +173,26 @@ const CHANGES: [Change; 4] = [
     },
 ];
 
+struct Twice;
+
+impl MigratorTrait for Twice {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        vec![Box::new(CreateOrders), Box::new(CreateOrders)]
+    }
+}
+
+#[test]
+fn two_migrations_of_one_name_are_refused() {
+    let service = Service::new("orders", "1.0.0").database::<Twice>();
+    let error = service.build().map(drop).unwrap_err();
+    assert_eq!(error.exit_code(), 2);
+    let [mistake] = error.lines() else {
+        panic!("{error}")
+    };
+    let words = "two migrations are named \"m0001_orders\", so the second would";
+    assert!(mistake.starts_with(words), "{mistake}");
+}
+
 #[tokio::test]
 async fn schema_that_was_changed_under_a_service_buries_nothing_and_keeps_it_from_starting() {
     for database in Database::each().await {
