@@ -17,7 +17,7 @@ pub struct Model {
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// What `setup` does to the database. A later change is one more migration.
+/// What `setup` does to the database. A later change is one more migration, with a name of its own.
 pub struct Migrator;
 
 impl MigratorTrait for Migrator {
@@ -26,8 +26,14 @@ impl MigratorTrait for Migrator {
     }
 }
 
-#[derive(DeriveMigrationName)]
 struct Readings;
+
+impl MigrationName for Readings {
+    /// It is for good: a database knows by it what was applied.
+    fn name(&self) -> &str {
+        "m0001_readings"
+    }
+}
 
 #[async_trait::async_trait]
 impl MigrationTrait for Readings {
