@@ -110,8 +110,13 @@ impl Stream {
             || (owner.is_none() && wish.adopt);
         // With foreign subjects, functions would get messages that they cannot read.
         let same = kept == live.config && covered(&kept.subjects, &wanted.subjects);
-        if !is_ours && !same {
-            return Err(self.foreign(owner, &live.config, &wanted, wish.owner));
+        // Nobody notes who owns a bucket that other tools have made: only one that is as this service would make it
+        // becomes its own.
+        let whole = self.store.as_ref().map(|_| self.whole(&live.config));
+        let is_as_made = owner.is_some() || whole.as_ref().is_none_or(|it| *it == live.config);
+        if !(is_ours || same && is_as_made) {
+            let wanted = whole.as_ref().unwrap_or(&wanted);
+            return Err(self.foreign(owner, &live.config, wanted, wish.owner));
         }
         let mut refusals = self.refusals(&kept);
         refusals.extend(self.batchless(&kept));
