@@ -121,6 +121,11 @@ impl Stream {
         store.map_or_else(|| format!("stream {name}"), ToString::to_string)
     }
 
+    /// The bucket or object store that this stream is.
+    pub(crate) fn store(&self) -> Option<&Store> {
+        self.store.as_ref()
+    }
+
     /// At most so many bytes; then publishers get [`Kind::Unavailable`](crate::Kind::Unavailable) until something trims it.
     #[must_use]
     pub fn max_bytes(mut self, bytes: i64) -> Self {

@@ -154,6 +154,105 @@ async fn setup_shows_what_differs_and_whose_it_is() {
     assert_eq!(shared, ["bucket prices: is used as it is"]);
 }
 
+#[tokio::test]
+async fn what_the_definition_limits_no_more_is_limited_no_more() {
+    let world = World::new().await;
+    let limited = bucket().ttl(Duration::from_secs(3600)).max_bytes(1 << 20);
+    let limited = limited.max_value_size(1000);
+    let photos = |store| Service::new("photos", "1.0.0").object_store(store);
+    world
+        .set_up(Service::new("shop", "1.0.0").bucket(limited))
+        .await;
+    world
+        .set_up(photos(ObjectStore::new("photos").max_bytes(1 << 20)))
+        .await;
+
+    let told = plan(&world, &shop_with(bucket())).await.unwrap();
+    world
+        .set_up(Service::new("shop", "1.0.0").bucket(bucket()))
+        .await;
+    world.set_up(photos(ObjectStore::new("photos"))).await;
+
+    let expected = [
+        "bucket prices: is changed",
+        "  max_age: 3600 s -> 0 s",
+        "  max_bytes: 1048576 -> -1",
+        "  max_msg_size: 1000 -> -1",
+    ];
+    assert_eq!(told, expected);
+    let prices = config(&world, "KV_prices").await;
+    assert_eq!(
+        (&prices["max_age"], &prices["max_bytes"]),
+        (&json!(0), &json!(-1))
+    );
+    assert_eq!(config(&world, "OBJ_photos").await["max_bytes"], -1);
+    let same = plan(&world, &shop_with(bucket())).await.unwrap();
+    assert_eq!(same, ["bucket prices: stays as it is"]);
+}
+
+#[tokio::test]
+async fn a_bucket_in_memory_is_refused_unless_it_is_meant() {
+    let world = World::new().await;
+    let in_memory = |bucket: Bucket| {
+        bucket.configure(|stream| stream.storage = jetstream::stream::StorageType::Memory)
+    };
+    world
+        .set_up(Service::new("shop", "1.0.0").bucket(in_memory(bucket())))
+        .await;
+
+    for wanted in [bucket(), Bucket::existing("prices")] {
+        let refused = plan(&world, &shop_with(wanted.clone())).await.unwrap_err();
+        assert!(
+            refused.contains("bucket prices: storage `memory`"),
+            "{refused}"
+        );
+        let meant = plan(&world, &shop_with(in_memory(wanted))).await;
+        assert_eq!(meant.unwrap().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn setup_owns_a_bucket_of_nobody_only_where_it_is_what_it_wants() {
+    let world = World::new().await;
+    let context = jetstream::new(world.nats.clone());
+    let theirs = kv::Config {
+        bucket: "prices".to_owned(),
+        history: 10,
+        ..kv::Config::default()
+    };
+    context.create_key_value(theirs).await.unwrap();
+    let photos = object_store::Config {
+        bucket: "photos".to_owned(),
+        ..object_store::Config::default()
+    };
+    context.create_object_store(photos).await.unwrap();
+    let before = config(&world, "KV_prices").await;
+
+    let refused = plan(&world, &shop_with(bucket())).await.unwrap_err();
+    let wanted = shop_with(bucket());
+    let applied = natsfn::setup::setup(&wanted, &world.nats, None).await;
+
+    for part in [
+        "the bucket prices has no owner",
+        "max_msgs_per_subject: 10 -> 5",
+        "Bucket::existing(\"prices\")",
+        "--take-over KV_prices",
+    ] {
+        assert!(refused.contains(part), "{refused}");
+    }
+    assert!(applied.is_err());
+    assert_eq!(config(&world, "KV_prices").await, before);
+
+    let same = Service::new("shop", "1.0.0")
+        .bucket(bucket().history(10))
+        .object_store(ObjectStore::new("photos"));
+    world.set_up(same).await;
+    for stream in ["KV_prices", "OBJ_photos"] {
+        let config = config(&world, stream).await;
+        assert_eq!(config["metadata"]["natsfn.service"], "shop");
+    }
+}
+
 fn shop_with(bucket: Bucket) -> Definition {
     Service::new("shop", "1.0.0")
         .bucket(bucket)
@@ -306,6 +405,39 @@ async fn a_bucket_that_nobody_has_made_is_told_and_waited_for() {
     })
     .await;
     assert!(running.readiness().not_ready().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_mirror_in_which_nothing_would_be_found_is_refused() {
+    let world = World::new().await;
+    world.set_up(shop()).await;
+    let copy = jetstream::stream::Config {
+        name: "KV_others".to_owned(),
+        mirror: Some(jetstream::stream::Source {
+            name: "KV_prices".to_owned(),
+            ..jetstream::stream::Source::default()
+        }),
+        ..jetstream::stream::Config::default()
+    };
+    let context = jetstream::new(world.nats.clone());
+    context.create_stream(copy).await.unwrap();
+    let reader = || {
+        Service::new("reader", "1.0.0")
+            .bucket(Bucket::existing("others"))
+            .endpoint(Endpoint::new("read", "read"), async |_: Kv<Other>| {})
+    };
+
+    let refused = plan(&world, &reader().build().unwrap()).await.unwrap_err();
+    let running = world.serve(reader()).await;
+    let not_ready = running.readiness().not_ready().await;
+    context.delete_stream("KV_others").await.unwrap();
+    let missing = running.readiness().not_ready().await;
+
+    let expected = "bucket others: mirrors the stream KV_prices, ";
+    assert!(refused.contains(expected), "{refused}");
+    assert!(not_ready[0].reason.starts_with(expected), "{not_ready:?}");
+    let reason = &missing[0].reason;
+    assert!(reason.contains("Bucket::existing says"), "{reason}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Whether an instance can do its work: what its functions say, and what it needs answers.
 
+use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +12,12 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use crate::function::database::Database;
-use crate::nats::client::access::store::Store;
 use crate::nats::connections::Connector;
 use crate::run::listener::links::Links;
 use crate::run::ready::round_trip;
-use crate::run::running::stores::missing;
+use crate::run::running::stores::obstacles;
 use crate::run::work::Failure;
+use crate::service::stream::Stream;
 use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
 use crate::telemetry::unheard::Unheard;
@@ -60,7 +61,7 @@ pub(in crate::run) struct Watched {
     /// Whether its requests come in to a queue group; none where it answers none.
     pub(in crate::run) in_a_group: Option<bool>,
     pub(in crate::run) needs_database: bool,
-    pub(in crate::run) stores: Vec<Store>,
+    pub(in crate::run) stores: Vec<Stream>,
     /// Of its background work.
     pub(in crate::run) failures: Vec<Failure>,
 }
@@ -76,10 +77,10 @@ impl Readiness {
         if needs.nats.connection_state() != Connection::Connected {
             return needs.everybody(&needs.disconnected());
         }
-        let (reachable, database, missing, ()) = tokio::join!(
+        let (reachable, database, stores, ()) = tokio::join!(
             needs.ask_nats(),
             needs.ask_database(),
-            needs.missing_stores(),
+            needs.obstacles(),
             needs.refresh_counts()
         );
         if let Err(reason) = reachable {
@@ -98,7 +99,7 @@ impl Readiness {
             let halted = watched.halted();
             halted
                 .or_else(of_database)
-                .or_else(|| needs.without_store(watched, &missing))
+                .or_else(|| watched.without_store(&stores))
                 .or_else(|| watched.state())
                 .or_else(of_links)
                 .or_else(|| watched.obstacle())
@@ -109,11 +110,11 @@ impl Readiness {
 }
 
 impl Needs {
-    /// Tells at the start what nobody has made; functions that use it fail until it is there.
+    /// Tells at the start which buckets nobody has made; functions that use it fail until it is there.
     pub(in crate::run) async fn warn(&self) {
-        let missing = self.missing_stores().await;
+        let stores = self.obstacles().await;
         for watched in &self.functions {
-            if let Some(reason) = self.without_store(watched, &missing) {
+            if let Some(reason) = watched.without_store(&stores) {
                 tracing::warn!(function = watched.name, "{reason}");
             }
         }
@@ -176,16 +177,10 @@ impl Needs {
         }
     }
 
-    /// The buckets and object stores that are used and that `setup` has not made.
-    async fn missing_stores(&self) -> Vec<&Store> {
+    /// The buckets and object stores that are used and cannot be, with the reason.
+    async fn obstacles(&self) -> BTreeMap<&str, String> {
         let stores = self.functions.iter().flat_map(|it| &it.stores);
-        missing(&self.nats, stores).await
-    }
-
-    fn without_store(&self, watched: &Watched, missing: &[&Store]) -> Option<String> {
-        let mut stores = watched.stores.iter();
-        let store = stores.find(|store| missing.contains(store))?;
-        Some(format!("there is no {store}: run `{} setup`", self.service))
+        obstacles(&self.nats, &self.service, stores).await
     }
 
     /// Who has paused a consumer tells nobody.
@@ -214,6 +209,11 @@ impl Needs {
 }
 
 impl Watched {
+    fn without_store(&self, obstacles: &BTreeMap<&str, String>) -> Option<String> {
+        let mut stores = self.stores.iter();
+        stores.find_map(|store| obstacles.get(store.name()).cloned())
+    }
+
     fn halted(&self) -> Option<String> {
         let state = self.function.as_ref()?.stats().state();
         matches!(state, State::Halted(_)).then(|| state.to_string())

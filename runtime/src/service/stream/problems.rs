@@ -74,6 +74,9 @@ impl Stream {
 
     /// Why a stream with this configuration would lose acknowledged messages.
     fn losses(&self, config: &Config) -> Vec<String> {
+        if let Some(store) = &self.store {
+            return self.store_losses(store, config);
+        }
         if self.may_discard {
             return Vec::new();
         }
@@ -140,6 +143,39 @@ impl Stream {
         losses
     }
 
+    /// Why a bucket or an object store with this configuration would lose what it holds, where that is not meant.
+    fn store_losses(&self, store: &Store, config: &Config) -> Vec<String> {
+        let mut losses = Vec::new();
+        if config.storage == StorageType::Memory && self.config.storage != StorageType::Memory {
+            losses.push(format!(
+                "{store}: storage `memory` loses everything when nats-server ends, and the server never changes that: delete it and recreate it with `setup`. If it is meant, say .configure(|stream| stream.storage = StorageType::Memory)"
+            ));
+        }
+        let acknowledges_early = Some(PersistenceMode::Async);
+        if config.persist_mode == acknowledges_early
+            && self.config.persist_mode != acknowledges_early
+        {
+            losses.push(format!(
+                "{store}: persist_mode `async` acknowledges values that are not written yet, which a crash of nats-server loses, and the server never changes that: delete it and recreate it with `setup`. If it is meant, say .configure(|stream| stream.persist_mode = Some(PersistenceMode::Async))"
+            ));
+        }
+        losses
+    }
+
+    /// A bucket or an object store that gets what it holds from a stream of another name keeps that one's subjects,
+    /// under which nobody looks for it here.
+    fn mirrors(&self, config: &Config) -> Option<String> {
+        let store = self.store.as_ref()?;
+        let sources = config.mirror.iter().chain(config.sources.iter().flatten());
+        let mut foreign =
+            sources.filter(|it| it.name != self.name() && it.subject_transforms.is_empty());
+        let from = foreign.next()?;
+        Some(format!(
+            "{store}: mirrors the stream {}, and keeps its subjects, so that nothing would be found in it: use that one",
+            from.name
+        ))
+    }
+
     /// The stream as it is, unless it would lose messages or does not capture the subjects.
     pub(crate) async fn check(&self, nats: &Client) -> Result<StreamInfo, Error> {
         let info = stream_info(nats, self.name())
@@ -157,10 +193,11 @@ impl Stream {
     }
 
     /// Why this stream, as it is, cannot be used.
-    pub(super) fn refusals(&self, config: &Config) -> Vec<String> {
+    pub(crate) fn refusals(&self, config: &Config) -> Vec<String> {
         let mut refusals = self.losses(config);
         refusals.extend(self.misfits(config));
         refusals.extend(self.transforms(config));
+        refusals.extend(self.mirrors(config));
         refusals
     }
 
@@ -185,15 +222,22 @@ impl Stream {
 
     /// A stream of the service's own that takes nothing any more.
     pub(super) fn sealed(&self, config: &Config) -> Option<String> {
+        if !config.sealed || self.config.sealed {
+            return None;
+        }
         let name = self.name();
-        (config.sealed && !self.config.sealed).then(|| {
-            format!(
-                "stream {name}: is sealed, so it takes no message, and the server never takes that back: once its consumers have everything, delete it (`nats stream rm {name}`) and recreate it with `setup`"
-            )
-        })
+        if let Some(store) = &self.store {
+            return Some(format!(
+                "{store}: is sealed: nothing is written to it any more, and what it holds stays; to read it, use it as it is: {}",
+                store.existing()
+            ));
+        }
+        Some(format!(
+            "stream {name}: is sealed, so it takes no message, and the server never takes that back: once its consumers have everything, delete it (`nats stream rm {name}`) and recreate it with `setup`"
+        ))
     }
 
-    pub(super) fn missing(&self) -> String {
+    pub(crate) fn missing(&self) -> String {
         let title = self.title();
         if self.existing {
             let kind = match &self.store {
