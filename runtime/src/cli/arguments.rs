@@ -100,9 +100,10 @@ pub(super) struct Dev {
     pub(super) yes: bool,
     /// Build again when the sources change, and swap the program without losing a request
     ///
-    /// nats-server and the database stay. A build that fails, and a program that does not start, leave the
-    /// one before at work. `health.listen` is not listened on. What the program plans for `dev` itself, such
-    /// as the configuration of nats-server, needs a new start.
+    /// A change of the configuration's file starts the same program anew. nats-server and the database stay. A
+    /// build that fails, and a program that does not start, leave the one before at work; what its setup changed
+    /// in the database and the streams stays. `health.listen` is not listened on. What the program plans for
+    /// `dev` itself, such as the configuration of nats-server, needs a new start.
     #[arg(long)]
     pub(super) watch: bool,
     /// More arguments for `cargo build`: those that `cargo run` was given, such as '--features F'

@@ -100,7 +100,11 @@ pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Resu
 
     let up = async {
         let build = match &watched {
-            Some(watched) => Some(Build::of_this_program(watched.cargo.as_deref()).await?),
+            Some(watched) => {
+                let usual = || PathBuf::from(format!("{}.toml", job.name));
+                let file = watched.config.clone().unwrap_or_else(usual);
+                Some(Build::of_this_program(watched.cargo.as_deref(), &file).await?)
+            }
             None => None,
         };
         if plan.server.binary.is_none() {

@@ -73,8 +73,11 @@ pub(in crate::cli) async fn instance(job: Job, arguments: &DevInstance) -> Resul
         .transpose()?;
     let program = as_served(job.program, &arguments.without, open);
     let words = words(&job.name, &program);
+    let drains = program.services().iter();
+    let drain = drains.map(|service| job.config.drain(service.drain)).max();
+    let drain = drain.unwrap_or_default().as_secs_f64();
     let served = host::serve(program, &job.config, &job.board, stop, || {
-        writeln!(parent, "{words}")?;
+        writeln!(parent, "{drain} {words}")?;
         Ok(())
     });
     served.await.map(|()| Exit::SUCCESS)

@@ -20,8 +20,17 @@ pub(in crate::cli::dev) struct Build {
     arguments: Vec<OsString>,
     sources: Sources,
     program: PathBuf,
-    /// Which one was handed on last: the file is another one after each build.
-    handed_on: Option<Identity>,
+    /// The configuration's file, which need not be there.
+    configuration: PathBuf,
+    /// Which program was handed on last, and its configuration: the file is another one after each build.
+    handed_on: [Option<Identity>; 2],
+}
+
+/// What a build made.
+pub(super) struct Built {
+    pub(super) program: PathBuf,
+    /// Whether it or its configuration is another than the last.
+    pub(super) is_new: bool,
 }
 
 /// A file's number, and when it was written.
@@ -29,11 +38,14 @@ type Identity = (u64, i64, i64);
 
 impl Build {
     /// Builds the running program as `cargo run` has, which takes a moment where nothing has changed. `more` are the
-    /// arguments of `cargo build` that cannot be known here.
+    /// arguments of `cargo build` that cannot be known here. The `configuration` is watched as the sources are.
     ///
     /// # Errors
     /// It is no program of a package here, or cannot be built with these arguments.
-    pub(in crate::cli::dev) async fn of_this_program(more: Option<&str>) -> Result<Self, RunError> {
+    pub(in crate::cli::dev) async fn of_this_program(
+        more: Option<&str>,
+        configuration: &Path,
+    ) -> Result<Self, RunError> {
         let running = std::env::current_exe()?;
         let package = variable("CARGO_MANIFEST_DIR").map(PathBuf::from);
         let manifest = package.map(|package| package.join("Cargo.toml"));
@@ -60,11 +72,15 @@ impl Build {
         for file in ["Cargo.toml", "Cargo.lock"] {
             sources.file(workspace.workspace_root.join(file));
         }
+        let configuration = std::path::absolute(configuration)?;
+        sources.file(&configuration);
+        let before = identity(&running);
         let mut build = Self {
             arguments,
             sources,
-            handed_on: identity(&running),
+            handed_on: [before, identity(&configuration)],
             program: running,
+            configuration,
         };
         build.build().await.map_err(|error| {
             RunError::new(format!(
@@ -72,13 +88,13 @@ impl Build {
             ))
         })?;
         let built = identity(&build.program);
-        if build.handed_on != built {
+        if before != built {
             complain(
                 "cargo built another program than this one: name in --cargo what `cargo run` was given, as in \
                  --cargo '--features F'",
             );
         }
-        build.handed_on = built;
+        build.handed_on[0] = built;
         Ok(build)
     }
 
@@ -87,27 +103,21 @@ impl Build {
         &self.program
     }
 
-    /// Builds whenever the sources have changed, and hands on each program that is another than the last, or why there
-    /// is none.
-    pub(super) async fn again_and_again(
-        mut self,
-        programs: mpsc::Sender<Result<PathBuf, RunError>>,
-    ) {
+    /// Builds whenever the sources have changed, and hands on the program, or why there is none.
+    pub(super) async fn again_and_again(mut self, programs: mpsc::Sender<Result<Built, RunError>>) {
         loop {
             self.sources.changed().await;
-            let built = self.build().await;
-            let identity = identity(&self.program);
-            if built.is_ok() && self.handed_on == identity {
-                continue;
-            }
-            if built.is_ok() {
-                self.handed_on = identity;
-            }
-            if programs
-                .send(built.map(|()| self.program.clone()))
-                .await
-                .is_err()
-            {
+            let configuration = identity(&self.configuration);
+            let built = self.build().await.map(|()| {
+                let now = [identity(&self.program), configuration];
+                let is_new = std::mem::replace(&mut self.handed_on, now) != now;
+                self.sources.handed_on(is_new);
+                Built {
+                    program: self.program.clone(),
+                    is_new,
+                }
+            });
+            if programs.send(built).await.is_err() {
                 return;
             }
         }

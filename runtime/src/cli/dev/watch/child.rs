@@ -6,16 +6,25 @@ use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::Fuse;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::process::{self, Command};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
+use crate::cli::output::complain;
+use crate::config::RuntimeConfig;
 use crate::error::run_error::RunError;
 use crate::service::dev_listener::DevListener;
+
+/// A process ends within this time after its drain: the last traces are sent, connections are closed.
+const AFTER_DRAIN: Duration = Duration::from_secs(5);
 
 /// With what every instance is started.
 pub(in crate::cli::dev) struct Launch<'a> {
@@ -66,11 +75,16 @@ impl Launch<'_> {
     }
 }
 
+/// How long it drains, and what it says of itself.
+type Words = (Duration, String);
+
 /// A process that serves, or will soon.
 pub(super) struct Child {
     process: process::Child,
-    /// What it says once it serves.
-    words: oneshot::Receiver<String>,
+    /// What it says once it serves. It is waited for again after the connection ended without it.
+    words: Fuse<oneshot::Receiver<Words>>,
+    /// How long what is in flight may take.
+    drain: Duration,
     /// Holds the connection by whose end the process learns of ours.
     _connection: AbortOnDropHandle<()>,
 }
@@ -87,14 +101,15 @@ impl Child {
             let mut stream = BufReader::new(stream);
             let mut line = String::new();
             if stream.read_line(&mut line).await.is_ok_and(|read| read > 0) {
-                let _ = tell.send(line.trim_end().to_owned());
+                let _ = tell.send(read(line.trim_end()));
                 // Until the process ends.
                 let _ = stream.read_u8().await;
             }
         };
         Ok(Self {
             process,
-            words,
+            words: words.fuse(),
+            drain: unknown_drain(),
             _connection: AbortOnDropHandle::new(tokio::spawn(connection)),
         })
     }
@@ -103,7 +118,10 @@ impl Child {
     pub(super) async fn ready(&mut self) -> Result<String, ExitStatus> {
         tokio::select! {
             biased;
-            Ok(words) = &mut self.words => Ok(words),
+            Ok((drain, words)) = &mut self.words => {
+                self.drain = drain;
+                Ok(words)
+            }
             ended = self.process.wait() => Err(ended.unwrap_or_default()),
         }
     }
@@ -114,13 +132,31 @@ impl Child {
         self.process.wait().await.unwrap_or_default()
     }
 
-    /// Lets it drain, and waits for its end.
+    /// Lets it drain, and waits for its end. One that does not end is killed.
     pub(super) async fn drain(mut self) {
-        let pid = self.process.id().map(u32::cast_signed);
-        if let Some(pid) = pid.and_then(Pid::from_raw) {
-            // It may have ended by itself.
+        // It may have ended by itself.
+        let Some(id) = self.process.id() else { return };
+        if let Some(pid) = Pid::from_raw(id.cast_signed()) {
             let _ = kill_process(pid, Signal::TERM);
         }
-        self.end().await;
+        let limit = self.drain + AFTER_DRAIN;
+        if timeout(limit, self.end()).await.is_err() {
+            complain(format_args!(
+                "the program's process {id} has not stopped within {limit:?}; it is killed"
+            ));
+            let _ = self.process.kill().await;
+        }
     }
+}
+
+/// Reads what [`instance`](crate::cli::dev::instance) writes: seconds, and the words.
+fn read(line: &str) -> Words {
+    let (seconds, words) = line.split_once(' ').unwrap_or_default();
+    let drain = seconds.parse().ok();
+    let drain = drain.and_then(|it| Duration::try_from_secs_f64(it).ok());
+    (drain.unwrap_or_else(unknown_drain), words.to_owned())
+}
+
+fn unknown_drain() -> Duration {
+    RuntimeConfig::default().drain(None)
 }

@@ -6,11 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 const LOOK: Duration = Duration::from_millis(200);
 /// Nothing changes for this long after the last of several saves.
 const QUIET: Duration = Duration::from_millis(100);
+/// A file that is written all the time, such as a log, does not keep the others waiting for longer.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// What is looked at, and how it was before the last build.
 pub(super) struct Sources {
@@ -20,6 +22,8 @@ pub(super) struct Sources {
     /// With the ending that a file must have, where not every file counts.
     folders: BTreeMap<PathBuf, Option<&'static str>>,
     seen: Seen,
+    /// What was written during the last build.
+    written: Seen,
 }
 
 type Seen = BTreeMap<PathBuf, (SystemTime, u64)>;
@@ -31,6 +35,7 @@ impl Sources {
             files: BTreeSet::new(),
             folders: BTreeMap::new(),
             seen: Seen::new(),
+            written: Seen::new(),
         }
     }
 
@@ -58,6 +63,22 @@ impl Sources {
         }
     }
 
+    /// After a build that made a program. What was written during it and during the one before, and made no other
+    /// program, is the work of a build script: it would lead to one build after the other.
+    pub(super) fn handed_on(&mut self, is_new: bool) {
+        let mut written = self.look();
+        written.retain(|path, stamp| self.seen.get(path) != Some(stamp));
+        let before = std::mem::replace(&mut self.written, written);
+        if !is_new {
+            let again = self
+                .written
+                .iter()
+                .filter(|(path, _)| before.contains_key(*path));
+            self.seen
+                .extend(again.map(|(path, stamp)| (path.clone(), *stamp)));
+        }
+    }
+
     /// Waits until something has changed since the last time, and nothing more does.
     pub(super) async fn changed(&mut self) {
         let mut now = self.look();
@@ -65,13 +86,15 @@ impl Sources {
             sleep(LOOK).await;
             now = self.look();
         }
+        let first = Instant::now();
         loop {
             sleep(QUIET).await;
             let next = self.look();
-            if next == now {
+            let is_quiet = next == now;
+            now = next;
+            if is_quiet || first.elapsed() > LONGEST_WAIT {
                 break;
             }
-            now = next;
         }
         self.seen = now;
     }
@@ -178,5 +201,47 @@ mod tests {
         assert_ne!(sources.seen, sources.look());
         sources.built(written + Duration::from_millis(1));
         assert_eq!(sources.seen, sources.look());
+    }
+
+    #[tokio::test]
+    async fn file_that_is_written_all_the_time_does_not_keep_the_others_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sources = Sources::new(directory.path().join("target"));
+        let file = directory.path().join("lib.rs");
+        sources.file(&file);
+        let writing = async {
+            for length in 1.. {
+                fs::write(&file, "a".repeat(length)).unwrap();
+                sleep(QUIET / 10).await;
+            }
+        };
+
+        tokio::select! {
+            () = sources.changed() => {}
+            () = writing => {}
+            () = sleep(LONGEST_WAIT * 10) => panic!("it waits"),
+        }
+    }
+
+    #[test]
+    fn what_each_build_writes_is_no_change_once_it_makes_no_other_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut sources = Sources::new(directory.path().join("target"));
+        let [generated, lib] = ["generated.rs", "lib.rs"].map(|file| directory.path().join(file));
+        sources.file(&generated);
+        sources.file(&lib);
+
+        fs::write(&generated, "1").unwrap();
+        sources.handed_on(true);
+        assert_ne!(sources.seen, sources.look());
+        sources.seen = sources.look();
+        fs::write(&generated, "22").unwrap();
+        sources.handed_on(false);
+        assert_eq!(sources.seen, sources.look());
+        // What a person saves meanwhile is one.
+        fs::write(&generated, "333").unwrap();
+        fs::write(&lib, "1").unwrap();
+        sources.handed_on(false);
+        assert_ne!(sources.seen, sources.look());
     }
 }
