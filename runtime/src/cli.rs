@@ -73,7 +73,8 @@ pub struct App<C> {
 }
 
 impl<C: DeserializeOwned> App<C> {
-    /// A program of the service that `make` makes.
+    /// A program of the service that `make` makes. `make` runs in most commands, and with `dev --watch` in the
+    /// process that watches too, so it must have no effects: those belong in functions and background work.
     pub fn new<K, M: MakeService<K, Config = C>>(make: M) -> Self {
         let make = make.into_make();
         let (name, version) = make.identity.clone().unwrap_or_else(|| {
