@@ -53,11 +53,12 @@ fn cargo(project: &Path, arguments: &[&str]) -> Command {
             cargo.env_remove(&*name);
         }
     }
+    cargo.args(arguments).current_dir(project);
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
-    cargo.args(arguments).current_dir(project);
     // What it shares with the workspace is compiled already.
     cargo.env("CARGO_TARGET_DIR", target).kill_on_drop(true);
+    cargo.envs([("CARGO_PROFILE_DEV_DEBUG", "0"), ("CARGO_INCREMENTAL", "0")]);
     cargo
 }
 
@@ -107,4 +108,7 @@ async fn template_is_tested_run_and_changed_while_it_runs() {
     latest("43.0").await;
     dev.signal("-INT").await;
     assert_eq!(dev.exit_code().await, Some(0));
+    // The next run is in another folder, so it would use nothing of this.
+    let status = cargo(project, &["clean", "--package", NAME]).status();
+    assert!(status.await.unwrap().success());
 }
