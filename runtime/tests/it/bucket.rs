@@ -590,6 +590,31 @@ async fn what_permissions_prints_is_enough_and_reaches_no_other_bucket() {
 }
 
 #[tokio::test]
+async fn watch_tells_that_the_bucket_is_gone_and_begins_again_with_a_new_one() {
+    let world = World::new().await;
+    let prices = prices(&world).await;
+    let context = jetstream::new(world.nats.clone());
+    for n in 1..=3 {
+        prices.put("tea", &cents(n)).await.unwrap();
+    }
+    let mut watch = prices.watch("*").await.unwrap();
+    assert_eq!(within(watch.next()).await.unwrap().value, Some(cents(3)));
+
+    context.delete_key_value("prices").await.unwrap();
+    let gone = within(watch.next()).await.unwrap_err();
+    world.set_up(shop()).await;
+    prices.put("tea", &cents(4)).await.unwrap();
+    let again = within(watch.next()).await.unwrap();
+
+    assert_eq!(gone.kind(), Kind::Unavailable);
+    assert_eq!((again.value, again.revision), (Some(cents(4)), 1));
+    for keys in ["", "a b", "a..b", ">.a", "a.", "a>"] {
+        let refused = prices.watch(keys).await.err().unwrap();
+        assert_eq!(refused.kind(), Kind::BadRequest, "{keys:?}");
+    }
+}
+
+#[tokio::test]
 async fn watch_goes_on_after_the_server_was_restarted() {
     let service = shop().build().unwrap();
     let limited = Limited::new(&service, false).await;

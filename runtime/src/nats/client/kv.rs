@@ -16,7 +16,7 @@ use super::Client;
 use crate::error::{Error, Kind, Result};
 use entry::is_deletion;
 use stream::{expecting, json_of};
-use watch::answered;
+use watch::{answered, continued};
 
 pub use entry::KvEntry;
 pub use watch::KvWatch;
@@ -141,8 +141,11 @@ impl<T: KvValue> Kv<T> {
         let exists = Error::new(Kind::Conflict, format!("{key:?} exists already"))
             .with_source(exists.message());
         match self.last(&subject).await? {
-            Some(last) if is_deletion(last.headers()) => {
-                let again = self.write(&subject, expecting(last.seq()), value).await;
+            Some(last) if !is_deletion(last.headers()) => Err(exists),
+            // Deleted, or gone by its age meanwhile.
+            last => {
+                let revision = last.map_or(0, |last| last.seq());
+                let again = self.write(&subject, expecting(revision), value).await;
                 again.map_err(|error| {
                     if error.kind() == Kind::Conflict {
                         exists
@@ -151,7 +154,6 @@ impl<T: KvValue> Kv<T> {
                     }
                 })
             }
-            _ => Err(exists),
         }
     }
 
@@ -204,7 +206,8 @@ impl<T: KvValue> Kv<T> {
         messages.iter().map(|it| KvEntry::of(key, it)).collect()
     }
 
-    /// Every key that has a value.
+    /// Every key that has a value. A follower may answer; where the connection is lost meanwhile, a key may come twice,
+    /// and one that was deleted meanwhile too.
     ///
     /// # Errors
     /// See [`Kv`].
@@ -212,14 +215,17 @@ impl<T: KvValue> Kv<T> {
         let store = self.store().await?;
         let mut keys = answered::<T, _, _>(store.keys()).await?;
         let mut all = Vec::new();
-        while let Some(key) = answered::<T, _, _>(async { keys.next().await.transpose() }).await? {
+        while let Some(key) = continued::<T, _, _>(async { keys.next().await.transpose() }).await? {
             all.push(key);
         }
         Ok(all)
     }
 
-    /// The values of a key, or of keys with wildcards (`eur`, `eur.*`, `>`), and from then on every change of them. It
-    /// goes on when the connection is lost, and ends when it is dropped.
+    /// The values of a key, or of keys with wildcards (`eur`, `eur.*`, `>`), and from then on their changes. A follower
+    /// may send them. It goes on when the connection is lost, and ends when it is dropped. Who reads slowly or was
+    /// disconnected gets of each key only the revisions that the bucket still keeps, by default the last; a value that
+    /// goes by the bucket's ttl sends nothing. Where the bucket was made again or has lost revisions, the watch begins
+    /// again with the values that there are, after 5 s in which nothing came.
     ///
     /// ```
     /// use natsfn::{Background, KvValue, Result};
@@ -244,8 +250,6 @@ impl<T: KvValue> Kv<T> {
     /// # Errors
     /// See [`Kv`].
     pub async fn watch(&self, keys: &str) -> Result<KvWatch<T>> {
-        let store = self.store().await?;
-        let watch = answered::<T, _, _>(store.watch_with_history(keys)).await?;
-        Ok(KvWatch::new(watch))
+        Box::pin(KvWatch::of(self.clone(), keys)).await
     }
 }
