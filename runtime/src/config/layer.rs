@@ -1,5 +1,6 @@
 //! The sources of values, such as a file and the environment; each overrides those before.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,10 @@ pub(super) enum Origin {
     Context(PathBuf),
     File(PathBuf),
     /// Variables that begin with a prefix; a key's name follows it.
-    Variables(String),
+    Variables {
+        prefix: String,
+        files: Files,
+    },
     /// A single variable, whatever the key.
     Variable(&'static str),
 }
@@ -69,11 +73,17 @@ impl Origin {
         match self {
             Self::Dev => "made by dev".to_owned(),
             Self::Context(file) | Self::File(file) => format!("in {}", file.display()),
-            Self::Variables(prefix) => format!("variable {}", variable_name(prefix, path)),
+            Self::Variables { prefix, files } => match files.get(path) {
+                Some(name) => format!("variable {name}"),
+                None => format!("variable {}", variable_name(prefix, path)),
+            },
             Self::Variable(name) => format!("variable {name}"),
         }
     }
 }
+
+/// The variables that have the name of a secret's file, by the secret's key.
+pub(super) type Files = BTreeMap<Vec<String>, String>;
 
 /// The variable that sets a key.
 pub(super) fn variable_name(prefix: &str, path: &[String]) -> String {
@@ -102,8 +112,8 @@ pub(super) fn variables(
     prefix: &str,
     variables: Vec<(String, OsString)>,
     mistakes: &mut Vec<String>,
-) -> Dict {
-    let mut values = Dict::new();
+) -> (Dict, Files) {
+    let (mut values, mut files) = (Dict::new(), Files::new());
     for (name, value) in variables {
         let Ok(value) = value.into_string() else {
             mistakes.push(format!("variable {name}: is not UTF-8"));
@@ -117,9 +127,12 @@ pub(super) fn variables(
             mistakes.push(format!(
                 "variable {name}: names a key that another variable gives, or that is a section"
             ));
+        } else if let [secret @ .., "file"] = path.as_slice() {
+            let secret = secret.iter().map(|part| (*part).to_owned());
+            files.insert(secret.collect(), name.clone());
         }
     }
-    values
+    (values, files)
 }
 
 /// The secrets of the runtime's own keys; `*` is any name.

@@ -81,7 +81,7 @@ pub(crate) fn load_for<C: DeserializeOwned>(
         )),
         None => None,
     };
-    let from_variables = layer::variables(&prefix, variables(&prefix), &mut mistakes);
+    let (from_variables, files) = layer::variables(&prefix, variables(&prefix), &mut mistakes);
     let build = |context: Option<(PathBuf, Dict)>| {
         let mut layers = Layers::default();
         layers.add(Origin::Dev, purpose.defaults.clone());
@@ -95,7 +95,11 @@ pub(crate) fn load_for<C: DeserializeOwned>(
         if let Some((path, values)) = &from_file {
             layers.add(Origin::File((*path).to_owned()), values.clone());
         }
-        layers.add(Origin::Variables(prefix.clone()), from_variables.clone());
+        let variables = Origin::Variables {
+            prefix: prefix.clone(),
+            files: files.clone(),
+        };
+        layers.add(variables, from_variables.clone());
         if let Some(name) = purpose.database_variable {
             layers.add_variable(name, "database");
         }
@@ -115,7 +119,7 @@ pub(crate) fn load_for<C: DeserializeOwned>(
     let is_text = |tag| {
         matches!(
             layers.origin(tag),
-            Some(Origin::Variables(_) | Origin::Variable(_))
+            Some(Origin::Variables { .. } | Origin::Variable(_))
         )
     };
     let mut own_values = layers.values();

@@ -44,11 +44,14 @@ impl Secret {
     /// What a file has.
     ///
     /// # Errors
-    /// A sentence with the file's name, which cannot be read.
+    /// A sentence with the file's name, which cannot be read or is empty.
     pub fn from_file(file: impl Into<PathBuf>) -> Result<Self, String> {
         let file = file.into();
         let mut text = Zeroizing::new(text_of(&file)?);
         let end = text.trim_end_matches(['\r', '\n']).len();
+        if end == 0 {
+            return Err(format!("{} is empty", file.display()));
+        }
         text.truncate(end);
         Ok(Self {
             text,
@@ -156,6 +159,9 @@ impl<'de> Visitor<'de> for TextOrFile {
             return Err(A::Error::invalid_type(Unexpected::Map, &"a text"));
         }
         let InFile { file } = InFile::deserialize(MapAccessDeserializer::new(map))?;
+        if file.as_os_str().is_empty() {
+            return Err(A::Error::custom("has no file's name"));
+        }
         Secret::from_file(file).map_err(A::Error::custom)
     }
 }
@@ -184,6 +190,9 @@ mod tests {
         let missing = read().unwrap_err().to_string();
         assert!(missing.contains("password cannot be read"), "{missing}");
 
+        fs::write(&file, "\r\n").unwrap();
+        let empty = read().unwrap_err().to_string();
+        assert!(empty.contains("password is empty"), "{empty}");
         fs::write(&file, " hush\r\n").unwrap();
         let secret = read().unwrap();
         assert_eq!(secret.expose(), " hush");

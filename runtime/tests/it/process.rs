@@ -140,6 +140,8 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
     command
         .env("HELLO_LOG__FORMAT", "xml")
         .env("HELLO_FOO__BAR", "1")
+        .env("HELLO_CREDENTIALS__SETUP__TOKEN_FILE", "no/token")
+        .env("HELLO_CREDENTIALS__DEAD__TOKEN__FILE", "")
         .env("HELLO_X__", "1");
 
     let output = output(command).await;
@@ -151,6 +153,8 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
         "greeting: is no configuration key; there are: nats, database, credentials, health, invoke, log, drain (in hello.toml)",
         "log.format: must be one of: text, json (variable HELLO_LOG__FORMAT)",
         "foo.bar: is no configuration key; there are: nats, database, credentials, health, invoke, log, drain (variable HELLO_FOO__BAR)",
+        "credentials.setup.token: no/token cannot be read: No such file or directory (os error 2) (variable HELLO_CREDENTIALS__SETUP__TOKEN_FILE)",
+        "credentials.dead.token: has no file's name (variable HELLO_CREDENTIALS__DEAD__TOKEN__FILE)",
         "variable HELLO_X__: is no configuration key",
     ];
     for sentence in wrong {
