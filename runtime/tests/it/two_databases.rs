@@ -117,8 +117,12 @@ async fn inbox_that_is_put_back_gets_what_it_lacks_once_the_consumer_is_deleted(
         let world = World::new().await;
         set_up(&world, &database).await;
         let _running = serve(&world, &database).await;
-        publish(&world, 50).await;
-        world.settled("NUMBERS", "store", 50).await;
+        // In two batches at least: the second one notes that the first is settled.
+        for (numbers, settled) in [(0..30, 30), (30..50, 50)] {
+            let numbers = numbers.map(|n: u64| n.to_string());
+            world.store("numbers.a", numbers).await;
+            world.settled("NUMBERS", "store", settled).await;
+        }
         // What a backup after the first 20 messages would hold.
         database
             .execute("DELETE FROM numbers WHERE number >= 20")
