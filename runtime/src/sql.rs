@@ -114,8 +114,8 @@ impl<M: MigratorTrait + Sync + 'static> DatabaseDefinition for Migrations<M> {
         let repeated = schema::repeated::<M>();
         repeated.iter().map(|name| format!(
             "two migrations are named {name:?}, so the second would be taken for applied and never run; \
-             #[derive(DeriveMigrationName)] names them after their file: put each into a file of its own, or \
-             implement MigrationName"
+             #[derive(DeriveMigrationName)] names them after their file, each mod.rs alike: put the second into a \
+             file of another name, or implement MigrationName; the one that was applied keeps its name"
         )).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Appends from many callers at once: some go together as one batch, and each ends as if it had gone alone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use async_nats::Message as Raw;
 use futures_util::future::{join, join_all};
@@ -612,6 +613,7 @@ async fn senders_that_repeat_messages_let_few_batches_be_refused() {
     })
     .await;
     let client = client(world.connect().await, [log()]).await;
+    let began = Instant::now();
     for _ in 0..ROUNDS {
         let appended = append_all(&client, drafts()).await;
         assert!(appended.iter().all(Result::is_ok));
@@ -619,7 +621,9 @@ async fn senders_that_repeat_messages_let_few_batches_be_refused() {
     let batches = std::iter::from_fn(|| seen.try_recv().ok())
         .filter(|(headers, _)| headers.get("Nats-Batch-Commit").is_some());
     let batches = batches.count();
-    assert!(batches < ROUNDS / 2, "{batches} in {ROUNDS} rounds");
+    // Two at first, and then one a second.
+    let most = 3 + began.elapsed().as_secs() as usize;
+    assert!(batches <= most, "{batches} in {ROUNDS} rounds");
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ use crate::error::run_error::RunError;
 use crate::service::dev_listener::DevListener;
 
 /// A process ends within this time after its drain: the last traces are sent, connections are closed.
-const AFTER_DRAIN: Duration = Duration::from_secs(5);
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
 /// With what every instance is started.
 pub(in crate::cli::dev) struct Launch<'a> {
