@@ -16,7 +16,7 @@ use crate::subjects::PEOPLE;
 
 /// How long the first server may take to answer, and each further one after another.
 const FIRST: Duration = Duration::from_secs(5);
-const FURTHER: Duration = Duration::from_secs(1);
+const FURTHER: Duration = Duration::from_secs(3);
 
 /// How many connections a server tells of at once.
 const PAGE: usize = 256;

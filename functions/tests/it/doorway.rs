@@ -127,7 +127,6 @@ impl Doorway {
             stream: BufReader::new(stream),
             answer: String::new(),
         };
-        assert!(visitor.line().await.starts_with("INFO "));
         let mut connect = connect.clone();
         connect["verbose"] = json!(false);
         visitor.say(&format!("CONNECT {connect}\r\nPING\r\n")).await;
@@ -173,17 +172,23 @@ impl Visitor {
 
     /// The server's next line that is no INFO and no PING; empty at the end.
     pub(crate) async fn line(&mut self) -> String {
-        let mut line = String::new();
-        within(self.stream.read_line(&mut line)).await.unwrap();
-        line.trim_end().to_owned()
+        loop {
+            let mut line = String::new();
+            within(self.stream.read_line(&mut line)).await.unwrap();
+            match line.trim_end() {
+                // The server may have ended the connection since.
+                "PING" => drop(self.stream.get_mut().write_all(b"PONG\r\n").await),
+                line if line.starts_with("INFO") => {}
+                line => return line.to_owned(),
+            }
+        }
     }
 
     /// Requires that the server ends the connection with these words.
     pub(crate) async fn ends_with(&mut self, words: &str) {
         loop {
             match self.line().await.as_str() {
-                "PING" => self.say("PONG\r\n").await,
-                line if line.starts_with("INFO") || line == "PONG" => {}
+                "PONG" => {}
                 line => return assert_eq!(line, words),
             }
         }
