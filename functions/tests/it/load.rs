@@ -39,7 +39,10 @@ async fn count_asked_for(world: &World) -> Arc<AtomicU64> {
         .subscribe("$JS.API.DIRECT.GET.CHAT_MESSAGES")
         .await
         .unwrap();
-    operator.flush().await.unwrap();
+    operator
+        .request("$SYS.REQ.USER.INFO", "".into())
+        .await
+        .unwrap();
     tokio::spawn({
         let asked_for = asked_for.clone();
         async move {
@@ -194,12 +197,18 @@ async fn page_is_kept(world: &World, of: &str, texts: &[&str]) {
     let calls = "$JS.API.STREAM.INFO.CHAT_MESSAGES";
     assert_eq!(alice.texts(of).await, texts);
     let mut readings = operator.subscribe(calls).await.unwrap();
-    operator.flush().await.unwrap();
+    operator
+        .request("$SYS.REQ.USER.INFO", "".into())
+        .await
+        .unwrap();
     for _ in 0..N {
         assert_eq!(alice.texts(of).await, texts);
     }
     world.api("INFO", &Value::Null).await;
-    operator.flush().await.unwrap();
+    operator
+        .request("$SYS.REQ.USER.INFO", "".into())
+        .await
+        .unwrap();
     let readings = std::iter::from_fn(|| readings.next().now_or_never().flatten()).count() as u64;
     // A page that is read asks at least once; one that is kept is read again after some seconds.
     assert!(readings < N / 2, "{readings} for {N} questions");

@@ -93,7 +93,8 @@ impl Shop {
         let bob = self.user("bob").await;
         let inbox = bob.new_inbox();
         let mut answers = bob.subscribe(inbox.clone()).await.unwrap();
-        bob.flush().await.unwrap();
+        // Answered once the server knows of the subscription.
+        bob.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
         let mut raw = Raw::connect(self.server.url(), "bob");
         raw.publish("who", &inbox, block);
         within(answers.next()).await.unwrap()

@@ -379,7 +379,8 @@ async fn pretended(
 ) -> UnboundedReceiver<(HeaderMap, String)> {
     let nats = world.connect().await;
     let mut messages = nats.subscribe("log.>").await.unwrap();
-    nats.flush().await.unwrap();
+    // Answered once the server knows of the subscription.
+    nats.request("$SYS.REQ.USER.INFO", "".into()).await.unwrap();
     let (seen, all) = unbounded_channel();
     tokio::spawn(async move {
         let mut seq = 0;
