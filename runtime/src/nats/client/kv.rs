@@ -16,7 +16,7 @@ use super::Client;
 use crate::error::{Error, Kind, Result};
 use entry::is_deletion;
 use stream::{expecting, json_of};
-use watch::{answered, continued};
+use watch::{ANSWER_TIMEOUT, PART_TIMEOUT, answered};
 
 pub use entry::KvEntry;
 pub use watch::KvWatch;
@@ -213,9 +213,13 @@ impl<T: KvValue> Kv<T> {
     /// See [`Kv`].
     pub async fn keys(&self) -> Result<Vec<String>> {
         let store = self.store().await?;
-        let mut keys = answered::<T, _, _>(store.keys()).await?;
+        let mut keys = answered::<T, _, _>(ANSWER_TIMEOUT, store.keys()).await?;
         let mut all = Vec::new();
-        while let Some(key) = continued::<T, _, _>(async { keys.next().await.transpose() }).await? {
+        let mut next = async || {
+            let key = async { keys.next().await.transpose() };
+            answered::<T, _, _>(PART_TIMEOUT, key).await
+        };
+        while let Some(key) = next().await? {
             all.push(key);
         }
         Ok(all)

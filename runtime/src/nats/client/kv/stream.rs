@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::json;
 
 use super::entry::OPERATION;
-use super::watch::answered;
+use super::watch::{ANSWER_TIMEOUT, answered};
 use super::{Kv, KvValue};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::Message;
@@ -92,13 +92,17 @@ impl<T: KvValue> Kv<T> {
             )));
         }
         let store = self.store().await?;
-        answered::<T, _, _>(store.watch_with_history(keys)).await
+        answered::<T, _, _>(ANSWER_TIMEOUT, store.watch_with_history(keys)).await
     }
 
     /// The bucket as async-nats has it.
     pub(super) async fn store(&self) -> Result<async_nats::jetstream::kv::Store> {
         self.info().await?;
-        answered::<T, _, _>(self.client.jetstream().get_key_value(T::BUCKET)).await
+        answered::<T, _, _>(
+            ANSWER_TIMEOUT,
+            self.client.jetstream().get_key_value(T::BUCKET),
+        )
+        .await
     }
 }
 
@@ -109,7 +113,7 @@ fn is_token(token: &str) -> bool {
 
 /// Waits for JetStream no longer than async-nats is waited for.
 async fn in_time<T: KvValue, R>(asked: impl Future<Output = Result<R>>) -> Result<R> {
-    match answered::<T, _, _>(async { Ok::<_, Infallible>(asked.await) }).await {
+    match answered::<T, _, _>(ANSWER_TIMEOUT, async { Ok::<_, Infallible>(asked.await) }).await {
         Ok(answer) => answer,
         Err(late) => Err(late),
     }

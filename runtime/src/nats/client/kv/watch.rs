@@ -14,11 +14,11 @@ use crate::error::{Error, Result};
 
 /// How long the server may take for an answer, as for an acknowledgement: a function's deadline must not end first, or
 /// an outage counts against its message.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How long it may take for the next part of an answer: where what was to come has gone by its age, async-nats
 /// learns that from a heartbeat, of which the server sends one in 5 s.
-const PART_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PART_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long nothing may come until the bucket is looked at.
 const LOOK_AFTER: Duration = Duration::from_secs(5);
@@ -103,27 +103,15 @@ fn goes_on(error: &WatcherError) -> bool {
     cause.is_some_and(|cause: &OrderedError| cause.kind() == OrderedErrorKind::MissingHeartbeat)
 }
 
-/// Waits for the next part of an answer.
-pub(super) async fn continued<T: KvValue, R, E>(
-    asked: impl Future<Output = Result<R, E>>,
-) -> Result<R>
-where
-    E: Into<Box<dyn StdError + Send + Sync>>,
-{
-    match timeout(PART_TIMEOUT, asked).await {
-        Ok(answer) => answer.map_err(away::<T>),
-        Err(_) => Err(away::<T>("nobody answers")),
-    }
-}
-
 /// Waits for async-nats, which would wait for as long as the connection is away.
 pub(super) async fn answered<T: KvValue, R, E>(
+    within: Duration,
     asked: impl Future<Output = Result<R, E>>,
 ) -> Result<R>
 where
     E: Into<Box<dyn StdError + Send + Sync>>,
 {
-    match timeout(ANSWER_TIMEOUT, asked).await {
+    match timeout(within, asked).await {
         Ok(answer) => answer.map_err(away::<T>),
         Err(_) => Err(away::<T>("nobody answers")),
     }
