@@ -18,6 +18,11 @@ use crate::service::background::{Background, Settled, StreamFunction};
 use crate::service::consumer::Wanted;
 use crate::telemetry::stats::{State, Stats};
 
+/// A consumer that is missing may have been deleted just now. nats-server 2.15 tells those who wait for its
+/// messages before it removes its files, and one of that name that is made in between has the old one's
+/// state: what was to be handled again would count as done. This is far longer than removing them takes.
+const REMOVED_WITHIN: Duration = Duration::from_secs(1);
+
 impl Feed {
     /// Finds the stream and the durable consumer, and makes the consumer where it is missing.
     /// False when it is time to look at `stop` again.
@@ -77,6 +82,7 @@ impl Feed {
         let found = match consumer_info(&self.nats, name, &self.consumer.durable_name()).await {
             Err(error) if error.kind() == Kind::NotFound => {
                 tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
+                tokio::time::sleep(REMOVED_WITHIN).await;
                 let wanted = Wanted {
                     begin: self.resume(&stream).await?,
                     database: database.as_deref(),
