@@ -33,7 +33,7 @@
 //! # Features
 //! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
 //! by OpenTelemetry, once an `OTEL_*` variable names a collector. `sea-orm`: SQL. `testing`: a
-//! service called without a broker, a nats-server for each test. `server`: a nats-server child.
+//! service called without a broker, a nats-server or three for each test. `server`: a nats-server child.
 //! `auth-callout`: a function that decides who may connect to NATS.
 
 #[cfg(feature = "auth-callout")]

@@ -1,5 +1,6 @@
-//! What a test of a service needs: the service without a broker, or a nats-server of its own.
+//! What a test of a service needs: the service without a broker, or nats-servers of its own.
 
+mod cluster;
 mod local;
 mod outcome;
 
@@ -10,6 +11,7 @@ use tempfile::TempDir;
 use crate::error::run_error::RunError;
 use crate::server::{Server, ServerConfig};
 
+pub use cluster::TestCluster;
 pub use local::{Local, local};
 pub use outcome::{ErrorReply, Outcome};
 
@@ -52,17 +54,20 @@ pub async fn nats() -> TestServer {
 /// # Panics
 /// As [`nats`].
 pub async fn nats_with(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> TestServer {
-    let start = async {
+    match TestServer::start(configure).await {
+        Ok(server) => server,
+        Err(error) => panic!("no nats-server for this test: {error}"),
+    }
+}
+
+impl TestServer {
+    async fn start(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> Result<Self, RunError> {
         let directory = tempfile::tempdir()?;
         let server = Server::start(configure(ServerConfig::new(directory.path()))).await?;
-        Ok::<_, RunError>(TestServer {
+        Ok(Self {
             server,
             _directory: directory,
         })
-    };
-    match start.await {
-        Ok(server) => server,
-        Err(error) => panic!("no nats-server for this test: {error}"),
     }
 }
 

@@ -1,18 +1,16 @@
 //! A log on three servers: what one of them does not have yet is no gap in a history that is read there.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 
 use async_nats::Client;
-use futures_util::future::join_all;
-use natsfn::testing::TestServer;
+use natsfn::testing::{TestCluster, TestServer};
 use natsfn::{HeaderMap, Running};
 use serde_json::{Value, json};
 
 use crate::database::Database;
 use crate::door::Doorman;
 use crate::person::{Person, read};
-use crate::server::{NATS_CONF, connect, server};
+use crate::server::{NATS_CONF, configured, connect};
 use crate::wait::{until, within};
 use crate::world::{World, unlimited};
 
@@ -26,19 +24,10 @@ struct Three {
 
 impl Three {
     async fn start() -> Self {
-        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = free.map(|listener| listener.local_addr().unwrap().port());
-        let routes = ports
-            .map(|port| format!("nats://127.0.0.1:{port}"))
-            .join(", ");
-        let texts = ports.map(|port| {
-            // The disk is not what is asked here.
-            let text = NATS_CONF
-                .replace("server_name: chat", &format!("server_name: s{port}"))
-                .replace("sync_interval: always", "sync_interval: 1m");
-            format!("{text}\ncluster {{ name: three, host: 127.0.0.1, port: {port}, routes: [{routes}] }}\n")
-        });
-        let mut servers = join_all(texts.iter().map(|text| server(text))).await;
+        // The disk is not what is asked here.
+        let text = NATS_CONF.replace("sync_interval: always", "sync_interval: 1m");
+        let cluster = TestCluster::start_with(|_, config| configured(config, &text)).await;
+        let mut servers = cluster.unwrap().into_servers();
         let mut config = unlimited();
         config.stream.replicas = 3;
         let others = servers.split_off(1);
@@ -51,10 +40,7 @@ impl Three {
             config,
             server,
         };
-        until("the cluster has leaders", async || {
-            world.set_up().await.ok()
-        })
-        .await;
+        world.set_up().await.unwrap();
         Self { world, others }
     }
 

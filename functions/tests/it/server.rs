@@ -2,6 +2,7 @@
 
 use async_nats::Client;
 use natsfn::config::{Login, NatsConfig};
+use natsfn::server::ServerConfig;
 use natsfn::testing::{self, TestServer};
 
 use crate::door::KEYS;
@@ -29,18 +30,20 @@ const USERS: [&str; 13] = [
 /// A nats-server with a configuration as chat's; every password is the user's name. People get in once
 /// [`Doorman`](crate::door::Doorman) stands there.
 pub(crate) async fn server(text: &str) -> TestServer {
-    testing::nats_with(|config| {
-        let config = config
-            .text(text)
-            .list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"])
-            .variable("NATS_CONF_AUTH_ISSUER", &KEYS.issuer)
-            .variable("NATS_CONF_AUTH_XKEY", &KEYS.xkey);
-        USERS.iter().fold(config, |config, user| {
-            let name = user.to_uppercase().replace('-', "_");
-            config.variable(format!("NATS_CONF_PASSWORD_{name}"), user)
-        })
+    testing::nats_with(|config| configured(config, text)).await
+}
+
+/// The same of a server that something else starts.
+pub(crate) fn configured(config: ServerConfig, text: &str) -> ServerConfig {
+    let config = config
+        .text(text)
+        .list("NATS_CONF_WEBSOCKET_ORIGINS", ["http://localhost:3000"])
+        .variable("NATS_CONF_AUTH_ISSUER", &KEYS.issuer)
+        .variable("NATS_CONF_AUTH_XKEY", &KEYS.xkey);
+    USERS.iter().fold(config, |config, user| {
+        let name = user.to_uppercase().replace('-', "_");
+        config.variable(format!("NATS_CONF_PASSWORD_{name}"), user)
     })
-    .await
 }
 
 /// Connects as one of the users.

@@ -70,6 +70,14 @@ impl ServerConfig {
         self
     }
 
+    /// Adds lines to the configuration. Of a key that stands there twice, nats-server takes the last.
+    #[cfg(feature = "testing")]
+    pub(crate) fn add(mut self, lines: &str) -> Self {
+        self.text.push('\n');
+        self.text.push_str(lines);
+        self
+    }
+
     /// Sets a variable of the configuration to a text, such as a password.
     #[must_use]
     pub fn variable(mut self, name: impl Into<String>, text: &str) -> Self {

@@ -1,17 +1,18 @@
 //! Three nats-servers: what lies on one of them only is lost with it.
 
-use std::collections::BTreeMap;
-use std::net::TcpListener;
+use std::collections::BTreeSet;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_nats::Client;
 use futures_util::future::join_all;
-use natsfn::testing::{self, TestServer};
+use natsfn::config::NatsConfig;
+use natsfn::testing::{TestCluster, TestServer};
 use natsfn::{
-    Batch, Consumer, Error, HeaderMap, Response, Result, Service, Stream, StreamCache, dead_letter,
-    setup,
+    Batch, Connections, Consumer, Error, HeaderMap, Response, Result, Service, Stream, StreamCache,
+    dead_letter, setup,
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -19,32 +20,16 @@ use tokio::sync::Semaphore;
 use crate::gathered;
 use crate::world::{json as read, until};
 
-/// A cluster with JetStream, and a client of it.
+/// A cluster, and a client of one of its servers.
 struct Cluster {
     nats: Client,
-    /// By their names.
-    servers: BTreeMap<String, TestServer>,
+    servers: TestCluster,
 }
 
 impl Cluster {
     async fn start() -> Self {
-        let free = [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
-        let ports = free.map(|listener| listener.local_addr().unwrap().port());
-        let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
-        let starting = ports.map(|port| {
-            let text = format!(
-                "server_name: s{port}
-                host: $NATS_CONF_HOST, port: $NATS_CONF_PORT
-                jetstream {{ store_dir: $NATS_CONF_STORE_DIR }}
-                cluster {{ name: three, host: 127.0.0.1, port: {port}, routes: [{}] }}",
-                routes.join(", ")
-            );
-            testing::nats_with(move |config| config.text(text))
-        });
-        let servers = join_all(starting).await;
-        let nats = async_nats::connect(servers[0].url()).await.unwrap();
-        let names = ports.map(|port| format!("s{port}"));
-        let servers = names.into_iter().zip(servers).collect();
+        let servers = TestCluster::start().await.unwrap();
+        let nats = async_nats::connect(servers.server(0).url()).await.unwrap();
         Self { nats, servers }
     }
 
@@ -79,10 +64,7 @@ impl Cluster {
 
     /// A client that goes on with another server when one dies.
     async fn connect(&self) -> Client {
-        let servers = self.servers.values().map(|server| server.url());
-        async_nats::connect(servers.collect::<Vec<_>>())
-            .await
-            .unwrap()
+        self.servers.nats().await.unwrap()
     }
 
     /// The server that leads a stream, as one of the others knows it.
@@ -90,17 +72,14 @@ impl Cluster {
         until("the stream has a leader", async || {
             let info = nats.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into());
             let info = read(&info.await.ok()?);
-            self.servers.get(info["cluster"]["leader"].as_str()?)
+            self.servers.named(info["cluster"]["leader"].as_str()?)
         })
         .await
     }
 
     async fn set_up(&self, replicas: usize) {
-        until("the cluster has leaders", async || {
-            let service = service(replicas).build().unwrap();
-            setup::setup(&service, &self.nats, None).await.ok()
-        })
-        .await;
+        let service = service(replicas).build().unwrap();
+        setup::setup(&service, &self.nats, None).await.unwrap();
     }
 }
 
@@ -114,6 +93,72 @@ async fn poisoned(batch: Batch<Value>) -> Result<()> {
 fn service(replicas: usize) -> Service {
     let log = Stream::new("LOG", ["log.{kind}"]).replicas(replicas);
     Service::new("a", "1.0.0").consumer(Consumer::new("store", log), poisoned)
+}
+
+#[tokio::test]
+async fn acknowledged_messages_outlive_the_kill_of_each_server_in_turn() {
+    const EACH: usize = 50;
+    let cluster = TestCluster::start().await.unwrap();
+    let nats = cluster.nats().await.unwrap();
+    let handled = Arc::<Mutex<BTreeSet<u64>>>::default();
+    let store = {
+        let handled = handled.clone();
+        move |batch: Batch<u64>| {
+            handled
+                .lock()
+                .unwrap()
+                .extend(batch.iter().map(|item| **item));
+            async {}
+        }
+    };
+    let log = Stream::new("LOG", ["log.{kind}"]).replicas(3);
+    let service = Service::new("a", "1.0.0").consumer(Consumer::new("store", log), store);
+    let service = service.build().unwrap();
+    setup::setup(&service, &nats, None).await.unwrap();
+    let config = NatsConfig {
+        url: cluster.url().to_owned(),
+        ..NatsConfig::default()
+    };
+    let connections = Connections::open(&config, "a").await.unwrap();
+    let running = natsfn::start(service, connections, None).await.unwrap();
+    let client = natsfn::Client::new(nats);
+
+    for number in 0..3 {
+        let process = cluster.server(number).pid();
+        cluster.server(number).kill();
+        let appending = async {
+            for n in number * EACH..(number + 1) * EACH {
+                let id = n.to_string();
+                until("it is acknowledged", async || {
+                    let headers = HeaderMap::new();
+                    let appended = client.append("log.a", Some(&id), headers, id.clone().into());
+                    appended.await.ok()
+                })
+                .await;
+            }
+        };
+        let (whole, ()) = tokio::join!(cluster.ready(), appending);
+        whole.unwrap();
+        assert_ne!(cluster.server(number).pid(), process, "it was killed");
+    }
+
+    let all: BTreeSet<u64> = (0..3 * EACH as u64).collect();
+    let range = client.range("LOG", "log.a", 1, 10 * EACH, 1 << 20).await;
+    let messages = range.unwrap().messages;
+    let stored = messages
+        .iter()
+        .map(|message| std::str::from_utf8(message.payload()).unwrap());
+    assert_eq!(
+        stored
+            .map(|n| n.parse().unwrap())
+            .collect::<BTreeSet<u64>>(),
+        all
+    );
+    until("each is handled", async || {
+        (*handled.lock().unwrap() == all).then_some(())
+    })
+    .await;
+    running.stop(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
@@ -225,11 +270,8 @@ async fn a_leader_that_is_killed_or_steps_down_among_batches_loses_and_doubles_n
         let stream = Stream::new("ALL", ["all.>"]).replicas(3);
         stream.atomic_appends()
     };
-    until("the cluster has leaders", async || {
-        let service = gathered::service([stream()]).build().unwrap();
-        setup::setup(&service, &cluster.nats, None).await.ok()
-    })
-    .await;
+    let service = gathered::service([stream()]).build().unwrap();
+    setup::setup(&service, &cluster.nats, None).await.unwrap();
     let client = gathered::client(cluster.nats.clone(), [stream()]).await;
     let acknowledged = Semaphore::new(0);
     let append = async |n: usize| {
