@@ -14,8 +14,9 @@ use super::{Secret, address};
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NatsConfig {
-    /// One address or several with commas between them. `nats://localhost:4222` by default. A login
-    /// may stand in it, percent-encoded, instead of in `user` and `password`:
+    /// One address or several with commas between them. `nats://localhost:4222` by default. When a server
+    /// ends, the others are tried; over TLS each shows a certificate for the name that its address has here,
+    /// or, where only the cluster tells of it, for its IP address. A login may stand in it, percent-encoded, instead of in `user` and `password`:
     /// `nats://user:p%23@host`, `nats://token@host`.
     #[serde(deserialize_with = "addresses")]
     pub url: String,

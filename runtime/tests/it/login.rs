@@ -1,7 +1,7 @@
 //! Every way to connect: TLS, and each kind of login, against a server that demands it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -16,12 +16,11 @@ use natsfn::config::{NatsConfig, Secret};
 use natsfn::testing::{self, TestServer};
 use natsfn::{Connections, Running, Service, connect_once};
 use nkeys::KeyPair;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair as TlsKey};
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+use crate::pki::Pki;
 use crate::world::{until, within};
 
 const TLS: &str = "
@@ -37,45 +36,6 @@ async fn echo(body: Bytes) -> Bytes {
 
 fn service() -> Service {
     Service::new("a", "1.0.0").endpoint("echo", echo)
-}
-
-/// A directory with an authority, and the certificates of a server and of a client.
-struct Pki {
-    directory: TempDir,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let mut ca = CertificateParams::new([]).unwrap();
-        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let ca = CertifiedIssuer::self_signed(ca, TlsKey::generate().unwrap()).unwrap();
-        let pki = Self { directory };
-        fs::write(pki.path("ca.pem"), ca.pem()).unwrap();
-        for name in ["server", "client"] {
-            let names = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-            let key = TlsKey::generate().unwrap();
-            let cert = CertificateParams::new(names).unwrap();
-            let cert = cert.signed_by(&key, &ca).unwrap();
-            fs::write(pki.path(&format!("{name}.pem")), cert.pem()).unwrap();
-            fs::write(pki.path(&format!("{name}.key")), key.serialize_pem()).unwrap();
-        }
-        pki
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// A server's section.
-    fn tls(&self, more: &str) -> String {
-        format!(
-            "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {more} }}",
-            self.path("server.pem"),
-            self.path("server.key"),
-            self.path("ca.pem")
-        )
-    }
 }
 
 async fn server(more: &str) -> TestServer {
@@ -108,8 +68,8 @@ async fn serves(config: &NatsConfig) {
 
 #[tokio::test]
 async fn server_is_trusted_by_its_authority() {
-    let pki = Pki::new();
-    let server = server(&pki.tls("")).await;
+    let pki = Pki::of_server_and_client();
+    let server = server(&pki.section("server", "")).await;
     let plain = config(&server);
     assert!(
         refused(&plain).await.contains("nats.ca"),
@@ -121,7 +81,7 @@ async fn server_is_trusted_by_its_authority() {
         ..plain.clone()
     };
     serves(&right).await;
-    let other = Pki::new();
+    let other = Pki::of_server_and_client();
     let wrong = NatsConfig {
         ca: Some(other.path("ca.pem")),
         ..plain.clone()
@@ -162,7 +122,7 @@ async fn sent_to_a_plain_server(configure: impl FnOnce(String) -> NatsConfig) ->
 
 #[tokio::test]
 async fn no_password_goes_to_a_server_without_tls_where_tls_is_asked_for() {
-    let pki = Pki::new();
+    let pki = Pki::of_server_and_client();
     let login = NatsConfig {
         user: Some("a".to_owned()),
         password: Some("hush".into()),
@@ -195,8 +155,8 @@ async fn no_password_goes_to_a_server_without_tls_where_tls_is_asked_for() {
 
 #[tokio::test]
 async fn client_shows_its_certificate_and_the_handshake_may_come_first() {
-    let pki = Pki::new();
-    let server = server(&pki.tls("verify: true, handshake_first: true")).await;
+    let pki = Pki::of_server_and_client();
+    let server = server(&pki.section("server", "verify: true, handshake_first: true")).await;
     let without = NatsConfig {
         ca: Some(pki.path("ca.pem")),
         tls_first: true,

@@ -12,6 +12,7 @@ mod collector;
 mod database;
 mod log;
 mod network;
+mod pki;
 #[cfg(feature = "otel")]
 mod traced;
 mod world;
@@ -84,6 +85,7 @@ mod hostile_request;
 mod login;
 mod lost;
 mod middleware;
+mod names;
 mod panicked;
 mod permissions;
 mod rights;
