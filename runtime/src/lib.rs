@@ -32,9 +32,9 @@
 //!
 //! # Features
 //! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
-//! by OpenTelemetry, once an `OTEL_*` variable names a collector. `sea-orm`: SQL. `testing`: a
-//! service called without a broker, a nats-server or three for each test. `server`: a nats-server child.
-//! `auth-callout`: a function that decides who may connect to NATS.
+//! by OpenTelemetry, once an `OTEL_*` variable names a collector. `otel-tls`: the same to one at an `https://` address.
+//! `sea-orm`: SQL. `testing`: a service called without a broker, a nats-server or three for each test. `server`: a
+//! nats-server child. `auth-callout`: a function that decides who may connect to NATS.
 
 #[cfg(feature = "auth-callout")]
 pub mod auth_callout;

@@ -1,81 +1,110 @@
 //! Exporters: OTLP over gRPC or HTTP.
 
+mod failure;
 mod logging_exporter;
 pub(crate) mod providers;
 pub(crate) mod settings;
+#[cfg(feature = "otel-tls")]
+mod tls;
 mod variables;
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig,
+    MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use tokio::runtime::Handle;
 
 use crate::error::run_error::RunError;
+use failure::Failure;
 use logging_exporter::LoggingExporter;
 use settings::{Exporter, Protocol};
+use variables::{HAS_TLS, NO_TLS};
 
 /// Sends spans. It has to be made where a runtime of tokio runs.
 pub(super) fn spans(to: &Exporter) -> Result<LoggingExporter<SpanExporter>, RunError> {
+    let failure = Failure::default();
+    let builder = SpanExporter::builder();
     let made = match to.protocol {
-        Protocol::Grpc => addressed(SpanExporter::builder().with_tonic(), to).build(),
-        Protocol::HttpProtobuf => over_http(SpanExporter::builder().with_http(), to).build(),
+        Protocol::Grpc => over_grpc(builder.with_tonic(), to)?.build(),
+        Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
     };
-    logging(made, "traces", to)
+    let made = made.map_err(wrong)?;
+    Ok(LoggingExporter::new(made, "traces", &to.endpoint, failure))
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
 pub(super) fn metrics(to: &Exporter) -> Result<LoggingExporter<MetricExporter>, RunError> {
+    let failure = Failure::default();
+    let builder = MetricExporter::builder();
     let made = match to.protocol {
-        Protocol::Grpc => addressed(MetricExporter::builder().with_tonic(), to).build(),
-        Protocol::HttpProtobuf => over_http(MetricExporter::builder().with_http(), to).build(),
+        Protocol::Grpc => over_grpc(builder.with_tonic(), to)?.build(),
+        Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
     };
-    logging(made, "metrics", to)
+    let made = made.map_err(wrong)?;
+    Ok(LoggingExporter::new(made, "metrics", &to.endpoint, failure))
 }
 
-fn over_http<B: WithExportConfig + WithHttpConfig>(builder: B, to: &Exporter) -> B {
-    let builder = builder.with_http_client(Http::new(to.timeout));
-    addressed(
-        builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary),
-        to,
-    )
+fn over_grpc<B>(builder: B, to: &Exporter) -> Result<B, RunError>
+where
+    B: WithExportConfig + WithTonicConfig,
+{
+    let builder = addressed(builder, to)?;
+    #[cfg(feature = "otel-tls")]
+    if to.is_tls() {
+        let channel = tls::Connector::new(to).channel().map_err(wrong)?;
+        return Ok(builder.with_channel(channel));
+    }
+    Ok(builder)
 }
 
-fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> B {
-    builder.with_endpoint(&to.endpoint).with_timeout(to.timeout)
+fn over_http<B>(builder: B, to: &Exporter, failure: &Failure) -> Result<B, RunError>
+where
+    B: WithExportConfig + WithHttpConfig,
+{
+    let builder = addressed(builder, to)?.with_http_client(Http::new(to, failure));
+    Ok(builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary))
+}
+
+fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> Result<B, RunError> {
+    if to.is_tls() && !HAS_TLS {
+        return Err(RunError::misuse([format!("{}: {NO_TLS}", to.endpoint)]));
+    }
+    Ok(builder.with_endpoint(&to.endpoint).with_timeout(to.timeout))
 }
 
 /// What is left that can be wrong is in variables that the exporters read themselves.
-fn logging<E>(
-    made: Result<E, ExporterBuildError>,
-    what: &'static str,
-    to: &Exporter,
-) -> Result<LoggingExporter<E>, RunError> {
-    match made {
-        Ok(made) => Ok(LoggingExporter::new(made, what, &to.endpoint)),
-        Err(error) => Err(RunError::misuse([format!(
-            "variables OTEL_EXPORTER_OTLP_...: {error}"
-        )])),
-    }
+fn wrong(error: impl std::fmt::Display) -> RunError {
+    RunError::misuse([format!("variables OTEL_EXPORTER_OTLP_...: {error}")])
 }
 
 /// The exporters' threads are none of tokio's, so the requests run where the functions run.
 #[derive(Debug)]
 struct Http {
-    client: HyperClient,
+    client: Arc<dyn HttpClient>,
+    failure: Failure,
     runtime: Handle,
 }
 
 impl Http {
-    fn new(timeout: Duration) -> Self {
+    fn new(to: &Exporter, failure: &Failure) -> Self {
         Self {
-            client: HyperClient::with_default_connector(timeout, None),
+            client: client(to),
+            failure: failure.clone(),
             runtime: Handle::current(),
         }
     }
+}
+
+fn client(to: &Exporter) -> Arc<dyn HttpClient> {
+    #[cfg(feature = "otel-tls")]
+    if to.is_tls() {
+        let connector = tls::Connector::new(to);
+        return Arc::new(HyperClient::new(connector, to.timeout, None));
+    }
+    Arc::new(HyperClient::with_default_connector(to.timeout, None))
 }
 
 #[async_trait::async_trait]
@@ -85,6 +114,11 @@ impl HttpClient for Http {
         let sent = self
             .runtime
             .spawn(async move { client.send_bytes(request).await });
-        sent.await?
+        let sent = sent.await?;
+        match &sent {
+            Ok(_) => self.failure.clear(),
+            Err(error) => self.failure.set(&**error),
+        }
+        sent
     }
 }

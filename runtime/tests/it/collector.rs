@@ -23,7 +23,8 @@ use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::trace::v1;
 use prost::Message;
 use serde_json::Value;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// Attributes by name.
@@ -100,6 +101,18 @@ impl Collector {
 
     /// One that listens here.
     pub(crate) fn on(listener: TcpListener) -> Self {
+        Self::speaking(listener, |stream| std::future::ready(Some(stream)))
+    }
+
+    /// One that listens here, and does not serve who is turned into none.
+    pub(crate) fn speaking<S, F>(
+        listener: TcpListener,
+        speak: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Option<S>> + Send + 'static,
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let kept = Arc::<Kept>::default();
         let address = listener.local_addr().unwrap();
         let keep = kept.clone();
@@ -108,8 +121,9 @@ impl Collector {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
-                let kept = keep.clone();
+                let (kept, spoken) = (keep.clone(), speak(stream));
                 connections.spawn(async move {
+                    let Some(stream) = spoken.await else { return };
                     let answer = service_fn(move |request| answer(kept.clone(), request));
                     let _ = auto::Builder::new(TokioExecutor::new())
                         .serve_connection(TokioIo::new(stream), answer)

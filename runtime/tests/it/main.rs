@@ -96,6 +96,8 @@ mod nats_cli;
 // Telemetry: what a trace shows.
 #[cfg(all(feature = "cli", feature = "otel"))]
 mod otlp;
+#[cfg(all(feature = "cli", feature = "otel-tls"))]
+mod otlp_tls;
 #[cfg(feature = "otel")]
 mod span;
 

@@ -12,6 +12,8 @@ use opentelemetry_sdk::metrics::exporter::PushMetricExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::Mutex;
 
+use super::failure::Failure;
+
 /// OpenTelemetry tells of each export that fails, which under load is several a second.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -19,17 +21,20 @@ pub(crate) struct LoggingExporter<E> {
     inner: E,
     what: &'static str,
     collector: String,
+    /// More about the last failure.
+    failure: Failure,
     /// When a failure was told last; none while all is well.
     told: Mutex<Option<Instant>>,
 }
 
 impl<E> LoggingExporter<E> {
     /// `what` is exported to the collector at this address.
-    pub(crate) fn new(inner: E, what: &'static str, collector: &str) -> Self {
+    pub(super) fn new(inner: E, what: &'static str, collector: &str, failure: Failure) -> Self {
         Self {
             inner,
             what,
             collector: collector.to_owned(),
+            failure,
             told: Mutex::default(),
         }
     }
@@ -47,13 +52,27 @@ impl<E> LoggingExporter<E> {
             Err(_) if told.is_some_and(|told| told.elapsed() < AGAIN) => {}
             Err(error) => {
                 *told = Some(Instant::now());
+                let error = error.to_string();
+                let error = once(&error);
+                let why = self.failure.get().map(|why| format!(": {why}"));
+                let why = why.unwrap_or_default();
                 tracing::warn!(
-                    "the collector at {collector} does not take {what}, which are lost: {error}. Does it run, and is \
+                    "the collector at {collector} does not take {what}, which are lost: {error}{why}. Does it run, and is \
                      the address right (OTEL_EXPORTER_OTLP_ENDPOINT)? Functions work on; this is said once a minute"
                 );
             }
         }
     }
+}
+
+/// A text without what it ends with twice: gRPC's exporter shows a cause, and the same as the cause's own.
+fn once(text: &str) -> &str {
+    let repeats = text.match_indices(": ").find_map(|(at, _)| {
+        let end = &text[at..];
+        let (first, second) = end.split_at_checked(end.len() / 2)?;
+        (first == second).then_some(at + first.len())
+    });
+    &text[..repeats.unwrap_or(text.len())]
 }
 
 impl<E> fmt::Debug for LoggingExporter<E> {
@@ -103,5 +122,17 @@ impl<E: PushMetricExporter> PushMetricExporter for LoggingExporter<E> {
 
     fn temporality(&self) -> Temporality {
         self.inner.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::once;
+
+    #[test]
+    fn cause_that_stands_twice_is_said_once() {
+        assert_eq!(once("failed: why: not: why: not"), "failed: why: not");
+        assert_eq!(once("failed: why: how"), "failed: why: how");
+        assert_eq!(once("failed"), "failed");
     }
 }

@@ -1,5 +1,6 @@
 //! What OpenTelemetry's own variables say: where to send what, and how much of it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::variables::Variables;
@@ -31,12 +32,26 @@ pub struct Settings {
 /// A collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exporter {
-    /// Its address for this signal; with HTTP, the whole path.
+    /// Its address for this signal; with HTTP, the whole path. `https://` needs the feature `otel-tls`.
     pub endpoint: String,
     /// How it is spoken to.
     pub protocol: Protocol,
     /// How long it may take to answer.
     pub timeout: Duration,
+    /// With `https`, a file with the certificates (PEM) of those who may vouch for the collector, instead of the
+    /// system's. This file and the others are read at each connect; one that cannot be used is a warning.
+    pub ca: Option<PathBuf>,
+    /// With `https`, a file with this process's own certificate (PEM), for a collector that verifies its clients; `key`
+    /// belongs to it.
+    pub cert: Option<PathBuf>,
+    /// A file with the private key (PEM) of `cert`.
+    pub key: Option<PathBuf>,
+}
+
+impl Exporter {
+    pub(super) fn is_tls(&self) -> bool {
+        self.endpoint.starts_with("https:")
+    }
 }
 
 /// A way to speak OTLP.
@@ -165,10 +180,26 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
             format!("{}/v1/{path}", base.trim_end_matches('/'))
         }
     });
+    let file = |what: &str| {
+        let common = || variables.text(&format!("OTEL_EXPORTER_OTLP_{what}"));
+        variables
+            .text(&own(what))
+            .or_else(common)
+            .map(PathBuf::from)
+    };
+    let [ca, cert, key] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(file);
+    if cert.is_some() != key.is_some() {
+        let why =
+            "without OTEL_EXPORTER_OTLP_CLIENT_KEY, or that without this: they belong together";
+        variables.wrong("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", why.to_owned());
+    }
     Some(Exporter {
         endpoint,
         protocol,
         timeout,
+        ca,
+        cert,
+        key,
     })
 }
 
@@ -265,8 +296,20 @@ mod tests {
     }
 
     #[test]
-    fn encryption_is_the_collectors_business_and_the_error_says_so() {
-        let error = read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "https://a")]).unwrap_err();
-        assert!(error.to_string().contains("collector"), "{error}");
+    fn the_signals_own_certificate_wins_and_a_client_has_both_files() {
+        let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://a:4318");
+        let common = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "a.pem");
+        let own = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "b.pem");
+        let cert = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "c.pem");
+        let key = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "c.key");
+        assert_eq!(traces(&[base]).unwrap().ca, None);
+        assert_eq!(traces(&[base, common]).unwrap().ca, Some("a.pem".into()));
+        let metrics_off = ("OTEL_METRICS_EXPORTER", "none");
+        let exporter = traces(&[base, common, own, cert, key, metrics_off]).unwrap();
+        assert_eq!(exporter.ca, Some("b.pem".into()));
+        assert_eq!(exporter.cert, Some("c.pem".into()));
+        assert_eq!(exporter.key, Some("c.key".into()));
+        let error = read(&[base, cert]).unwrap_err();
+        assert!(error.to_string().contains("CLIENT_KEY"), "{error}");
     }
 }

@@ -7,9 +7,17 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::run_error::RunError;
 
+/// Whether the program can speak TLS to a collector.
+pub(super) const HAS_TLS: bool = cfg!(feature = "otel-tls");
+
+/// The cure where it cannot.
+pub(super) const NO_TLS: &str = "https needs natsfn's feature `otel-tls`, which this program is built without; build \
+    it with that feature, or name a collector beside it, by http, that sends on over https";
+
 /// Variables, and the mistakes found so far.
 pub(crate) struct Variables<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
+    has_tls: bool,
     mistakes: Vec<String>,
 }
 
@@ -17,6 +25,7 @@ impl<'a> Variables<'a> {
     pub(crate) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             get,
+            has_tls: HAS_TLS,
             mistakes: Vec::new(),
         }
     }
@@ -85,18 +94,14 @@ impl<'a> Variables<'a> {
     /// The address of a collector.
     pub(crate) fn address(&mut self, name: &str) -> Option<String> {
         let text = self.text(name)?;
-        let host = text
+        let is_tls = text.starts_with("https://");
+        let rest = text
             .strip_prefix("http://")
-            .map(|rest| rest.split('/').next().unwrap_or_default());
+            .or_else(|| text.strip_prefix("https://"));
+        let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
         match host {
+            Some(_) if is_tls && !self.has_tls => self.wrong(name, format!("{text:?}: {NO_TLS}")),
             Some(host) if !host.is_empty() && has_good_port(host) => return Some(text),
-            None if text.starts_with("https://") => self.wrong(
-                name,
-                format!(
-                    "{text:?}: natsfn speaks to a collector beside it, unencrypted; let that one \
-                     send on what is to go over https"
-                ),
-            ),
             _ => self.wrong(
                 name,
                 format!("{text:?} is no address such as http://localhost:4318"),
@@ -137,7 +142,7 @@ impl<'a> Variables<'a> {
         })
     }
 
-    fn wrong(&mut self, name: &str, why: String) {
+    pub(crate) fn wrong(&mut self, name: &str, why: String) {
         self.mistakes.push(format!("variable {name}: {why}"));
     }
 }
@@ -147,5 +152,23 @@ fn has_good_port(host: &str) -> bool {
         // The last colon of an address such as [::1] is no port's.
         Some((_, port)) if !port.ends_with(']') => port.parse::<u16>().is_ok(),
         _ => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn https_without_tls_names_the_feature_and_with_it_is_an_address() {
+        let get = |_: &str| Some("https://a:4318/x".to_owned());
+        for has_tls in [false, true] {
+            let mut variables = Variables::new(&get);
+            variables.has_tls = has_tls;
+            assert_eq!(variables.address("ENDPOINT").is_some(), has_tls);
+            let mistake = variables.finish().err().map(|error| error.to_string());
+            assert_eq!(mistake.is_none(), has_tls);
+            assert!(mistake.is_none_or(|mistake| mistake.contains("otel-tls")));
+        }
     }
 }

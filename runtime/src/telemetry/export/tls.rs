@@ -1,0 +1,164 @@
+//! TLS to a collector. The files are read at each connect: a certificate is replaced without a restart.
+
+use std::error::Error;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_nats::rustls::pki_types::pem::{self, PemObject};
+use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use async_nats::rustls::{self, ClientConfig, RootCertStore, crypto::ring};
+use hyper::Uri;
+use hyper::http::uri::Scheme;
+use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
+use tower_service::Service;
+
+use super::failure::root;
+use super::settings::{Exporter, Protocol};
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Connects to a collector, over TLS alone.
+#[derive(Clone, Debug)]
+pub(super) struct Connector(Exporter);
+
+impl Connector {
+    pub(super) fn new(to: &Exporter) -> Self {
+        Self(to.clone())
+    }
+
+    /// What gRPC is spoken over, from the first export on.
+    ///
+    /// # Errors
+    /// The address is none.
+    pub(super) fn channel(self) -> Result<Channel, tonic::transport::Error> {
+        let Exporter {
+            endpoint, timeout, ..
+        } = &self.0;
+        let origin: Endpoint = endpoint.parse()?;
+        let origin = origin.uri().clone();
+        // Where the program has tonic's own TLS too, it would come on top for an https address.
+        let endpoint: Endpoint = endpoint.replacen("https:", "http:", 1).parse()?;
+        let endpoint = endpoint.origin(origin).timeout(*timeout);
+        let endpoint = endpoint.connect_timeout(*timeout);
+        Ok(endpoint.connect_with_connector_lazy(self))
+    }
+
+    async fn connect(&self, to: Uri) -> Result<MaybeHttpsStream<TokioIo<TcpStream>>, BoxError> {
+        let mut to = to.into_parts();
+        to.scheme = Some(Scheme::HTTPS);
+        let to = Uri::from_parts(to)?;
+        let exporter = self.0.clone();
+        let tls = tokio::task::spawn_blocking(move || client_config(&exporter)).await??;
+        let mut tcp = HttpConnector::new();
+        tcp.enforce_http(false);
+        HttpsConnector::from((tcp, tls)).call(to).await
+    }
+}
+
+impl Service<Uri> for Connector {
+    type Response = MaybeHttpsStream<TokioIo<TcpStream>>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, to: Uri) -> Self::Future {
+        let connector = self.clone();
+        Box::pin(async move {
+            let connected = connector.connect(to).await;
+            connected.map_err(|error| sentence(&*error).into())
+        })
+    }
+}
+
+/// What an exporter's files say.
+///
+/// # Errors
+/// The variable and the file, and what is wrong with it.
+fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = match &to.ca {
+        Some(file) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates("CERTIFICATE", file)? {
+                roots
+                    .add(authority)
+                    .map_err(|error| wrong("CERTIFICATE", file, &error))?;
+            }
+            builder.with_root_certificates(roots)
+        }
+        None => builder.with_native_roots().map_err(|error| {
+            format!("the system has no certificates ({error}); name them in OTEL_EXPORTER_OTLP_CERTIFICATE")
+        })?,
+    };
+    let mut config = match (&to.cert, &to.key) {
+        (Some(cert), Some(key)) => {
+            let chain = certificates("CLIENT_CERTIFICATE", cert)?;
+            let secret = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| wrong("CLIENT_KEY", key, &in_words(error)))?;
+            builder
+                .with_client_auth_cert(chain, secret)
+                .map_err(|error| wrong("CLIENT_CERTIFICATE", cert, &error))?
+        }
+        _ => builder.with_no_client_auth(),
+    };
+    let spoken: &[u8] = match to.protocol {
+        Protocol::Grpc => b"h2",
+        Protocol::HttpProtobuf => b"http/1.1",
+    };
+    config.alpn_protocols = vec![spoken.to_vec()];
+    Ok(config)
+}
+
+/// The certificates of a file, of which there is at least one.
+fn certificates(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
+    let found: Vec<_> = found.map_err(|error| wrong(variable, file, &in_words(error)))?;
+    if found.is_empty() {
+        return Err(wrong(variable, file, &"it holds no certificate (PEM)"));
+    }
+    Ok(found)
+}
+
+fn in_words(error: pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "it holds no private key (PEM)".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn wrong(variable: &str, file: &Path, why: &dyn std::fmt::Display) -> BoxError {
+    let file = file.display();
+    format!("OTEL_EXPORTER_OTLP_{variable}: {file} cannot be used: {why}").into()
+}
+
+/// The cause alone, and of a certificate the cure.
+fn sentence(error: &(dyn Error + 'static)) -> String {
+    let cause = root(error);
+    if is_tls(cause) {
+        format!(
+            "{cause}; OTEL_EXPORTER_OTLP_CERTIFICATE has to be the authority of the collector's certificate, and that to \
+             be for the address's name"
+        )
+    } else {
+        cause.to_string()
+    }
+}
+
+/// An error of input and output shows the one that it holds, and hides it as its source.
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    let of_io = error.downcast_ref::<io::Error>();
+    let held = of_io.and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || held.is_some_and(|held| is_tls(held))
+}
