@@ -77,7 +77,7 @@ pub use nats::client::kv::{Kv, KvEntry, KvValue, KvWatch};
 pub use nats::connect::{connect, connect_once};
 pub use nats::connections::Connections;
 pub use nats::jetstream;
-pub use nats::jetstream::Appended;
+pub use nats::jetstream::{Appended, Nats};
 pub use nats::range::Range;
 pub use nats::read::stream_cache::StreamCache;
 pub use run::running::Running;

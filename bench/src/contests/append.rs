@@ -73,7 +73,7 @@ async fn client(nats: &Client) -> Outcome<natsfn::Client> {
         async { Ok(()) }
     });
     let service = service.build()?;
-    natsfn::setup::setup(&service, nats, None).await?;
+    natsfn::setup::setup(&service, &nats.clone().into(), None).await?;
     let _running = natsfn::start(service, nats.clone(), None).await?;
     clients.recv().await.ok_or("the service has ended".into())
 }

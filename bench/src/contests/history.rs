@@ -75,7 +75,7 @@ pub(crate) async fn measure() -> Outcome {
     let chat = ConnectOptions::with_user_and_password("chat".into(), "chat".into());
     let chat = chat.connect(server.url()).await?;
     let definition = service().build()?;
-    natsfn::setup::setup(&definition, &chat, Some(&url)).await?;
+    natsfn::setup::setup(&definition, &chat.clone().into(), Some(&url)).await?;
     let most = number("BENCH_ROWS", 1_000_000) as u64;
     let created = log(&chat, most + 1)
         .await

@@ -96,7 +96,7 @@ async fn round(nats: &Client, url: &str, messages: usize, natural_key: bool) -> 
             .consumer(consumer.max_batch(500), store)
             .build()
     };
-    natsfn::setup::setup(&service()?, nats, Some(url)).await?;
+    natsfn::setup::setup(&service()?, &nats.clone().into(), Some(url)).await?;
     if jetstream
         .get_stream("ORDERS")
         .await?

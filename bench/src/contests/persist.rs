@@ -76,7 +76,7 @@ impl World {
             log.delete_consumer(CONSUMER).await?;
         }
         let service = chat_service(App::new(Config::default())).build()?;
-        natsfn::setup::setup(&service, &self.nats, Some(&self.url)).await?;
+        natsfn::setup::setup(&service, &self.nats.clone().into(), Some(&self.url)).await?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ pub(crate) async fn measure() -> Outcome {
     (config.send.rate, config.send.burst) = (1e6, 1_000_000);
     let service = chat_service(App::new(config)).build()?;
     let database = format!("sqlite://{}/chat.db?mode=rwc", data.path().display());
-    natsfn::setup::setup(&service, &nats, Some(&database)).await?;
+    natsfn::setup::setup(&service, &nats.clone().into(), Some(&database)).await?;
     let service = service.only(&["send".into()])?;
     let of_service = async_nats::connect(server.url()).await?;
     let _running = natsfn::start(service, of_service, None).await?;

@@ -38,7 +38,7 @@ pub(crate) async fn measure() -> Outcome {
     let url = server.url();
     let database = format!("sqlite://{}/chat.db?mode=rwc", data.path().display());
     let service = chat_service(App::new(Config::default())).build()?;
-    natsfn::setup::setup(&service, nats, Some(&database)).await?;
+    natsfn::setup::setup(&service, &nats.clone().into(), Some(&database)).await?;
 
     let (chat, database) = (std::env::var_os("CHAT_BIN").map(PathBuf::from), &database);
     let mut contestants = vec![

@@ -24,7 +24,7 @@ pub(crate) async fn measure(
     let database = std::env::var("BENCH_DATABASE_URL")
         .map_err(|_| "BENCH_DATABASE_URL must name an empty PostgreSQL database")?;
     let definition = chat_service(App::new(Config::default())).build()?;
-    natsfn::setup::setup(&definition, nats, Some(&database)).await?;
+    natsfn::setup::setup(&definition, &nats.clone().into(), Some(&database)).await?;
     let mut rates = Rates::new("persist, drain, messages/s");
     for round in 1..=rounds {
         eprintln!("persist: round {round} of {rounds}");

@@ -1,7 +1,8 @@
 //! What a test looks at: the log, its consumer, the table, the dead letters.
 
-use async_nats::{Client, RequestErrorKind};
+use async_nats::RequestErrorKind;
 use chat::store::entity::messages;
+use natsfn::Nats;
 use natsfn::dead_letter::{self, DeadLetter};
 use sea_orm::{EntityTrait, QueryOrder};
 use serde_json::Value;
@@ -91,7 +92,7 @@ impl World {
     }
 
     /// A connection for [`dead_letter`]'s functions.
-    pub(crate) async fn dead(&self) -> Client {
+    pub(crate) async fn dead(&self) -> Nats {
         connect(&self.server, "dead", "_INBOX.s.dead").await
     }
 

@@ -1,6 +1,6 @@
 //! A nats-server with chat's configuration, and connections of those who have a password there.
 
-use async_nats::Client;
+use natsfn::Nats;
 use natsfn::config::{Login, NatsConfig};
 use natsfn::server::ServerConfig;
 use natsfn::testing::{self, TestServer};
@@ -47,12 +47,12 @@ pub(crate) fn configured(config: ServerConfig, text: &str) -> ServerConfig {
 }
 
 /// Connects as one of the users.
-pub(crate) async fn connect(server: &TestServer, user: &str, inbox: &str) -> Client {
+pub(crate) async fn connect(server: &TestServer, user: &str, inbox: &str) -> Nats {
     login(server.url(), user, inbox).await
 }
 
 /// As [`connect`] in another process, which knows the address only.
-pub(crate) async fn login(url: &str, user: &str, inbox: &str) -> Client {
+pub(crate) async fn login(url: &str, user: &str, inbox: &str) -> Nats {
     let config = NatsConfig {
         url: url.to_owned(),
         ..NatsConfig::default()

@@ -3,14 +3,14 @@
 
 use std::panic::AssertUnwindSafe;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use chat::app::App;
 use chat::chat_service;
 use chat::config::Config;
 use futures_util::FutureExt;
 use natsfn::testing::TestServer;
-use natsfn::{Running, Service};
+use natsfn::{Nats, Running, Service};
 
 use crate::database::Database;
 use crate::door::Doorman;
@@ -23,9 +23,9 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) config: Config,
     /// A connection for `setup`.
-    pub(crate) setup: Client,
+    pub(crate) setup: Nats,
     /// Looks at everything.
-    pub(crate) operator: Client,
+    pub(crate) operator: Nats,
     /// Lets people in.
     pub(crate) doorman: Doorman,
 }

@@ -13,6 +13,7 @@ use super::say;
 use crate::config::Loaded;
 use crate::error::run_error::RunError;
 use crate::nats::connect::connect_as;
+use crate::nats::jetstream::Nats;
 
 /// What one of a program's own commands works with. See [`App::command`](super::App::command).
 pub struct CommandContext<C> {
@@ -34,7 +35,7 @@ impl<C> CommandContext<C> {
     ///
     /// # Errors
     /// As [`CommandContext::config`]; the server is away, or refuses the login.
-    pub async fn connect(&self, credentials: &str) -> Result<async_nats::Client, RunError> {
+    pub async fn connect(&self, credentials: &str) -> Result<Nats, RunError> {
         let (nats, section) = self.config()?.runtime.first_of(&[credentials]);
         let name = format!("{} {credentials}", self.name);
         Ok(connect_as(&nats, &name, &section).await?.0)

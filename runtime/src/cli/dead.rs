@@ -7,6 +7,7 @@ use super::{Exit, Job, complain, say};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::nats::connect::connect_as;
+use crate::nats::jetstream::Nats;
 use crate::run::dead_letter::{self, DeadLetter};
 use crate::service::definition::Definition;
 
@@ -61,7 +62,7 @@ pub(super) async fn dead(job: Job, service: Option<&str>, command: Dead) -> Resu
 }
 
 async fn replay(
-    nats: &async_nats::Client,
+    nats: &Nats,
     definition: &Definition,
     ids: Vec<u64>,
     to_all: bool,
@@ -85,7 +86,7 @@ async fn replay(
 
 /// Refuses a letter whose function the service no longer has: none would handle the message.
 async fn replay_to_its_function(
-    nats: &async_nats::Client,
+    nats: &Nats,
     definition: &Definition,
     id: u64,
 ) -> Result<u64, Error> {
@@ -104,7 +105,7 @@ async fn replay_to_its_function(
     ))
 }
 
-async fn all(nats: &async_nats::Client, service: &str) -> Result<Vec<DeadLetter>, RunError> {
+async fn all(nats: &Nats, service: &str) -> Result<Vec<DeadLetter>, RunError> {
     let mut letters: Vec<DeadLetter> = Vec::new();
     loop {
         let after = letters.last().map_or(0, |letter| letter.id);

@@ -110,7 +110,7 @@ fn user(job: &Job, name: &str, purpose: String, rights: impl Fn(&str) -> Rights)
     User {
         name: name.to_owned(),
         purpose,
-        rights: rights(&inbox),
+        rights: rights(&inbox).with_jetstream_of(&job.config.nats),
         inbox,
     }
 }

@@ -9,6 +9,10 @@ use super::Secret;
 pub(crate) const TWO_LOGINS: &str =
     "nats.url: holds a login, and nats has another one; keep one of them";
 
+/// The error if the keys name two JetStreams.
+pub(crate) const TWO_JETSTREAMS: &str =
+    "nats.domain and nats.api_prefix: both name a JetStream; leave one out";
+
 /// The addresses of `nats.url`, without their logins.
 #[derive(Debug)]
 pub(crate) struct Addresses {

@@ -51,8 +51,6 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
         ("user_jwt", &context.user_jwt),
         ("user_seed", &context.user_seed),
         ("socks_proxy", &context.socks_proxy),
-        ("jetstream_domain", &context.jetstream_domain),
-        ("jetstream_api_prefix", &context.jetstream_api_prefix),
     ] {
         if !value.is_empty() {
             return Err(wrong(format!(
@@ -72,6 +70,8 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
         ("cert", at_home(&context.cert)),
         ("key", at_home(&context.key)),
         ("inbox_prefix", context.inbox_prefix),
+        ("domain", context.jetstream_domain),
+        ("api_prefix", context.jetstream_api_prefix),
     ]
     .into_iter()
     .filter(|(_, value)| !value.is_empty())
@@ -80,7 +80,7 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
     if context.tls_first {
         values.insert("tls_first".to_owned(), true.into());
     }
-    // Another login takes the place of the context's, and so does another certificate.
+    // Another login takes the place of the context's, and so does another certificate, and another JetStream.
     let is_in_address = |url: Option<&Value>| url.and_then(Value::as_str).is_some_and(holds_login);
     if LOGINS.iter().any(|key| nats.contains_key(*key)) || is_in_address(nats.get("url")) {
         for key in LOGINS.into_iter().chain(["password", "inbox_prefix"]) {
@@ -94,9 +94,11 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
             values.insert("url".to_owned(), url.into());
         }
     }
-    if nats.contains_key("cert") || nats.contains_key("key") {
-        values.remove("cert");
-        values.remove("key");
+    for [one, other] in [["cert", "key"], ["domain", "api_prefix"]] {
+        if nats.contains_key(one) || nats.contains_key(other) {
+            values.remove(one);
+            values.remove(other);
+        }
     }
     Ok((file, values))
 }
@@ -176,6 +178,21 @@ mod tests {
             values.get("url").and_then(Value::as_str),
             Some("nats://host")
         );
+    }
+
+    #[test]
+    fn another_jetstream_takes_the_place_of_the_context_s() {
+        let hub = r#"{ "jetstream_domain": "hub" }"#;
+        let values = read(hub, &Dict::new()).unwrap();
+        assert_eq!(values.get("domain").and_then(Value::as_str), Some("hub"));
+        let prefix = r#"{ "jetstream_api_prefix": "hubjs.API" }"#;
+        let values = read(prefix, &Dict::new()).unwrap();
+        assert_eq!(
+            values.get("api_prefix").and_then(Value::as_str),
+            Some("hubjs.API")
+        );
+        let own = Dict::from([("api_prefix".to_owned(), "hubjs.API".into())]);
+        assert!(!read(hub, &own).unwrap().contains_key("domain"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use figment::value::{Dict, Value};
 
-use super::address::{Addresses, TWO_LOGINS};
+use super::address::{Addresses, TWO_JETSTREAMS, TWO_LOGINS};
 
 /// Sentences about the runtime's keys. Only the presence of keys counts, so an invalid value hides no
 /// contradiction and is not reported as missing.
@@ -24,6 +24,9 @@ pub(super) fn contradictions(values: &Dict) -> Vec<String> {
                     "nats.{other}: is missing, though nats.{one} is given"
                 ));
             }
+        }
+        if nats.contains_key("domain") && nats.contains_key("api_prefix") {
+            found.push(TWO_JETSTREAMS.to_owned());
         }
     }
     let credentials = values.get("credentials").and_then(Value::as_dict);

@@ -44,6 +44,12 @@ pub struct NatsConfig {
     /// The beginning of the subjects that answers come in on, `_INBOX` by default. A user who may
     /// not subscribe every inbox needs its own.
     pub inbox_prefix: Option<String>,
+    /// The domain whose JetStream is used, as a leaf node reaches that of its hub: one token. The server's own by default.
+    #[serde(deserialize_with = "domain")]
+    pub domain: Option<String>,
+    /// The prefix under which another account's JetStream is imported, such as `hubjs.API`, instead of a domain.
+    #[serde(deserialize_with = "api_prefix")]
+    pub api_prefix: Option<String>,
     /// The server's monitoring address, such as `http://localhost:8222`: with it `setup` sees
     /// whether the server syncs what it acknowledges.
     pub monitor: Option<String>,
@@ -73,6 +79,8 @@ impl fmt::Debug for NatsConfig {
             tls_first,
             context,
             inbox_prefix,
+            domain,
+            api_prefix,
             monitor,
             ping_interval,
             request_connections,
@@ -90,6 +98,8 @@ impl fmt::Debug for NatsConfig {
             .field("tls_first", tls_first)
             .field("context", context)
             .field("inbox_prefix", inbox_prefix)
+            .field("domain", domain)
+            .field("api_prefix", api_prefix)
             .field("monitor", monitor)
             .field("ping_interval", ping_interval)
             .field("request_connections", request_connections)
@@ -112,6 +122,8 @@ impl Default for NatsConfig {
             tls_first: false,
             context: None,
             inbox_prefix: None,
+            domain: None,
+            api_prefix: None,
             monitor: None,
             ping_interval: 3.0,
             request_connections: 3,
@@ -205,6 +217,22 @@ fn addresses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Er
         Ok(_) => Ok(url),
         Err(wrong) => Err(D::Error::custom(wrong)),
     }
+}
+
+fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let must_be = "one token of a subject, such as hub";
+    checked(deserializer, must_be, |it: &String| is_token(it)).map(Some)
+}
+
+fn api_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let must_be = "a subject without wildcards, such as hubjs.API";
+    let is_right = |it: &String| it.split('.').all(is_token);
+    checked(deserializer, must_be, is_right).map(Some)
+}
+
+fn is_token(text: &str) -> bool {
+    let is_wrong = |c: char| ".*>".contains(c) || c.is_whitespace() || c.is_control();
+    !text.is_empty() && !text.contains(is_wrong)
 }
 
 fn connections<'de, D: Deserializer<'de>>(deserializer: D) -> Result<usize, D::Error> {

@@ -17,6 +17,7 @@ use tracing::{Instrument, Span};
 
 use super::breaker::Breakers;
 use super::intake::Intake;
+use super::jetstream::Nats;
 use crate::error::reply::check;
 use crate::error::{Error, Kind, Result};
 use crate::telemetry::trace_context::TraceContext;
@@ -42,7 +43,7 @@ use append::Lane;
 /// ```
 #[derive(Clone)]
 pub struct Client {
-    nats: async_nats::Client,
+    nats: Nats,
     trace: TraceContext,
     broker: Arc<Broker>,
     breakers: Arc<Breakers>,
@@ -55,10 +56,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Wraps a connection.
-    pub fn new(nats: async_nats::Client) -> Self {
+    /// Wraps a connection: what [`connect`](crate::connect()) returns, or a plain [`async_nats::Client`], which uses the
+    /// server's own JetStream.
+    pub fn new(nats: impl Into<Nats>) -> Self {
         Self {
-            nats,
+            nats: nats.into(),
             trace: TraceContext::default(),
             broker: Arc::default(),
             breakers: Arc::default(),
@@ -69,7 +71,7 @@ impl Client {
     }
 
     /// The same connection, for a service's functions: spans say where it leads.
-    pub(crate) fn to(nats: async_nats::Client, broker: Arc<Broker>, reads: Arc<Intake>) -> Self {
+    pub(crate) fn to(nats: Nats, broker: Arc<Broker>, reads: Arc<Intake>) -> Self {
         Self {
             broker,
             reads: Some(reads),
@@ -96,14 +98,15 @@ impl Client {
         self.reads.as_deref()
     }
 
-    /// The connection below, for what this type does not offer.
-    pub fn nats(&self) -> &async_nats::Client {
+    /// The connection below, for what this type does not offer; for JetStream take [`Client::jetstream`].
+    pub fn nats(&self) -> &Nats {
         &self.nats
     }
 
-    /// JetStream on the connection below.
+    /// async-nats's JetStream on the connection below, of `nats.domain` or `nats.api_prefix` where the configuration has
+    /// one. Its acknowledgements are not compared with the domain, as those of [`Client::append`] are.
     pub fn jetstream(&self) -> jetstream::Context {
-        jetstream::new(self.nats.clone())
+        self.nats.jetstream()
     }
 
     /// Publishes without an acknowledgement: nobody may be listening.

@@ -12,10 +12,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use async_nats::rustls;
-use async_nats::{AuthError, Client, ConnectOptions, Event, ServerAddr};
+use async_nats::{AuthError, ConnectOptions, Event, ServerAddr};
 
+use super::jetstream::Nats;
 use crate::config::NatsConfig;
-use crate::config::address::{Addresses, without_password};
+use crate::config::address::{Addresses, TWO_JETSTREAMS, without_password};
 use crate::error::run_error::RunError;
 use credentials::Credentials;
 use unreached::Unreached;
@@ -32,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// # Errors
 /// Only what no patience helps with: an address that is none, a file of credentials that cannot be
 /// read.
-pub async fn connect(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
+pub async fn connect(config: &NatsConfig, name: &str) -> Result<Nats, RunError> {
     Ok(connect_patiently(config, name, "nats").await?.0)
 }
 
@@ -42,7 +43,7 @@ pub(crate) async fn connect_patiently(
     config: &NatsConfig,
     name: &str,
     section: &str,
-) -> Result<(Client, Refusals), RunError> {
+) -> Result<(Nats, Refusals), RunError> {
     connect_sharing(config, name, section, &Arc::default()).await
 }
 
@@ -52,7 +53,7 @@ pub(crate) async fn connect_sharing(
     name: &str,
     section: &str,
     trouble: &Arc<Trouble>,
-) -> Result<(Client, Refusals), RunError> {
+) -> Result<(Nats, Refusals), RunError> {
     let (refused, refusals) = refusals::channel();
     let mut attempts = 0;
     loop {
@@ -75,7 +76,7 @@ pub(crate) async fn connect_sharing(
 ///
 /// # Errors
 /// The server is away, it refuses the login, or the configuration is wrong.
-pub async fn connect_once(config: &NatsConfig, name: &str) -> Result<Client, RunError> {
+pub async fn connect_once(config: &NatsConfig, name: &str) -> Result<Nats, RunError> {
     Ok(connect_as(config, name, "nats").await?.0)
 }
 
@@ -86,7 +87,7 @@ pub(crate) async fn connect_as(
     config: &NatsConfig,
     name: &str,
     section: &str,
-) -> Result<(Client, Refusals), RunError> {
+) -> Result<(Nats, Refusals), RunError> {
     let (refused, refusals) = refusals::channel();
     match attempt(config, name, section, refused, &Arc::default()).await? {
         Ok(client) => Ok((client, refusals)),
@@ -114,7 +115,7 @@ async fn attempt(
     section: &str,
     refused: refusals::Sender,
     trouble: &Arc<Trouble>,
-) -> Result<Result<Client, Unreached>, RunError> {
+) -> Result<Result<Nats, Unreached>, RunError> {
     let Addresses { servers, login } = Addresses::parse(&config.url)
         .map_err(|problem| RunError::misuse([format!("nats.url: {problem}")]))?;
     let credentials =
@@ -122,6 +123,9 @@ async fn attempt(
     if config.cert.is_some() != config.key.is_some() {
         let mistake = "nats.cert and nats.key: one of them is missing";
         return Err(RunError::misuse([mistake.to_owned()]));
+    }
+    if config.domain.is_some() && config.api_prefix.is_some() {
+        return Err(RunError::misuse([TWO_JETSTREAMS.to_owned()]));
     }
     let mut mistakes = unreadable(config);
     mistakes.extend(credentials.auth(section, b"").err());
@@ -148,7 +152,10 @@ async fn attempt(
     let options = ConnectOptions::with_auth_callback(login).require_tls(needs_tls);
     let options = configure(options, config, name, refused, trouble.clone());
     let connected = options.connect(servers).await;
-    Ok(connected.map_err(|error| Unreached::of(&error)))
+    Ok(match connected {
+        Ok(client) => Ok(Nats::new(client, config)),
+        Err(error) => Err(Unreached::of(&error)),
+    })
 }
 
 /// The files of TLS that cannot be opened, a sentence each; the client reads them at each connect.

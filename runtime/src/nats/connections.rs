@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use async_nats::Client;
-
 use super::connect::{Trouble, connect_sharing};
 use super::link::Link;
 use crate::config::NatsConfig;
 use crate::error::run_error::RunError;
+use crate::nats::jetstream::Nats;
 
 /// The connections of a service.
 ///
@@ -17,7 +16,7 @@ use crate::error::run_error::RunError;
 /// (nats-io/nats.rs#1612) ends only that one, and only that one is replaced. A subscription that the
 /// server ends is replaced.
 ///
-/// A plain [`Client`] converts into one too. Then it serves everything, is not replaced, and the
+/// A [`Nats`] or a plain [`async_nats::Client`] converts into one too. Then it serves everything, is not replaced, and the
 /// server's refusals on it go unnoticed.
 pub struct Connections {
     pub(crate) main: Link,
@@ -58,8 +57,9 @@ impl Connections {
     }
 }
 
-impl From<Client> for Connections {
-    fn from(nats: Client) -> Self {
+impl<N: Into<Nats>> From<N> for Connections {
+    fn from(nats: N) -> Self {
+        let nats = nats.into();
         Self {
             main: Link {
                 nats,

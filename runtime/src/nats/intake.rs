@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use async_nats::Client;
 use async_nats::connection::State;
 use parking_lot::Mutex;
 use tokio_util::task::AbortOnDropHandle;
@@ -14,11 +13,12 @@ use super::connections::Connector;
 use super::link::Link;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
+use crate::nats::jetstream::Nats;
 use crate::telemetry::unheard::Unheard;
 
 /// One connection at a time; the service's main one where nothing makes others.
 pub(crate) struct Intake {
-    main: Client,
+    main: Nats,
     own: Option<OwnConnection>,
 }
 
@@ -40,7 +40,7 @@ type Making = AbortOnDropHandle<Result<Link, RunError>>;
 
 #[derive(Default)]
 struct Open {
-    link: Option<(Client, AbortOnDropHandle<()>)>,
+    link: Option<(Nats, AbortOnDropHandle<()>)>,
     /// How many there were.
     made: u64,
     /// How often those before this one were connected.
@@ -50,14 +50,14 @@ struct Open {
 /// A connection as it was when it was asked for.
 #[derive(Clone)]
 pub(crate) struct Taken {
-    pub(crate) nats: Client,
+    pub(crate) nats: Nats,
     made: u64,
 }
 
 impl Intake {
     /// Connects when it is first asked for.
     pub(crate) fn new(
-        main: &Client,
+        main: &Nats,
         connector: Option<&Arc<Connector>>,
         purpose: String,
         unheard: &Arc<Unheard>,
@@ -182,6 +182,6 @@ impl OwnConnection {
     }
 }
 
-fn connects(nats: &Client) -> u64 {
+fn connects(nats: &Nats) -> u64 {
     nats.statistics().connects.load(Relaxed)
 }

@@ -4,11 +4,12 @@
 //! build may switch on; these do not.
 
 pub(crate) mod calls;
+mod connection;
 pub(crate) mod raw_message;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,9 +18,12 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::error::{Error, Kind, Result};
 
+pub use connection::Nats;
+
 const STREAM_NOT_FOUND: u64 = 10059;
 const CONSUMER_NOT_FOUND: [u64; 2] = [10014, 10149];
 const CONSUMER_EXISTS: u64 = 10148;
+const NOT_ENABLED: [u64; 2] = [10039, 10076];
 const MESSAGE_NOT_FOUND: u64 = 10037;
 const MESSAGE_TOO_LARGE: u64 = 10054;
 const INSUFFICIENT_RESOURCES: u64 = 10023;
@@ -136,13 +140,13 @@ pub(crate) fn format_time(time: SystemTime) -> String {
         .unwrap_or_default()
 }
 
-/// Calls `$JS.API.<call>`.
+/// Calls the API of the JetStream that is meant.
 pub(crate) async fn call<T: DeserializeOwned>(
-    nats: &Client,
+    nats: &Nats,
     call: &str,
     body: &(impl Serialize + Sync),
 ) -> Result<T> {
-    let subject = format!("{}{call}", calls::PREFIX);
+    let subject = nats.api().subject(&calls::whole(call));
     let payload = match serde_json::to_vec(body).map_err(Error::from)? {
         // Some calls take nothing, and that is not JSON's null.
         null if null == b"null" => Vec::new(),
@@ -201,14 +205,23 @@ pub(crate) fn is_without_message(error: &Error) -> bool {
     api.is_some_and(|api| api.err_code == MESSAGE_NOT_FOUND)
 }
 
+/// Whether nobody takes calls: there is no such JetStream, no way to it now, or none for the account.
+pub(crate) fn is_without_jetstream(error: &Error) -> bool {
+    let source = error.source();
+    let request = source.and_then(|source| source.downcast_ref::<async_nats::RequestError>());
+    let api = source.and_then(|source| source.downcast_ref::<ApiError>());
+    request.is_some_and(|it| it.kind() == async_nats::RequestErrorKind::NoResponders)
+        || api.is_some_and(|api| NOT_ENABLED.contains(&api.err_code))
+}
+
 /// A stream, or [`Kind::NotFound`].
-pub(crate) async fn stream_info(nats: &Client, stream: &str) -> Result<StreamInfo> {
+pub(crate) async fn stream_info(nats: &Nats, stream: &str) -> Result<StreamInfo> {
     call(nats, &calls::stream_info(stream), &()).await
 }
 
 /// A consumer, or [`Kind::NotFound`].
 pub(crate) async fn consumer_info(
-    nats: &Client,
+    nats: &Nats,
     stream: &str,
     consumer: &str,
 ) -> Result<ConsumerInfo> {
@@ -230,18 +243,21 @@ struct PubAck {
     seq: u64,
     #[serde(default)]
     duplicate: bool,
+    domain: Option<String>,
 }
 
-/// Publishes and waits for the stream's PubAck, which also names the stream.
+/// Publishes and waits for the stream's PubAck, which also names the stream. It must be of the JetStream that is meant:
+/// a leaf node's own may capture the subject too, and answers first.
 pub(crate) async fn append(
-    nats: &Client,
+    nats: &Nats,
     subject: &str,
     headers: HeaderMap,
     payload: Bytes,
 ) -> Result<(Appended, String)> {
     use async_nats::RequestErrorKind::{InvalidSubject, MaxPayloadExceeded, NoResponders};
+    let on_the_wire = nats.api().subject(subject);
     let answer = nats
-        .request_with_headers(subject.to_owned(), headers, payload)
+        .request_with_headers(on_the_wire, headers, payload)
         .await
         .map_err(|error| {
             let (kind, what) = match error.kind() {
@@ -256,6 +272,7 @@ pub(crate) async fn append(
             Error::new(kind, format!("a message on {subject} {what}: {error}")).with_source(error)
         })?;
     let ack: PubAck = read(subject, &answer.payload)?;
+    nats.check_domain(subject, &ack.stream, ack.domain.as_deref())?;
     let appended = Appended {
         seq: ack.seq,
         duplicate: ack.duplicate,

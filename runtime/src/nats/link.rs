@@ -2,15 +2,15 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
 use tokio::time::sleep;
 
 use super::connect::{Refusals, pause, refused_subject};
+use crate::nats::jetstream::Nats;
 use crate::telemetry::unheard::Unheard;
 
 /// One connection.
 pub(crate) struct Link {
-    pub(crate) nats: Client,
+    pub(crate) nats: Nats,
     /// `None` if the application made the connection.
     pub(crate) refusals: Option<Refusals>,
 }
@@ -25,7 +25,7 @@ impl Link {
     }
 
     /// The subjects of all inboxes of this connection.
-    pub(crate) fn inboxes(nats: &Client) -> String {
+    pub(crate) fn inboxes(nats: &Nats) -> String {
         let inbox = nats.new_inbox();
         let prefix = inbox.rsplit_once('.').map_or("", |(prefix, _)| prefix);
         format!("{prefix}.>")

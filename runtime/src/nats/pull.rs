@@ -4,12 +4,13 @@
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Message, StatusCode, Subscriber};
+use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
 use serde_json::json;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::calls;
 
 /// How long the server keeps a pull request open. It is short because a stop waits for the last request
@@ -41,7 +42,7 @@ pub(crate) enum Pulled {
 
 /// The pull requests of one consumer.
 pub(crate) struct Puller {
-    nats: Client,
+    nats: Nats,
     subject: String,
     inbox: String,
     subscriber: Subscriber,
@@ -52,12 +53,12 @@ pub(crate) struct Puller {
 }
 
 impl Puller {
-    pub(crate) async fn new(nats: &Client, stream: &str, consumer: &str) -> Result<Self> {
+    pub(crate) async fn new(nats: &Nats, stream: &str, consumer: &str) -> Result<Self> {
         let inbox = nats.new_inbox();
         let subscriber = nats.subscribe(inbox.clone()).await.map_err(Error::from)?;
         Ok(Self {
             nats: nats.clone(),
-            subject: calls::pull(stream, consumer),
+            subject: nats.api().subject(&calls::pull(stream, consumer)),
             inbox,
             subscriber,
             outstanding: 0,

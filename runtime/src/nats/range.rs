@@ -226,7 +226,7 @@ impl Client {
             }
             Err(error) => return Err(error.into()),
         };
-        let call = calls::direct_get(stream);
+        let call = self.nats().api().subject(&calls::direct_get(stream));
         nats.publish_with_reply(call, inbox, request.to_string().into())
             .await
             .map_err(Error::from)?;

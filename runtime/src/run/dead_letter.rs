@@ -7,11 +7,12 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{Message, nanoseconds};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::{RawMessage, from_base64};
 use crate::nats::jetstream::{append, call, calls, parse_time};
 use crate::nats::replay;
@@ -38,19 +39,6 @@ const HEADERS: &str = "Dead-Letter-Headers";
 const BLOCK: &str = "Dead-Letter-Header-Block";
 /// Prefix of the original's headers: without it, many would take effect here.
 const ORIGINAL: &str = "Original-";
-
-/// Publishes if the subject has no message yet.
-async fn write_once(
-    nats: &Client,
-    subject: &str,
-    headers: HeaderMap,
-    payload: bytes::Bytes,
-) -> Result<()> {
-    match append(nats, subject, headers, payload).await {
-        Err(error) if error.kind() != Kind::Conflict => Err(error),
-        _ => Ok(()),
-    }
-}
 
 /// The subject of a message's dead letter; a message has one per function.
 fn subject(service: &str, function: &str, stream: &str, message: &Message) -> String {
@@ -102,12 +90,7 @@ pub struct DeadLetter {
 /// # Errors
 /// [`Kind::NotFound`] where there is no dead-letter stream yet, [`Kind::Unavailable`] where
 /// JetStream does not answer.
-pub async fn list(
-    nats: &Client,
-    service: &str,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<DeadLetter>> {
+pub async fn list(nats: &Nats, service: &str, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
     exists(nats).await?;
     let mut letters: Vec<DeadLetter> = Vec::new();
     let mut next = after + 1;
@@ -131,14 +114,14 @@ pub async fn list(
 ///
 /// # Errors
 /// [`Kind::NotFound`] where the service has none with that id, or there is no dead-letter stream.
-pub async fn show(nats: &Client, service: &str, id: u64) -> Result<DeadLetter> {
+pub async fn show(nats: &Nats, service: &str, id: u64) -> Result<DeadLetter> {
     let (raw, mut letter) = find(nats, service, id).await?;
     letter.payload = parts::read(nats, &raw, letter.payload).await?;
     Ok(letter)
 }
 
 /// A dead letter as it is stored, without its further parts.
-async fn find(nats: &Client, service: &str, id: u64) -> Result<(RawMessage, DeadLetter)> {
+async fn find(nats: &Nats, service: &str, id: u64) -> Result<(RawMessage, DeadLetter)> {
     exists(nats).await?;
     let none = || Error::new(Kind::NotFound, format!("{service} has no dead letter {id}"));
     let body = serde_json::json!({ "seq": id });
@@ -169,7 +152,7 @@ async fn find(nats: &Client, service: &str, id: u64) -> Result<(RawMessage, Dead
 /// # Errors
 /// [`Kind::NotFound`] as [`show`]; or the stream does not take the message, and then the dead letter
 /// stays.
-pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
+pub async fn replay(nats: &Nats, service: &str, id: u64) -> Result<u64> {
     let letter = show(nats, service, id).await?;
     let mut headers = original(&letter);
     headers.insert(
@@ -197,7 +180,7 @@ pub async fn replay(nats: &Client, service: &str, id: u64) -> Result<u64> {
 ///
 /// # Errors
 /// As [`replay`].
-pub async fn replay_to_all(nats: &Client, service: &str, id: u64) -> Result<u64> {
+pub async fn replay_to_all(nats: &Nats, service: &str, id: u64) -> Result<u64> {
     let letter = show(nats, service, id).await?;
     let mut headers = HeaderMap::new();
     for (name, values) in original(&letter).iter() {
@@ -226,7 +209,7 @@ fn original(letter: &DeadLetter) -> HeaderMap {
     headers
 }
 
-async fn publish_again(nats: &Client, letter: DeadLetter, mut headers: HeaderMap) -> Result<u64> {
+async fn publish_again(nats: &Nats, letter: DeadLetter, mut headers: HeaderMap) -> Result<u64> {
     let id = letter.id;
     headers.insert(
         async_nats::header::NATS_MESSAGE_ID,
@@ -247,13 +230,13 @@ async fn publish_again(nats: &Client, letter: DeadLetter, mut headers: HeaderMap
 ///
 /// # Errors
 /// [`Kind::NotFound`] as [`show`].
-pub async fn drop(nats: &Client, service: &str, id: u64) -> Result<()> {
+pub async fn drop(nats: &Nats, service: &str, id: u64) -> Result<()> {
     let (raw, _) = find(nats, service, id).await?;
     delete(nats, id).await?;
     parts::delete_all(nats, &raw).await
 }
 
-async fn delete(nats: &Client, id: u64) -> Result<()> {
+async fn delete(nats: &Nats, id: u64) -> Result<()> {
     let body = serde_json::json!({ "seq": id, "no_erase": true });
     let _: serde_json::Value = call(nats, &calls::delete_message(STREAM), &body).await?;
     Ok(())

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
-use async_nats::{Client, Message};
+use async_nats::Message;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::error::reply::one_line;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::format_time;
 use crate::service::trigger::{RunningFunction, Subscription, state_subject};
 
@@ -54,12 +55,7 @@ impl Discovery {
     }
 
     /// Answers one question. It runs apart from every function, so no handler keeps it waiting.
-    pub(crate) async fn answer(
-        self: Arc<Self>,
-        nats: Client,
-        verb: &'static str,
-        message: Message,
-    ) {
+    pub(crate) async fn answer(self: Arc<Self>, nats: Nats, verb: &'static str, message: Message) {
         let answer = match verb {
             "PING" => self.ping(),
             "INFO" => self.info(nats.max_payload()),
@@ -155,7 +151,7 @@ impl Discovered {
         function: Arc<dyn RunningFunction>,
         service: &str,
         group: Option<&str>,
-        nats: &Client,
+        nats: &Nats,
     ) -> (Arc<Self>, Subscription) {
         let requests = function.clone().subscription();
         let (subject, queue_group) = match &requests {
@@ -175,7 +171,7 @@ impl Discovered {
         (discovered, subscription)
     }
 
-    fn state(self: Arc<Self>, nats: Client) -> Subscription {
+    fn state(self: Arc<Self>, nats: Nats) -> Subscription {
         let (subject, group) = (self.subject.clone(), self.queue_group.clone());
         Subscription::new(subject, group, move |message, _| {
             let (nats, function) = (nats.clone(), self.clone());
@@ -232,7 +228,7 @@ fn size(answer: &Value) -> usize {
     answer.to_string().len()
 }
 
-async fn reply(nats: &Client, message: &Message, answer: &Value) {
+async fn reply(nats: &Nats, message: &Message, answer: &Value) {
     let Some(reply) = &message.reply else { return };
     if reply.starts_with('$') {
         return;

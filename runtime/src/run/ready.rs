@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_nats::Client;
 use futures_util::StreamExt;
 
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Result};
 use crate::function::database::{Database, Schema};
+use crate::nats::jetstream::{Nats, call, calls, is_without_jetstream};
 use crate::service::definition::Definition;
 
 /// Older servers have known faults in features that this runtime relies on.
@@ -58,6 +59,24 @@ pub(crate) fn check_server(
             }
             Ok(())
         }
+    }
+}
+
+/// Whether the JetStream of the configured domain or prefix is there. The way to it may be broken for a while.
+pub(crate) async fn check_jetstream(nats: &Nats) -> Result<(), RunError> {
+    let api = nats.api();
+    if api.is_own() {
+        return Ok(());
+    }
+    match call::<serde_json::Value>(nats, calls::INFO, &()).await {
+        Err(error) if is_without_jetstream(&error) => Err(RunError::of(
+            Reason::Passing,
+            format!(
+                "{api} does not answer ({}): is nats.domain or nats.api_prefix right, and is its server, or the leaf node's connection to it, there?",
+                api.subject(&calls::whole(calls::INFO))
+            ),
+        )),
+        _ => Ok(()),
     }
 }
 

@@ -14,9 +14,10 @@
 //! ```
 
 use super::dead_letter;
+use crate::config::NatsConfig;
 use crate::function::template::{Template, covers};
 use crate::nats::client::access::Access;
-use crate::nats::jetstream::calls;
+use crate::nats::jetstream::calls::{self, Api};
 use crate::service::consumer::Consumer;
 use crate::service::consumer::start::Start;
 use crate::service::definition::Definition;
@@ -141,6 +142,26 @@ impl Rights {
             }
         }
         rights
+    }
+
+    /// The same with the JetStream of `nats.domain` or `nats.api_prefix`; whoever looks at all streams looks at those of
+    /// the server's own too.
+    #[must_use]
+    pub fn with_jetstream_of(mut self, config: &NatsConfig) -> Self {
+        let api = Api::of(config);
+        if api.is_own() {
+            return self;
+        }
+        let list = calls::whole(calls::LIST_STREAMS);
+        let lists = self.publish.iter().find(|right| right.subject == list);
+        let lists = lists.cloned();
+        for right in &mut self.publish {
+            right.subject = api.subject(&right.subject);
+        }
+        let info = api.subject(&calls::whole(calls::INFO));
+        self.publish(info, format!("whether {api} is there"));
+        self.publish.extend(lists);
+        self
     }
 
     /// To get answers.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use async_nats::Client;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,6 +17,7 @@ use super::listener::Listener;
 use super::ready::round_trip;
 use crate::error::run_error::RunError;
 use crate::function::database::Database;
+use crate::nats::jetstream::Nats;
 use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
 use crate::telemetry::unheard::{Unheard, health};
@@ -26,7 +26,7 @@ use readiness::Readiness;
 /// A service at work. Dropping it does not drain: call [`Running::stop`].
 #[must_use = "a running service is stopped with stop(), which drains it"]
 pub struct Running {
-    pub(crate) nats: Client,
+    pub(crate) nats: Nats,
     pub(crate) unheard: Arc<Unheard>,
     /// The connection's own task has ended.
     pub(crate) ended: watch::Receiver<bool>,
@@ -68,7 +68,7 @@ impl Running {
     }
 
     /// The connection that the functions send on.
-    pub fn nats(&self) -> &Client {
+    pub fn nats(&self) -> &Nats {
         &self.nats
     }
 

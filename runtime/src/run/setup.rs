@@ -8,15 +8,16 @@ mod options;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_nats::Client;
 use tokio::sync::watch;
 
 use super::dead_letter;
+use super::ready::check_jetstream;
 use crate::error::run_error::{Reason, RunError};
 use crate::error::{Error, Kind};
 use crate::function::database::{Database, Schema};
 use crate::function::event::StreamId;
 use crate::nats::client;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ConsumerInfo, stream_info};
 use crate::service::background::Background;
 use crate::service::consumer::{Consumer, Wanted};
@@ -31,8 +32,9 @@ pub use options::Options;
 /// time, and two at once are safe.
 ///
 /// ```no_run
-/// # async fn run(definition: natsfn::Definition) -> Result<(), Box<dyn std::error::Error>> {
-/// let nats = natsfn::async_nats::connect("nats://setup:secret@localhost").await?;
+/// # async fn run(definition: natsfn::Definition) -> Result<(), natsfn::RunError> {
+/// let config = natsfn::config::NatsConfig::default();
+/// let nats = natsfn::connect(&config, "shop setup").await?;
 /// if let Err(error) = natsfn::setup::setup(&definition, &nats, Some("sqlite://shop.db")).await {
 ///     eprintln!("{error}");
 /// }
@@ -44,7 +46,7 @@ pub use options::Options;
 /// As [`setup_with`].
 pub async fn setup(
     service: &Definition,
-    nats: &Client,
+    nats: &Nats,
     database_url: Option<&str>,
 ) -> Result<(), RunError> {
     let lines = setup_with(service, nats, database_url, &Options::default()).await;
@@ -58,12 +60,13 @@ pub async fn setup(
 /// it removes no subject, shortens no limit and lowers no replicas.
 ///
 /// # Errors
-/// What the lint finds: a function's subject that some stream of the account captures, a stream
-/// that would lose messages; what is somebody else's and differs, with the two ways out; and
+/// A domain or prefix that nobody answers; what the lint finds: a function's subject that some stream of the account
+/// captures, with another domain or prefix a stream of the server's own that captures what ours do; a stream that would
+/// lose messages; what is somebody else's and differs, with the two ways out; and
 /// whatever the server or the database refuses. Nothing is changed before all of it was looked at.
 pub async fn setup_with(
     service: &Definition,
-    nats: &Client,
+    nats: &Nats,
     database_url: Option<&str>,
     options: &Options,
 ) -> Result<Vec<String>, RunError> {
@@ -73,6 +76,7 @@ pub async fn setup_with(
             service.name
         )]));
     }
+    check_jetstream(nats).await?;
     let streams = plan_streams(service, nats, options).await?;
     let mut told: Vec<String> = streams.iter().flat_map(|plan| plan.lines.clone()).collect();
     let mut consumers = Vec::new();
@@ -144,7 +148,7 @@ pub async fn setup_with(
 /// Looks at every stream before any is changed, and tells everything that is wrong at once.
 async fn plan_streams(
     service: &Definition,
-    nats: &Client,
+    nats: &Nats,
     options: &Options,
 ) -> Result<Vec<StreamPlan>, RunError> {
     let streams = service.all_streams();
@@ -183,7 +187,7 @@ async fn plan_streams(
 async fn set_up(
     service: &Definition,
     consumer: &Consumer,
-    nats: &Client,
+    nats: &Nats,
     database: Option<&Arc<dyn Database>>,
     take_over: bool,
 ) -> Result<Option<String>, RunError> {

@@ -4,7 +4,6 @@ use std::io;
 use std::net::TcpListener;
 use std::time::Duration;
 
-use async_nats::Client;
 use futures_util::future::{join_all, try_join_all};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -14,6 +13,7 @@ use super::TestServer;
 use crate::config::NatsConfig;
 use crate::error::run_error::RunError;
 use crate::nats::connect::connect_once;
+use crate::nats::jetstream::Nats;
 use crate::server::{ServerConfig, monitoring};
 
 const SERVERS: usize = 3;
@@ -114,7 +114,7 @@ impl TestCluster {
     ///
     /// # Errors
     /// No server lets it in.
-    pub async fn nats(&self) -> Result<Client, RunError> {
+    pub async fn nats(&self) -> Result<Nats, RunError> {
         let config = NatsConfig {
             url: self.url.clone(),
             ..NatsConfig::default()

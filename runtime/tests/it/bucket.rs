@@ -75,7 +75,7 @@ async fn plan(world: &World, definition: &Definition) -> Result<Vec<String>, Str
 #[tokio::test]
 async fn setup_makes_what_other_clients_make() {
     let world = World::new().await;
-    let context = jetstream::new(world.nats.clone());
+    let context = world.nats.jetstream();
     let minute = Duration::from_secs(60);
     let of_kv = kv::Config {
         bucket: "theirs".to_owned(),
@@ -214,7 +214,7 @@ async fn a_bucket_in_memory_is_refused_unless_it_is_meant() {
 #[tokio::test]
 async fn setup_owns_a_bucket_of_nobody_only_where_it_is_what_it_wants() {
     let world = World::new().await;
-    let context = jetstream::new(world.nats.clone());
+    let context = world.nats.jetstream();
     let theirs = kv::Config {
         bucket: "prices".to_owned(),
         history: 10,
@@ -419,7 +419,7 @@ async fn a_mirror_in_which_nothing_would_be_found_is_refused() {
         }),
         ..jetstream::stream::Config::default()
     };
-    let context = jetstream::new(world.nats.clone());
+    let context = world.nats.jetstream();
     context.create_stream(copy).await.unwrap();
     let reader = || {
         Service::new("reader", "1.0.0")
@@ -593,7 +593,7 @@ async fn what_permissions_prints_is_enough_and_reaches_no_other_bucket() {
 async fn watch_tells_that_the_bucket_is_gone_and_begins_again_with_a_new_one() {
     let world = World::new().await;
     let prices = prices(&world).await;
-    let context = jetstream::new(world.nats.clone());
+    let context = world.nats.jetstream();
     for n in 1..=3 {
         prices.put("tea", &cents(n)).await.unwrap();
     }

@@ -6,12 +6,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use async_nats::Client;
 use futures_util::future::join_all;
 use natsfn::config::NatsConfig;
 use natsfn::testing::{TestCluster, TestServer};
 use natsfn::{
-    Batch, Connections, Consumer, Error, HeaderMap, Response, Result, Service, Stream, StreamCache,
+    Batch, Connections, Consumer, Error, HeaderMap, Nats, Response, Result, Service, Stream, StreamCache,
     dead_letter, setup,
 };
 use serde_json::{Value, json};
@@ -22,14 +21,14 @@ use crate::world::{json as read, until};
 
 /// A cluster, and a client of one of its servers.
 struct Cluster {
-    nats: Client,
+    nats: Nats,
     servers: TestCluster,
 }
 
 impl Cluster {
     async fn start() -> Self {
         let servers = TestCluster::start().await.unwrap();
-        let nats = async_nats::connect(servers.server(0).url()).await.unwrap();
+        let nats = async_nats::connect(servers.server(0).url()).await.unwrap().into();
         Self { nats, servers }
     }
 
@@ -63,12 +62,12 @@ impl Cluster {
     }
 
     /// A client that goes on with another server when one dies.
-    async fn connect(&self) -> Client {
+    async fn connect(&self) -> Nats {
         self.servers.nats().await.unwrap()
     }
 
     /// The server that leads a stream, as one of the others knows it.
-    async fn leader(&self, nats: &Client, stream: &str) -> &TestServer {
+    async fn leader(&self, nats: &Nats, stream: &str) -> &TestServer {
         until("the stream has a leader", async || {
             let info = nats.request(format!("$JS.API.STREAM.INFO.{stream}"), "".into());
             let info = read(&info.await.ok()?);

@@ -168,3 +168,36 @@ fn file_that_is_not_there_is_named() {
     let error = load::<Shop>("natsfn-test-config", Some(missing)).unwrap_err();
     assert!(error.to_string().contains("no/such/shop.toml"), "{error}");
 }
+
+#[test]
+fn jetstream_is_named_in_one_way_and_as_a_subject() {
+    let both = "domain = \"hub\", api_prefix = \"hubjs.API\"";
+    for (nats, mistake) in [
+        (
+            "domain = \"a.b\"",
+            "nats.domain: is \"a.b\", must be one token of a subject, such as hub",
+        ),
+        ("domain = \"*\"", "nats.domain: is \"*\", must be"),
+        ("domain = \"\"", "nats.domain: is \"\", must be"),
+        (
+            "api_prefix = \"hubjs.API.\"",
+            "nats.api_prefix: is \"hubjs.API.\", must be a subject without wildcards, such as hubjs.API",
+        ),
+        (
+            "api_prefix = \"hubjs.>\"",
+            "nats.api_prefix: is \"hubjs.>\"",
+        ),
+        ("api_prefix = \"a b\"", "nats.api_prefix: is \"a b\""),
+        (
+            both,
+            "nats.domain and nats.api_prefix: both name a JetStream; leave one out",
+        ),
+    ] {
+        let text = format!("currency = \"EUR\"\nnats = {{ {nats} }}");
+        let error = read(&text).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        assert!(error.to_string().contains(mistake), "{error}");
+    }
+    let loaded = read("currency = \"EUR\"\nnats.domain = \"hub\"").unwrap();
+    assert_eq!(loaded.runtime.nats.domain.as_deref(), Some("hub"));
+}

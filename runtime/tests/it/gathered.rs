@@ -46,7 +46,7 @@ pub(crate) fn service<const N: usize>(streams: [Stream; N]) -> Service {
 
 /// What a function has of a service that describes these streams.
 pub(crate) async fn client<const N: usize>(
-    nats: async_nats::Client,
+    connections: impl Into<natsfn::Connections>,
     streams: [Stream; N],
 ) -> Client {
     let (told, mut clients) = unbounded_channel();
@@ -57,7 +57,7 @@ pub(crate) async fn client<const N: usize>(
             Ok(())
         }
     });
-    let _running = natsfn::start(service.build().unwrap(), nats, None)
+    let _running = natsfn::start(service.build().unwrap(), connections, None)
         .await
         .unwrap();
     next(&mut clients).await

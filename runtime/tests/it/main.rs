@@ -44,6 +44,7 @@ mod cluster;
 mod consumer;
 mod crash;
 mod dead_letter;
+mod domain;
 mod edited;
 mod evidence;
 mod gathered;

@@ -13,7 +13,7 @@ use natsfn::setup::{Options, setup_with};
 use natsfn::testing::{self, TestServer};
 use natsfn::{
     Access, Background, Caller, Connections, Consumer, Definition, Endpoint, Error, HeaderMap,
-    Kind, Path, Running, Service, Stream, StreamId, Work, dead_letter,
+    Kind, Nats, Path, Running, Service, Stream, StreamId, Work, dead_letter,
 };
 use serde_json::json;
 
@@ -169,7 +169,7 @@ struct Place {
 }
 
 impl Place {
-    async fn login(&self, user: &str) -> Result<Client, String> {
+    async fn login(&self, user: &str) -> Result<Nats, String> {
         natsfn::connect_once(&self.config(user), user)
             .await
             .map_err(|error| error.to_string())

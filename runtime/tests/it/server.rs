@@ -29,7 +29,7 @@ async fn port_in_use_is_named() {
 #[tokio::test]
 async fn killed_server_comes_back_on_its_ports_with_what_it_held() {
     let world = World::new().await;
-    let jetstream = async_nats::jetstream::new(world.nats.clone());
+    let jetstream = world.nats.jetstream();
     let config = async_nats::jetstream::stream::Config {
         name: "KEPT".to_owned(),
         subjects: vec!["kept".to_owned()],

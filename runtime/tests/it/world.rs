@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use natsfn::server::ServerConfig;
 use natsfn::testing::{self, TestServer};
-use natsfn::{Running, Service};
+use natsfn::{Nats, Running, Service};
 use serde_json::Value;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -17,7 +17,7 @@ pub(crate) const GUARD: Duration = Duration::from_secs(180);
 
 /// A server and a client of it.
 pub(crate) struct World {
-    pub(crate) nats: Client,
+    pub(crate) nats: Nats,
     pub(crate) server: TestServer,
 }
 
@@ -28,7 +28,7 @@ impl World {
 
     pub(crate) async fn with(configure: impl FnOnce(ServerConfig) -> ServerConfig) -> Self {
         let server = testing::nats_with(configure).await;
-        let nats = async_nats::connect(server.url()).await.unwrap();
+        let nats = async_nats::connect(server.url()).await.unwrap().into();
         Self { nats, server }
     }
 
@@ -102,7 +102,7 @@ impl World {
 
     /// Stores messages on a subject and waits until the stream has them.
     pub(crate) async fn store(&self, subject: &str, payloads: impl IntoIterator<Item = String>) {
-        let stream = async_nats::jetstream::new(self.nats.clone());
+        let stream = self.nats.jetstream();
         let payloads: Vec<String> = payloads.into_iter().collect();
         // async-nats waits where 5,000 are not acknowledged.
         for some in payloads.chunks(1000) {

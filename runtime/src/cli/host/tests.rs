@@ -119,7 +119,7 @@ async fn what_is_unfinished_at_the_end_of_the_drain_is_given_back() {
         .consumer(jobs, never)
         .build()
         .unwrap();
-    setup(&service, &nats, None).await.unwrap();
+    setup(&service, &nats.clone().into(), None).await.unwrap();
     let config = RuntimeConfig {
         nats: NatsConfig {
             url: server.url().to_owned(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -13,7 +13,7 @@ use crate::error::run_error::RunError;
 use crate::function::template::overlap;
 use crate::nats::client;
 use crate::nats::connect::{connect_as, unless_refused};
-use crate::nats::jetstream::{consumer_info, stream_info};
+use crate::nats::jetstream::{Nats, consumer_info, stream_info};
 use crate::run::dead_letter;
 use crate::service::Definition;
 use crate::service::consumer::Consumer;
@@ -96,7 +96,7 @@ struct Fate<'a> {
 
 impl Fate<'_> {
     /// Waits until the message is acknowledged, or returns its dead letter and the reason.
-    async fn wait(&self, nats: &Client, dead: &Client) -> Result<Option<(u64, String)>, RunError> {
+    async fn wait(&self, nats: &Nats, dead: &Nats) -> Result<Option<(u64, String)>, RunError> {
         let until = Instant::now() + SETTLE_TIMEOUT;
         let Consumer { name, stream, .. } = self.consumer;
         let durable = self.consumer.durable_name();
@@ -122,7 +122,7 @@ impl Fate<'_> {
         }
     }
 
-    async fn letter(&self, dead: &Client) -> Result<Option<(u64, String)>, RunError> {
+    async fn letter(&self, dead: &Nats) -> Result<Option<(u64, String)>, RunError> {
         let letters = match dead_letter::list(dead, self.service, self.letters_before, 100).await {
             Err(error) if error.kind() == Kind::NotFound => Vec::new(),
             letters => letters.map_err(|error| RunError::new(error.to_string()))?,

@@ -37,7 +37,8 @@ impl Client {
     /// [`Kind::Unavailable`](crate::Kind::Unavailable) where the stream is full, away, or does not answer within 3 s
     /// (the message may be stored all the same: repeat it with the same id). While a stream answers nothing, one call
     /// at a time waits for it, and the others fail at once. [`Kind::TooLarge`](crate::Kind::TooLarge) over the
-    /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs.
+    /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs. With
+    /// `nats.domain`, [`Kind::Unavailable`](crate::Kind::Unavailable) where a stream of another domain acknowledges it.
     pub async fn append(
         &self,
         subject: &str,

@@ -1,7 +1,82 @@
-//! The subjects of JetStream's API; no other file spells them.
+//! The subjects of JetStream's API; no other file spells them. All are those of the server's own JetStream until
+//! [`Api::subject`] turns one into that of the JetStream that is meant.
+
+use std::fmt;
+
+use crate::config::NatsConfig;
 
 /// The prefix of every call's subject.
-pub(super) const PREFIX: &str = "$JS.API.";
+const PREFIX: &str = "$JS.API.";
+
+/// Which JetStream is meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Api {
+    /// That of the server and the account that the connection has.
+    #[default]
+    Own,
+    /// That of this domain.
+    Domain(String),
+    /// The one whose API is imported under this prefix.
+    Prefix(String),
+}
+
+impl Api {
+    pub(crate) fn of(config: &NatsConfig) -> Self {
+        match (&config.domain, config.api_prefix.as_deref()) {
+            (Some(domain), _) => Self::Domain(domain.clone()),
+            (None, None | Some("$JS.API")) => Self::Own,
+            // A domain by another name: its messages are known by it.
+            (None, Some(prefix)) => match domain_of(prefix) {
+                Some(domain) => Self::Domain(domain.to_owned()),
+                None => Self::Prefix(prefix.to_owned()),
+            },
+        }
+    }
+
+    pub(crate) fn is_own(&self) -> bool {
+        *self == Self::Own
+    }
+
+    /// The subject of a call, and of a write to a bucket, as this JetStream has it. A server of another domain keeps
+    /// plain `$KV` to itself; every client writes so. Any other subject is what it was.
+    pub(crate) fn subject(&self, subject: &str) -> String {
+        let prefix = match self {
+            Self::Own => return subject.to_owned(),
+            Self::Domain(domain) => format!("$JS.{domain}.API"),
+            Self::Prefix(prefix) => prefix.clone(),
+        };
+        match subject.strip_prefix(PREFIX) {
+            Some(call) => format!("{prefix}.{call}"),
+            None if subject.starts_with("$KV.") => format!("{prefix}.{subject}"),
+            None => subject.to_owned(),
+        }
+    }
+
+    /// Whether an acknowledgement with this domain is by another JetStream.
+    pub(crate) fn is_foreign(&self, domain: Option<&str>) -> bool {
+        matches!(self, Self::Domain(own) if domain != Some(own))
+    }
+}
+
+/// As a person names it.
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => f.write_str("the server's own JetStream"),
+            Self::Domain(domain) => write!(f, "the JetStream of the domain {domain}"),
+            Self::Prefix(prefix) => write!(f, "the JetStream under {prefix}"),
+        }
+    }
+}
+
+/// The domain whose prefix this is.
+fn domain_of(prefix: &str) -> Option<&str> {
+    let domain = prefix.strip_prefix("$JS.")?.strip_suffix(".API")?;
+    (!domain.contains('.')).then_some(domain)
+}
+
+/// Whether JetStream is there.
+pub(crate) const INFO: &str = "INFO";
 
 /// All streams, a part at a time.
 pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";
@@ -81,4 +156,25 @@ pub(crate) fn acks(stream: &str, consumer: &str) -> [String; 2] {
         format!("$JS.ACK.{stream}.{consumer}.>"),
         format!("$JS.ACK.*.*.{stream}.{consumer}.>"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefix_of_a_domain_is_read_as_the_domain() {
+        let api = |prefix: &str| {
+            let api_prefix = Some(prefix.to_owned());
+            Api::of(&NatsConfig {
+                api_prefix,
+                ..NatsConfig::default()
+            })
+        };
+        assert_eq!(api("$JS.API"), Api::Own);
+        assert_eq!(api("$JS.hub.API"), Api::Domain("hub".to_owned()));
+        assert_eq!(api("$JS.hub.API").subject("$KV.a.b"), "$JS.hub.API.$KV.a.b");
+        assert_eq!(api("hubjs.API").subject(&whole(INFO)), "hubjs.API.INFO");
+        assert_eq!(api("hubjs.API").subject("orders.bob"), "orders.bob");
+    }
 }

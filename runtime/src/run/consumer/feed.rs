@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
-use async_nats::Client;
 use futures_util::FutureExt;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc, watch};
@@ -32,6 +31,7 @@ use crate::function::handler::Call;
 use crate::function::invoke::contained;
 use crate::function::template::Template;
 use crate::nats::intake::Intake;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ConsumerInfo, consumer_info};
 use crate::run::backoff::backoff;
 use crate::run::dead_letter;
@@ -47,7 +47,7 @@ const LETTERS_TIMEOUT: Duration = Duration::from_millis(200);
 pub(crate) struct Feed {
     pub(crate) consumer: Consumer,
     decode: Option<Decode>,
-    nats: Client,
+    nats: Nats,
     pub(crate) stats: Arc<Stats>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) attempt: Arc<Attempt>,
@@ -218,7 +218,7 @@ impl Feed {
         }
     }
 
-    pub(crate) fn nats(&self) -> &Client {
+    pub(crate) fn nats(&self) -> &Nats {
         &self.nats
     }
 

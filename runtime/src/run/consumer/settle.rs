@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, Subject};
+use async_nats::Subject;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -13,6 +13,7 @@ use super::in_progress::InProgress;
 use super::unwritten::{Letter, Unwritten};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{Entry, Key};
+use crate::nats::jetstream::Nats;
 use crate::run::dead_letter;
 use crate::service::consumer::Consumer;
 use crate::telemetry::MessageOutcome;
@@ -28,7 +29,7 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settles the messages of one consumer in this instance.
 pub(crate) struct Settler {
-    pub(crate) nats: Client,
+    pub(crate) nats: Nats,
     pub(crate) service: Arc<str>,
     pub(crate) function: String,
     pub(crate) stats: Arc<Stats>,
@@ -41,7 +42,7 @@ pub(crate) struct Settler {
 
 impl Settler {
     pub(crate) fn new(
-        nats: Client,
+        nats: Nats,
         service: Arc<str>,
         consumer: &Consumer,
         stats: Arc<Stats>,
@@ -292,7 +293,13 @@ mod tests {
         let nats = options.connect("nats://127.0.0.1:1").await.unwrap();
         let consumer = Consumer::new("store", Stream::new("LOG", ["log.>"]));
         let service = "a".into();
-        let settler = Settler::new(nats, service, &consumer, Arc::default(), Arc::default());
+        let settler = Settler::new(
+            nats.into(),
+            service,
+            &consumer,
+            Arc::default(),
+            Arc::default(),
+        );
         let entry = Entry {
             message: Message {
                 subject: "log.a".into(),

@@ -3,10 +3,10 @@
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime};
 
-use async_nats::Client;
 use serde_json::json;
 
 use crate::error::Result;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{call, calls, consumer_info, stream_info};
 use crate::service::consumer::Consumer;
@@ -17,7 +17,7 @@ use crate::telemetry::stats::Stats;
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Keeps lag, age and size up to date, for ever; does nothing without metrics.
-pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
+pub(crate) async fn watch(nats: &Nats, consumer: &Consumer, stats: &Stats) {
     if !measure::is_on() {
         return std::future::pending().await;
     }
@@ -32,7 +32,7 @@ pub(crate) async fn watch(nats: &Client, consumer: &Consumer, stats: &Stats) {
     }
 }
 
-async fn look(nats: &Client, consumer: &Consumer, stats: &Stats) -> Result<()> {
+async fn look(nats: &Nats, consumer: &Consumer, stats: &Stats) -> Result<()> {
     let stream = consumer.stream.name();
     let told = stream_info(nats, stream).await?;
     stats.stream_bytes.store(told.state.bytes, Relaxed);

@@ -2,12 +2,14 @@
 //! payload; the other parts are stored before it in the dead-letter stream, under the letter's subject
 //! and their number.
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use bytes::{Bytes, BytesMut};
 use serde_json::json;
 
-use super::{STREAM, delete, write_once};
+use super::safety::write_once;
+use super::{STREAM, delete};
 use crate::error::{Error, Kind, Result};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{call, calls};
 
@@ -18,7 +20,7 @@ const PART: &str = "Dead-Letter-Part";
 
 /// Writes a letter in parts of half the largest message size.
 pub(super) async fn write(
-    nats: &Client,
+    nats: &Nats,
     subject: &str,
     mut headers: HeaderMap,
     payload: &Bytes,
@@ -40,7 +42,7 @@ pub(super) fn is_one(raw: &RawMessage) -> Result<bool> {
 }
 
 /// The whole payload of a letter, given its first part.
-pub(super) async fn read(nats: &Client, letter: &RawMessage, first: Bytes) -> Result<Bytes> {
+pub(super) async fn read(nats: &Nats, letter: &RawMessage, first: Bytes) -> Result<Bytes> {
     let Some(parts) = number(letter, PARTS)? else {
         return Ok(first);
     };
@@ -59,7 +61,7 @@ pub(super) async fn read(nats: &Client, letter: &RawMessage, first: Bytes) -> Re
 }
 
 /// Deletes the further parts of a letter.
-pub(super) async fn delete_all(nats: &Client, letter: &RawMessage) -> Result<()> {
+pub(super) async fn delete_all(nats: &Nats, letter: &RawMessage) -> Result<()> {
     for n in 1..=number(letter, PARTS)?.unwrap_or_default() {
         if let Some(part) = find(nats, letter, n).await? {
             delete(nats, part.seq()).await?;
@@ -68,7 +70,7 @@ pub(super) async fn delete_all(nats: &Client, letter: &RawMessage) -> Result<()>
     Ok(())
 }
 
-async fn find(nats: &Client, letter: &RawMessage, n: usize) -> Result<Option<RawMessage>> {
+async fn find(nats: &Nats, letter: &RawMessage, n: usize) -> Result<Option<RawMessage>> {
     let body = json!({ "last_by_subj": format!("{}.{n}", letter.subject()) });
     match call(nats, &calls::message(STREAM), &body).await {
         Ok(part) => Ok(Some(part)),

@@ -1,7 +1,9 @@
-//! Which messages have dead letters, and whether those are as safe as their stream.
+//! Which messages have dead letters, written once each, and whether those are as safe as their stream.
 
 use std::collections::HashMap;
 
+use async_nats::HeaderMap;
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -9,7 +11,7 @@ use super::{STREAM, subject};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::Message;
 use crate::nats::client::Client;
-use crate::nats::jetstream::{call, calls, stream_info};
+use crate::nats::jetstream::{Nats, append, call, calls, stream_info};
 
 /// Subjects of letters: as many as one answer takes.
 #[derive(Deserialize)]
@@ -26,7 +28,7 @@ struct State {
 }
 
 /// Distinguishes a service without dead letters from a missing dead-letter stream.
-pub(super) async fn exists(nats: &async_nats::Client) -> Result<()> {
+pub(super) async fn exists(nats: &Nats) -> Result<()> {
     match stream_info(nats, STREAM).await {
         Err(error) if error.kind() == Kind::NotFound => Err(Error::new(
             Kind::NotFound,
@@ -34,6 +36,31 @@ pub(super) async fn exists(nats: &async_nats::Client) -> Result<()> {
         )),
         found => found.map(|_| ()),
     }
+}
+
+/// Publishes if the subject has no message yet. Where the JetStream is not the server's own, that one may have answered
+/// in its place: the letter must be in ours before its message is ended.
+pub(super) async fn write_once(
+    nats: &Nats,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<()> {
+    let written = match append(nats, subject, headers, payload).await {
+        Err(error) if error.kind() != Kind::Conflict => Err(error),
+        _ => Ok(()),
+    };
+    let api = nats.api();
+    if api.is_own() {
+        return written;
+    }
+    if has_letter(nats, subject).await? {
+        return Ok(());
+    }
+    written?;
+    Err(Error::unavailable(format!(
+        "the dead letter {subject} was acknowledged and is not in the stream {STREAM} of {api}: does a stream of the server's own JetStream capture it?"
+    )))
 }
 
 /// Whether a message of `stream` has a dead letter of the function.
@@ -48,8 +75,13 @@ pub async fn is_kept(
     message: &Message,
 ) -> Result<bool> {
     let subject = subject(service, function, stream, message);
+    has_letter(client.nats(), &subject).await
+}
+
+/// Whether the stream has something on this subject.
+pub(super) async fn has_letter(nats: &Nats, subject: &str) -> Result<bool> {
     let body = json!({ "subjects_filter": subject });
-    match call::<Subjects>(client.nats(), &calls::stream_info(STREAM), &body).await {
+    match call::<Subjects>(nats, &calls::stream_info(STREAM), &body).await {
         Ok(found) => Ok(!found.state.subjects.unwrap_or_default().is_empty()),
         Err(error) if error.kind() == Kind::NotFound => Ok(false),
         Err(error) => Err(error),

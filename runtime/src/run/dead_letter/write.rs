@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::HeaderMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::Mutex;
@@ -10,12 +10,13 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     ATTEMPTS, BLOCK, FUNCTION, HEADERS, KIND, ORIGINAL, REASON, SEQUENCE, SERVICE, SOURCE, SUBJECT,
-    TIME, parts, subject, write_once,
+    TIME, parts, safety::write_once, subject,
 };
 use crate::error::reply::one_line;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind, Result};
 use crate::function::event::Entry;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::format_time;
 use crate::service::stream::{Stream, StreamPlan, Wish};
 use crate::telemetry::trace_context::TraceContext;
@@ -25,7 +26,7 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// What `setup` does with the stream that all services share: it is natsfn's own, and as safe as
 /// the safest of the streams whose messages it keeps.
-pub(crate) async fn plan(nats: &Client, replicas: usize) -> Result<StreamPlan, RunError> {
+pub(crate) async fn plan(nats: &Nats, replicas: usize) -> Result<StreamPlan, RunError> {
     let wish = Wish {
         owner: "natsfn",
         take_over: false,
@@ -41,7 +42,7 @@ pub(crate) async fn plan(nats: &Client, replicas: usize) -> Result<StreamPlan, R
 }
 
 /// The stream of the dead letters as it is. An error of the kind Halt says that it would lose them.
-pub(crate) async fn check(nats: &Client) -> Result<()> {
+pub(crate) async fn check(nats: &Nats) -> Result<()> {
     Stream::dead_letters().check(nats).await.map(|_| ())
 }
 
@@ -53,7 +54,7 @@ pub(crate) struct Checked(Mutex<Option<(Instant, Option<String>)>>);
 impl Checked {
     /// Refuses if somebody has changed the stream so that it would discard letters. If it cannot be asked,
     /// the server's answer to the letter tells what is wrong.
-    async fn look(&self, nats: &Client) -> Result<()> {
+    async fn look(&self, nats: &Nats) -> Result<()> {
         let mut last = self.0.lock().await;
         if last.as_ref().is_none_or(|(at, _)| at.elapsed() >= LOOK) {
             let wrong = match timeout(LOOK, check(nats)).await {
@@ -73,7 +74,7 @@ impl Checked {
 /// the term repeats it. Headers that do not fit beside those of the dead letter are left out; the payload
 /// never is, but is split into parts if it does not fit.
 pub(crate) async fn write(
-    nats: &Client,
+    nats: &Nats,
     checked: &Checked,
     service: &str,
     function: &str,

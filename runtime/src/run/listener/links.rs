@@ -3,16 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use async_nats::Client;
 use async_nats::connection::State;
 use parking_lot::Mutex;
 
+use crate::nats::jetstream::Nats;
+
 /// The connections of a listener, by number. One that is being replaced is not among them.
 #[derive(Clone, Default)]
-pub(crate) struct Links(Arc<Mutex<BTreeMap<usize, Client>>>);
+pub(crate) struct Links(Arc<Mutex<BTreeMap<usize, Nats>>>);
 
 impl Links {
-    pub(super) fn put(&self, number: usize, nats: Client) {
+    pub(super) fn put(&self, number: usize, nats: Nats) {
         self.0.lock().insert(number, nats);
     }
 

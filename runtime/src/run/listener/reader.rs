@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_nats::{Client, Message, Subscriber};
+use async_nats::{Message, Subscriber};
 use futures_util::{FutureExt, StreamExt};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::pace::Pace;
+use crate::nats::jetstream::Nats;
 use crate::run::ready::round_trip;
 use crate::service::trigger::Subscription;
 
@@ -22,7 +23,7 @@ const BURST: usize = 64;
 
 /// What reads one subscription.
 pub(super) struct Reader {
-    pub(super) nats: Client,
+    pub(super) nats: Nats,
     pub(super) subscription: Arc<Subscription>,
     pub(super) stop: watch::Receiver<bool>,
     /// The server has ended the subscription.

@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::connection::State as Connection;
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -13,6 +12,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::function::database::Database;
 use crate::nats::connections::Connector;
+use crate::nats::jetstream::Nats;
 use crate::run::listener::links::Links;
 use crate::run::ready::round_trip;
 use crate::run::running::stores::obstacles;
@@ -44,7 +44,7 @@ pub struct Readiness(pub(in crate::run) Arc<Needs>);
 /// An instance, and what it needs.
 pub(in crate::run) struct Needs {
     pub(in crate::run) service: String,
-    pub(in crate::run) nats: Client,
+    pub(in crate::run) nats: Nats,
     pub(in crate::run) connector: Option<Arc<Connector>>,
     /// The connections on which requests come in.
     pub(in crate::run) links: Links,

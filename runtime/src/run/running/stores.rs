@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use async_nats::Client;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::error::Kind;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::stream_info;
 use crate::service::definition::Definition;
 use crate::service::stream::Stream;
@@ -31,7 +31,7 @@ pub(in crate::run) fn of(definition: &Definition, function: &str) -> Vec<Stream>
 
 /// What is wrong with them, as far as the server says: by the stream's name.
 pub(super) async fn obstacles<'a>(
-    nats: &Client,
+    nats: &Nats,
     service: &str,
     stores: impl Iterator<Item = &'a Stream>,
 ) -> BTreeMap<&'a str, String> {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use async_nats::Client;
-
 use super::wrong;
 use crate::error::Kind;
 use crate::error::run_error::RunError;
 use crate::function::database::Database;
 use crate::function::event::{Known, StreamId};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::stream_info;
 use crate::service::consumer::Consumer;
 use crate::service::consumer::start::{Begin, Start, after};
@@ -19,7 +18,7 @@ use crate::service::definition::Definition;
 pub(super) async fn begin(
     service: &Definition,
     consumer: &Consumer,
-    nats: &Client,
+    nats: &Nats,
     database: Option<&Arc<dyn Database>>,
 ) -> Result<Option<Begin>, RunError> {
     let Some(database) = database else {

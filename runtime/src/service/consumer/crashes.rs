@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use async_nats::Client;
 use serde::{Deserialize, Serialize};
 
 use super::Consumer;
 use crate::error::{Error, Result};
 use crate::function::event::Key;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::consumer_info;
 
 /// The key of this record in a consumer's metadata.
@@ -36,12 +36,7 @@ impl Unended {
 impl Consumer {
     /// Records that a message begins to run alone, unless `limit` earlier runs did not end. Returns the
     /// number of runs before this one.
-    pub(crate) async fn begins_alone(
-        &self,
-        nats: &Client,
-        key: Key,
-        limit: u32,
-    ) -> Result<Unended> {
+    pub(crate) async fn begins_alone(&self, nats: &Nats, key: Key, limit: u32) -> Result<Unended> {
         let mut before = Unended::default();
         self.change_crashes(nats, |crashes| {
             before = crashes.get(&name(key)).copied().unwrap_or_default();
@@ -58,7 +53,7 @@ impl Consumer {
     }
 
     /// Records that the run of a message has ended, with any outcome.
-    pub(crate) async fn ended_alone(&self, nats: &Client, key: Key) -> Result<()> {
+    pub(crate) async fn ended_alone(&self, nats: &Nats, key: Key) -> Result<()> {
         self.change_crashes(nats, |crashes| {
             crashes.remove(&name(key));
         })
@@ -67,7 +62,7 @@ impl Consumer {
 
     async fn change_crashes(
         &self,
-        nats: &Client,
+        nats: &Nats,
         change: impl FnOnce(&mut BTreeMap<String, Unended>),
     ) -> Result<()> {
         let found = consumer_info(nats, self.stream.name(), &self.durable_name()).await?;

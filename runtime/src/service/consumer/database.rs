@@ -1,12 +1,11 @@
 //! Which database a consumer feeds. Two databases behind one consumer would each get a part of the
 //! messages, and nothing would mend that later; so both carry the id that `setup` wrote.
 
-use async_nats::Client;
-
 use super::start::{Begin, Start, after};
 use super::{Consumer, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{SettledUpTo, StreamId};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ConsumerInfo, call, calls};
 use crate::service::background::Background;
 
@@ -66,7 +65,7 @@ impl Consumer {
     /// [`Start::New`] where it was, so that nothing is skipped and no history handled.
     pub(crate) async fn beside(
         &self,
-        nats: &Client,
+        nats: &Nats,
         found: &ConsumerInfo,
         last_seq: u64,
     ) -> Result<Option<Begin>> {
@@ -85,7 +84,7 @@ impl Consumer {
     /// one that runs may miss it and make it first, a few times; then it notices.
     pub(crate) async fn recreate_for(
         &self,
-        nats: &Client,
+        nats: &Nats,
         wanted: Wanted<'_>,
     ) -> Result<ConsumerInfo> {
         let delete = calls::delete_consumer(self.stream.name(), &self.durable_name());

@@ -1,10 +1,9 @@
 //! Durable consumers that somebody changed by hand so that messages would be lost silently.
 
-use async_nats::Client;
-
 use super::{Consumer, MOST_UNSETTLED, Wanted, settings};
 use crate::error::{Error, Result};
 use crate::nats::jetstream::ConsumerInfo;
+use crate::nats::jetstream::Nats;
 use crate::service::difference::differences;
 
 impl ConsumerInfo {
@@ -71,7 +70,7 @@ impl Consumer {
     ///
     /// # Errors
     /// Why the server refuses it, with the cure.
-    pub(crate) async fn mend(&self, nats: &Client, found: ConsumerInfo) -> Result<ConsumerInfo> {
+    pub(crate) async fn mend(&self, nats: &Nats, found: ConsumerInfo) -> Result<ConsumerInfo> {
         if !found.gives_up() && !found.is_without_payload() {
             return Ok(found);
         }

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use async_nats::Client;
-
 use super::Consumer;
 use super::database::DATABASE;
 use crate::error::{Error, Kind, Result};
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ConsumerInfo, consumer_info};
 use crate::service::stream::OWNER;
 
@@ -49,11 +48,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Kind::Conflict`] if another service owns it, or may own it.
-    pub(crate) async fn look(
-        &self,
-        nats: &Client,
-        take_over: bool,
-    ) -> Result<Option<ConsumerInfo>> {
+    pub(crate) async fn look(&self, nats: &Nats, take_over: bool) -> Result<Option<ConsumerInfo>> {
         match consumer_info(nats, self.stream.name(), &self.durable_name()).await {
             Err(error) if error.kind() == Kind::NotFound => {
                 self.refuse_former(nats).await?;
@@ -111,7 +106,7 @@ impl Consumer {
     /// Refuses to start at the stream's first message if there is a consumer from an earlier version of
     /// natsfn, which named consumers after the function alone: handled messages would be handled again.
     /// Continuing with that consumer would lose messages if it belongs to somebody else.
-    async fn refuse_former(&self, nats: &Client) -> Result<()> {
+    async fn refuse_former(&self, nats: &Nats) -> Result<()> {
         let Some(name) = self.former_name() else {
             return Ok(());
         };

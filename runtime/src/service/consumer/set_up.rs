@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::consumer::{AckPolicy, ReplayPolicy, pull};
 use tokio::time::sleep;
 
@@ -10,6 +9,7 @@ use super::start::Begin;
 use super::{Consumer, UNSETTLED};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ConsumerInfo, call, calls, consumer_info};
 use crate::service::background::Background;
 use crate::service::difference::{Settings, differences};
@@ -74,7 +74,7 @@ impl Consumer {
     ///
     /// # Errors
     /// [`Kind::Conflict`] where it is not clear whose the consumer is: see `consumer/owner.rs`.
-    pub(crate) async fn set_up(&self, nats: &Client, wanted: Wanted<'_>) -> Result<ConsumerInfo> {
+    pub(crate) async fn set_up(&self, nats: &Nats, wanted: Wanted<'_>) -> Result<ConsumerInfo> {
         let mut tries = 0;
         loop {
             tries += 1;
@@ -199,7 +199,7 @@ impl Consumer {
     /// Recreates the durable consumer from `start`.
     async fn restart_at(
         &self,
-        nats: &Client,
+        nats: &Nats,
         start: u64,
         database: Option<&str>,
     ) -> Result<ConsumerInfo> {
@@ -218,7 +218,7 @@ impl Consumer {
     /// `action` is "create", which changes none that is there, or "update", which makes none.
     pub(super) async fn create(
         &self,
-        nats: &Client,
+        nats: &Nats,
         action: &str,
         config: Settings,
     ) -> Result<ConsumerInfo> {

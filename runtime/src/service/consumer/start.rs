@@ -4,12 +4,12 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use async_nats::Client;
 use serde_json::json;
 
 use super::{Consumer, Wanted, settings};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::SettledUpTo;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{ConsumerInfo, call, calls, format_time, parse_time};
 use crate::service::difference::Settings;
@@ -63,7 +63,7 @@ impl fmt::Display for Begin {
 /// # Errors
 /// [`Kind::Unavailable`] where the server does not say.
 pub(crate) async fn after(
-    nats: &Client,
+    nats: &Nats,
     stream: &str,
     settled: SettledUpTo,
     last_seq: u64,

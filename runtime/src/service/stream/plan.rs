@@ -3,7 +3,6 @@
 
 use std::error::Error as StdError;
 
-use async_nats::Client;
 use async_nats::jetstream::stream::Config;
 
 use super::Stream;
@@ -11,6 +10,7 @@ use super::caution::keep;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::function::template::covers;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{ApiError, StreamInfo, call, calls, stream_info};
 use crate::service::difference::{Settings, differences};
 
@@ -60,7 +60,7 @@ impl Stream {
     ///
     /// # Errors
     /// The stream has another owner and differs, or is missing and must exist.
-    pub(crate) async fn plan(&self, nats: &Client, wish: Wish<'_>) -> Result<StreamPlan, RunError> {
+    pub(crate) async fn plan(&self, nats: &Nats, wish: Wish<'_>) -> Result<StreamPlan, RunError> {
         let (name, title) = (self.name(), self.title());
         let limit = self.message_limit(nats.max_payload());
         let live = match stream_info(nats, name).await {
@@ -216,7 +216,7 @@ impl Stream {
 
 impl StreamPlan {
     /// Carries out the step.
-    pub(crate) async fn apply(self, nats: &Client) -> Result<(), RunError> {
+    pub(crate) async fn apply(self, nats: &Nats) -> Result<(), RunError> {
         let (name, title) = (&self.name, &self.title);
         let (subject, what, config) = match &self.step {
             Step::Leave => return Ok(()),

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, PersistenceMode, RetentionPolicy, StorageType,
 };
@@ -11,6 +10,7 @@ use super::{DEAD_LETTERS, Stream};
 use crate::error::{Error, Kind};
 use crate::function::template::{Template, overlap};
 use crate::nats::client::access::store::Store;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{StreamInfo, stream_info};
 use crate::service::name::{NAME_RULE, is_name};
 
@@ -177,7 +177,7 @@ impl Stream {
     }
 
     /// The stream as it is, unless it would lose messages or does not capture the subjects.
-    pub(crate) async fn check(&self, nats: &Client) -> Result<StreamInfo, Error> {
+    pub(crate) async fn check(&self, nats: &Nats) -> Result<StreamInfo, Error> {
         let info = stream_info(nats, self.name())
             .await
             .map_err(|error| match error.kind() {

@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use async_nats::RequestErrorKind::{InvalidSubject, MaxPayloadExceeded, NoResponders};
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::{Client, HeaderMap, Request, Subject};
+use async_nats::{HeaderMap, Request, Subject};
 use bytes::Bytes;
 use serde::Deserialize;
 
+use crate::error::Error;
 use crate::nats::jetstream::ApiError;
+use crate::nats::jetstream::Nats;
 
 const ID: &str = "Nats-Batch-Id";
 const SEQUENCE: &str = "Nats-Batch-Sequence";
@@ -87,6 +89,8 @@ pub(super) enum Sent {
     Refused,
     /// The same, and the next one would be refused too, for this reason.
     NoBatches(String),
+    /// A stream of another JetStream says that it has stored them.
+    Elsewhere(Error),
     /// Nobody knows.
     Unanswered,
 }
@@ -102,11 +106,12 @@ struct Answer {
     batch: String,
     #[serde(default)]
     count: u64,
+    domain: Option<String>,
 }
 
 /// Publishes all as one batch. The last message commits it, so that subscribers of its subjects see the messages
 /// and nothing else.
-pub(super) async fn publish(nats: &Client, messages: &[Outgoing]) -> Sent {
+pub(super) async fn publish(nats: &Nats, messages: &[Outgoing]) -> Sent {
     let id = nuid::next().to_string();
     let Some((last, others)) = messages.split_last() else {
         return Sent::Unanswered;
@@ -139,6 +144,12 @@ pub(super) async fn publish(nats: &Client, messages: &[Outgoing]) -> Sent {
         return Sent::Unanswered;
     };
     let n = messages.len() as u64;
+    if answer.error.is_none()
+        && let Err(elsewhere) =
+            nats.check_domain(&last.subject, &answer.stream, answer.domain.as_deref())
+    {
+        return Sent::Elsewhere(elsewhere);
+    }
     match answer.error {
         None if answer.batch == id && answer.count == n && answer.seq >= n => Sent::Stored {
             stream: answer.stream,

@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use futures_util::future::join_all;
 use futures_util::poll;
 use parking_lot::Mutex;
@@ -19,6 +18,7 @@ use super::batch::{self, Outgoing, Sent};
 use super::round::{Answer, Round, State, Waiting};
 use crate::error::Error;
 use crate::function::template::covers;
+use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::{Appended, append};
 
 /// How often those that were just answered get a turn, to come with their next message.
@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub(in crate::nats::client) struct Lane(Arc<Shared>);
 
 struct Shared {
-    nats: Client,
+    nats: Nats,
     /// Where the connection lives: a caller's may end before it. None gathers nothing.
     runtime: Option<Handle>,
     subjects: Vec<String>,
@@ -47,7 +47,7 @@ enum Turn {
 
 impl Lane {
     /// `largest` is that of a message, in bytes.
-    pub(super) fn new(nats: Client, subjects: Vec<String>, largest: usize) -> Self {
+    pub(super) fn new(nats: Nats, subjects: Vec<String>, largest: usize) -> Self {
         Self(Arc::new(Shared {
             nats,
             runtime: Handle::try_current().ok(),
@@ -209,6 +209,12 @@ impl Shared {
             Sent::Unanswered => {
                 if let Some(last) = messages.last() {
                     self.state.lock().unanswered(&last.subject);
+                }
+                return;
+            }
+            Sent::Elsewhere(error) => {
+                for answer in answers {
+                    let _ = answer.send(Err(Error::unavailable(error.to_string())));
                 }
                 return;
             }

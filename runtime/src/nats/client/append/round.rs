@@ -4,7 +4,6 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use super::batch::{LARGEST, LARGEST_BYTES, Outgoing};
 use crate::error::Result;
 use crate::nats::jetstream::Appended;
+use crate::nats::jetstream::Nats;
 
 /// Fewer are published one by one: that is what few callers are used to.
 const FEWEST: usize = 16;
@@ -101,7 +101,7 @@ impl State {
     }
 
     /// The first of those that wait.
-    pub(super) fn round(&mut self, nats: &Client, waiting: &mut VecDeque<Waiting>) -> Round {
+    pub(super) fn round(&mut self, nats: &Nats, waiting: &mut VecDeque<Waiting>) -> Round {
         if self.pays(waiting.len()) {
             let (major, minor, patch) = ONE_SYNC;
             if !nats.is_server_compatible(major, minor, patch) {

@@ -85,14 +85,14 @@ impl Looks {
         }
         let look = async || {
             let answer = timeout(LOOK_TIMEOUT, look(client, stream, subject)).await;
-            self.note(stream, answer.is_ok());
+            self.note(client, stream, answer.is_ok());
             Ok(answer.ok().and_then(Result::ok).flatten())
         };
         self.shared.read(subject, look).await.ok().flatten()
     }
 
     /// Counts looks without an answer, and tells of the last one before the pause.
-    fn note(&self, stream: &str, is_answered: bool) {
+    fn note(&self, client: &Client, stream: &str, is_answered: bool) {
         let mut unanswered = self.unanswered.lock();
         if is_answered {
             unanswered.count = 0;
@@ -103,7 +103,10 @@ impl Looks {
             tracing::warn!(
                 stream,
                 "no answer is kept until the stream's last messages are told: {UNANSWERED} times nobody has told one within {LOOK_TIMEOUT:?}; is the server busy or away, or may this user publish to {}?",
-                calls::whole(&calls::message(stream))
+                client
+                    .nats()
+                    .api()
+                    .subject(&calls::whole(&calls::message(stream)))
             );
         }
     }
