@@ -25,7 +25,8 @@ fn may_kick(context: &Context) -> Result<bool, RunError> {
 
 /// Ends the connections of a person; returns how many there were.
 async fn end_connections(context: &Context, uid: &str) -> Result<usize, RunError> {
-    end_all(&context.connect(KICK).await?, uid).await
+    let nats = context.connect(KICK).await?;
+    end_all(&nats, uid).await
 }
 
 fn connections(n: usize) -> String {

@@ -10,8 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::calls;
+use crate::nats::jetstream::{Nats, calls};
 
 /// How long the server keeps a pull request open. It is short because a stop waits for the last request
 /// to end: a request withdrawn earlier would leave deliveries to the ack wait. An idle consumer asks

@@ -12,9 +12,8 @@ use serde::{Serialize, Serializer};
 
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{Message, nanoseconds};
-use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::{RawMessage, from_base64};
-use crate::nats::jetstream::{append, call, calls, parse_time};
+use crate::nats::jetstream::{Nats, append, call, calls, parse_time};
 use crate::nats::replay;
 use safety::exists;
 use write::one_line_exact;

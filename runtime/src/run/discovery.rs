@@ -11,8 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::error::reply::one_line;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::format_time;
+use crate::nats::jetstream::{Nats, format_time};
 use crate::service::trigger::{RunningFunction, Subscription, state_subject};
 
 /// How long an answer waits for new counts.

@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use natsfn::config::NatsConfig;
 use natsfn::testing::{TestCluster, TestServer};
 use natsfn::{
-    Batch, Connections, Consumer, Error, HeaderMap, Nats, Response, Result, Service, Stream, StreamCache,
-    dead_letter, setup,
+    Batch, Connections, Consumer, Error, HeaderMap, Nats, Response, Result, Service, Stream,
+    StreamCache, dead_letter, setup,
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -28,7 +28,10 @@ struct Cluster {
 impl Cluster {
     async fn start() -> Self {
         let servers = TestCluster::start().await.unwrap();
-        let nats = async_nats::connect(servers.server(0).url()).await.unwrap().into();
+        let nats = async_nats::connect(servers.server(0).url())
+            .await
+            .unwrap()
+            .into();
         Self { nats, servers }
     }
 

@@ -10,7 +10,7 @@ use async_nats::jetstream::stream::Config as StreamConfig;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client as Plain, HeaderMap};
 use futures_util::StreamExt;
-use futures_util::future::join_all;
+use futures_util::future::{LocalBoxFuture, join_all};
 use natsfn::config::{Login, NatsConfig};
 use natsfn::rights::{Right, Rights};
 use natsfn::testing::{self, TestServer};
@@ -194,7 +194,11 @@ impl Logins {
 }
 
 /// All that natsfn does with JetStream; `hub` is a client of the server and account that it must happen at.
-async fn all_happens_there(logins: Logins, hub: Plain) {
+fn all_happens_there(logins: Logins, hub: Plain) -> LocalBoxFuture<'static, ()> {
+    Box::pin(all(logins, hub))
+}
+
+async fn all(logins: Logins, hub: Plain) {
     let (orders, mut stored, mut clients) = Orders::new();
     let nats = connect_once(&logins.setup, "setup").await.unwrap();
     for _ in 0..2 {

@@ -6,9 +6,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use crate::error::Result;
-use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
-use crate::nats::jetstream::{call, calls, consumer_info, stream_info};
+use crate::nats::jetstream::{Nats, call, calls, consumer_info, stream_info};
 use crate::service::consumer::Consumer;
 use crate::telemetry::measure;
 use crate::telemetry::stats::Stats;

@@ -9,9 +9,8 @@ use serde_json::json;
 use super::safety::write_once;
 use super::{STREAM, delete};
 use crate::error::{Error, Kind, Result};
-use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
-use crate::nats::jetstream::{call, calls};
+use crate::nats::jetstream::{Nats, call, calls};
 
 /// In the letter: how many further parts it has.
 const PARTS: &str = "Dead-Letter-Parts";

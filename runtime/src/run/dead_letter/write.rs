@@ -16,8 +16,7 @@ use crate::error::reply::one_line;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind, Result};
 use crate::function::event::Entry;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::format_time;
+use crate::nats::jetstream::{Nats, format_time};
 use crate::service::stream::{Stream, StreamPlan, Wish};
 use crate::telemetry::trace_context::TraceContext;
 

@@ -7,8 +7,7 @@ use futures_util::future::join_all;
 use tokio::time::timeout;
 
 use crate::error::Kind;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::stream_info;
+use crate::nats::jetstream::{Nats, stream_info};
 use crate::service::definition::Definition;
 use crate::service::stream::Stream;
 

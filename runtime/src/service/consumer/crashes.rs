@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Consumer;
 use crate::error::{Error, Result};
 use crate::function::event::Key;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::consumer_info;
+use crate::nats::jetstream::{Nats, consumer_info};
 
 /// The key of this record in a consumer's metadata.
 const CRASHES: &str = "natsfn.crashes";

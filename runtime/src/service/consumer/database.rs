@@ -5,8 +5,7 @@ use super::start::{Begin, Start, after};
 use super::{Consumer, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{SettledUpTo, StreamId};
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{ConsumerInfo, call, calls};
+use crate::nats::jetstream::{ConsumerInfo, Nats, call, calls};
 use crate::service::background::Background;
 
 /// The key of the database's id, in the metadata of a consumer.

@@ -2,8 +2,7 @@
 
 use super::{Consumer, MOST_UNSETTLED, Wanted, settings};
 use crate::error::{Error, Result};
-use crate::nats::jetstream::ConsumerInfo;
-use crate::nats::jetstream::Nats;
+use crate::nats::jetstream::{ConsumerInfo, Nats};
 use crate::service::difference::differences;
 
 impl ConsumerInfo {

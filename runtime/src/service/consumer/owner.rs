@@ -6,8 +6,7 @@ use std::collections::HashMap;
 use super::Consumer;
 use super::database::DATABASE;
 use crate::error::{Error, Kind, Result};
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{ConsumerInfo, consumer_info};
+use crate::nats::jetstream::{ConsumerInfo, Nats, consumer_info};
 use crate::service::stream::OWNER;
 
 /// The key of the function's name.

@@ -9,8 +9,7 @@ use super::start::Begin;
 use super::{Consumer, UNSETTLED};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{ConsumerInfo, call, calls, consumer_info};
+use crate::nats::jetstream::{ConsumerInfo, Nats, call, calls, consumer_info};
 use crate::service::background::Background;
 use crate::service::difference::{Settings, differences};
 

@@ -9,9 +9,8 @@ use serde_json::json;
 use super::{Consumer, Wanted, settings};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::SettledUpTo;
-use crate::nats::jetstream::Nats;
 use crate::nats::jetstream::raw_message::RawMessage;
-use crate::nats::jetstream::{ConsumerInfo, call, calls, format_time, parse_time};
+use crate::nats::jetstream::{ConsumerInfo, Nats, call, calls, format_time, parse_time};
 use crate::service::difference::Settings;
 
 /// The key of the definition's start, in the metadata of a consumer that does not begin at its stream's

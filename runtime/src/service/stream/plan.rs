@@ -10,8 +10,7 @@ use super::caution::keep;
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::function::template::covers;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{ApiError, StreamInfo, call, calls, stream_info};
+use crate::nats::jetstream::{ApiError, Nats, StreamInfo, call, calls, stream_info};
 use crate::service::difference::{Settings, differences};
 
 /// The key of the service's name, in the metadata of streams and consumers.

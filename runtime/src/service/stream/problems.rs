@@ -10,8 +10,7 @@ use super::{DEAD_LETTERS, Stream};
 use crate::error::{Error, Kind};
 use crate::function::template::{Template, overlap};
 use crate::nats::client::access::store::Store;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{StreamInfo, stream_info};
+use crate::nats::jetstream::{Nats, StreamInfo, stream_info};
 use crate::service::name::{NAME_RULE, is_name};
 
 /// An id must be known for as long as a batch may take until its messages are published one by one.

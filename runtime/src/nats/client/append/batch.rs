@@ -9,8 +9,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::error::Error;
-use crate::nats::jetstream::ApiError;
-use crate::nats::jetstream::Nats;
+use crate::nats::jetstream::{ApiError, Nats};
 
 const ID: &str = "Nats-Batch-Id";
 const SEQUENCE: &str = "Nats-Batch-Sequence";

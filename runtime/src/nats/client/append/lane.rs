@@ -18,8 +18,7 @@ use super::batch::{self, Outgoing, Sent};
 use super::round::{Answer, Round, State, Waiting};
 use crate::error::Error;
 use crate::function::template::covers;
-use crate::nats::jetstream::Nats;
-use crate::nats::jetstream::{Appended, append};
+use crate::nats::jetstream::{Appended, Nats, append};
 
 /// How often those that were just answered get a turn, to come with their next message.
 const TURNS: usize = 4;

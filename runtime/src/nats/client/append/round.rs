@@ -10,8 +10,7 @@ use tokio::time::Instant;
 
 use super::batch::{LARGEST, LARGEST_BYTES, Outgoing};
 use crate::error::Result;
-use crate::nats::jetstream::Appended;
-use crate::nats::jetstream::Nats;
+use crate::nats::jetstream::{Appended, Nats};
 
 /// Fewer are published one by one: that is what few callers are used to.
 const FEWEST: usize = 16;
