@@ -32,7 +32,7 @@ pub(super) fn spans(to: &Exporter) -> Result<LoggingExporter<SpanExporter>, RunE
         Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
     };
     let made = made.map_err(wrong)?;
-    Ok(LoggingExporter::new(made, "traces", &to.endpoint, failure))
+    Ok(LoggingExporter::new(made, "traces", to, failure))
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
@@ -44,7 +44,7 @@ pub(super) fn metrics(to: &Exporter) -> Result<LoggingExporter<MetricExporter>, 
         Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
     };
     let made = made.map_err(wrong)?;
-    Ok(LoggingExporter::new(made, "metrics", &to.endpoint, failure))
+    Ok(LoggingExporter::new(made, "metrics", to, failure))
 }
 
 fn over_grpc<B>(builder: B, to: &Exporter) -> Result<B, RunError>

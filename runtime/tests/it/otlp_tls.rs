@@ -171,22 +171,30 @@ async fn file_that_cannot_be_used_is_named_in_a_warning_and_the_service_starts()
     let right = || ("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.path("ca.pem"));
     let client = |file: &str| ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", pki.path(file));
     let key = |file: &str| ("OTEL_EXPORTER_OTLP_CLIENT_KEY", pki.path(file));
+    // As a secret looks whose line breaks were lost.
+    let line = fs::read_to_string(pki.path("client.key")).unwrap();
+    let line = line.replace('\n', " ");
+    fs::write(pki.path("line.key"), &line).unwrap();
     let cases = [
         (
             vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.path("no.pem"))],
-            "no.pem cannot be used: No such file",
+            "no.pem (OTEL_EXPORTER_OTLP_CERTIFICATE, or the signal's own) cannot be used: No such file",
         ),
         (
             vec![("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.path("client.key"))],
-            "client.key cannot be used: it holds no certificate",
+            "or the signal's own) cannot be used: it holds no certificate",
         ),
         (
             vec![right(), client("client.pem"), key("ca.pem")],
-            "CLIENT_KEY: ",
+            "CLIENT_KEY, or the signal's own) cannot be used: it holds no private key",
         ),
         (
             vec![right(), client("client.pem"), key("server.key")],
-            "CLIENT_CERTIFICATE: ",
+            "CLIENT_CERTIFICATE, or ",
+        ),
+        (
+            vec![right(), client("client.pem"), key("line.key")],
+            "it is no PEM",
         ),
         // The collector's own certificate is for other names than this one.
         (vec![right()], "not valid for name"),
@@ -199,7 +207,28 @@ async fn file_that_cannot_be_used_is_named_in_a_warning_and_the_service_starts()
         let hello = Hello::serve(&collector, PROTOCOLS[n % 2], &variables).await;
         let warning = hello.logs("does not take traces").await;
         assert!(warning.contains(words), "{words} in {warning}");
+        let shown = |secret: &str| warning.contains(secret);
+        let bytes = format!("{:?}", &line.as_bytes()[30..40]);
+        assert!(!shown(&line[30..40]) && !shown(bytes.trim_matches(['[', ']'])));
         hello.stop().await;
         assert!(collector.spans().is_empty());
     }
+}
+
+#[tokio::test]
+async fn address_without_tls_beside_files_for_it_is_a_warning() {
+    let pki = Pki::of_server_and_client();
+    let collector = Collector::start().await;
+    let address = PathBuf::from(format!("http://{}", collector.address));
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.path("ca.pem")),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
+    ];
+    let hello = Hello::serve(&collector, "grpc", &variables).await;
+    let warning = hello.logs("unencrypted").await;
+    assert!(
+        warning.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"),
+        "{warning}"
+    );
+    hello.stop().await;
 }

@@ -2,6 +2,7 @@
 //! then once a minute, and again when it does.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry_sdk::Resource;
@@ -13,6 +14,7 @@ use opentelemetry_sdk::trace::{SpanData, SpanExporter};
 use parking_lot::Mutex;
 
 use super::failure::Failure;
+use super::settings::Exporter;
 
 /// OpenTelemetry tells of each export that fails, which under load is several a second.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -25,17 +27,20 @@ pub(crate) struct LoggingExporter<E> {
     failure: Failure,
     /// When a failure was told last; none while all is well.
     told: Mutex<Option<Instant>>,
+    /// Whether it is still to be told that files for TLS are named for an address of plain HTTP.
+    ignores_files: AtomicBool,
 }
 
 impl<E> LoggingExporter<E> {
-    /// `what` is exported to the collector at this address.
-    pub(super) fn new(inner: E, what: &'static str, collector: &str, failure: Failure) -> Self {
+    /// `what` is exported to this collector.
+    pub(super) fn new(inner: E, what: &'static str, to: &Exporter, failure: Failure) -> Self {
         Self {
             inner,
             what,
-            collector: collector.to_owned(),
+            collector: to.shown(),
             failure,
             told: Mutex::default(),
+            ignores_files: to.ignores_files().into(),
         }
     }
 
@@ -43,6 +48,12 @@ impl<E> LoggingExporter<E> {
         let Self {
             what, collector, ..
         } = self;
+        if self.ignores_files.swap(false, Ordering::Relaxed) {
+            tracing::warn!(
+                "{what} go to the collector at {collector} unencrypted, although OTEL_EXPORTER_OTLP_CERTIFICATE or \
+                 ..._CLIENT_CERTIFICATE is set: TLS needs an https address"
+            );
+        }
         let mut told = self.told.lock();
         match result {
             Ok(()) if told.take().is_some() => {

@@ -50,8 +50,27 @@ pub struct Exporter {
 
 impl Exporter {
     pub(super) fn is_tls(&self) -> bool {
-        self.endpoint.starts_with("https:")
+        is_tls(&self.endpoint)
     }
+
+    /// Its address without what may be a secret in it: a login, a query.
+    pub(super) fn shown(&self) -> String {
+        let address = self.endpoint.split(['?', '#']).next().unwrap_or_default();
+        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let host = authority.rsplit('@').next().unwrap_or_default();
+        format!("{scheme}://{host}{path}")
+    }
+
+    /// Files for TLS are named, but the address is of plain HTTP.
+    pub(super) fn ignores_files(&self) -> bool {
+        !self.is_tls() && (self.ca.is_some() || self.cert.is_some())
+    }
+}
+
+fn is_tls(endpoint: &str) -> bool {
+    let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https"))
 }
 
 /// A way to speak OTLP.
@@ -188,9 +207,8 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
             .map(PathBuf::from)
     };
     let [ca, cert, key] = ["CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"].map(file);
-    if cert.is_some() != key.is_some() {
-        let why =
-            "without OTEL_EXPORTER_OTLP_CLIENT_KEY, or that without this: they belong together";
+    if is_tls(&endpoint) && cert.is_some() != key.is_some() {
+        let why = "without OTEL_EXPORTER_OTLP_CLIENT_KEY (or a signal's own), or that without this: they belong together";
         variables.wrong("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", why.to_owned());
     }
     Some(Exporter {
@@ -256,6 +274,16 @@ mod tests {
         let exporter = traces(&[base, grpc, own, http]).unwrap();
         assert_eq!(exporter.endpoint, "http://b:1/x");
         assert_eq!(exporter.protocol, Protocol::HttpProtobuf);
+    }
+
+    #[test]
+    fn a_login_and_a_query_of_an_address_are_not_shown() {
+        let shown = |endpoint: &str| {
+            let named = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint);
+            traces(&[named]).unwrap().shown()
+        };
+        assert_eq!(shown("http://a:b@c:1/v1/x?key=d"), "http://c:1/v1/x");
+        assert_eq!(shown("http://[::1]:4318"), "http://[::1]:4318");
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Service<Uri> for Connector {
 /// What an exporter's files say.
 ///
 /// # Errors
-/// The variable and the file, and what is wrong with it.
+/// The variable and the file, and what is wrong with it, but nothing that stands in it.
 fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions()?;
@@ -91,9 +91,7 @@ fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
         Some(file) => {
             let mut roots = RootCertStore::empty();
             for authority in certificates("CERTIFICATE", file)? {
-                roots
-                    .add(authority)
-                    .map_err(|error| wrong("CERTIFICATE", file, &error))?;
+                roots.add(authority).map_err(|error| wrong("CERTIFICATE", file, &error))?;
             }
             builder.with_root_certificates(roots)
         }
@@ -134,31 +132,37 @@ fn in_words(error: pem::Error) -> String {
     match error {
         pem::Error::Io(error) => error.to_string(),
         pem::Error::NoItemsFound => "it holds no private key (PEM)".to_owned(),
-        other => other.to_string(),
+        // Others show what stands in the file, which may be a key.
+        _ => "it is no PEM: are its line breaks there?".to_owned(),
     }
 }
 
 fn wrong(variable: &str, file: &Path, why: &dyn std::fmt::Display) -> BoxError {
     let file = file.display();
-    format!("OTEL_EXPORTER_OTLP_{variable}: {file} cannot be used: {why}").into()
+    format!("{file} (OTEL_EXPORTER_OTLP_{variable}, or the signal's own) cannot be used: {why}")
+        .into()
 }
 
-/// The cause alone, and of a certificate the cure.
+/// The cause alone, and its cure where it is one of TLS.
 fn sentence(error: &(dyn Error + 'static)) -> String {
     let cause = root(error);
-    if is_tls(cause) {
-        format!(
-            "{cause}; OTEL_EXPORTER_OTLP_CERTIFICATE has to be the authority of the collector's certificate, and that to \
-             be for the address's name"
-        )
-    } else {
-        cause.to_string()
-    }
+    let cure = match of_tls(cause) {
+        Some(rustls::Error::InvalidCertificate(_)) => {
+            "; OTEL_EXPORTER_OTLP_CERTIFICATE has to be the authority of the collector's certificate, and that to be for \
+             the address's name"
+        }
+        Some(rustls::Error::AlertReceived(_)) => {
+            "; the collector refuses: does it ask for OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE?"
+        }
+        Some(rustls::Error::InvalidMessage(_)) => "; what answers at this port speaks no TLS",
+        _ => "",
+    };
+    format!("{cause}{cure}")
 }
 
 /// An error of input and output shows the one that it holds, and hides it as its source.
-fn is_tls(error: &(dyn Error + 'static)) -> bool {
-    let of_io = error.downcast_ref::<io::Error>();
-    let held = of_io.and_then(io::Error::get_ref);
-    error.is::<rustls::Error>() || held.is_some_and(|held| is_tls(held))
+fn of_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
+    let held = || error.downcast_ref::<io::Error>()?.get_ref();
+    let held = || of_tls(held()?);
+    error.downcast_ref().or_else(held)
 }
