@@ -48,8 +48,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// # }
 /// ```
 pub struct Server {
-    keeper: Keeper,
-    thread: Option<JoinHandle<()>>,
+    kept: Kept,
     health: AbortHandle,
     addresses: Addresses,
     data: PathBuf,
@@ -66,18 +65,17 @@ impl Server {
         let launcher = tokio::task::spawn_blocking(move || launch::Launcher::prepare(config))
             .await
             .map_err(RunError::from)??;
-        let (keeper, thread) = Keeper::start(launcher)?;
-        let thread = Some(thread);
-        match keeper
+        let kept = Kept::start(launcher)?;
+        match kept
+            .keeper
             .reached(|status| matches!(status, Status::Ready(_) | Status::Failed(_)))
             .await
         {
             Status::Ready(addresses) => {
-                let (watched, directory) = (keeper.clone(), data.clone());
+                let (watched, directory) = (kept.keeper.clone(), data.clone());
                 let watch = async move { health::watch(watched, &directory).await };
                 Ok(Self {
-                    keeper,
-                    thread,
+                    kept,
                     health: tokio::spawn(watch).abort_handle(),
                     addresses,
                     data,
@@ -112,38 +110,40 @@ impl Server {
 
     /// The process, if there is one at the moment.
     pub fn pid(&self) -> Option<u32> {
-        self.keeper.pid()
+        self.kept.keeper.pid()
     }
 
     /// Kills the process, as a crash does. It is restarted; [`Server::ready`] waits for that.
     pub fn kill(&self) {
-        self.keeper.replace(Signal::KILL);
+        self.kept.keeper.replace(Signal::KILL);
     }
 
     /// Stops the process cleanly and waits until it runs again.
     pub async fn restart(&self) {
-        self.keeper.replace(Signal::TERM);
+        self.kept.keeper.replace(Signal::TERM);
         self.ready().await;
     }
 
     /// Waits until clients can connect.
     pub async fn ready(&self) {
-        self.keeper
+        self.kept
+            .keeper
             .reached(|status| matches!(status, Status::Ready(_)))
             .await;
     }
 
     /// Kills the process and keeps it down until [`Server::up`].
     pub async fn down(&self) {
-        self.keeper.want(Wanted::Down, Signal::KILL);
-        self.keeper
+        self.kept.keeper.want(Wanted::Down, Signal::KILL);
+        self.kept
+            .keeper
             .reached(|status| matches!(status, Status::Down))
             .await;
     }
 
     /// Starts the process again after [`Server::down`] and waits until clients can connect.
     pub async fn up(&self) {
-        self.keeper.want(Wanted::Up, Signal::CONT);
+        self.kept.keeper.want(Wanted::Up, Signal::CONT);
         self.ready().await;
     }
 
@@ -154,26 +154,27 @@ impl Server {
     /// The file cannot be written.
     pub fn reload(&self, text: &str) -> Result<(), RunError> {
         launch::write_configuration(&self.data, text)?;
-        self.keeper.signal(Signal::HUP);
+        self.kept.keeper.signal(Signal::HUP);
         Ok(())
     }
 
     /// Suspends the process: connections stay open and nothing answers.
     pub fn pause(&self) {
-        self.keeper.pause();
+        self.kept.keeper.pause();
     }
 
     /// Resumes the process after [`Server::pause`].
     pub fn resume(&self) {
-        self.keeper.signal(Signal::CONT);
+        self.kept.keeper.signal(Signal::CONT);
     }
 
     /// Stops the process cleanly, or kills it if that takes too long.
     pub async fn stop(self) {
-        self.keeper.want(Wanted::End, Signal::TERM);
+        self.kept.keeper.want(Wanted::End, Signal::TERM);
         // A suspended process does not handle the first signal.
-        self.keeper.signal(Signal::CONT);
+        self.kept.keeper.signal(Signal::CONT);
         let ended = self
+            .kept
             .keeper
             .reached(|status| matches!(status, Status::Ended));
         let _ = tokio::time::timeout(STOP_DEADLINE, ended).await;
@@ -183,6 +184,25 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.health.abort();
+    }
+}
+
+/// A process that ends with this value, also where nobody waits for its start any more.
+struct Kept {
+    keeper: Keeper,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Kept {
+    fn start(launcher: launch::Launcher) -> Result<Self, RunError> {
+        let (keeper, thread) = Keeper::start(launcher)?;
+        let thread = Some(thread);
+        Ok(Self { keeper, thread })
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
         self.keeper.want(Wanted::End, Signal::KILL);
         if let Some(thread) = self.thread.take() {
             // It only panics where there is nothing left to keep.

@@ -153,9 +153,9 @@ impl TestCluster {
                 return Ok(());
             };
             if started.elapsed() > READY_TIMEOUT {
-                let logs: Vec<_> = self.servers.iter().map(|server| server.log()).collect();
+                let logs: String = self.servers.iter().map(last_lines).collect();
                 return Err(RunError::new(format!(
-                    "the cluster is not whole after {} s: {missing}; its servers log to {logs:?}",
+                    "the cluster is not whole after {} s: {missing}; its servers' logs end with:{logs}",
                     READY_TIMEOUT.as_secs()
                 )));
             }
@@ -189,6 +189,14 @@ impl TestCluster {
     }
 }
 
+/// The log is removed with its server.
+fn last_lines(server: &TestServer) -> String {
+    let log = std::fs::read_to_string(server.log()).unwrap_or_default();
+    let lines: Vec<&str> = log.lines().collect();
+    let last = &lines[lines.len().saturating_sub(10)..];
+    format!("\n{}\n", last.join("\n"))
+}
+
 fn name_of(number: usize) -> String {
     format!("n{number}")
 }
@@ -197,13 +205,15 @@ async fn launch(
     configure: &impl Fn(usize, ServerConfig) -> ServerConfig,
 ) -> Result<Vec<TestServer>, RunError> {
     let ports = free_ports()?;
+    // No server of another cluster, whose routes took a port that was free, is one of this.
+    let cluster = format!("test-{}", ports[0]);
     let routes = ports.map(|port| format!("nats://127.0.0.1:{port}"));
     let routes = routes.join(", ");
     let starting = ports.iter().enumerate().map(|(number, port)| {
         let name = name_of(number);
         let lines = format!(
             "server_name: {name}\nhttp_port: $NATS_CONF_MONITOR_PORT\n\
-             cluster {{ name: test, host: 127.0.0.1, port: {port}, routes: [{routes}] }}\n"
+             cluster {{ name: {cluster}, host: 127.0.0.1, port: {port}, routes: [{routes}] }}\n"
         );
         TestServer::start(move |config| configure(number, config).add(&lines))
     });
