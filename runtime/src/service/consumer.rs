@@ -26,7 +26,7 @@ use retry::Retry;
 use set_up::settings;
 use start::Start;
 
-pub(crate) use set_up::Wanted;
+pub(crate) use set_up::{REMOVED_WITHIN, Wanted};
 
 /// The most messages that may be delivered and not settled: with these as many as fail, or wait for
 /// a dead letter to be written, good messages still pass. Beyond it none does.

@@ -138,22 +138,33 @@ async fn consumer_that_is_deleted_while_the_function_runs_goes_on_where_it_was()
 
 #[tokio::test]
 async fn stream_that_is_made_again_is_new_from_its_first_message_on() {
-    let (seen, mut sightings) = mpsc::unbounded_channel();
-    let world = with_history(&seen).await;
-    let service = || service(consumer().start(Start::New), &seen);
-    world.set_up(service()).await;
-    let _running = world.serve(service()).await;
-    store(&world, 4..=4).await;
-    up_to(4, &mut sightings).await;
+    for is_consumer_deleted_first in [false, true] {
+        let (seen, mut sightings) = mpsc::unbounded_channel();
+        let world = with_history(&seen).await;
+        let service = || service(consumer().start(Start::New), &seen);
+        world.set_up(service()).await;
+        let running = world.serve(service()).await;
+        store(&world, 4..=4).await;
+        up_to(4, &mut sightings).await;
 
-    let mut config = world.api("STREAM.INFO.LOG", &Value::Null).await["config"].clone();
-    world.api("STREAM.DELETE.LOG", &Value::Null).await;
-    config.as_object_mut().unwrap().remove("created");
-    let made = world.api("STREAM.CREATE.LOG", &config).await;
-    assert!(made["error"].is_null(), "{made}");
-    store(&world, 10..=12).await;
+        let mut config = world.api("STREAM.INFO.LOG", &Value::Null).await["config"].clone();
+        if is_consumer_deleted_first {
+            delete(&world).await;
+            until("it is looked for", async || {
+                let reasons = running.readiness().not_ready().await;
+                let reasons = format!("{reasons:?}");
+                reasons.contains("is being looked for").then_some(())
+            })
+            .await;
+        }
+        world.api("STREAM.DELETE.LOG", &Value::Null).await;
+        config.as_object_mut().unwrap().remove("created");
+        let made = world.api("STREAM.CREATE.LOG", &config).await;
+        assert!(made["error"].is_null(), "{made}");
+        store(&world, 10..=12).await;
 
-    assert_eq!(up_to(12, &mut sightings).await, [10, 11, 12]);
+        assert_eq!(up_to(12, &mut sightings).await, [10, 11, 12]);
+    }
 }
 
 #[tokio::test]

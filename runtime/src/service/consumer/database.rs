@@ -2,7 +2,7 @@
 //! messages, and nothing would mend that later; so both carry the id that `setup` wrote.
 
 use super::start::{Begin, Start, after};
-use super::{Consumer, Wanted};
+use super::{Consumer, REMOVED_WITHIN, Wanted};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::{SettledUpTo, StreamId};
 use crate::nats::jetstream::{ConsumerInfo, Nats, call, calls};
@@ -91,8 +91,10 @@ impl Consumer {
         loop {
             tries += 1;
             match call::<serde_json::Value>(nats, &delete, &()).await {
-                Err(error) if error.kind() != Kind::NotFound => return Err(error),
-                _ => {}
+                Err(error) if error.kind() == Kind::NotFound => {
+                    tokio::time::sleep(REMOVED_WITHIN).await;
+                }
+                deleted => drop(deleted?),
             }
             match self
                 .create(nats, "create", self.new_settings(wanted)?)

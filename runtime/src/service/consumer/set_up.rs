@@ -18,6 +18,11 @@ use crate::service::difference::{Settings, differences};
 /// then `setup` looks whether there was one.
 const UNDONE_WITHIN: Duration = Duration::from_millis(200);
 
+/// A consumer that is missing may have been deleted just now. nats-server 2.15 tells those who wait for its
+/// messages before it removes its files, and one of that name that is made in between has the old one's
+/// state: what was to be handled again would count as done. This is far longer than removing them takes.
+pub(crate) const REMOVED_WITHIN: Duration = Duration::from_secs(1);
+
 /// What a durable consumer is to be, besides what its definition says.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
@@ -91,9 +96,11 @@ impl Consumer {
                 }
             };
             match made.await {
-                // Somebody else has made, or deleted, it at the same moment.
-                Err(error)
-                    if matches!(error.kind(), Kind::Conflict | Kind::NotFound) && tries < 5 => {}
+                // Somebody else has made it, or deleted it, at the same moment.
+                Err(error) if error.kind() == Kind::Conflict && tries < 5 => {}
+                Err(error) if error.kind() == Kind::NotFound && tries < 5 => {
+                    sleep(REMOVED_WITHIN).await;
+                }
                 Ok(_) if is_change && tries < 5 => sleep(UNDONE_WITHIN).await,
                 made => return made,
             }
@@ -190,7 +197,9 @@ impl Consumer {
         // Another instance that missed the consumer may have recreated it first, from the
         // stream's beginning: that is more than enough.
         match consumer_info(&nats, self.stream.name(), &self.durable_name()).await {
-            Ok(info) if info.created > consumer.created => Ok(info),
+            Ok(info) if info.created > consumer.created && info.ack_floor.stream_seq <= stored => {
+                Ok(info)
+            }
             _ => again,
         }
     }

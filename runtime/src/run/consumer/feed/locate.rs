@@ -15,23 +15,26 @@ use crate::run::backoff::backoff;
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::ranges::Ranges;
 use crate::service::background::{Background, Settled, StreamFunction};
-use crate::service::consumer::Wanted;
+use crate::service::consumer::{REMOVED_WITHIN, Wanted};
 use crate::telemetry::stats::{State, Stats};
-
-/// A consumer that is missing may have been deleted just now. nats-server 2.15 tells those who wait for its
-/// messages before it removes its files, and one of that name that is made in between has the old one's
-/// state: what was to be handled again would count as done. This is far longer than removing them takes.
-const REMOVED_WITHIN: Duration = Duration::from_secs(1);
 
 impl Feed {
     /// Finds the stream and the durable consumer, and makes the consumer where it is missing.
     /// False when it is time to look at `stop` again.
     pub(super) async fn locate(&self, stop: &mut watch::Receiver<bool>) -> bool {
         let mut tries = 0;
+        let mut was_missing = false;
         loop {
             tries += 1;
-            match self.find(stop).await {
-                Ok(found) => {
+            match self.find(stop, was_missing).await {
+                Ok(None) => {
+                    was_missing = true;
+                    let stopped = stop.wait_for(|stop| *stop);
+                    if tokio::time::timeout(REMOVED_WITHIN, stopped).await.is_ok() {
+                        return false;
+                    }
+                }
+                Ok(Some(found)) => {
                     self.found.send_replace(Some(found));
                     self.settler.holds.found();
                     return true;
@@ -68,7 +71,12 @@ impl Feed {
         (!is_found).then_some("its consumer is being looked for")
     }
 
-    async fn find(&self, stop: &watch::Receiver<bool>) -> Result<FoundConsumer> {
+    /// None where the consumer is missing; if it was missing before, it is made.
+    async fn find(
+        &self,
+        stop: &watch::Receiver<bool>,
+        was_missing: bool,
+    ) -> Result<Option<FoundConsumer>> {
         // Read first: if the connection changes during the requests below, they are repeated.
         let connects = self.connects();
         let checked = self.consumer.stream.check(&self.nats).await;
@@ -80,9 +88,9 @@ impl Feed {
         let database = self.attempt.database_id(&self.consumer).await?;
         let name = self.consumer.stream.name();
         let found = match consumer_info(&self.nats, name, &self.consumer.durable_name()).await {
+            Err(error) if error.kind() == Kind::NotFound && !was_missing => return Ok(None),
             Err(error) if error.kind() == Kind::NotFound => {
                 tracing::info!(stream = name, consumer = %self.consumer.name, "making the consumer");
-                tokio::time::sleep(REMOVED_WITHIN).await;
                 let wanted = Wanted {
                     begin: self.resume(&stream).await?,
                     database: database.as_deref(),
@@ -129,7 +137,7 @@ impl Feed {
         }
         // The reader need not wait for it.
         self.to_sweep.send_replace(Some((consumer, id)));
-        Ok(found)
+        Ok(Some(found))
     }
 
     /// Asks the server after the messages have come whether the consumer is still the one that was
