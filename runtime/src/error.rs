@@ -46,6 +46,7 @@ pub struct Error {
     message: String,
     details: Option<Value>,
     retry_after: Option<Duration>,
+    retry_later: bool,
     source: Option<Source>,
 }
 
@@ -57,6 +58,7 @@ impl Error {
             message: message.into(),
             details: None,
             retry_after: None,
+            retry_later: false,
             source: None,
         }
     }
@@ -89,6 +91,7 @@ impl Error {
             kind: self.kind,
             message: self.message.clone(),
             retry_after: self.retry_after,
+            retry_later: self.retry_later,
             details: self.details.clone(),
             source: self.source.as_ref().map(|it| it.to_string().into()),
         }

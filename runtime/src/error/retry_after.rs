@@ -1,10 +1,10 @@
-//! When the function wants to see a message again, and what that changes.
+//! Errors that concern their message alone: when the function wants to see it again, and what that changes.
 
 use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::{Error, Policy};
+use super::{Error, Kind, Policy};
 
 /// The key in an error's details that tells a caller, and the runtime, when to try again.
 const RETRY_AFTER: &str = "retry_after_ms";
@@ -26,17 +26,41 @@ impl Error {
         self
     }
 
+    /// Lets this message come again, with the growing pauses of its consumer's [`Retry`](crate::Retry) and
+    /// whatever the error's kind, but [`Kind::Halt`](crate::Kind): this message alone, as where one customer's
+    /// receiver is down. Others go on, and are not judged by it. It becomes a dead letter after the attempts or
+    /// the time of its `Retry`, also while no other message succeeds.
+    ///
+    /// Where the error is of a whole batch, the batch is halved until each of these messages is alone: name them
+    /// in [`Outcomes`](crate::Outcomes), which saves the calls. A caller of a request sees nothing of it.
+    ///
+    /// ```
+    /// use natsfn::{Error, Result};
+    ///
+    /// async fn post(receiver: &str) -> Result<()> {
+    ///     let sent = tokio::net::TcpStream::connect(receiver).await;
+    ///     sent.map_err(|error| Error::from(error).retry_later())?;
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn retry_later(mut self) -> Self {
+        self.retry_later = true;
+        self
+    }
+
     /// Lets the message come again after this time, or up to a quarter later, instead of after the wait of
     /// [`Consumer::retry`](crate::Consumer::retry): this message alone, as others are not held for it. It waits
     /// at least a second, or the first wait of `Consumer::retry` where that is less, and at most as long as
     /// [`Retry::within`](crate::Retry::within), an hour by default.
     ///
     /// With it, a message is tried again whatever the error's kind, but [`Kind::Halt`](crate::Kind):
-    /// one that would be a dead letter at once is treated as of
-    /// [`Kind::Internal`](crate::Kind::Internal), and [`Kind::Unavailable`](crate::Kind::Unavailable) as
-    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests): it is given up after `Retry::within`. With one
-    /// of these two for a whole batch, every message of the batch waits: name those that must in
-    /// [`Outcomes`](crate::Outcomes).
+    /// one that would be a dead letter at once is given up after [`Retry::attempts`](crate::Retry::attempts) or
+    /// `Retry::within`, as [`Kind::Internal`](crate::Kind::Internal) is, and
+    /// [`Kind::Unavailable`](crate::Kind::Unavailable) after `Retry::within`, as
+    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests) is: also while no other message succeeds, since it
+    /// concerns this message alone. With one of the last two for a whole batch, every message of the batch waits:
+    /// name those that must in [`Outcomes`](crate::Outcomes).
     ///
     /// A caller finds the time as `retry_after_ms` in the details, if the kind shows them.
     ///
@@ -66,9 +90,17 @@ impl Error {
         self.retry_after
     }
 
+    /// Whether it concerns its message alone, so that it is no evidence about others nor they about it.
+    pub(crate) fn is_of_message(&self) -> bool {
+        let says_so = self.retry_later || self.retry_after.is_some();
+        self.kind == Kind::TooManyRequests || says_so && self.kind != Kind::Halt
+    }
+
     /// What is done with a message that failed with this.
     pub(crate) fn policy(&self) -> Policy {
         match self.kind.policy() {
+            Policy::Halt => Policy::Halt,
+            _ if self.retry_later => Policy::Attempt,
             Policy::DeadLetter if self.retry_after.is_some() => Policy::Attempt,
             Policy::Hold if self.retry_after.is_some() => Policy::Retry,
             policy => policy,
@@ -92,7 +124,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::error::Kind;
 
     const WAIT: Duration = Duration::from_millis(1500);
 
@@ -124,6 +155,14 @@ mod tests {
         assert_eq!(policy(Kind::TooManyRequests), Policy::Retry);
         assert_eq!(policy(Kind::Halt), Policy::Halt);
         assert_eq!(Error::bad_request("").policy(), Policy::DeadLetter);
+        for kind in [Kind::Conflict, Kind::Unavailable, Kind::TooManyRequests] {
+            let error = Error::new(kind, "").retry_later();
+            assert_eq!(error.policy(), Policy::Attempt);
+            assert!(error.is_of_message() && error.copy().is_of_message());
+            assert_eq!(error.retry_after(), None);
+        }
+        let halt = Error::new(Kind::Halt, "").retry_later().retry_in(WAIT);
+        assert_eq!((halt.policy(), halt.is_of_message()), (Policy::Halt, false));
     }
 
     #[test]

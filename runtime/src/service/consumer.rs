@@ -161,6 +161,9 @@ impl Consumer {
     /// How many batches are in the function at once in one instance (1 by default, and so in the
     /// stream's order), or how many single messages (64 by default). More may be in it: a message that
     /// was slow before runs alone beside the others, and so do those that may have ended the process.
+    ///
+    /// A call that waits for somebody who hangs keeps its place until the function's own timeout: make that
+    /// short, and this larger than the messages that one such receiver may have (`runtime/examples/webhook.rs`).
     #[must_use]
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.max_in_flight = Some(n);

@@ -55,6 +55,7 @@ mod ownership;
 mod poison;
 mod range;
 mod retry;
+mod retry_later;
 mod setup;
 mod slow;
 mod start;

@@ -40,14 +40,14 @@ fn service(consumer: Consumer, zero: Zero, seen: &UnboundedSender<u64>) -> Servi
 }
 
 /// The naks from now on.
-async fn naks(world: &World) -> Subscriber {
+pub(crate) async fn naks(world: &World) -> Subscriber {
     let naks = world.nats.subscribe("$JS.ACK.LOG.a-store.>").await.unwrap();
     world.settle().await;
     naks
 }
 
 /// The next delay that the server is asked for.
-async fn delay(naks: &mut Subscriber) -> Duration {
+pub(crate) async fn delay(naks: &mut Subscriber) -> Duration {
     loop {
         let settled = within(naks.next()).await.unwrap();
         let text = str::from_utf8(&settled.payload).unwrap();
@@ -58,7 +58,7 @@ async fn delay(naks: &mut Subscriber) -> Duration {
     }
 }
 
-fn is_about(delay: Duration, wait: Duration) {
+pub(crate) fn is_about(delay: Duration, wait: Duration) {
     let range = wait.mul_f64(0.75)..=wait.mul_f64(1.25);
     assert!(range.contains(&delay), "{delay:?}, not {wait:?}");
 }
@@ -70,7 +70,7 @@ fn is_asked(delay: Duration, wait: Duration) {
 }
 
 /// Waits until the function is called with this.
-async fn called_with(n: u64, seen: &mut UnboundedReceiver<u64>) {
+pub(crate) async fn called_with(n: u64, seen: &mut UnboundedReceiver<u64>) {
     while next(seen).await != n {}
 }
 

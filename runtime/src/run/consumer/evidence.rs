@@ -2,6 +2,9 @@
 //! only if others have succeeded meanwhile: while none succeeds, a dependency is down or the program is
 //! wrong, and giving messages up would lose good ones.
 //!
+//! A message whose error concerns it alone is judged by itself: it is given up for its attempts and its time,
+//! whatever becomes of others, and is no evidence about them.
+//!
 //! An instance knows only what it has seen itself. A wrongly deployed one beside a good one therefore gives
 //! nothing up: the messages that it fails at are redelivered, in time to the good one.
 
@@ -70,6 +73,8 @@ pub(crate) struct Failure {
     pub(crate) policy: Policy,
     /// When the function wants to see the message again.
     pub(crate) asked: Option<Duration>,
+    /// The error concerns this message alone.
+    pub(crate) own: bool,
     /// How often the server has delivered the message.
     pub(crate) delivered: u64,
     /// The message was alone in the call, or the function has named it.
@@ -112,23 +117,24 @@ impl Evidence {
     /// Judges a failure; true where others have succeeded since the message was last tried.
     pub(crate) fn judge(&self, key: Key, failure: Failure) -> (Verdict, bool) {
         let now = Instant::now();
-        let (policy, retry) = (failure.policy, &self.retry);
+        let (policy, own, retry) = (failure.policy, failure.own, &self.retry);
         let mut seen = self.seen.lock();
         let successes = seen.successes;
         let others = seen.others_fail(key, now);
         let record = seen.record(key);
         // Deliveries before this process began, or to another one: nobody knows how they ended, so they are
-        // no attempts, and none counts for more time than a wait in an outage.
+        // no attempts.
         let elsewhere = failure.delivered.saturating_sub(1 + record.returned);
         let first = *record.first.get_or_insert_with(|| {
-            record.before = retry.sum(elsewhere, LONGEST_WAIT).min(age(key));
+            record.before = (elsewhere, age(key));
             now
         });
+        let before = delay::before(retry, record.before, failure);
         if record.tries == 0 {
             record.successes = failure.since;
         }
         record.tries += 1;
-        record.due = Some(now);
+        record.due = (!own).then_some(now);
         let evidence = successes > record.successes;
         record.successes = successes;
         let unknown = match policy {
@@ -144,15 +150,15 @@ impl Evidence {
             }
             _ => false,
         };
-        let counts = unknown && failure.alone && evidence;
+        let counts = unknown && failure.alone && (evidence || own);
         record.attempts += u32::from(counts);
         let attempts = record.attempts;
-        let tried = record.before + (now - first);
+        let tried = before + (now - first);
         let is_over = failure.alone
             && policy != Policy::Hold
             && tried >= retry.time()
             && record.tries >= FEWEST_HERE + u32::from(record.hurried)
-            && (evidence || !others);
+            && (own || evidence || !others);
         let verdict = if policy == Policy::DeadLetter {
             Verdict::GiveUp {
                 attempts: attempts + 1,
@@ -170,7 +176,7 @@ impl Evidence {
             }
         } else {
             record.returned += 1;
-            let is_unknown = matches!(policy, Policy::Attempt | Policy::RetryAlone);
+            let is_unknown = !own && matches!(policy, Policy::Attempt | Policy::RetryAlone);
             // After a restart this one may be the first of many to fail.
             record.hurried |= is_unknown && elsewhere > 0 && record.tries == 1 && successes == 0;
             let may_be_first = record.hurried && record.tries == 1;
@@ -180,7 +186,7 @@ impl Evidence {
                 Some(wait) => delay::asked(retry, wait),
                 None => delay::after(retry, n, is_outage),
             };
-            record.due = Some(now + delay);
+            record.due = (!own).then_some(now + delay);
             let counted = counts.then_some(attempts);
             Verdict::Again { delay, counted }
         };
@@ -298,6 +304,7 @@ mod tests {
     const BAD: Key = (1, 1);
     const OTHER: Key = (2, 2);
     const HOUR: Duration = Duration::from_secs(3600);
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn fails(evidence: &Evidence, kind: Kind) -> Verdict {
         fails_as(evidence, BAD, kind)
@@ -313,10 +320,27 @@ mod tests {
         Failure {
             policy: kind.policy(),
             asked: None,
+            own: kind == Kind::TooManyRequests,
             delivered: 1 + seen.failing.get(&key).map_or(0, |record| record.returned),
             alone: true,
             since: seen.successes,
         }
+    }
+
+    /// One whose error concerns the message alone.
+    fn own(evidence: &Evidence, key: Key) -> Failure {
+        Failure {
+            own: true,
+            ..failure(evidence, key, Kind::Internal)
+        }
+    }
+
+    /// A message that the stream stored so long ago.
+    fn stored(age: Duration) -> Key {
+        let since = (SystemTime::now() - age)
+            .duration_since(UNIX_EPOCH)
+            .unwrap();
+        (1, i64::try_from(since.as_nanos()).unwrap())
     }
 
     fn evidence(attempts: u32) -> Evidence {
@@ -560,13 +584,12 @@ mod tests {
     async fn delivery_elsewhere_took_no_longer_than_a_wait_in_an_outage() {
         let judge = |age: Duration, here: Duration| async move {
             let evidence = Evidence::new(retry());
-            let stored = SystemTime::now() - age;
-            let since = stored.duration_since(UNIX_EPOCH).unwrap();
-            let key = (1, i64::try_from(since.as_nanos()).unwrap());
+            evidence.succeeded(1, 0);
+            let key = stored(age);
             for delivered in [64, 65] {
                 let failure = Failure {
                     delivered,
-                    ..failure(&evidence, key, Kind::TooManyRequests)
+                    ..failure(&evidence, key, Kind::Internal)
                 };
                 let verdict = evidence.judge(key, failure).0;
                 if let Verdict::GiveUp { after, .. } = verdict {
@@ -584,6 +607,88 @@ mod tests {
         let after = judge(2 * HOUR, 54 * minute).await;
         assert_eq!(after, Some(waits + 54 * minute));
         assert_eq!(judge(minute, 54 * minute).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn message_that_is_judged_by_itself_waited_elsewhere_as_here() {
+        let minute = Duration::from_secs(60);
+        // 63 waits: 1, 2, 4, ... 32 s, and 57 of a minute; or none longer than the function asks.
+        for (asked, before) in [
+            (None, 57 * minute + 63 * SECOND),
+            (Some(6 * SECOND), 367 * SECOND),
+        ] {
+            let evidence = Evidence::new(retry());
+            let key = stored(2 * HOUR);
+            let mut verdicts = Vec::new();
+            for (delivered, here) in [(64, HOUR - before), (65, Duration::ZERO)] {
+                let failure = Failure {
+                    delivered,
+                    asked,
+                    ..own(&evidence, key)
+                };
+                verdicts.push(evidence.judge(key, failure).0);
+                tokio::time::advance(here).await;
+            }
+            assert_eq!(counted(&verdicts[0]), Some(1));
+            assert!(
+                matches!(
+                    verdicts[1],
+                    Verdict::GiveUp {
+                        after: Some(HOUR),
+                        ..
+                    }
+                ),
+                "{verdicts:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn messages_that_are_judged_by_themselves_keep_their_waits_and_are_given_up_in_time() {
+        let evidence = Evidence::new(retry());
+        for seconds in [1, 2, 4, 8, 16, 32, 60] {
+            for key in [BAD, OTHER] {
+                let (verdict, _) = evidence.judge(key, own(&evidence, key));
+                waits(&verdict, seconds);
+            }
+        }
+        tokio::time::advance(HOUR).await;
+        for key in [BAD, OTHER] {
+            let (verdict, _) = evidence.judge(key, own(&evidence, key));
+            assert!(
+                matches!(verdict, Verdict::GiveUp { after: Some(_), .. }),
+                "{verdict:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn attempts_of_messages_that_are_judged_by_themselves_count_while_nothing_succeeds() {
+        let evidence = evidence(2);
+        for key in [BAD, OTHER] {
+            let (verdict, _) = evidence.judge(key, own(&evidence, key));
+            assert_eq!(counted(&verdict), Some(1));
+        }
+        for key in [BAD, OTHER] {
+            let (verdict, _) = evidence.judge(key, own(&evidence, key));
+            assert!(
+                matches!(verdict, Verdict::GiveUp { attempts: 2, .. }),
+                "{verdict:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn message_that_is_judged_by_itself_is_no_evidence_about_another() {
+        let evidence = Evidence::new(retry());
+        for seconds in [1, 2, 4, 8] {
+            evidence.judge(OTHER, own(&evidence, OTHER));
+            waits(&fails(&evidence, Kind::Internal), seconds);
+        }
+        tokio::time::advance(HOUR).await;
+        evidence.judge(OTHER, own(&evidence, OTHER));
+        let verdict = fails(&evidence, Kind::Internal);
+        assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
     }
 
     #[test]
@@ -608,7 +713,7 @@ mod tests {
         ] {
             let failure = Failure {
                 asked: Some(asked),
-                ..failure(evidence, BAD, Kind::Internal)
+                ..own(evidence, BAD)
             };
             let Verdict::Again { delay, .. } = evidence.judge(BAD, failure).0 else {
                 panic!("given up");
@@ -620,23 +725,17 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn messages_that_wait_long_see_each_other_fail() {
         let wait = 10 * Duration::from_secs(60);
-        for asked in [None, Some(wait)] {
-            let evidence = Evidence::new(Retry::fixed(wait).within(HOUR));
-            for _ in 0..20 {
-                for key in [BAD, OTHER] {
-                    let failure = Failure {
-                        asked,
-                        ..failure(&evidence, key, Kind::Internal)
-                    };
-                    assert_eq!(counted(&evidence.judge(key, failure).0), None);
-                    tokio::time::advance(wait / 2).await;
-                }
+        let evidence = Evidence::new(Retry::fixed(wait).within(HOUR));
+        for _ in 0..20 {
+            for key in [BAD, OTHER] {
+                assert_eq!(counted(&fails_as(&evidence, key, Kind::Internal)), None);
+                tokio::time::advance(wait / 2).await;
             }
-            // The other one was handled elsewhere, or has left the stream.
-            tokio::time::advance(2 * wait).await;
-            let verdict = fails(&evidence, Kind::Internal);
-            assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
         }
+        // The other one was handled elsewhere, or has left the stream.
+        tokio::time::advance(2 * wait).await;
+        let verdict = fails(&evidence, Kind::Internal);
+        assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
     }
 
     #[test]

@@ -90,13 +90,13 @@ impl Settler {
             let failure = Failure {
                 policy: error.policy(),
                 asked: error.retry_after(),
+                own: error.is_of_message(),
                 delivered: entry.delivered(),
                 alone,
                 since,
             };
             let (verdict, evidence) = self.evidence.judge(key(entry), failure);
-            // One that says when to try again is known to concern its message alone.
-            if matches!(error.kind(), Kind::Internal | Kind::Timeout) && failure.asked.is_none() {
+            if matches!(error.kind(), Kind::Internal | Kind::Timeout) && !failure.own {
                 explained |= evidence || matches!(verdict, Verdict::GiveUp { .. });
                 unexplained = Some(error);
                 n += 1;

@@ -20,12 +20,19 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
 /// let orders = || Stream::new("ORDERS", ["orders.{customer}"]);
-/// // A customer's webhook: after 1 s, 2 s, 4 s, ... then every quarter of an hour, for a day.
+/// // A customer's webhook: after 1 s, 2 s, 4 s, ... then every quarter of an hour, for a day; its function says
+/// // `Error::retry_later` where a receiver is down.
 /// let retry = Retry::exponential(second..=15 * minute).within(24 * 60 * minute);
 /// let call = Consumer::new("call", orders()).retry(retry);
 /// // An import: what fails three times, ten seconds apart, becomes a dead letter.
 /// let import = Consumer::new("import", orders()).retry(Retry::fixed(10 * second).attempts(3));
 /// ```
+///
+/// It holds without a condition for an error that concerns its message alone:
+/// [`Error::retry_later`](crate::Error::retry_later), [`Error::retry_in`](crate::Error::retry_in) and
+/// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests). Any other failure may be that of something that all
+/// messages need, so while several fail and none succeeds, waits stay short and nothing is given up: see
+/// [`Consumer::retry`]. A whole webhook is in `runtime/examples/webhook.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     shortest: Duration,
@@ -64,7 +71,8 @@ impl Retry {
     }
 
     /// After so many attempts in all a message is a dead letter; 1 is none after the first. Which
-    /// failures count as attempts [`Consumer::retry`] says.
+    /// failures count as attempts [`Consumer::retry`] says: while no other message succeeds, only those of errors
+    /// that concern their message alone.
     ///
     /// Without [`Self::within`], one whose failures do not count is tried for an hour, or for twice as
     /// long as this many attempts take where that is longer.
@@ -75,9 +83,16 @@ impl Retry {
     }
 
     /// A message whose first delivery was this long ago, or longer, is a dead letter when it fails; a year
-    /// at most. Of the time before this process began, only a part is known: as many waits as the server has
-    /// made deliveries, each of 6 seconds at most, and no more than the message is old. So a restart may
-    /// prolong the time.
+    /// at most. While several messages fail and none succeeds, nothing is given up, however long it takes: what
+    /// all of them need may be away. Only an error that concerns its message alone
+    /// ([`Error::retry_later`](crate::Error::retry_later), [`Error::retry_in`](crate::Error::retry_in),
+    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests)) makes a dead letter also then.
+    ///
+    /// Of the time before this process began, only a part is known: as many waits as the server has made
+    /// deliveries, and no more than the message is old; each wait of 6 seconds at most, or as long as this
+    /// schedule has it where the error concerns the message alone. So a restart may prolong the time, or, in this
+    /// case, shorten it where deliveries came sooner than the schedule says. No message is given up at its first
+    /// failure in a process.
     ///
     /// One message that waits for a day keeps its consumer's ack floor where it is: for that day the inbox
     /// keeps a row of every later message, and a stream that is trimmed up to what is settled keeps them all.
@@ -141,9 +156,11 @@ impl Consumer {
     ///
     /// What becomes of which error [`Kind`](crate::Kind) says. One failure is an attempt where the
     /// message was alone in the call, or named in [`Outcomes`](crate::Outcomes), and other messages of
-    /// the function have succeeded since its last try. While none does and several fail, a dependency is away
+    /// the function have succeeded since its last try, or the error concerns the message alone
+    /// ([`Error::retry_later`](crate::Error::retry_later), and [`Error::retry_in`](crate::Error::retry_in) but with
+    /// `Unavailable` and `TooManyRequests`). While none does and several fail, a dependency is away
     /// or the program is wrong: no message waits longer than 6 seconds, or than the first wait where that is
-    /// longer, and nothing is given up. The limits of time hold also for failures that do not count, where
+    /// longer, and nothing is given up but what concerns its message alone. The limits of time hold also for failures that do not count, where
     /// others have succeeded meanwhile or no other fails.
     ///
     /// The server keeps the waits, so they go on where the process stops, crashes or is deployed anew,

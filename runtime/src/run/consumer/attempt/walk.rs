@@ -26,7 +26,7 @@ pub(super) struct Walk<'a> {
     pub(super) stop: watch::Receiver<bool>,
     /// The successes when it began.
     pub(super) since: u64,
-    /// A message has failed alone.
+    /// A message has failed alone, by an error that may not be its own.
     pub(super) one_failed: bool,
     pub(super) failed: Vec<Failed>,
 }
@@ -41,8 +41,9 @@ pub(super) struct Failed {
 impl Walk<'_> {
     /// Whether a part that failed is halved. If a message has failed alone and none has succeeded yet,
     /// halving further would call the function for each of the rest.
-    pub(super) fn goes_on(&self, policy: Policy) -> bool {
-        policy == Policy::DeadLetter
+    pub(super) fn goes_on(&self, error: &Error) -> bool {
+        error.policy() == Policy::DeadLetter
+            || error.is_of_message()
             || !self.one_failed
             || self.settler.evidence.successes() > self.since
     }
@@ -96,7 +97,7 @@ impl Attempt {
                     }
                     Policy::Halt => return self.halt(&error),
                     Policy::DeadLetter | Policy::Attempt
-                        if entries.len() > 1 && walk.goes_on(policy) =>
+                        if entries.len() > 1 && walk.goes_on(&error) =>
                     {
                         let (left, right) = entries.split_at(entries.len() / 2);
                         self.some(walk, left.to_vec()).await;
@@ -104,7 +105,7 @@ impl Attempt {
                     }
                     _ => {
                         let alone = entries.len() == 1;
-                        walk.one_failed |= alone;
+                        walk.one_failed |= alone && !error.is_of_message();
                         return walk.note(entries, error, alone);
                     }
                 }

@@ -1,7 +1,8 @@
-//! How long a message waits that has failed.
+//! How long a message waits that has failed, and has waited before.
 
 use std::time::Duration;
 
+use super::Failure;
 use crate::run::backoff::jitter;
 use crate::service::consumer::retry::Retry;
 
@@ -30,4 +31,16 @@ pub(super) fn asked(retry: &Retry, wait: Duration) -> Duration {
     let least = SHORTEST_ASKED.min(retry.wait(1));
     let wait = wait.min(retry.time()).max(least);
     wait.mul_f64(1.0 + 0.25 * fastrand::f64())
+}
+
+/// How long a message was tried before this process had it, by the deliveries until then and its age then. One
+/// that is judged by itself has waited by its schedule, or as the function asks where that is less; any other
+/// one, for all that is known, in an outage.
+pub(super) fn before(retry: &Retry, (n, age): (u64, Duration), failure: Failure) -> Duration {
+    let longest = if failure.own {
+        failure.asked.unwrap_or(Duration::MAX)
+    } else {
+        LONGEST_WAIT
+    };
+    retry.sum(n, longest).min(age)
 }

@@ -24,10 +24,11 @@ pub(super) struct Seen {
 pub(super) struct Failing {
     /// When it failed first.
     pub(super) first: Option<Instant>,
-    /// When it is to be tried again, which may be a long time after it has failed.
+    /// When it is to be tried again, which may be a long time after it has failed; none where its error
+    /// concerned it alone.
     pub(super) due: Option<Instant>,
-    /// How long it had been tried before that, as far as the server's count of deliveries tells.
-    pub(super) before: Duration,
+    /// How often it had been delivered before that, with no outcome that is known here, and its age then.
+    pub(super) before: (u64, Duration),
     /// The successes of other messages at its last try.
     pub(super) successes: u64,
     pub(super) tries: u32,
