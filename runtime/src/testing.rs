@@ -2,6 +2,7 @@
 
 mod cluster;
 mod local;
+mod message;
 mod outcome;
 
 use std::ops::Deref;
@@ -13,6 +14,7 @@ use crate::server::{Server, ServerConfig};
 
 pub use cluster::TestCluster;
 pub use local::{Local, local};
+pub use message::TestMessage;
 pub use outcome::{ErrorReply, Outcome};
 
 /// A nats-server for one test, with JetStream, on free ports, in a directory of its own. It ends

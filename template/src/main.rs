@@ -56,11 +56,11 @@ mod tests {
         let url = format!("sqlite://{}/test.db?mode=rwc", directory.path().display());
         let service = local(service()).database(&url).await.unwrap();
 
-        // The second time, they are messages that were stored before.
-        for _ in 0..2 {
-            let outcomes = service.deliver("store", [20.0, 21.5]).await;
-            assert_eq!(outcomes, [Outcome::Acked, Outcome::Acked]);
-        }
+        let outcomes = service.deliver("store", [20.0, 21.5]).await;
+        assert_eq!(outcomes, [Outcome::Acked, Outcome::Acked]);
+        // The same messages once more, as after a crash.
+        let outcomes = service.redeliver("store").await;
+        assert_eq!(outcomes, [Outcome::Acked, Outcome::Acked]);
 
         // `deliver` puts an x where the subject has a {...}.
         let latest: f64 = service.request("{{project-name}}.latest.x", &()).await.unwrap();

@@ -139,9 +139,34 @@ impl Client {
         subject: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T> {
+        self.request_with_headers(subject, HeaderMap::new(), body)
+            .await
+    }
+
+    /// As [`Client::request`], with headers.
+    ///
+    /// ```
+    /// use natsfn::{Client, HeaderMap, Json, Result};
+    ///
+    /// async fn order(client: Client, Json(sku): Json<String>) -> Result<Json<u32>> {
+    ///     let mut headers = HeaderMap::new();
+    ///     headers.insert("Tenant", "blue");
+    ///     client.request_with_headers("shop.price", headers, &sku).await.map(Json)
+    /// }
+    /// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("order", order);
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn request_with_headers<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T> {
         let payload = serde_json::to_vec(body)
             .map_err(|error| Error::internal("the request is not JSON").with_source(error))?;
-        let answer = self.ask(subject, HeaderMap::new(), payload.into()).await?;
+        let answer = self.ask(subject, headers, payload.into()).await?;
         check(&answer)?;
         serde_json::from_slice(&answer.payload).map_err(|error| {
             Error::internal(format!("the answer of {subject} is not the JSON expected"))

@@ -2,6 +2,7 @@
 
 mod broker;
 mod deliver;
+mod delivered;
 mod functions;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::FutureExt;
+use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
@@ -23,6 +25,7 @@ use crate::nats::client::Client;
 use crate::service::endpoint::{Endpoint, RequestTrigger};
 use crate::service::{Definition, Service};
 use broker::Broker;
+use delivered::Delivered;
 use functions::Functions;
 
 /// A service without a broker. `Caller` is who [`Local::user`] says.
@@ -87,6 +90,7 @@ pub struct Local {
     functions: Functions,
     user: Option<String>,
     broker: OnceCell<Broker>,
+    delivered: Mutex<Delivered>,
 }
 
 /// Makes a service callable without a broker.
@@ -104,6 +108,7 @@ pub fn local<S: Clone + Send + Sync + 'static>(service: Service<S>) -> Local {
             },
             user: None,
             broker: OnceCell::new(),
+            delivered: Mutex::default(),
         },
         Err(error) => panic!("{error}"),
     }
@@ -168,8 +173,22 @@ impl Local {
         subject: &str,
         body: &(impl Serialize + Sync),
     ) -> Result<T, ErrorReply> {
+        self.request_with_headers(subject, HeaderMap::new(), body)
+            .await
+    }
+
+    /// As [`Local::request`], with headers.
+    ///
+    /// # Errors
+    /// As [`Local::request`].
+    pub async fn request_with_headers<T: DeserializeOwned>(
+        &self,
+        subject: &str,
+        headers: HeaderMap,
+        body: &(impl Serialize + Sync),
+    ) -> Result<T, ErrorReply> {
         let body = serde_json::to_vec(body).map_err(|error| reply(&error.into()))?;
-        let response = self.ask(subject, HeaderMap::new(), body.into()).await?;
+        let response = self.ask(subject, headers, body.into()).await?;
         let payload: &[u8] = if response.payload.is_empty() {
             b"null"
         } else {

@@ -1,6 +1,6 @@
 //! The runtime's connection as a function uses it: what it stores, asks, and is refused.
 
-use natsfn::{Client, Error, HeaderMap, Json, Kind, Result, Service, Stream};
+use natsfn::{Client, Error, HeaderMap, Headers, Json, Kind, Result, Service, Stream};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -95,6 +95,27 @@ async fn each_refusal_has_its_kind() {
     let mut expects = HeaderMap::new();
     expects.insert("Nats-Expected-Last-Sequence", "7");
     assert_eq!(kind("log.a", expects, 1).await, Kind::Conflict);
+}
+
+#[tokio::test]
+async fn a_request_carries_headers_to_who_is_asked() {
+    let world = World::new().await;
+    let tenant = async |Headers(headers): Headers| {
+        let tenant = headers.get("Tenant").map(ToString::to_string);
+        Json(tenant)
+    };
+    let asks = async |client: Client| -> Result<Json<Option<String>>> {
+        let mut headers = HeaderMap::new();
+        headers.insert("Tenant", "blue");
+        let answer = client.request_with_headers("tenant", headers, &());
+        answer.await.map(Json)
+    };
+    let service = Service::new("a", "1.0.0")
+        .endpoint("tenant", tenant)
+        .endpoint("asks", asks);
+    let _running = world.serve(service).await;
+
+    assert_eq!(world.ask_json("asks", "").await, json!("blue"));
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use natsfn::failpoint::{Failpoints, Fault};
 use natsfn::testing::{Outcome, local};
 use natsfn::{
-    Batch, Consumer, Db, Endpoint, Error, Json, Kind, Outcomes, Result, Service, Start, Stream, Tx,
+    Batch, Consumer, Db, Endpoint, Error, HeaderMap, Json, Kind, Outcomes, Result, Service, Start,
+    Stream, Tx,
 };
 use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, TransactionTrait};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
@@ -193,16 +194,36 @@ async fn function_that_keeps_its_tx_is_an_error_and_stores_nothing() {
 #[tokio::test]
 async fn redelivered_batch_is_stored_once_and_only_its_failures_run_again() {
     for database in Database::each().await {
-        let local = local(service()).database(&database.url).await.unwrap();
+        let refused = Arc::new(AtomicBool::new(true));
+        let refuses = refused.clone();
+        let store = move |tx: Tx, numbers: Batch<i64>| {
+            let refuses = refuses.load(Ordering::SeqCst);
+            async move {
+                let mut outcomes = Outcomes::new();
+                for number in &numbers {
+                    if refuses && **number == 2 {
+                        outcomes.fail(number.message(), Error::bad_request("not yet"));
+                    } else {
+                        insert(&tx, **number).await?;
+                    }
+                }
+                Ok::<_, Error>(outcomes)
+            }
+        };
+        let numbers = Consumer::new("store", Stream::new("NUMBERS", ["numbers"]));
+        let service = Service::new("numbers", "1.0.0")
+            .database::<Migrator>()
+            .consumer(numbers, store);
+        let local = local(service).database(&database.url).await.unwrap();
         use Outcome::{Acked, DeadLetter};
-        assert_eq!(
-            local.deliver("store", [1, -2, 3]).await,
-            [Acked, DeadLetter, Acked]
-        );
-        assert_eq!(
-            local.deliver("store", [1, 2, 3]).await,
-            [Acked, Acked, Acked]
-        );
+        let outcomes = local.deliver("store", [1, 2, 3]).await;
+        assert_eq!(outcomes, [Acked, DeadLetter, Acked]);
+        refused.store(false, Ordering::SeqCst);
+        for _ in 0..2 {
+            let outcomes = local.redeliver("store").await;
+            assert_eq!(outcomes, [Acked, Acked, Acked]);
+        }
+        assert_eq!(database.number(ROWS).await, 3);
         assert_eq!(
             database
                 .number("SELECT CAST(sum(number) AS bigint) FROM numbers")
@@ -313,6 +334,23 @@ async fn numbers_acknowledged_around_a_full_disk_are_stored_once() {
     assert_eq!(database.number(ROWS).await, sent);
     let distinct = "SELECT count(DISTINCT number) FROM numbers";
     assert_eq!(database.number(distinct).await, sent);
+}
+
+#[tokio::test]
+async fn each_call_delivers_new_messages_and_so_does_another_test_on_the_same_database() {
+    for database in Database::each().await {
+        for tests in 1..=2 {
+            let local = local(service()).database(&database.url).await.unwrap();
+            for number in [1, 2] {
+                let (subject, payload) = ("numbers.a", number.to_string().into());
+                let outcome = local.deliver_one("store", subject, HeaderMap::new(), payload);
+                assert_eq!(outcome.await, Outcome::Acked);
+            }
+            assert_eq!(local.deliver("store", [3, 4]).await, [Outcome::Acked; 2]);
+            assert_eq!(local.redeliver("store").await, [Outcome::Acked; 2]);
+            assert_eq!(database.number(ROWS).await, tests * 4);
+        }
+    }
 }
 
 #[tokio::test]

@@ -4,48 +4,75 @@
 //! redelivery, evidence of earlier tries, waiting for a dependency. Only the halving is written twice.
 
 use std::sync::Arc;
-use std::time::UNIX_EPOCH;
 
-use async_nats::{HeaderMap, Subject};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use serde::Serialize;
 
 use super::Local;
+use super::delivered::Delivery;
 use crate::error::Policy;
-use crate::function::event::{Entry, Message, StreamId};
+use crate::function::event::Entry;
 use crate::function::invoke;
+use crate::function::template::covers;
 use crate::run::consumer::attempt::Attempt;
 use crate::service::consumer::StreamTrigger;
 use crate::telemetry::Source;
+use crate::testing::message::TestMessage;
 use crate::testing::outcome::{Outcome, outcome};
 
 impl Local {
     /// Delivers messages to a stream function as one batch, in the way of the runtime: those that
-    /// cannot be decoded apart, a failing batch halved until the bad one is alone. Each call counts its
-    /// messages from 1: to an inbox, a second call is a redelivery.
+    /// cannot be decoded apart, a failing batch halved until the bad one is alone. An item is a value, which is sent as
+    /// JSON, or a [`TestMessage`].
+    ///
+    /// Each is a new message of the stream, also in a second call: its sequence follows the last one, and its time is
+    /// now. [`Local::redeliver`] delivers the same ones again.
     ///
     /// # Panics
-    /// There is no such stream function.
-    pub async fn deliver<T: Serialize>(
+    /// There is no such stream function, none of its subjects is the message's, or an item is no JSON.
+    pub async fn deliver<M: Into<TestMessage>>(
         &self,
         function: &str,
-        items: impl IntoIterator<Item = T>,
+        items: impl IntoIterator<Item = M>,
     ) -> Vec<Outcome> {
-        let consumer = &self.stream_function(function).consumer;
-        let subject = match consumer.subjects().first() {
-            Some(subject) => subject.replace(['*', '>'], "x"),
-            None => String::new(),
-        };
-        let payload = |item| serde_json::to_vec(&item).unwrap_or_default().into();
-        let messages = items
-            .into_iter()
-            .map(|item| (subject.as_str().into(), HeaderMap::new(), payload(item)));
-        self.deliver_all(function, messages.collect()).await
+        let messages = items.into_iter().map(Into::into).collect();
+        let delivery = self.new_messages(function, messages);
+        self.run_all(function, delivery).await
     }
 
-    /// Delivers one message with a subject, headers and bytes of its own.
+    /// Delivers what the function was delivered last once more, as after a crash before the acknowledgement: the same
+    /// messages with the same sequences and times. A function that takes `Tx` is not called for those that it has
+    /// handled.
+    ///
+    /// ```
+    /// use natsfn::testing::{Outcome, local};
+    /// use natsfn::{Consumer, Json, Service, Stream};
+    ///
+    /// async fn ship(Json(_): Json<u32>) {}
+    ///
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+    /// let orders = Consumer::new("ship", Stream::new("ORDERS", ["orders"]));
+    /// let shop = local(Service::new("shop", "1.0.0").consumer(orders, ship));
+    /// assert_eq!(shop.deliver("ship", [7, 8]).await, [Outcome::Acked, Outcome::Acked]);
+    /// assert_eq!(shop.redeliver("ship").await, [Outcome::Acked, Outcome::Acked]);
+    /// # });
+    /// ```
+    ///
+    /// # Panics
+    /// There is no such stream function, or it was delivered nothing yet.
+    pub async fn redeliver(&self, function: &str) -> Vec<Outcome> {
+        self.stream_function(function);
+        let again = self.delivered.lock().again(function);
+        match again {
+            Some(delivery) => self.run_all(function, delivery).await,
+            None => panic!("{function:?} was delivered nothing yet"),
+        }
+    }
+
+    /// Delivers one message with a subject, headers and bytes of its own, as [`Local::deliver`] does with a
+    /// [`TestMessage`].
     ///
     /// ```
     /// use natsfn::testing::{Outcome, local};
@@ -80,8 +107,9 @@ impl Local {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Outcome {
-        let message = (subject.into(), headers, payload);
-        self.deliver_all(function, vec![message]).await[0]
+        let mut message = TestMessage::new(payload).subject(subject);
+        message.headers = headers;
+        self.deliver(function, [message]).await[0]
     }
 
     fn stream_function(&self, name: &str) -> &StreamTrigger {
@@ -95,11 +123,32 @@ impl Local {
         }
     }
 
-    async fn deliver_all(
-        &self,
-        function: &str,
-        messages: Vec<(Subject, HeaderMap, Bytes)>,
-    ) -> Vec<Outcome> {
+    /// The messages as the function's stream stores them. What the runtime would never deliver to it is no test of it.
+    fn new_messages(&self, function: &str, messages: Vec<TestMessage>) -> Delivery {
+        let consumer = &self.stream_function(function).consumer;
+        let subjects = consumer.subjects();
+        let given = messages.iter().filter_map(|it| it.subject.as_deref());
+        for subject in given {
+            assert!(
+                subjects.is_empty() || subjects.iter().any(|wide| covers(wide, subject)),
+                "{function} is never delivered a message on {subject:?}: its subjects are {}",
+                subjects.join(", ")
+            );
+        }
+        let subject = match subjects.first() {
+            Some(subject) => subject.replace(['*', '>'], "x"),
+            None => String::new(),
+        };
+        let mut delivered = self.delivered.lock();
+        delivered.new_messages(function, consumer.stream.name(), &subject, messages)
+    }
+
+    async fn run_all(&self, function: &str, delivery: Delivery) -> Vec<Outcome> {
+        let Delivery {
+            stream,
+            messages,
+            times,
+        } = delivery;
         self.connect().await;
         let StreamTrigger { consumer, call } = self.stream_function(function);
         let attempt = Attempt {
@@ -115,25 +164,14 @@ impl Local {
             stats: Arc::default(),
             failpoints: self.functions.definition.failpoints.clone(),
         };
-        let stream = Arc::new(StreamId {
-            name: consumer.stream.name().to_owned(),
-            created: UNIX_EPOCH,
-            ack_floor: 0,
-        });
+        let first = messages.first().map_or(0, |message| message.seq);
         let mut outcomes = vec![Outcome::DeadLetter; messages.len()];
         let mut entries = Vec::new();
-        for (at, (subject, headers, payload)) in messages.into_iter().enumerate() {
+        for message in messages {
             let mut entry = Entry {
-                message: Message {
-                    subject,
-                    headers,
-                    payload,
-                    seq: at as u64 + 1,
-                    time_ns: at as i64 + 1,
-                    unreadable: None,
-                },
+                message,
                 stream: stream.clone(),
-                delivered: 1,
+                delivered: times,
                 decoded: None,
             };
             let decode = call.needs.decode;
@@ -148,19 +186,21 @@ impl Local {
             None => 1,
         };
         for part in entries.chunks(size) {
-            run(&attempt, part.to_vec(), &mut outcomes).await;
+            run(&attempt, part.to_vec(), first, &mut outcomes).await;
         }
         outcomes
     }
 }
 
+/// `first` is the sequence of the first outcome.
 fn run<'a>(
     attempt: &'a Attempt,
     entries: Vec<Arc<Entry>>,
+    first: u64,
     outcomes: &'a mut Vec<Outcome>,
 ) -> BoxFuture<'a, ()> {
     async move {
-        let mut set = |entry: &Entry, outcome| outcomes[entry.seq() as usize - 1] = outcome;
+        let mut set = |entry: &Entry, outcome| outcomes[(entry.seq() - first) as usize] = outcome;
         match attempt.once(&entries).await {
             Ok(mut done) => {
                 for entry in &entries {
@@ -176,8 +216,8 @@ fn run<'a>(
                     && matches!(error.policy(), Policy::DeadLetter | Policy::Attempt) =>
             {
                 let (left, right) = entries.split_at(entries.len() / 2);
-                run(attempt, left.to_vec(), outcomes).await;
-                run(attempt, right.to_vec(), outcomes).await;
+                run(attempt, left.to_vec(), first, outcomes).await;
+                run(attempt, right.to_vec(), first, outcomes).await;
             }
             Err(error) => {
                 for entry in &entries {
