@@ -50,7 +50,7 @@ impl Request {
         &self.subject
     }
 
-    /// The headers, empty where there are none.
+    /// The headers, empty where there are none. Their names are case-sensitive, as everywhere in NATS.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
@@ -102,7 +102,7 @@ impl Message {
         &self.subject
     }
 
-    /// The headers, empty where there are none.
+    /// The headers, empty where there are none. Their names are case-sensitive, as everywhere in NATS.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }

@@ -52,7 +52,8 @@ impl Running {
         self.discovery.stats(usize::MAX)
     }
 
-    /// Whether this instance can do its work.
+    /// Whether this instance hears what reaches it by NATS. It asks nobody: while the database is away, or a function
+    /// holds, this is `Ok`. A health check asks [`Running::readiness`].
     ///
     /// # Errors
     /// What keeps it: there is no connection, or the server refuses a subscription. Both are tried

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::function::event::{Delivery, Request};
 
 /// The headers of a request or of a single message; empty where there are none. Their names are
-/// case-sensitive.
+/// case-sensitive, as everywhere in NATS: `tenant` is another header than `Tenant`.
 ///
 /// ```
 /// use natsfn::Headers;
