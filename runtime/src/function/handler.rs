@@ -12,14 +12,14 @@ use super::reply::IntoReply;
 use crate::error::Result;
 use layer::{Answering, Layer, Start, around};
 
-/// An `async fn` that takes up to four extractors and returns what can be a reply.
+/// An `async fn` that takes up to eight extractors and returns what can be a reply.
 ///
 /// It is implemented for functions and closures; nobody implements it by hand. `A` is the tuple
 /// of arguments, inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a function that natsfn can call for a `{E}`",
     label = "not a handler",
-    note = "a handler is an `async fn` with at most four arguments, each an extractor for `{E}`: one that the docs of `natsfn::FromEvent` list, or your own `FromEvent`"
+    note = "a handler is an `async fn` with at most eight arguments, each an extractor for `{E}`: one that the docs of `natsfn::FromEvent` list, or your own `FromEvent`"
 )]
 pub trait Handler<E: Event, S, A>: Clone + Send + Sync + 'static {
     /// What the arguments need from the runtime.
@@ -53,7 +53,7 @@ where
     }
 }
 
-/// A function of up to four arguments, which `A` is the tuple of.
+/// A function of up to eight arguments, which `A` is the tuple of.
 pub trait Function<A> {
     /// What it returns: an `async fn` a future.
     type Future;
@@ -103,6 +103,10 @@ arguments!(A1);
 arguments!(A1, A2);
 arguments!(A1, A2, A3);
 arguments!(A1, A2, A3, A4);
+arguments!(A1, A2, A3, A4, A5);
+arguments!(A1, A2, A3, A4, A5, A6);
+arguments!(A1, A2, A3, A4, A5, A6, A7);
+arguments!(A1, A2, A3, A4, A5, A6, A7, A8);
 
 /// A handler with its state, types erased: boxed once, at registration.
 pub(crate) struct Call<E: Event> {

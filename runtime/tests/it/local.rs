@@ -1,9 +1,12 @@
 //! A function that takes a `Client` or a `Kv`, tested without a server: what it meets is what NATS would say.
 
-use natsfn::testing::{Outcome, local};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use natsfn::testing::{Outcome, TestMessage, local};
 use natsfn::{
-    Batch, Bucket, Client, Consumer, Endpoint, Error, HeaderMap, Headers, Json, Kind, Kv, KvValue,
-    Path, Result, Service, Stream,
+    Batch, Bucket, Bytes, Client, Consumer, Endpoint, Error, HeaderMap, Headers, Json, Kind, Kv,
+    KvValue, Path, Result, Service, State, Stream, Subject,
 };
 use serde::{Deserialize, Serialize};
 
@@ -147,4 +150,98 @@ async fn a_stream_function_has_a_client_too() {
         outcomes,
         [Outcome::Acked, Outcome::DeadLetter, Outcome::Acked]
     );
+}
+
+/// What a function sees of a message: sequence, subject, tenant, payload, and whether it is older than a day.
+type Seen = (u64, String, Option<String>, u32, bool);
+
+/// A service that notes what it sees.
+fn seeing() -> (Service, Arc<Mutex<Vec<Seen>>>) {
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let seeing = seen.clone();
+    let note = move |batch: Batch<u32>| {
+        let mut seeing = seeing.lock().unwrap();
+        for item in &batch {
+            let age = item.time().elapsed().unwrap_or_default();
+            let tenant = item.headers().get("Tenant").map(ToString::to_string);
+            let (subject, is_old) = (item.subject().to_owned(), age > DAY);
+            seeing.push((item.seq(), subject, tenant, **item, is_old));
+        }
+        std::future::ready(())
+    };
+    let consumer = Consumer::new("note", log());
+    (service().consumer(consumer, note), seen)
+}
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[tokio::test]
+async fn each_message_is_the_next_of_its_stream_and_says_what_the_test_says() {
+    let (service, seen) = seeing();
+    let shop = local(service);
+
+    shop.deliver("note", [7, 8]).await;
+    let old = SystemTime::now() - 2 * DAY;
+    let other = TestMessage::json(&9)
+        .subject("log.b")
+        .header("Tenant", "blue");
+    let outcomes = shop.deliver("note", [other.time(old), 10.into()]).await;
+    assert_eq!(outcomes, [Outcome::Acked; 2]);
+    shop.redeliver("note").await;
+
+    let x = |seq, n| (seq, "log.x".to_owned(), None, n, false);
+    let blue = (3, "log.b".to_owned(), Some("blue".to_owned()), 9, true);
+    let again = blue.clone();
+    assert_eq!(
+        *seen.lock().unwrap(),
+        [x(1, 7), x(2, 8), blue, x(4, 10), again, x(4, 10)]
+    );
+}
+
+#[tokio::test]
+#[should_panic(expected = "note is never delivered a message on \"lag.a\": its subjects are log.*")]
+async fn what_the_runtime_would_never_deliver_is_no_test() {
+    let (service, _) = seeing();
+    let message = TestMessage::new("7").subject("lag.a");
+    local(service).deliver("note", [message]).await;
+}
+
+#[tokio::test]
+#[should_panic(expected = "was delivered nothing yet")]
+async fn nothing_is_delivered_again_before_the_first_time() {
+    let (service, _) = seeing();
+    local(service).redeliver("note").await;
+}
+
+#[tokio::test]
+async fn a_function_takes_eight_arguments() {
+    async fn all(
+        Json(n): Json<u32>,
+        bytes: Bytes,
+        Subject(subject): Subject,
+        Path(tenant): Path<String>,
+        Headers(headers): Headers,
+        State(factor): State<u32>,
+        client: Client,
+        counts: Kv<Count>,
+    ) -> Result<Json<String>> {
+        let language = headers.get("Language").map(ToString::to_string);
+        counts.put(&tenant, &Count(n)).await?;
+        let asked: u32 = client.request("factor", &factor).await?;
+        let length = bytes.len();
+        Ok(Json(format!(
+            "{subject} {tenant} {language:?} {asked} {length}"
+        )))
+    }
+    let service = Service::new("shop", "1.0.0")
+        .state(3_u32)
+        .bucket(Bucket::of::<Count>())
+        .endpoint(Endpoint::new("all", "all.{tenant}"), all);
+    let shop = local(service).answer("factor", async |Json(n): Json<u32>| Json(n * 2));
+
+    let mut headers = HeaderMap::new();
+    headers.insert("Language", "it");
+    let answer = shop.request_with_headers("all.blue", headers, &21).await;
+
+    assert_eq!(answer, Ok("all.blue blue Some(\"it\") 6 2".to_owned()));
 }
