@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use async_nats::{HeaderName, HeaderValue};
 use clap::{ArgGroup, ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::Exit;
@@ -69,6 +70,9 @@ pub(super) struct Setup {
     /// Let a stream lose subjects, limits become shorter and replicas fewer
     #[arg(long, value_name = "STREAM")]
     pub(super) shrink: Vec<String>,
+    /// For how long to try to reach NATS; with 0 it is tried once
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(super) wait: u32,
 }
 
 #[derive(Args)]
@@ -170,12 +174,30 @@ pub(super) struct Invoke {
     /// The credentials to use
     #[arg(long, value_name = "NAME")]
     pub(super) user: Option<String>,
+    /// A header of the request or message; may be repeated
+    #[arg(short = 'H', long = "header", value_name = "NAME:VALUE", value_parser = header)]
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     /// A function whose subject has no {...}, or a subject
     #[arg(value_name = "FUNCTION|SUBJECT")]
     pub(super) what: String,
     /// The payload; empty by default
     #[arg(value_name = "JSON")]
     pub(super) json: Option<String>,
+}
+
+/// A header as the `nats` command line takes it, too.
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => (name.trim(), value.trim()),
+        _ => return Err("a header is NAME:VALUE".to_owned()),
+    };
+    let name = name
+        .parse()
+        .map_err(|_| format!("{name:?} is no name of a header: it needs ASCII without spaces"))?;
+    let value = value
+        .parse()
+        .map_err(|_| "a value of a header is one line".to_owned())?;
+    Ok((name, value))
 }
 
 /// What the command line says.

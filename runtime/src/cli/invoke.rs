@@ -22,6 +22,10 @@ use login::{Who, knows, login};
 pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError> {
     let subject = subject(&job.program, &arguments.what)?;
     let payload = Bytes::from(arguments.json.unwrap_or_default());
+    let mut headers = HeaderMap::new();
+    for (name, value) in arguments.headers {
+        headers.append(name, value);
+    }
     let user = arguments.user.as_deref();
     let takes = |service: &&Definition| {
         let mut streams = service.all_streams().into_iter();
@@ -32,7 +36,7 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
             &job,
             user.or(Some("backend").filter(|name| knows(&job, name))),
         )?;
-        deliver(&job, service, &who, &subject, payload).await
+        deliver(&job, service, &who, &subject, headers, payload).await
     } else {
         let of_service = job
             .program
@@ -40,7 +44,7 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
             .map(Definition::name);
         let own = of_service.filter(|name| knows(&job, name));
         let who = login(&job, user.or(job.config.invoke.user.as_deref()).or(own))?;
-        request(&job, &who, &subject, payload)
+        request(&job, &who, &subject, headers, payload)
             .await
             .map_err(|error| match taken_for_a_subject(&job, &arguments.what) {
                 Some(hint) => error.and(hint),
@@ -49,13 +53,19 @@ pub(super) async fn invoke(job: Job, arguments: Invoke) -> Result<Exit, RunError
     }
 }
 
-async fn request(job: &Job, who: &Who, subject: &str, payload: Bytes) -> Result<Exit, RunError> {
+async fn request(
+    job: &Job,
+    who: &Who,
+    subject: &str,
+    headers: HeaderMap,
+    payload: Bytes,
+) -> Result<Exit, RunError> {
     let name = format!("{} invoke", job.name);
     let (client, mut refusals) = connect_as(&who.nats, &name, &who.section).await?;
     let client = Client::new(client);
     let asked = async {
         client
-            .ask(subject, HeaderMap::new(), payload)
+            .ask(subject, headers, payload)
             .await
             .map_err(|error| {
                 let hint = match error.kind() {

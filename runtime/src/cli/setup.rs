@@ -2,12 +2,16 @@
 
 mod monitor;
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::arguments::Setup as Arguments;
 use super::host::stop::Stop;
 use super::program::Program;
 use super::{Exit, Job, say};
-use crate::error::run_error::RunError;
-use crate::nats::connect::connect_patiently;
+use crate::error::run_error::{Reason, RunError};
+use crate::nats::connect::connect_until;
 use crate::run::setup::{Options, setup_with};
 use crate::service::Definition;
 use crate::service::stream::Stream;
@@ -21,12 +25,14 @@ pub(super) async fn setup(job: Job, arguments: Arguments) -> Result<Exit, RunErr
         name,
         ..
     } = job;
+    let until = Instant::now() + Duration::from_secs(arguments.wait.into());
     let set_up = async {
         let mut told = Vec::new();
         for service in program.to_set_up() {
             let (login, section) = program.login(&config, "setup", service);
             let connection = format!("{} setup", service.name());
-            let (nats, _) = connect_patiently(&login, &connection, &section).await?;
+            let connected = connect_until(&login, &connection, &section, until).await;
+            let (nats, _) = connected.map_err(|error| tried(error, arguments.wait))?;
             let options = options(&arguments, &program, service);
             told.extend(setup_with(service, &nats, config.database_url(), &options).await?);
         }
@@ -70,6 +76,17 @@ pub(super) async fn setup(job: Job, arguments: Arguments) -> Result<Exit, RunErr
         program.main().version()
     ));
     Ok(Exit::SUCCESS)
+}
+
+/// Says for how long a server was tried that was not reached.
+fn tried(error: RunError, seconds: u32) -> RunError {
+    if error.reason() == Reason::Unreached && seconds > 0 {
+        error.and(format!(
+            "it was tried for {seconds} s; `--wait SECONDS` tries longer"
+        ))
+    } else {
+        error
+    }
 }
 
 /// What the command line allows for one of the services. A name that no service knows is the

@@ -20,6 +20,8 @@ pub(crate) enum Reason {
     Misuse,
     /// The next attempt may work: the server did not answer in time, or the connection ended.
     Passing,
+    /// NATS cannot be reached.
+    Unreached,
     /// Another process listens on a port.
     #[cfg(feature = "server")]
     PortInUse,

@@ -13,10 +13,15 @@ use std::time::Duration;
 
 use async_nats::rustls;
 use async_nats::{AuthError, ConnectOptions, Event, ServerAddr};
+use tokio::time::timeout;
+#[cfg(feature = "cli")]
+use tokio::time::{Instant, timeout_at};
 
 use super::jetstream::Nats;
 use crate::config::NatsConfig;
 use crate::config::address::{Addresses, TWO_JETSTREAMS, without_password};
+#[cfg(feature = "cli")]
+use crate::error::run_error::Reason;
 use crate::error::run_error::RunError;
 use credentials::Credentials;
 use unreached::Unreached;
@@ -24,6 +29,9 @@ use unreached::Unreached;
 pub(crate) use refusals::{Refusals, subject as refused_subject};
 pub(crate) use trouble::{TELL, Trouble};
 
+/// How long an attempt may take before somebody is told: the client's own limit is 5 s for an address, and none for
+/// finding out which addresses a name has.
+const SLOW_ATTEMPT: Duration = Duration::from_secs(6);
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -34,20 +42,39 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Only what no patience helps with: an address that is none, a file of credentials that cannot be
 /// read.
 pub async fn connect(config: &NatsConfig, name: &str) -> Result<Nats, RunError> {
-    Ok(connect_patiently(config, name, "nats").await?.0)
+    Ok(connect_sharing(config, name, "nats", &Arc::default())
+        .await?
+        .0)
 }
 
-/// As [`connect`], and what the server refuses comes out of the receiver as long as there is one.
-/// `section` is the part of the configuration that the login stands in.
-pub(crate) async fn connect_patiently(
+/// As [`connect_sharing`], until then at most; where no time is left, one attempt is made.
+///
+/// # Errors
+/// As [`connect`]; why the server was not reached, or refused the login.
+#[cfg(feature = "cli")]
+pub(crate) async fn connect_until(
     config: &NatsConfig,
     name: &str,
     section: &str,
+    until: Instant,
 ) -> Result<(Nats, Refusals), RunError> {
-    connect_sharing(config, name, section, &Arc::default()).await
+    if until <= Instant::now() {
+        return connect_as(config, name, section).await;
+    }
+    let trouble = Arc::default();
+    let connecting = connect_sharing(config, name, section, &trouble);
+    match timeout_at(until, connecting).await {
+        Ok(connected) => connected,
+        Err(_) => {
+            let why = trouble.now().unwrap_or_else(|| unreached::silent(config));
+            Err(RunError::of(Reason::Unreached, why))
+        }
+    }
 }
 
-/// As [`connect_patiently`]; connections that share their trouble tell of it once.
+/// As [`connect`], and what the server refuses comes out of the receiver as long as there is one.
+/// `section` is the part of the configuration that the login stands in. Connections that share their trouble tell of it
+/// once.
 pub(crate) async fn connect_sharing(
     config: &NatsConfig,
     name: &str,
@@ -57,7 +84,8 @@ pub(crate) async fn connect_sharing(
     let (refused, refusals) = refusals::channel();
     let mut attempts = 0;
     loop {
-        match attempt(config, name, section, refused.clone(), trouble).await? {
+        let attempt = attempt(config, name, section, refused.clone(), trouble);
+        match telling_if_slow(attempt, || trouble.retry(unreached::silent(config))).await? {
             Ok(client) => return Ok((client, refusals)),
             // What is wrong at the start is told at once; later it may be a file that is being replaced.
             Err(Unreached::File(mistakes)) if attempts == 0 && !trouble.was_connected() => {
@@ -92,7 +120,22 @@ pub(crate) async fn connect_as(
     match attempt(config, name, section, refused, &Arc::default()).await? {
         Ok(client) => Ok((client, refusals)),
         Err(Unreached::File(mistakes)) => Err(RunError::misuse(mistakes)),
-        Err(unreached) => Err(RunError::new(unreached.sentence(config, section))),
+        Err(unreached) => Err(RunError::of(
+            unreached.reason(),
+            unreached.sentence(config, section),
+        )),
+    }
+}
+
+/// Tells once where an attempt takes long.
+async fn telling_if_slow<T>(attempt: impl Future<Output = T>, tell: impl FnOnce()) -> T {
+    let mut attempt = std::pin::pin!(attempt);
+    match timeout(SLOW_ATTEMPT, &mut attempt).await {
+        Ok(done) => done,
+        Err(_) => {
+            tell();
+            attempt.await
+        }
     }
 }
 
@@ -244,6 +287,13 @@ pub(crate) fn pause(attempts: usize) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_lasts_is_told_while_it_lasts() {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let attempt = async { told.await.is_ok() };
+        assert!(telling_if_slow(attempt, || tell.send(()).unwrap()).await);
+    }
 
     #[test]
     fn pauses_grow_and_end_growing() {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use async_nats::{Client, Message, Request};
+use futures_util::StreamExt;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, Command};
@@ -556,6 +557,138 @@ async fn command_ends_with_an_error_where_the_network_is_dead() {
     );
     // The longest is a request's own patience, 10 s.
     assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+#[tokio::test]
+async fn setup_tries_to_reach_its_server_for_as_long_as_it_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let silent = Network::before(world.server.url()).await;
+    silent.silence_all();
+    let run = async |url: &str, arguments: &[&str]| {
+        let mut command = hello(directory.path(), arguments);
+        command.env("HELLO_NATS__URL", url);
+        let output = output(command).await;
+        let (_, stderr) = text(&output);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert!(
+            stderr.contains(url.trim_start_matches("nats://")),
+            "{stderr}"
+        );
+        assert!(stderr.contains("is nats.url right?"), "{stderr}");
+        stderr
+    };
+
+    let nobody = "nats://127.0.0.1:1";
+    let once = run(nobody, &["setup", "--wait", "0"]).await;
+    assert!(!once.contains("trying again"), "{once}");
+    for command in [
+        &["setup", "--wait", "1"][..],
+        &["setup", "--plan", "--wait", "1"],
+    ] {
+        let tried = run(nobody, command).await;
+        let warning = "trying again: NATS at nats://127.0.0.1:1 cannot be reached";
+        assert!(tried.contains(warning), "{tried}");
+        assert!(
+            tried.contains("hello: it was tried for 1 s; `--wait"),
+            "{tried}"
+        );
+    }
+    let tried = run(&silent.url(), &["setup", "--wait", "1"]).await;
+    assert!(tried.contains("has not answered yet"), "{tried}");
+}
+
+#[tokio::test]
+async fn setup_waits_for_a_server_that_is_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    within(world.server.down()).await;
+    let mut command = hello(directory.path(), &["setup", "--wait", "600"]);
+    command
+        .env("HELLO_NATS__URL", world.server.url())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut setup = Lasting::of(child.stderr.take().unwrap(), child);
+    setup.says("cannot be reached").await;
+
+    within(world.server.up()).await;
+
+    assert_eq!(setup.exit_code().await, Some(0));
+}
+
+#[tokio::test]
+async fn invoke_sends_the_headers_that_it_is_given() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let run = async |arguments: &[&str]| {
+        let mut command = hello(directory.path(), arguments);
+        command.env("HELLO_NATS__URL", world.server.url());
+        output(command).await
+    };
+    let mut asked = world.nats.subscribe("greet").await.unwrap();
+    world.nats.flush().await.unwrap();
+    let answer = async {
+        let request = asked.next().await.unwrap();
+        let values = request.headers.unwrap();
+        let values = values.get_all("Tenant").map(ToString::to_string);
+        let values: Vec<String> = values.collect();
+        let reply = request.reply.unwrap();
+        world.nats.publish(reply, "\"good\"".into()).await.unwrap();
+        values
+    };
+    let arguments = [
+        "invoke",
+        "-H",
+        "Tenant: blue",
+        "--header",
+        "Tenant:a:b",
+        "greet",
+        "1",
+    ];
+
+    let (answered, tenants) = within(async { futures_util::join!(run(&arguments), answer) }).await;
+
+    assert_eq!(text(&answered), ("\"good\"\n".to_owned(), String::new()));
+    assert_eq!(tenants, ["blue", "a:b"]);
+    for (wrong, complaint) in [
+        ("Tenant", "a header is NAME:VALUE"),
+        (":blue", "a header is NAME:VALUE"),
+        ("The tenant:blue", "is no name of a header"),
+    ] {
+        let refused = run(&["invoke", "-H", wrong, "greet"]).await;
+        let (_, stderr) = text(&refused);
+        assert_eq!(refused.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(complaint), "{stderr}");
+    }
+}
+
+#[tokio::test]
+async fn command_that_passes_over_the_server_of_dev_names_its_configuration() {
+    let directory = tempfile::tempdir().unwrap();
+    let _dev = dev(directory.path()).await;
+    let invoke = ["invoke", "hello", "\"World\""];
+    let answered = output(hello(directory.path(), &invoke)).await;
+    assert_eq!(answered.status.code(), Some(0), "{:?}", text(&answered));
+    let own = directory.path().join("hello.toml");
+    std::fs::write(own, "nats.url = 'nats://127.0.0.1:1'").unwrap();
+    let cure = "--config .natsfn/hello.toml";
+
+    for command in [&invoke[..], &["dead", "list"]] {
+        let failed = output(hello(directory.path(), command)).await;
+        let (_, stderr) = text(&failed);
+        assert_eq!(failed.status.code(), Some(1), "{stderr}");
+        assert!(stderr.contains("cannot be reached"), "{stderr}");
+        assert!(stderr.contains(cure), "{stderr}");
+    }
+    let [option, file] = ["--config", ".natsfn/hello.toml"];
+    let mut cured = vec![option, file];
+    cured.extend(invoke);
+    let answered = output(hello(directory.path(), &cured)).await;
+    assert_eq!(text(&answered).0, "\"Hello, World!\"\n");
+    // Who names a file has chosen.
+    let chosen = ["--config", "hello.toml", "dead", "list"];
+    let failed = output(hello(directory.path(), &chosen)).await;
+    assert!(!text(&failed).1.contains(cure), "{:?}", text(&failed));
 }
 
 #[tokio::test]

@@ -120,6 +120,27 @@ async fn orders_of_a_shop_that_is_killed_while_it_works_are_there_once() {
     }
 }
 
+#[tokio::test]
+async fn invoke_stores_a_message_with_the_headers_that_it_is_given() {
+    let [database, _] = Database::each().await;
+    let directory = tempfile::tempdir().unwrap();
+    let (_shop, nats) = shop(directory.path(), &database.url, &[]).await;
+    let order = r#"{"sku":"tea","amount":1}"#;
+    let arguments = ["invoke", "-H", "Tenant:blue", "orders.bob", order];
+
+    let invoked = output(program("shop", directory.path(), &arguments)).await;
+
+    let (said, complaint) = text(&invoked);
+    assert_eq!(
+        said, "stored in ORDERS, sequence 1\nstore: acknowledged\n",
+        "{complaint}"
+    );
+    let stored = natsfn::Client::new(nats).message("ORDERS", 1).await;
+    let stored = stored.unwrap().unwrap();
+    let tenant = stored.headers().get("Tenant");
+    assert_eq!(tenant.map(|it| it.as_str()), Some("blue"));
+}
+
 #[cfg(feature = "otel")]
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 #[cfg(feature = "otel")]

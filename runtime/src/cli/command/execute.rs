@@ -16,7 +16,7 @@ use crate::cli::output::complain;
 use crate::cli::program::Program;
 use crate::cli::{App, Exit, Job, dead, dev, health, invoke, permissions, serve, setup};
 use crate::config::{Loaded, Purpose, load_for};
-use crate::error::run_error::RunError;
+use crate::error::run_error::{Reason, RunError};
 
 impl<C: DeserializeOwned> App<C> {
     pub(in crate::cli) fn run_command(self) -> Exit {
@@ -26,6 +26,7 @@ impl<C: DeserializeOwned> App<C> {
             Err(exit) => return exit,
         };
         let name = self.name.clone();
+        let passed_over = self.passed_over(&said);
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();
@@ -46,7 +47,11 @@ impl<C: DeserializeOwned> App<C> {
         });
         match ran {
             Ok(exit) => exit,
-            Err(error) => {
+            Err(mut error) => {
+                if let Some(file) = passed_over.filter(|_| error.reason() == Reason::Unreached) {
+                    let file = file.display();
+                    error = error.and(format!("the NATS of `dev` is taken with --config {file}"));
+                }
                 for line in error.lines() {
                     complain(format_args!("{name}: {line}"));
                 }
@@ -163,12 +168,25 @@ impl<C: DeserializeOwned> App<C> {
         if said.is_some() {
             return said.cloned();
         }
-        let file = format!("{}.toml", self.name);
-        let of_dev = self.data.join(&file);
-        [Some(PathBuf::from(file)), Some(of_dev).filter(|_| !is_dev)]
+        let [own, of_dev] = self.usual_files();
+        [Some(own), Some(of_dev).filter(|_| !is_dev)]
             .into_iter()
             .flatten()
             .find(|file| file.is_file())
+    }
+
+    /// The file in this directory, and the one that `dev` writes.
+    fn usual_files(&self) -> [PathBuf; 2] {
+        let file = format!("{}.toml", self.name);
+        let of_dev = self.data.join(&file);
+        [PathBuf::from(file), of_dev]
+    }
+
+    /// The file that `dev` wrote, where the one in this directory is taken instead.
+    fn passed_over(&self, said: &Said) -> Option<PathBuf> {
+        let (Said::Usual(Arguments { config, .. }) | Said::Own { config, .. }) = said;
+        let [own, of_dev] = self.usual_files();
+        (config.is_none() && own.is_file() && of_dev.is_file()).then_some(of_dev)
     }
 
     async fn usual(

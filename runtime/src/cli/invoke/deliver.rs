@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use bytes::Bytes;
 use tokio::time::Instant;
 
@@ -31,6 +32,7 @@ pub(crate) async fn deliver(
     definition: &Definition,
     who: &Who,
     subject: &str,
+    headers: HeaderMap,
     payload: Bytes,
 ) -> Result<Exit, RunError> {
     let service = definition.name();
@@ -46,9 +48,10 @@ pub(crate) async fn deliver(
         Err(error) if error.kind() == Kind::NotFound => 0,
         Err(error) => return Err(RunError::new(error.to_string())),
     };
-    let id = format!("invoke-{}", nuid::next());
+    let given = headers.get(NATS_MESSAGE_ID).map(ToString::to_string);
+    let id = given.unwrap_or_else(|| format!("invoke-{}", nuid::next()));
     let client = client::Client::new(client);
-    let append = client.append(subject, Some(&id), HeaderMap::new(), payload);
+    let append = client.append(subject, Some(&id), headers, payload);
     let appended = unless_refused(&mut refusals, append).await?;
     let streams = definition.all_streams();
     let stored = streams.iter().find(|stream| captures(stream, subject));

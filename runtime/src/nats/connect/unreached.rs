@@ -7,6 +7,15 @@ use async_nats::{ConnectError, ConnectErrorKind, rustls};
 
 use crate::config::NatsConfig;
 use crate::config::address::without_password;
+use crate::error::run_error::Reason;
+
+const IS_IT_THERE: &str = "does the server run, and is nats.url right?";
+
+/// What is known of a server while the first attempt lasts.
+pub(super) fn silent(config: &NatsConfig) -> String {
+    let shown = without_password(&config.url);
+    format!("NATS at {shown} has not answered yet; {IS_IT_THERE}")
+}
 
 /// Why an attempt did not succeed, which the next one may.
 pub(super) enum Unreached {
@@ -31,6 +40,16 @@ impl Unreached {
         }
     }
 
+    /// What a caller can do about it.
+    pub(super) fn reason(&self) -> Reason {
+        match self {
+            Self::Server { kind, .. } if *kind != ConnectErrorKind::AuthorizationViolation => {
+                Reason::Unreached
+            }
+            _ => Reason::Other,
+        }
+    }
+
     /// The cause, and where to look for the cure.
     pub(super) fn sentence(&self, config: &NatsConfig, section: &str) -> String {
         let (reason, kind) = match self {
@@ -44,7 +63,7 @@ impl Unreached {
             ConnectErrorKind::Tls => {
                 Some("does the server speak TLS, and are nats.ca, nats.cert and nats.key right?")
             }
-            _ => Some("does the server run, and is nats.url right?"),
+            _ => Some(IS_IT_THERE),
         };
         if let Some(question) = question {
             return format!("NATS at {shown} cannot be reached: {reason}; {question}");
