@@ -271,8 +271,9 @@ pub(crate) async fn append(
             };
             Error::new(kind, format!("a message on {subject} {what}: {error}")).with_source(error)
         })?;
-    let ack: PubAck = read(subject, &answer.payload)?;
-    nats.check_domain(subject, &ack.stream, ack.domain.as_deref())?;
+    let ack: PubAck = read(subject, &answer.payload).map_err(|error| nats.refusal(error))?;
+    nats.check_domain(subject, &ack.stream, ack.domain.as_deref())
+        .await?;
     let appended = Appended {
         seq: ack.seq,
         duplicate: ack.duplicate,

@@ -52,9 +52,9 @@ impl Api {
         }
     }
 
-    /// Whether an acknowledgement with this domain is by another JetStream.
-    pub(crate) fn is_foreign(&self, domain: Option<&str>) -> bool {
-        matches!(self, Self::Domain(own) if domain != Some(own))
+    /// Whether its acknowledgements say that they are its own.
+    pub(crate) fn is_told_by_acks(&self) -> bool {
+        !matches!(self, Self::Prefix(_))
     }
 }
 
@@ -77,6 +77,13 @@ fn domain_of(prefix: &str) -> Option<&str> {
 
 /// Whether JetStream is there.
 pub(crate) const INFO: &str = "INFO";
+
+/// Whether the same is asked of the server's own JetStream where another one is meant: its streams and its consumers may
+/// take what is for ours. `subject` is whole.
+pub(crate) fn is_asked_of_both(subject: &str) -> bool {
+    let call = subject.strip_prefix(PREFIX);
+    call.is_some_and(|call| call == LIST_STREAMS || call.starts_with("CONSUMER.INFO."))
+}
 
 /// All streams, a part at a time.
 pub(crate) const LIST_STREAMS: &str = "STREAM.LIST";

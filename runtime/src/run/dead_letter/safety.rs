@@ -39,18 +39,19 @@ pub(super) async fn exists(nats: &Nats) -> Result<()> {
 }
 
 /// Publishes if the subject has no message yet. Where the JetStream is not the server's own, that one may have answered
-/// in its place: the letter must be in ours before its message is ended.
+/// in its place, and not every answer says so: the letter must be in ours before its message is ended.
 pub(super) async fn write_once(
     nats: &Nats,
     subject: &str,
     headers: HeaderMap,
     payload: Bytes,
 ) -> Result<()> {
+    let api = nats.api();
     let written = match append(nats, subject, headers, payload).await {
+        Ok(_) if api.is_told_by_acks() => return Ok(()),
         Err(error) if error.kind() != Kind::Conflict => Err(error),
         _ => Ok(()),
     };
-    let api = nats.api();
     if api.is_own() {
         return written;
     }

@@ -83,8 +83,9 @@ pub(in crate::nats::client) fn without_batch(headers: HeaderMap) -> HeaderMap {
 pub(super) enum Sent {
     /// All are stored, the first with this sequence.
     Stored { stream: String, first: u64 },
-    /// The server has refused it, and nothing of it is stored, except by a leader older than batches. Each is to be
-    /// published by itself, which stores nothing twice.
+    /// The server has refused it, and nothing of it is stored, except by a leader older than batches, or where a stream of
+    /// another JetStream has refused it in ours' place. Each is to be published by itself: by its id, nothing is stored
+    /// twice, and the answer to each says who has given it.
     Refused,
     /// The same, and the next one would be refused too, for this reason.
     NoBatches(String),
@@ -144,8 +145,9 @@ pub(super) async fn publish(nats: &Nats, messages: &[Outgoing]) -> Sent {
     };
     let n = messages.len() as u64;
     if answer.error.is_none()
-        && let Err(elsewhere) =
-            nats.check_domain(&last.subject, &answer.stream, answer.domain.as_deref())
+        && let Err(elsewhere) = nats
+            .check_domain(&last.subject, &answer.stream, answer.domain.as_deref())
+            .await
     {
         return Sent::Elsewhere(elsewhere);
     }
