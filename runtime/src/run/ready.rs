@@ -8,9 +8,9 @@ use async_nats::Client;
 use futures_util::StreamExt;
 
 use crate::error::run_error::{Reason, RunError};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::function::database::{Database, Schema};
-use crate::nats::jetstream::{Nats, call, calls, is_without_jetstream};
+use crate::nats::jetstream::{Nats, calls, consumer_info, is_without_jetstream};
 use crate::service::definition::Definition;
 
 /// Older servers have known faults in features that this runtime relies on.
@@ -68,7 +68,7 @@ pub(crate) async fn check_jetstream(nats: &Nats) -> Result<(), RunError> {
     if api.is_own() {
         return Ok(());
     }
-    match call::<serde_json::Value>(nats, calls::INFO, &()).await {
+    match nats.domain().await {
         Err(error) if is_without_jetstream(&error) => Err(RunError::of(
             Reason::Passing,
             format!(
@@ -78,6 +78,48 @@ pub(crate) async fn check_jetstream(nats: &Nats) -> Result<(), RunError> {
         )),
         _ => Ok(()),
     }
+}
+
+/// The consumers that the server's own JetStream has as well, where ours is another one. An ack says neither domain nor
+/// account, and each of the two takes it for its own message of that sequence.
+pub(crate) async fn shared_acks(service: &Definition, nats: &Nats) -> Result<Vec<String>> {
+    let mut problems = Vec::new();
+    if nats.api().is_own() {
+        return Ok(problems);
+    }
+    let own = nats.with_own_jetstream();
+    for consumer in service.consumers() {
+        let (stream, durable) = (consumer.stream.name(), consumer.durable_name());
+        let beside = match consumer_info(&own, stream, &durable).await {
+            Ok(beside) => beside,
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            Err(error) if is_without_jetstream(&error) => break,
+            Err(error) => return Err(error),
+        };
+        // The domain may be the server's own.
+        let ours = consumer_info(nats, stream, &durable).await;
+        if ours.is_ok_and(|ours| ours.created == beside.created) {
+            continue;
+        }
+        problems.push(format!(
+            "the server's own JetStream has a consumer {durable} of a stream {stream} too, beside that of {}: what acknowledges a message of the one does so for the other's, so that messages would be lost; give the consumer another name here (`Consumer::durable`), or the stream",
+            nats.api()
+        ));
+    }
+    Ok(problems)
+}
+
+/// Refuses a start with what [`shared_acks`] finds: somebody may have made it after `setup`.
+pub(crate) async fn check_acks(service: &Definition, nats: &Nats) -> Result<(), RunError> {
+    match shared_acks(service, nats).await {
+        Ok(problems) if problems.is_empty() => {}
+        Ok(problems) => return Err(RunError::misuse(problems)),
+        Err(error) => tracing::warn!(
+            %error,
+            "nobody knows whether the server's own JetStream has a consumer of the same name, which would take acks"
+        ),
+    }
+    Ok(())
 }
 
 pub(crate) async fn open(

@@ -144,23 +144,25 @@ impl Rights {
         rights
     }
 
-    /// The same with the JetStream of `nats.domain` or `nats.api_prefix`; whoever looks at all streams looks at those of
-    /// the server's own too.
+    /// The same with the JetStream of `nats.domain` or `nats.api_prefix`; whoever looks at all streams, or at a consumer,
+    /// looks at those of the server's own too.
     #[must_use]
     pub fn with_jetstream_of(mut self, config: &NatsConfig) -> Self {
         let api = Api::of(config);
         if api.is_own() {
             return self;
         }
-        let list = calls::whole(calls::LIST_STREAMS);
-        let lists = self.publish.iter().find(|right| right.subject == list);
-        let lists = lists.cloned();
+        let asked = |right: &&Right| calls::is_asked_of_both(&right.subject);
+        let mut beside: Vec<Right> = self.publish.iter().filter(asked).cloned().collect();
+        for right in &mut beside {
+            right.purpose = format!("the server's own JetStream: {}", right.purpose);
+        }
         for right in &mut self.publish {
             right.subject = api.subject(&right.subject);
         }
         let info = api.subject(&calls::whole(calls::INFO));
         self.publish(info, format!("whether {api} is there"));
-        self.publish.extend(lists);
+        self.publish.extend(beside);
         self
     }
 

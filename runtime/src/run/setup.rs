@@ -60,8 +60,8 @@ pub async fn setup(
 ///
 /// # Errors
 /// A domain or prefix that nobody answers; what the lint finds: a function's subject that some stream of the account
-/// captures, with another domain or prefix a stream of the server's own that captures what ours do; a stream that would
-/// lose messages; what is somebody else's and differs, with the two ways out; and
+/// captures, with another domain or prefix a stream of the server's own that captures what ours do, or a consumer of the
+/// same name there; a stream that would lose messages; what is somebody else's and differs, with the two ways out; and
 /// whatever the server or the database refuses. Nothing is changed before all of it was looked at.
 pub async fn setup_with(
     service: &Definition,

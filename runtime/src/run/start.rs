@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::discovery::{Discovered, Discovery};
 use super::listener::on_panic::OnPanic;
 use super::listener::{Listener, Share};
-use super::ready::{check_jetstream, check_server, open, round_trip};
+use super::ready::{check_acks, check_jetstream, check_server, open, round_trip};
 use super::rights::Rights;
 use super::running::Running;
 use super::running::readiness::{Needs, Readiness, Watched};
@@ -37,8 +37,8 @@ const READS: usize = 1;
 /// Starts a service on its connections, or on one [`Nats`](crate::Nats) or [`async_nats::Client`] for everything, and returns
 /// when every function is subscribed: a request sent after that finds it.
 ///
-/// A database or a stream that is away does not keep it from starting: requests get a 503 and
-/// consumers hold until it is back.
+/// A database or a stream that is away does not keep it from starting, nor does a JetStream of another domain: requests
+/// get a 503 and consumers hold until it is back.
 ///
 /// ```no_run
 /// use natsfn::config::NatsConfig;
@@ -56,7 +56,7 @@ const READS: usize = 1;
 ///
 /// # Errors
 /// A service with others beside it, a server that is too old, a database schema that this program does not know, a stream that
-/// would lose messages, a domain or prefix of JetStream that nobody answers, a connection that is closed, a subscription that the server refuses.
+/// would lose messages, a consumer that the server's own JetStream has too where another one is meant, a connection that is closed, a subscription that the server refuses.
 pub async fn start(
     definition: Definition,
     connections: impl Into<Connections>,
@@ -71,7 +71,10 @@ pub async fn start(
     let connections = connections.into();
     let nats = connections.main.nats.clone();
     check_server(&nats, definition.min_server.as_ref())?;
-    check_jetstream(&nats).await?;
+    if let Err(error) = check_jetstream(&nats).await {
+        tracing::warn!("{error}");
+    }
+    check_acks(&definition, &nats).await?;
     let database = open(&definition, database_url).await?;
     let stores = database.as_ref().map(|database| database.for_consumers());
     let has_consumers = definition.consumers().next().is_some();

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::stream::Config as StreamConfig;
 use async_nats::jetstream::{self, kv};
 use async_nats::{Client as Plain, HeaderMap};
@@ -375,51 +376,79 @@ async fn users_need_no_more_than_is_printed() {
     all_happens_there(logins, pair.at_the_hub().await).await;
 }
 
-/// As docs/operations.md has it.
-#[tokio::test]
-async fn all_of_jetstream_is_another_account_s_under_its_prefix() {
+/// As docs/operations.md has it, with this prefix; and a client of the account HUB.
+async fn two_accounts(prefix: &str) -> (TestServer, Plain) {
     let page = include_str!("../../../docs/operations.md");
     let accounts = page.split("```conf\n").nth(1).unwrap();
     let (accounts, _) = accounts.split_once("```").unwrap();
+    let accounts = accounts.replace("hubjs.API", prefix);
     let text = format!(
         "host: $NATS_CONF_HOST, port: $NATS_CONF_PORT
         jetstream {{ store_dir: $NATS_CONF_STORE_DIR }}
         {accounts}"
     );
     let server = testing::nats_with(|config| config.text(text)).await;
+    let hub = async_nats::ConnectOptions::with_user_and_password("hub".into(), "hub".into());
+    let hub = hub.connect(server.url()).await.unwrap();
+    (server, hub)
+}
+
+#[tokio::test]
+async fn all_of_jetstream_is_another_account_s_under_its_prefix() {
+    let (server, hub) = two_accounts("hubjs.API").await;
     let config = NatsConfig {
         url: server.url().to_owned(),
         api_prefix: Some("hubjs.API".to_owned()),
         ..NatsConfig::default()
     };
     let config = config.login(&Login::new("shop", "shop", "_INBOX.s.shop"));
-    let hub = async_nats::ConnectOptions::with_user_and_password("hub".into(), "hub".into());
-    let hub = hub.connect(server.url()).await.unwrap();
+    all_happens_there(Logins::same(config), hub).await;
+}
+
+/// The prefix looks like a domain's, and the acknowledgements name none.
+#[tokio::test]
+async fn domain_may_be_the_name_of_an_import() {
+    let (server, hub) = two_accounts("$JS.acc.API").await;
+    let config = NatsConfig {
+        url: server.url().to_owned(),
+        domain: Some("acc".to_owned()),
+        ..NatsConfig::default()
+    };
+    let config = config.login(&Login::new("shop", "shop", "_INBOX.s.shop"));
     all_happens_there(Logins::same(config), hub).await;
 }
 
 #[tokio::test]
-async fn domain_that_nobody_answers_is_named_at_start() {
+async fn domain_that_nobody_answers_is_named() {
     let pair = Pair::start(OWN_JETSTREAM).await;
     let config = pair.config("nowhere");
     let (orders, ..) = Orders::new();
-    let connections = Connections::open(&config, "shop").await.unwrap();
     let nats = connect_once(&config, "setup").await.unwrap();
-    let refused = [
-        natsfn::start(shop(&orders), connections, None).await.err(),
-        setup::setup(&shop(&orders), &nats, None).await.err(),
-    ];
-    for error in refused {
-        let error = error.unwrap();
-        assert!(error.is_passing());
-        let error = error.to_string();
-        assert!(
-            error.starts_with(
-                "the JetStream of the domain nowhere does not answer ($JS.nowhere.API.INFO)"
-            ),
-            "{error}"
-        );
-    }
+
+    let refused = setup::setup(&shop(&orders), &nats, None).await.unwrap_err();
+
+    assert!(refused.is_passing());
+    let refused = refused.to_string();
+    assert!(
+        refused.starts_with(
+            "the JetStream of the domain nowhere does not answer ($JS.nowhere.API.INFO)"
+        ),
+        "{refused}"
+    );
+
+    // A service starts all the same: the hub may be away for a while.
+    let running = serve(&orders, &config).await;
+    let readiness = running.readiness();
+    until("the function says what it waits for", async || {
+        let reasons = readiness.not_ready().await;
+        let names_it = |reason: &str| reason.contains("$JS.nowhere.API.");
+        reasons
+            .iter()
+            .any(|it| it.function == "store" && names_it(&it.reason))
+            .then_some(())
+    })
+    .await;
+    running.stop(Duration::from_secs(10)).await;
 }
 
 /// Makes a stream of the leaf node's own.
@@ -533,4 +562,138 @@ async fn message_is_not_ended_while_only_another_domain_has_its_dead_letter() {
         count(&pair.at_the_hub().await, "$JS.API", "DEAD_LETTERS").await,
         1
     );
+}
+
+/// Makes a durable consumer of the service's name at the leaf node.
+async fn consume_at(leaf: &Plain) {
+    let stream = jetstream::new(leaf.clone()).get_stream("ORDERS").await;
+    let config = pull::Config {
+        durable_name: Some("shop-store".to_owned()),
+        ..pull::Config::default()
+    };
+    stream.unwrap().create_consumer(config).await.unwrap();
+}
+
+#[tokio::test]
+async fn consumer_of_the_leaf_node_that_would_take_acks_is_refused() {
+    let pair = Pair::start(OWN_JETSTREAM).await;
+    let leaf = async_nats::connect(pair.leaf.url()).await.unwrap();
+    make(&leaf, "ORDERS", "other").await;
+    // A stream of the same name takes none.
+    let (nats, running, ..) = served(&pair).await;
+    running.stop(Duration::from_secs(10)).await;
+    consume_at(&leaf).await;
+    let (orders, ..) = Orders::new();
+
+    let connections = Connections::open(&pair.config("hub"), "shop").await;
+    let refused = [
+        setup::setup(&shop(&orders), &nats, None).await.err(),
+        natsfn::start(shop(&orders), connections.unwrap(), None)
+            .await
+            .err(),
+    ];
+
+    for refused in refused {
+        let refused = refused.unwrap();
+        assert_eq!(refused.lines().len(), 1, "{refused}");
+        let refused = refused.to_string();
+        assert!(
+            refused.starts_with(
+                "the server's own JetStream has a consumer shop-store of a stream ORDERS too, beside that of the JetStream of the domain hub"
+            ),
+            "{refused}"
+        );
+    }
+}
+
+/// The leaf node refuses the batch in the hub's place, which has stored it: what is published again has the same ids.
+#[tokio::test]
+async fn batch_that_only_another_domain_refuses_is_stored_once() {
+    let pair = Pair::start(OWN_JETSTREAM).await;
+    let (_nats, _running, client, ..) = served(&pair).await;
+    append(&client, "first").await.unwrap();
+    let leaf = async_nats::connect(pair.leaf.url()).await.unwrap();
+    make(&leaf, "MINE", "orders.>").await;
+
+    let many: Vec<String> = (0..MANY).map(|n| n.to_string()).collect();
+    let appended = within(join_all(many.iter().map(|order| append(&client, order)))).await;
+
+    for refused in appended {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("by the stream MINE"), "{refused}");
+    }
+    let hub = pair.at_the_hub().await;
+    let messages = until("the hub has them all", async || {
+        let messages = count(&hub, "$JS.API", "ORDERS").await;
+        (messages > MANY as u64).then_some(messages)
+    });
+    assert_eq!(messages.await, MANY as u64 + 1);
+}
+
+#[tokio::test]
+async fn append_that_another_domain_may_have_refused_says_that_it_may_be_stored() {
+    let pair = Pair::start(OWN_JETSTREAM).await;
+    let (nats, _running, client, ..) = served(&pair).await;
+    let leaf = Plain::from(connect_once(&pair.config("hub"), "leaf").await.unwrap());
+    let full = StreamConfig {
+        name: "FULL".to_owned(),
+        subjects: vec!["orders.>".to_owned()],
+        max_message_size: 1,
+        ..StreamConfig::default()
+    };
+    let made = jetstream::new(leaf).create_stream(full).await;
+    made.unwrap();
+
+    let refused = append(&client, "first").await.unwrap_err();
+
+    assert_eq!(refused.kind(), Kind::TooLarge);
+    let refused = refused.to_string();
+    assert!(
+        refused.ends_with(
+            "it may be stored all the same, if a stream that is not of the JetStream of the domain hub has refused it"
+        ),
+        "{refused}"
+    );
+    until("the hub has it", async || {
+        (count(&nats, "$JS.hub.API", "ORDERS").await == 1).then_some(())
+    })
+    .await;
+}
+
+/// Store and forward: the hub's stream captures nothing, it has what the leaf node's captures.
+#[tokio::test]
+async fn setup_takes_a_stream_that_has_the_messages_of_the_leaf_node_s() {
+    let pair = Pair::start(OWN_JETSTREAM).await;
+    let leaf = async_nats::connect(pair.leaf.url()).await.unwrap();
+    make(&leaf, "ORDERS", "orders.>").await;
+    let forwarded = json!({
+        "name": "ORDERS",
+        "sources": [{ "name": "ORDERS", "external": { "api": "$JS.leaf.API" } }],
+    });
+    let hub = pair.at_the_hub().await;
+    let made = hub.request("$JS.API.STREAM.CREATE.ORDERS", forwarded.to_string().into());
+    let made = read(&made.await.unwrap());
+    assert!(made["error"].is_null(), "{made}");
+    let (stored, mut told) = unbounded_channel();
+    let store = move |Json(order): Json<String>| {
+        stored.send(order).unwrap();
+        async {}
+    };
+    let log = Stream::existing("ORDERS").template("orders.>");
+    let service = Service::new("shop", "1.0.0")
+        .consumer(Consumer::new("store", log), store)
+        .build()
+        .unwrap();
+    let nats = connect_once(&pair.config("hub"), "setup").await.unwrap();
+
+    setup::setup(&service, &nats, None).await.unwrap();
+
+    let connections = Connections::open(&pair.config("hub"), "shop").await;
+    let running = natsfn::start(service, connections.unwrap(), None);
+    let running = running.await.unwrap();
+    let leaf = jetstream::new(leaf);
+    let stored = leaf.publish("orders.a", json!("tea").to_string().into());
+    stored.await.unwrap().await.unwrap();
+    assert_eq!(next(&mut told).await, "tea");
+    running.stop(Duration::from_secs(10)).await;
 }

@@ -1,6 +1,6 @@
 //! No stream of the account may capture a function's subject: it would answer the request itself,
 //! with a PubAck, and keep it. None should capture what a stream republishes from batches. With `nats.domain`, no stream
-//! of the server's own JetStream may capture what is for ours.
+//! of the server's own JetStream may capture what is for ours, and it may have none of our consumers.
 
 use std::collections::BTreeSet;
 
@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::error::run_error::RunError;
 use crate::function::template::{Template, overlap};
 use crate::nats::jetstream::{Nats, call, calls, is_without_jetstream};
+use crate::run::ready::shared_acks;
 use crate::service::definition::Definition;
 use crate::service::stream::Stream;
 use crate::service::trigger::state_subject;
@@ -78,6 +79,12 @@ pub(super) async fn lint(service: &Definition, nats: &Nats) -> Result<Vec<String
             nats.api()
         )),
     }
+    match shared_acks(service, nats).await {
+        Ok(shared) => problems.extend(shared),
+        Err(error) => warnings.push(format!(
+            "nobody knows whether the server's own JetStream has a consumer of the same name, which would take acks: {error}"
+        )),
+    }
     if problems.is_empty() {
         Ok(warnings)
     } else {
@@ -117,7 +124,8 @@ async fn beside(nats: &Nats, ours: &[Listed]) -> Result<Vec<Listed>> {
 }
 
 /// What the server's own streams capture as well, and would acknowledge before ours do. A bucket is written by its
-/// JetStream's own subjects.
+/// JetStream's own subjects, and a stream of somebody else's captures what it captures: one that has a leaf node's
+/// messages from that one's stream nothing.
 fn taken(service: &Definition, nats: &Nats, ours: &[Listed], beside: &[Listed]) -> Vec<String> {
     let letters = service.consumers().next().map(|_| Stream::dead_letters());
     let consumed = service.consumers().map(|consumer| &consumer.stream);
@@ -130,7 +138,8 @@ fn taken(service: &Definition, nats: &Nats, ours: &[Listed], beside: &[Listed]) 
     {
         let live = ours.iter().filter(|it| it.config.name == stream.name());
         let live = live.flat_map(|it| it.config.subjects.iter().map(String::as_str));
-        subjects.extend(stream.subjects().chain(live).map(|it| (stream.name(), it)));
+        let defined = stream.subjects().filter(|_| !stream.is_existing());
+        subjects.extend(defined.chain(live).map(|it| (stream.name(), it)));
     }
     subjects.retain(|(_, subject)| !subject.starts_with("$KV."));
     let mut problems = Vec::new();
@@ -139,7 +148,7 @@ fn taken(service: &Definition, nats: &Nats, ours: &[Listed], beside: &[Listed]) 
             for (stream, subject) in &subjects {
                 if overlap(captured, subject) {
                     problems.push(format!(
-                        "the stream {} of the server's own JetStream captures {captured:?}, and with it {subject:?}, which is for {stream} of {}: it would acknowledge the messages; take the subject out of it, or delete it",
+                        "the stream {} of the server's own JetStream captures {captured:?}, and with it {subject:?}, which is for {stream} of {}: it would acknowledge the messages; take the subject out of it, or name the subject differently here",
                         config.name,
                         nats.api()
                     ));
