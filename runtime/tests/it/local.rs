@@ -215,6 +215,7 @@ async fn nothing_is_delivered_again_before_the_first_time() {
 
 #[tokio::test]
 async fn a_function_takes_eight_arguments() {
+    #[expect(clippy::too_many_arguments, reason = "as many as there may be")]
     async fn all(
         Json(n): Json<u32>,
         bytes: Bytes,

@@ -63,9 +63,8 @@ impl Served {
             .consumer(consumer(), store)
             .build()
             .unwrap();
-        natsfn::setup::setup(&service, &world.nats, None)
-            .await
-            .unwrap();
+        let set_up = natsfn::setup::setup(&service, &world.nats, None);
+        Box::pin(set_up).await.unwrap();
         let config = NatsConfig {
             url: world.server.url().to_owned(),
             ..NatsConfig::default()

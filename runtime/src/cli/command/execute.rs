@@ -204,13 +204,13 @@ impl<C: DeserializeOwned> App<C> {
             board,
         };
         if let Some(prepared) = prepared {
-            return dev::dev(job, prepared, &loaded.own_values).await;
+            return Box::pin(dev::dev(job, prepared, &loaded.own_values)).await;
         }
         match arguments.command {
             Command::Dev(_) | Command::Health => unreachable!("it was handled"),
-            Command::DevInstance(instance) => dev::instance(job, &instance).await,
+            Command::DevInstance(instance) => Box::pin(dev::instance(job, &instance)).await,
             Command::Serve { functions } => serve::serve(job, &functions).await,
-            Command::Setup(arguments) => setup::setup(job, arguments).await,
+            Command::Setup(arguments) => Box::pin(setup::setup(job, arguments)).await,
             Command::Dead { service, command } => {
                 dead::dead(job, service.as_deref(), command).await
             }
