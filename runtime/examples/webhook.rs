@@ -207,7 +207,7 @@ mod tests {
             let service = webhook(Config { receivers }).await.unwrap();
             service.build().unwrap()
         };
-        setup::setup(&definition().await, &nats, None)
+        setup::setup(&definition().await, &nats.clone().into(), None)
             .await
             .unwrap();
         let running = natsfn::start(definition().await, nats.clone(), None)

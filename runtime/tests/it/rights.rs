@@ -70,7 +70,7 @@ impl Served {
             ..NatsConfig::default()
         };
         let config = config.login(&Login::new("a", "a", "_INBOX.a"));
-        let connections = Connections::open(&config, "a").await.unwrap();
+        let connections = Box::pin(Connections::open(&config, "a")).await.unwrap();
         let running = natsfn::start(service, connections, None).await.unwrap();
         let other = world
             .serve(Service::new("b", "1.0.0").endpoint("other", echo))
