@@ -47,6 +47,7 @@ pub struct Error {
     details: Option<Value>,
     retry_after: Option<Duration>,
     retry_later: bool,
+    is_of_message: bool,
     source: Option<Source>,
 }
 
@@ -59,6 +60,7 @@ impl Error {
             details: None,
             retry_after: None,
             retry_later: false,
+            is_of_message: false,
             source: None,
         }
     }
@@ -92,6 +94,7 @@ impl Error {
             message: self.message.clone(),
             retry_after: self.retry_after,
             retry_later: self.retry_later,
+            is_of_message: self.is_of_message,
             details: self.details.clone(),
             source: self.source.as_ref().map(|it| it.to_string().into()),
         }

@@ -16,10 +16,11 @@
 /// [`Error::retry_in`](crate::Error::retry_in).
 ///
 /// `Unavailable`, `Timeout` and `Internal` may be the fault of something that every message needs: while several
-/// messages fail and none succeeds, none of them is given up, also after `Retry::within`. `TooManyRequests`, and
-/// any kind with [`Error::retry_later`](crate::Error::retry_later) or `retry_in`, concerns its message alone: it
-/// holds no other, and becomes a dead letter in time whatever becomes of others. That is the one for a webhook,
-/// where what is down is one customer's receiver.
+/// messages fail and none succeeds, none of them is given up, also after `Retry::within`. `TooManyRequests`
+/// holds no other message either, but a quota may be everybody's: the same. Any kind with
+/// [`Error::retry_later`](crate::Error::retry_later) or `retry_in` concerns its message alone: it holds no other,
+/// and becomes a dead letter in time whatever becomes of others. That is the one for a webhook, where what is down
+/// is one customer's receiver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {

@@ -29,7 +29,8 @@ impl Error {
     /// Lets this message come again, with the growing pauses of its consumer's [`Retry`](crate::Retry) and
     /// whatever the error's kind, but [`Kind::Halt`](crate::Kind): this message alone, as where one customer's
     /// receiver is down. Others go on, and are not judged by it. It becomes a dead letter after the attempts or
-    /// the time of its `Retry`, also while no other message succeeds.
+    /// the time of its `Retry`, also while no other message succeeds: say it of the receiver's error alone, and
+    /// not around what every message needs, such as the database.
     ///
     /// Where the error is of a whole batch, the batch is halved until each of these messages is alone: name them
     /// in [`Outcomes`](crate::Outcomes), which saves the calls. A caller of a request sees nothing of it.
@@ -45,6 +46,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn retry_later(mut self) -> Self {
+        self.is_of_message = true;
         self.retry_later = true;
         self
     }
@@ -57,9 +59,9 @@ impl Error {
     /// With it, a message is tried again whatever the error's kind, but [`Kind::Halt`](crate::Kind):
     /// one that would be a dead letter at once is given up after [`Retry::attempts`](crate::Retry::attempts) or
     /// `Retry::within`, as [`Kind::Internal`](crate::Kind::Internal) is, and
-    /// [`Kind::Unavailable`](crate::Kind::Unavailable) after `Retry::within`, as
-    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests) is: also while no other message succeeds, since it
-    /// concerns this message alone. With one of the last two for a whole batch, every message of the batch waits:
+    /// [`Kind::Unavailable`](crate::Kind::Unavailable) and
+    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests) after `Retry::within`: also while no other message
+    /// succeeds, since it concerns this message alone. With one of the last two for a whole batch, every message of the batch waits:
     /// name those that must in [`Outcomes`](crate::Outcomes).
     ///
     /// A caller finds the time as `retry_after_ms` in the details, if the kind shows them.
@@ -80,6 +82,7 @@ impl Error {
     /// ```
     #[must_use]
     pub fn retry_in(mut self, wait: Duration) -> Self {
+        self.is_of_message = true;
         self.retry_after = Some(wait);
         self.show(wait);
         self
@@ -90,10 +93,10 @@ impl Error {
         self.retry_after
     }
 
-    /// Whether it concerns its message alone, so that it is no evidence about others nor they about it.
+    /// Whether the function has said that it concerns its message alone, so that it is no evidence about others nor
+    /// they about it. A kind, or details that came from another service, do not say so: a quota may be everybody's.
     pub(crate) fn is_of_message(&self) -> bool {
-        let says_so = self.retry_later || self.retry_after.is_some();
-        self.kind == Kind::TooManyRequests || says_so && self.kind != Kind::Halt
+        self.is_of_message && self.kind != Kind::Halt
     }
 
     /// What is done with a message that failed with this.
@@ -102,6 +105,8 @@ impl Error {
             Policy::Halt => Policy::Halt,
             _ if self.retry_later => Policy::Attempt,
             Policy::DeadLetter if self.retry_after.is_some() => Policy::Attempt,
+            // It is not tried beside others first, as it says when.
+            Policy::RetryAlone if self.is_of_message => Policy::Attempt,
             Policy::Hold if self.retry_after.is_some() => Policy::Retry,
             policy => policy,
         }
@@ -151,6 +156,7 @@ mod tests {
     fn message_is_tried_again_alone_whatever_the_kind() {
         let policy = |kind| Error::new(kind, "").retry_in(WAIT).policy();
         assert_eq!(policy(Kind::Conflict), Policy::Attempt);
+        assert_eq!(policy(Kind::Timeout), Policy::Attempt);
         assert_eq!(policy(Kind::Unavailable), Policy::Retry);
         assert_eq!(policy(Kind::TooManyRequests), Policy::Retry);
         assert_eq!(policy(Kind::Halt), Policy::Halt);
@@ -171,6 +177,9 @@ mod tests {
             |kind, millis: Value| Error::new(kind, "").with_details(json!({ RETRY_AFTER: millis }));
         let error = details(Kind::NotFound, 1500.into());
         assert_eq!(error.policy(), Policy::DeadLetter);
+        for kind in [Kind::Unavailable, Kind::TooManyRequests, Kind::Timeout] {
+            assert!(!details(kind, 1500.into()).is_of_message());
+        }
         assert_eq!(error.retry_in(WAIT).policy(), Policy::Attempt);
         let wait = |millis| details(Kind::TooManyRequests, millis).retry_after();
         assert_eq!(wait(1500.0.into()), Some(WAIT));

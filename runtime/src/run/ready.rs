@@ -97,12 +97,14 @@ pub(crate) async fn shared_acks(service: &Definition, nats: &Nats) -> Result<Vec
             Err(error) => return Err(error),
         };
         // The domain may be the server's own.
-        let ours = consumer_info(nats, stream, &durable).await;
-        if ours.is_ok_and(|ours| ours.created == beside.created) {
-            continue;
+        match consumer_info(nats, stream, &durable).await {
+            Ok(ours) if ours.created == beside.created => continue,
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
         }
         problems.push(format!(
-            "the server's own JetStream has a consumer {durable} of a stream {stream} too, beside that of {}: what acknowledges a message of the one does so for the other's, so that messages would be lost; give the consumer another name here (`Consumer::durable`), or the stream",
+            "the server's own JetStream has a consumer {durable} of a stream {stream} too, beside that of {}: what acknowledges a message of the one does so for the other's, so that messages would be lost; delete the one there, if nobody uses it, or give the consumer another name here (`Consumer::durable`)",
             nats.api()
         ));
     }

@@ -14,13 +14,14 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Fault = fn() -> Error;
 
-const FAULTS: [Fault; 6] = [
+const FAULTS: [Fault; 7] = [
     || Error::internal("refused").retry_later(),
     || Error::unavailable("away").retry_later(),
     || Error::new(Kind::Conflict, "not yet").retry_later(),
-    || Error::new(Kind::TooManyRequests, "slow down"),
+    || Error::new(Kind::TooManyRequests, "slow down").retry_later(),
     || Error::unavailable("away").retry_in(Duration::ZERO),
     || Error::internal("refused").retry_in(Duration::ZERO),
+    || Error::new(Kind::Timeout, "late").retry_in(Duration::ZERO),
 ];
 
 /// What becomes of a number: those below the number of faults are bad.

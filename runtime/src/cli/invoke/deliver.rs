@@ -56,6 +56,13 @@ pub(crate) async fn deliver(
     let streams = definition.all_streams();
     let stored = streams.iter().find(|stream| captures(stream, subject));
     let stored = stored.map_or("a stream", |stream| stream.name());
+    if appended.duplicate {
+        let seq = appended.seq;
+        say(format_args!(
+            "{stored} has a message of this Nats-Msg-Id already, with sequence {seq}: this one is not stored"
+        ));
+        return Ok(Exit::SUCCESS);
+    }
     say(format_args!(
         "stored in {stored}, sequence {}",
         appended.seq

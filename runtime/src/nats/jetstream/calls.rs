@@ -51,11 +51,6 @@ impl Api {
             None => subject.to_owned(),
         }
     }
-
-    /// Whether its acknowledgements say that they are its own.
-    pub(crate) fn is_told_by_acks(&self) -> bool {
-        !matches!(self, Self::Prefix(_))
-    }
 }
 
 /// As a person names it.

@@ -134,6 +134,11 @@ impl Evidence {
             record.successes = failure.since;
         }
         record.tries += 1;
+        record.own_tries += u32::from(own);
+        let (first, tries) = match own {
+            true => (*record.own_first.get_or_insert(now), record.own_tries),
+            false => (first, record.tries),
+        };
         record.due = (!own).then_some(now);
         let evidence = successes > record.successes;
         record.successes = successes;
@@ -157,7 +162,7 @@ impl Evidence {
         let is_over = failure.alone
             && policy != Policy::Hold
             && tried >= retry.time()
-            && record.tries >= FEWEST_HERE + u32::from(record.hurried)
+            && tries >= FEWEST_HERE + u32::from(record.hurried && !own)
             && (own || evidence || !others);
         let verdict = if policy == Policy::DeadLetter {
             Verdict::GiveUp {
@@ -171,7 +176,7 @@ impl Evidence {
             }
         } else if is_over {
             Verdict::GiveUp {
-                attempts: record.tries,
+                attempts: tries,
                 after: Some(tried),
             }
         } else {
@@ -181,7 +186,7 @@ impl Evidence {
             record.hurried |= is_unknown && elsewhere > 0 && record.tries == 1 && successes == 0;
             let may_be_first = record.hurried && record.tries == 1;
             let is_outage = is_unknown && !counts && (others || may_be_first);
-            let n = elsewhere + u64::from(record.tries);
+            let n = elsewhere + u64::from(tries);
             let delay = match failure.asked {
                 Some(wait) => delay::asked(retry, wait),
                 None => delay::after(retry, n, is_outage),
@@ -278,11 +283,8 @@ impl Evidence {
 
     /// Whether the message must run alone: it was slow.
     pub(crate) fn was_slow(&self, key: Key) -> bool {
-        self.seen
-            .lock()
-            .failing
-            .get(&key)
-            .is_some_and(|record| record.alone)
+        let seen = self.seen.lock();
+        seen.failing.get(&key).is_some_and(|record| record.alone)
     }
 
     /// Whether the message has been delivered so often, without having been given back, that it may
@@ -320,7 +322,7 @@ mod tests {
         Failure {
             policy: kind.policy(),
             asked: None,
-            own: kind == Kind::TooManyRequests,
+            own: false,
             delivered: 1 + seen.failing.get(&key).map_or(0, |record| record.returned),
             alone: true,
             since: seen.successes,
@@ -607,6 +609,34 @@ mod tests {
         let after = judge(2 * HOUR, 54 * minute).await;
         assert_eq!(after, Some(waits + 54 * minute));
         assert_eq!(judge(minute, 54 * minute).await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn outage_is_not_counted_against_what_a_message_fails_for_later() {
+        let evidence = evidence(5);
+        let both = |own_error: bool| {
+            let of = |key| match own_error {
+                true => own(&evidence, key),
+                false => failure(&evidence, key, Kind::Internal),
+            };
+            [BAD, OTHER].map(|key| evidence.judge(key, of(key)).0)
+        };
+        for _ in 0..60 {
+            both(false);
+            tokio::time::advance(2 * 60 * SECOND).await;
+        }
+        for _ in 0..2 {
+            for verdict in both(true) {
+                let Verdict::Again { delay, .. } = verdict else {
+                    panic!("{verdict:?}");
+                };
+                assert!(delay <= 3 * SECOND, "{delay:?}");
+            }
+        }
+        tokio::time::advance(HOUR).await;
+        for verdict in both(true) {
+            assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -48,7 +48,6 @@ pub(super) async fn write_once(
 ) -> Result<()> {
     let api = nats.api();
     let written = match append(nats, subject, headers, payload).await {
-        Ok(_) if api.is_told_by_acks() => return Ok(()),
         Err(error) if error.kind() != Kind::Conflict => Err(error),
         _ => Ok(()),
     };

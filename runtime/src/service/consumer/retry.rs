@@ -29,9 +29,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// ```
 ///
 /// It holds without a condition for an error that concerns its message alone:
-/// [`Error::retry_later`](crate::Error::retry_later), [`Error::retry_in`](crate::Error::retry_in) and
-/// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests). Any other failure may be that of something that all
-/// messages need, so while several fail and none succeeds, waits stay short and nothing is given up: see
+/// [`Error::retry_later`](crate::Error::retry_later) and [`Error::retry_in`](crate::Error::retry_in). Any other
+/// failure may be that of something that all messages need, so while several fail and none succeeds, waits stay short and nothing is given up: see
 /// [`Consumer::retry`]. A whole webhook is in `runtime/examples/webhook.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
@@ -85,14 +84,14 @@ impl Retry {
     /// A message whose first delivery was this long ago, or longer, is a dead letter when it fails; a year
     /// at most. While several messages fail and none succeeds, nothing is given up, however long it takes: what
     /// all of them need may be away. Only an error that concerns its message alone
-    /// ([`Error::retry_later`](crate::Error::retry_later), [`Error::retry_in`](crate::Error::retry_in),
-    /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests)) makes a dead letter also then.
+    /// ([`Error::retry_later`](crate::Error::retry_later), [`Error::retry_in`](crate::Error::retry_in)) makes a dead
+    /// letter also then; what it was tried for before its first such error is not counted.
     ///
     /// Of the time before this process began, only a part is known: as many waits as the server has made
     /// deliveries, and no more than the message is old; each wait of 6 seconds at most, or as long as this
     /// schedule has it where the error concerns the message alone. So a restart may prolong the time, or, in this
     /// case, shorten it where deliveries came sooner than the schedule says. No message is given up at its first
-    /// failure in a process.
+    /// failure in a process, and each instance counts its own.
     ///
     /// One message that waits for a day keeps its consumer's ack floor where it is: for that day the inbox
     /// keeps a row of every later message, and a stream that is trimmed up to what is settled keeps them all.
@@ -160,8 +159,8 @@ impl Consumer {
     /// ([`Error::retry_later`](crate::Error::retry_later), and [`Error::retry_in`](crate::Error::retry_in) but with
     /// `Unavailable` and `TooManyRequests`). While none does and several fail, a dependency is away
     /// or the program is wrong: no message waits longer than 6 seconds, or than the first wait where that is
-    /// longer, and nothing is given up but what concerns its message alone. The limits of time hold also for failures that do not count, where
-    /// others have succeeded meanwhile or no other fails.
+    /// longer, and nothing is given up but what concerns its message alone. The limits of time hold also for
+    /// failures that do not count, where others have succeeded meanwhile or no other fails.
     ///
     /// The server keeps the waits, so they go on where the process stops, crashes or is deployed anew,
     /// and no message waits for another, except those that a process has got over ten times without having

@@ -337,7 +337,13 @@ mod tests {
         assert_eq!(exporter.ca, Some("b.pem".into()));
         assert_eq!(exporter.cert, Some("c.pem".into()));
         assert_eq!(exporter.key, Some("c.key".into()));
-        let error = read(&[base, cert]).unwrap_err();
-        assert!(error.to_string().contains("CLIENT_KEY"), "{error}");
+        // Without TLS none of them is used.
+        assert!(traces(&[base, cert]).unwrap().ignores_files());
+        #[cfg(feature = "otel-tls")]
+        {
+            let base = ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://a:4318");
+            let error = read(&[base, cert]).unwrap_err();
+            assert!(error.to_string().contains("CLIENT_KEY"), "{error}");
+        }
     }
 }

@@ -84,7 +84,7 @@ pub(super) enum Sent {
     /// All are stored, the first with this sequence.
     Stored { stream: String, first: u64 },
     /// The server has refused it, and nothing of it is stored, except by a leader older than batches, or where a stream of
-    /// another JetStream has refused it in ours' place. Each is to be published by itself: by its id, nothing is stored
+    /// another JetStream has refused it in ours' place. Each is to be published by itself: what has an id is not stored
     /// twice, and the answer to each says who has given it.
     Refused,
     /// The same, and the next one would be refused too, for this reason.

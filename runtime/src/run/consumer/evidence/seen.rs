@@ -24,6 +24,9 @@ pub(super) struct Seen {
 pub(super) struct Failing {
     /// When it failed first.
     pub(super) first: Option<Instant>,
+    /// The same of errors that concerned it alone: what an outage before took is not counted against it.
+    pub(super) own_first: Option<Instant>,
+    pub(super) own_tries: u32,
     /// When it is to be tried again, which may be a long time after it has failed; none where its error
     /// concerned it alone.
     pub(super) due: Option<Instant>,

@@ -46,6 +46,8 @@ impl Feed {
                     return false;
                 }
                 Err(error) => {
+                    // It may be made, and deleted, meanwhile.
+                    was_missing = false;
                     if !self.pause(&error, tries, stop).await {
                         return false;
                     }
