@@ -245,8 +245,9 @@ async fn set_up(
 fn open(service: &Definition, url: Option<&str>) -> Result<Option<Arc<dyn Database>>, RunError> {
     match (&service.database, url) {
         (Some(database), Some(url)) => {
-            let opened = database.open(url, &service.tables, service.pool_sizes);
-            opened.map(Some)
+            let opened = database.open(url, &service.tables, service.pool_sizes)?;
+            // Nobody waits for an answer, as for that of a request.
+            Ok(Some(opened.for_consumers()))
         }
         _ => Ok(None),
     }
