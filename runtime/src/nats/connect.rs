@@ -32,6 +32,7 @@ pub(crate) use trouble::{TELL, Trouble};
 /// How long an attempt may take before somebody is told: the client's own limit is 5 s for an address, and none for
 /// finding out which addresses a name has.
 const SLOW_ATTEMPT: Duration = Duration::from_secs(6);
+
 /// The longest pause between two attempts.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -85,7 +86,13 @@ pub(crate) async fn connect_sharing(
     let mut attempts = 0;
     loop {
         let attempt = attempt(config, name, section, refused.clone(), trouble);
-        match telling_if_slow(attempt, || trouble.retry(unreached::silent(config))).await? {
+        let tell = || {
+            // Why an earlier attempt failed says more.
+            if trouble.now().is_none() {
+                trouble.tell(|| unreached::silent(config));
+            }
+        };
+        match telling_if_slow(attempt, tell).await? {
             Ok(client) => return Ok((client, refusals)),
             // What is wrong at the start is told at once; later it may be a file that is being replaced.
             Err(Unreached::File(mistakes)) if attempts == 0 && !trouble.was_connected() => {
