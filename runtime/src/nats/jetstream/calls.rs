@@ -73,11 +73,13 @@ fn domain_of(prefix: &str) -> Option<&str> {
 /// Whether JetStream is there.
 pub(crate) const INFO: &str = "INFO";
 
-/// Whether the same is asked of the server's own JetStream where another one is meant: its streams and its consumers may
-/// take what is for ours. `subject` is whole.
+/// Whether the same is asked of the server's own JetStream where another one is meant: its streams may take what is for
+/// ours, and so may a consumer of the same name. `subject` is whole.
 pub(crate) fn is_asked_of_both(subject: &str) -> bool {
     let call = subject.strip_prefix(PREFIX);
-    call.is_some_and(|call| call == LIST_STREAMS || call.starts_with("CONSUMER.INFO."))
+    // Consumers that read a bucket have names that nobody knows before.
+    let is_of_one = |call: &str| call.starts_with("CONSUMER.INFO.") && !call.ends_with('*');
+    call.is_some_and(|call| call == LIST_STREAMS || is_of_one(call))
 }
 
 /// All streams, a part at a time.
