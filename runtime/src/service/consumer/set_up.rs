@@ -98,7 +98,7 @@ impl Consumer {
             match made.await {
                 // Somebody else has made it, or deleted it, at the same moment.
                 Err(error) if error.kind() == Kind::Conflict && tries < 5 => {}
-                Err(error) if error.kind() == Kind::NotFound && tries < 5 => {
+                Err(error) if error.kind() == Kind::NotFound && is_change && tries < 5 => {
                     sleep(REMOVED_WITHIN).await;
                 }
                 Ok(_) if is_change && tries < 5 => sleep(UNDONE_WITHIN).await,
