@@ -16,8 +16,8 @@ use super::{Secret, address};
 pub struct NatsConfig {
     /// One address or several with commas between them. `nats://localhost:4222` by default. When a server
     /// ends, the others are tried; over TLS each shows a certificate for the name that its address has here,
-    /// or, where only the cluster tells of it, for its IP address. A login may stand in it, percent-encoded, instead of in `user` and `password`:
-    /// `nats://user:p%23@host`, `nats://token@host`.
+    /// or, where only the cluster tells of it, for its IP address. A login may stand in it, percent-encoded,
+    /// instead of in `user` and `password`: `nats://user:p%23@host`, `nats://token@host`.
     #[serde(deserialize_with = "addresses")]
     pub url: String,
     /// A user name; `password` belongs to it.
@@ -44,7 +44,8 @@ pub struct NatsConfig {
     /// The beginning of the subjects that answers come in on, `_INBOX` by default. A user who may
     /// not subscribe every inbox needs its own.
     pub inbox_prefix: Option<String>,
-    /// The domain whose JetStream is used, as a leaf node reaches that of its hub: one token. The server's own by default.
+    /// The domain whose JetStream is used, as a leaf node reaches that of its hub: one token. The server's own by
+    /// default.
     #[serde(deserialize_with = "domain")]
     pub domain: Option<String>,
     /// The prefix under which another account's JetStream is imported, such as `hubjs.API`, instead of a domain.

@@ -61,8 +61,8 @@ impl Error {
     /// `Retry::within`, as [`Kind::Internal`](crate::Kind::Internal) is, and
     /// [`Kind::Unavailable`](crate::Kind::Unavailable) and
     /// [`Kind::TooManyRequests`](crate::Kind::TooManyRequests) after `Retry::within`: also while no other message
-    /// succeeds, since it concerns this message alone. With one of the last two for a whole batch, every message of the batch waits:
-    /// name those that must in [`Outcomes`](crate::Outcomes).
+    /// succeeds, since it concerns this message alone. With one of the last two for a whole batch, every message of
+    /// the batch waits: name those that must in [`Outcomes`](crate::Outcomes).
     ///
     /// A caller finds the time as `retry_after_ms` in the details, if the kind shows them.
     ///

@@ -34,8 +34,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// functions follow.
 const READS: usize = 1;
 
-/// Starts a service on its connections, or on one [`Nats`](crate::Nats) or [`async_nats::Client`] for everything, and returns
-/// when every function is subscribed: a request sent after that finds it.
+/// Starts a service on its connections, or on one [`Nats`](crate::Nats) or [`async_nats::Client`] for everything,
+/// and returns when every function is subscribed: a request sent after that finds it.
 ///
 /// A database or a stream that is away does not keep it from starting, nor does a JetStream of another domain: requests
 /// get a 503 and consumers hold until it is back.
@@ -55,8 +55,9 @@ const READS: usize = 1;
 /// ```
 ///
 /// # Errors
-/// A service with others beside it, a server that is too old, a database schema that this program does not know, a stream that
-/// would lose messages, a consumer that the server's own JetStream has too where another one is meant, a connection that is closed, a subscription that the server refuses.
+/// A service with others beside it, a server that is too old, a database schema that this program does not know, a
+/// stream that would lose messages, a consumer that the server's own JetStream has too where another one is meant, a
+/// connection that is closed, a subscription that the server refuses.
 pub async fn start(
     definition: Definition,
     connections: impl Into<Connections>,

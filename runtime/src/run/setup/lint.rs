@@ -29,7 +29,8 @@ struct Listed {
     created: String,
 }
 
-/// Looks at every stream of the account, and of the server's own JetStream. Returns what somebody should see to, a line each.
+/// Looks at every stream of the account, and of the server's own JetStream. Returns what somebody should see to, a
+/// line each.
 pub(super) async fn lint(service: &Definition, nats: &Nats) -> Result<Vec<String>, RunError> {
     let own = service.all_streams();
     let mut warnings = Vec::new();

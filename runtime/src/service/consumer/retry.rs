@@ -30,8 +30,8 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 ///
 /// It holds without a condition for an error that concerns its message alone:
 /// [`Error::retry_later`](crate::Error::retry_later) and [`Error::retry_in`](crate::Error::retry_in). Any other
-/// failure may be that of something that all messages need, so while several fail and none succeeds, waits stay short and nothing is given up: see
-/// [`Consumer::retry`]. A whole webhook is in `runtime/examples/webhook.rs`.
+/// failure may be that of something that all messages need, so while several fail and none succeeds, waits stay
+/// short and nothing is given up: see [`Consumer::retry`]. A whole webhook is in `runtime/examples/webhook.rs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retry {
     shortest: Duration,
