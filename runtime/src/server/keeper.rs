@@ -222,6 +222,18 @@ impl Shared {
             if self.has_ended() {
                 return Err(format!("nats-server did not start: {}", report.reason()));
             }
+            if report.is_of_another() {
+                let script = self.process.lock().child.take();
+                if let Some(mut script) = script {
+                    let _ = script.kill().and_then(|()| script.wait());
+                }
+                launcher.end_other();
+                return Err(format!(
+                    "{} is a script that starts nats-server and stays, so its signals would not reach the server: let \
+                     NATS_SERVER name the program itself, or the script begin it by `exec`",
+                    launcher.program()
+                ));
+            }
             thread::sleep(LOOK);
         };
         launcher.keep_ports(&addresses);

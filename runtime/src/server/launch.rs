@@ -99,17 +99,26 @@ impl Launcher {
             .stdout(log.try_clone().map_err(failed)?)
             .stderr(log);
         let child = command.spawn().map_err(failed)?;
-        let ports_file = self
-            .ports_directory()
-            .join(format!("nats-server_{}.ports", child.id()));
+        let process = child.id();
         Ok(Launch {
             child,
             report: Report {
-                ports_file,
+                ports_directory: self.ports_directory(),
+                process,
                 log: log_file(&self.data),
                 log_start,
             },
         })
+    }
+
+    /// Ends a server that is no child of this process.
+    pub(super) fn end_other(&self) {
+        stale::end(&pid_file(&self.data), &conf_file(&self.data));
+    }
+
+    /// The program, for a person.
+    pub(super) fn program(&self) -> std::path::Display<'_> {
+        self.binary.display()
     }
 
     /// Keeps the ports that the first process has chosen for those that follow.
@@ -197,7 +206,9 @@ pub(super) struct Launch {
 
 /// Where a process says where it listens, or why it ended.
 pub(super) struct Report {
-    ports_file: PathBuf,
+    /// Made for this process.
+    ports_directory: PathBuf,
+    process: u32,
     log: PathBuf,
     log_start: u64,
 }
@@ -212,10 +223,30 @@ struct PortsFile {
 }
 
 impl Report {
+    /// Whether another process than the one that was started is the server.
+    pub(super) fn is_of_another(&self) -> bool {
+        self.ports_file()
+            .is_some_and(|(_, process)| process != self.process)
+    }
+
+    /// The file `PROGRAM_PROCESS.ports`, and the process.
+    fn ports_file(&self) -> Option<(PathBuf, u32)> {
+        let mut files = fs::read_dir(&self.ports_directory).ok()?.flatten();
+        files.find_map(|file| {
+            let name = file.file_name().into_string().ok()?;
+            let (_, process) = name.strip_suffix(".ports")?.rsplit_once('_')?;
+            Some((file.path(), process.parse().ok()?))
+        })
+    }
+
     /// Where the server listens, once it does.
     pub(super) fn addresses(&self) -> Option<Addresses> {
         // The file may be there and not be whole yet.
-        let ports: PortsFile = serde_json::from_slice(&fs::read(&self.ports_file).ok()?).ok()?;
+        let (file, process) = self.ports_file()?;
+        let ports: PortsFile = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+        if process != self.process {
+            return None;
+        }
         let first = |urls: Vec<String>| urls.into_iter().next();
         Some(Addresses {
             nats: first(ports.nats)?,

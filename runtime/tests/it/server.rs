@@ -1,5 +1,8 @@
 //! The nats-server child of development and tests.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
 use natsfn::server::{Ports, Server, ServerConfig};
 
 use crate::world::{World, within};
@@ -139,4 +142,42 @@ async fn program_that_is_no_server_is_refused_with_the_cure() {
         reason.contains("is no nats-server") && reason.contains("install"),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn script_that_stays_before_the_server_is_refused_with_the_cure() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let pid = world.server.pid().unwrap();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    let script = |line: &str| {
+        let script = directory.path().join("nats-server");
+        let text = format!("#!/bin/sh\n{line}\n");
+        std::fs::write(&script, text.replace("SERVER", program.to_str().unwrap())).unwrap();
+        std::fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
+        ServerConfig::new(directory.path().join("data")).binary(script)
+    };
+
+    let reason = within(refused(script("SERVER \"$@\"; exit $?"))).await;
+
+    assert!(reason.contains("by `exec`"), "{reason}");
+    // Nothing was left behind: the next has the directory.
+    let server = within(Server::start(script("exec SERVER \"$@\""))).await;
+    server.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn program_may_have_another_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let world = World::new().await;
+    let pid = world.server.pid().unwrap();
+    let program = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+    let named = directory.path().join("nats_server-2.15_1");
+    std::os::unix::fs::symlink(program, &named).unwrap();
+
+    let config = ServerConfig::new(directory.path().join("data")).binary(named);
+    let server = within(Server::start(config)).await.unwrap();
+
+    async_nats::connect(server.url()).await.unwrap();
+    server.stop().await;
 }
