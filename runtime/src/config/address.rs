@@ -43,8 +43,21 @@ impl Addresses {
         for each in url.split(',').map(str::trim) {
             let invalid = || invalid(url);
             let server: ServerAddr = each.parse().map_err(|_| invalid())?;
+            if server.is_websocket() {
+                return Err(format!(
+                    "{} is for browsers (WebSocket); name the port for other clients, as nats:// or tls://",
+                    shown(url)
+                ));
+            }
             let found = login_of(&server);
             let mut server = server.into_inner();
+            // Mostly a part of a password that is not encoded, whose beginning passes for a port.
+            let is_bare = matches!(server.path(), "" | "/")
+                && server.query().is_none()
+                && server.fragment().is_none();
+            if !is_bare {
+                return Err(invalid());
+            }
             if let Some(own) = found.map_err(|()| invalid())? {
                 if login.as_ref().is_some_and(|login| *login != own) {
                     return Err(format!(
@@ -82,16 +95,24 @@ fn login_of(server: &ServerAddr) -> Result<Option<UrlLogin>, ()> {
 }
 
 fn invalid(url: &str) -> String {
-    // In an invalid address a comma may belong to a password, so only the text after the last login is
-    // shown.
-    let (shown, hint) = match url.rsplit_once('@') {
-        Some((_, host)) => (
-            format!("...@{host}"),
-            "; in a user or a password each of # % / ? @ : , [ ] is percent-encoded, # as %23",
-        ),
-        None => (url.to_owned(), ""),
+    let hint = if url.contains('@') {
+        "; in a user or a password each of # % / ? @ : , [ ] is percent-encoded, # as %23"
+    } else {
+        ""
     };
-    format!("{shown:?} is no address such as nats://localhost:4222{hint}")
+    let shown = shown(url);
+    format!("{shown} is no address such as nats://localhost:4222{hint}")
+}
+
+/// What of an invalid address is no secret. A comma may belong to a password, so only the text after the last login is
+/// shown, and of it nothing that may be an option.
+fn shown(url: &str) -> String {
+    let without_options = |text: &str| text.split(['?', '#']).next().map(str::to_owned);
+    let shown = match url.rsplit_once('@') {
+        Some((_, host)) => without_options(host).map(|host| format!("...@{host}")),
+        None => without_options(url),
+    };
+    format!("{:?}", shown.unwrap_or_default())
 }
 
 /// Addresses without their logins; also for a database.
@@ -128,6 +149,7 @@ mod tests {
         for (url, login) in [
             ("nats://host", None),
             ("host", None),
+            ("nats://host:4222/", None),
             ("nats://user:p%23@host", user("user", "p#")),
             ("user:p%2C%25@host:1", user("user", "p,%")),
             ("nats://gr%C3%BCn:%40%2F@host", user("grün", "@/")),
@@ -144,12 +166,25 @@ mod tests {
     }
 
     #[test]
+    fn address_for_browsers_is_refused_with_the_cure() {
+        for url in ["ws://host:9222", "nats://one,wss://two"] {
+            let refused = Addresses::parse(url).unwrap_err();
+            assert!(refused.contains("as nats:// or tls://"), "{refused}");
+        }
+    }
+
+    #[test]
     fn address_that_is_none_is_refused_without_its_password() {
         for url in [
             "nats://user:hush#1@host",
             "nats://user:hush/1@host",
             "nats://user:hush,1@host",
             "nats://user:hush%ff@host",
+            "nats://user:12/hush@host",
+            "nats://user:12?hush@host",
+            "nats://user:12#hush@host",
+            "nats://host?password=hush",
+            "wss://user:hush@host",
             "nats://user:hush@",
             "nats://user:hush@one,http://two",
             "nats://a:hush@one,nats://b:hush@two",

@@ -170,6 +170,23 @@ async fn wrong_configuration_names_every_mistake_and_exits_2() {
 }
 
 #[tokio::test]
+async fn configuration_that_is_a_folder_or_a_link_to_nowhere_is_not_passed_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("hello.toml");
+    // As Docker makes it where the file to be mounted is missing.
+    std::fs::create_dir(&file).unwrap();
+    for why in ["Is a directory", "No such file or directory"] {
+        let output = output(hello(directory.path(), &["permissions"])).await;
+        let (_, stderr) = text(&output);
+        let told = format!("the configuration file hello.toml cannot be read: {why}");
+        assert!(stderr.contains(&told), "{stderr}");
+        assert_eq!(output.status.code(), Some(2));
+        let _ = std::fs::remove_dir(&file);
+        let _ = std::os::unix::fs::symlink("nowhere", &file);
+    }
+}
+
+#[tokio::test]
 async fn wrong_command_line_exits_2() {
     let directory = tempfile::tempdir().unwrap();
     let nats = "nats://127.0.0.1:1";

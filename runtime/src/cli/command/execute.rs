@@ -172,7 +172,9 @@ impl<C: DeserializeOwned> App<C> {
         [Some(own), Some(of_dev).filter(|_| !is_dev)]
             .into_iter()
             .flatten()
-            .find(|file| file.is_file())
+            // Also what cannot be read: a folder, which Docker makes where the file to be mounted is missing, or a
+            // link to nowhere.
+            .find(|file| file.symlink_metadata().is_ok())
     }
 
     /// The file in this directory, and the one that `dev` writes.

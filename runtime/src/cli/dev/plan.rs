@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use figment::value::Dict;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
 use super::DevDirectory;
@@ -118,18 +119,37 @@ impl Plan {
     }
 }
 
+/// What an address, and a shell, would take for something else.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
 /// The address with user and password, and the option with which the CLI receives its answers.
 fn with_login(url: &str, login: &Login) -> String {
     let mut url = url.to_owned();
     if let (Some(user), Some(password)) = (&login.user, &login.password) {
-        url = url.replacen(
-            "://",
-            &format!("://{user}:{}@", Secret::expose(password)),
-            1,
-        );
+        let encode = |text| utf8_percent_encode(text, ENCODED);
+        let (user, password) = (encode(user), encode(Secret::expose(password)));
+        url = url.replacen("://", &format!("://{user}:{password}@"), 1);
     }
     match &login.inbox_prefix {
         Some(prefix) => format!("{url} --inbox-prefix {prefix}"),
         None => url,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn login_in_a_command_is_encoded() {
+        let login = Login::new("shop_1", "p@ss/'1'", "_INBOX.s.shop");
+        assert_eq!(
+            with_login("nats://127.0.0.1:4222", &login),
+            "nats://shop_1:p%40ss%2F%271%27@127.0.0.1:4222 --inbox-prefix _INBOX.s.shop"
+        );
     }
 }
