@@ -31,7 +31,8 @@ pub(crate) struct Tool {
 impl Tool {
     /// The program's path: from the environment, else from PATH, else from the cache, which is filled if necessary.
     pub(crate) fn provide(&self) -> Result<PathBuf> {
-        if let Some(value) = env::var_os(self.variable) {
+        // An empty one counts as none.
+        if let Some(value) = env::var_os(self.variable).filter(|value| !value.is_empty()) {
             let named = PathBuf::from(value);
             let program = if named.is_dir() {
                 named.join(self.program)
