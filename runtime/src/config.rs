@@ -14,6 +14,7 @@ mod load;
 #[cfg(feature = "cli")]
 mod mistake;
 mod nats;
+pub(crate) mod pem;
 #[cfg(feature = "cli")]
 mod read;
 #[cfg(feature = "cli")]
@@ -32,6 +33,7 @@ pub(crate) use layer::insert;
 pub use load::{Loaded, load};
 #[cfg(feature = "cli")]
 pub(crate) use load::{Purpose, load_for};
+pub(crate) use nats::{INBOX_PREFIX, is_literal};
 pub use nats::{Login, NatsConfig};
 #[cfg(feature = "cli")]
 pub use runtime::{Database, Health, Invoke, Log, LogFormat, RuntimeConfig};

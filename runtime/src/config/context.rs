@@ -41,8 +41,10 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
     let wrong = |what: String| format!("nats.context: {what}");
     let text = text_of(&file).map_err(&wrong)?;
     let context: Context = serde_json::from_str(&text).map_err(|error| {
+        // Its own words may show a value.
+        let (line, column) = (error.line(), error.column());
         wrong(format!(
-            "{} is no context of the nats command line: {error}",
+            "{} is no context of the nats command line: line {line}, column {column}",
             file.display()
         ))
     })?;
@@ -64,11 +66,11 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
         ("user", context.user),
         ("password", context.password),
         ("token", context.token),
-        ("creds", at_home(&context.creds)),
-        ("nkey", at_home(&context.nkey)),
-        ("ca", at_home(&context.ca)),
-        ("cert", at_home(&context.cert)),
-        ("key", at_home(&context.key)),
+        ("creds", expanded(&context.creds)),
+        ("nkey", expanded(&context.nkey)),
+        ("ca", expanded(&context.ca)),
+        ("cert", expanded(&context.cert)),
+        ("key", expanded(&context.key)),
         ("inbox_prefix", context.inbox_prefix),
         ("domain", context.jetstream_domain),
         ("api_prefix", context.jetstream_api_prefix),
@@ -100,8 +102,23 @@ pub(super) fn context(named: &str, nats: &Dict) -> Result<(PathBuf, Dict), Strin
             values.remove(other);
         }
     }
+    for (key, value) in &values {
+        let value = value.as_str().unwrap_or_default();
+        if key != "url"
+            && !nats.contains_key(key)
+            && let Some(scheme) = ELSEWHERE.iter().find(|scheme| value.starts_with(**scheme))
+        {
+            return Err(wrong(format!(
+                "{} has {key} as {scheme}..., which is not supported; name a login beside the context",
+                file.display()
+            )));
+        }
+    }
     Ok((file, values))
 }
+
+/// How a value begins that is not the text or the file itself, but says where the command line takes it from.
+const ELSEWHERE: [&str; 5] = ["data:", "env:", "file:", "nsc:", "op:"];
 
 fn holds_login(url: &str) -> bool {
     Addresses::parse(url).is_ok_and(|addresses| addresses.login.is_some())
@@ -110,7 +127,7 @@ fn holds_login(url: &str) -> bool {
 /// Where the command line keeps the context of a name, which may be that of a file too.
 fn file(named: &str) -> Result<PathBuf, String> {
     if named.contains(['/', '\\']) || named.ends_with(".json") {
-        return Ok(at_home(named).into());
+        return Ok(expanded(named).into());
     }
     let home = variable("XDG_CONFIG_HOME").map(PathBuf::from);
     let home = home.or_else(|| Some(home_directory()?.join(".config")));
@@ -118,11 +135,22 @@ fn file(named: &str) -> Result<PathBuf, String> {
     Ok(home.join(format!("nats/context/{named}.json")))
 }
 
-/// A path whose `~` is the home directory, as the command line reads it.
-fn at_home(path: &str) -> String {
+/// A path as the command line reads it: `$NAME` and `${NAME}` are variables, and `~` is the home directory.
+fn expanded(path: &str) -> String {
+    let mut parts = path.strip_prefix("file://").unwrap_or(path).split('$');
+    let mut path = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let braced = part.strip_prefix('{').and_then(|it| it.split_once('}'));
+        let (name, rest) = braced.unwrap_or_else(|| {
+            let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
+            part.split_at(part.find(is_end).unwrap_or(part.len()))
+        });
+        path += &variable(name).unwrap_or_default().to_string_lossy();
+        path += rest;
+    }
     match (path.strip_prefix("~/"), home_directory()) {
         (Some(rest), Some(home)) => home.join(Path::new(rest)).to_string_lossy().into_owned(),
-        _ => path.to_owned(),
+        _ => path,
     }
 }
 
@@ -196,8 +224,47 @@ mod tests {
     }
 
     #[test]
+    fn path_may_hold_variables_and_be_an_address_of_a_file() {
+        let value = variable("PATH").unwrap().into_string().unwrap();
+        for (written, path) in [
+            ("$PATH/shop.creds", format!("{value}/shop.creds")),
+            ("/a${PATH}b$", format!("/a{value}b")),
+            ("file://$PATH/shop.creds", format!("{value}/shop.creds")),
+            ("$NATSFN_TEST_NO_SUCH/shop.creds", "/shop.creds".to_owned()),
+        ] {
+            let text = serde_json::json!({ "creds": written }).to_string();
+            let values = read(&text, &Dict::new()).unwrap();
+            assert_eq!(values.get("creds").and_then(Value::as_str), Some(&*path));
+        }
+    }
+
+    #[test]
+    fn what_the_context_says_of_a_secret_is_not_shown() {
+        for text in [
+            r#"{ "creds": "data:;base64,aHVzaA==" }"#,
+            r#"{ "user": "shop", "password": "env://hush" }"#,
+            r#"{ "token": "op://hush" }"#,
+            r#"{ "password": 4711 }"#,
+            r#"{ "password": "hush }"#,
+        ] {
+            let refused = read(text, &Dict::new()).unwrap_err();
+            let shown = ["hush", "aHVzaA", "4711"].map(|secret| refused.contains(secret));
+            assert_eq!(shown, [false; 3], "{refused}");
+        }
+        // Another login takes its place.
+        let own = Dict::from([("nkey".to_owned(), "/shop.nk".into())]);
+        read(r#"{ "creds": "data:;base64,aHVzaA==" }"#, &own).unwrap();
+        let own = Dict::from([("password".to_owned(), "own".into())]);
+        read(r#"{ "user": "shop", "password": "env://hush" }"#, &own).unwrap();
+    }
+
+    #[test]
     fn what_is_not_supported_is_refused() {
         for (text, what) in [
+            (
+                r#"{ "creds": "data:;base64,aHVzaA==" }"#,
+                "has creds as data:..., which is not supported",
+            ),
             (
                 r#"{ "nsc": "nsc://a/b/c" }"#,
                 "has nsc, which is not supported",

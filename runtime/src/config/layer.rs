@@ -99,9 +99,15 @@ pub(super) fn file(path: &Path) -> Result<Dict, String> {
         )
     })?;
     Toml::from_str(&text).map_err(|error| {
+        // Its own words show the line, which may hold a password.
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let before = before.unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
         format!(
-            "the configuration file {} is not TOML: {error}",
-            path.display()
+            "the configuration file {} is not TOML: line {line}, column {column}: {}",
+            path.display(),
+            error.message().replace('\n', ", ")
         )
     })
 }

@@ -42,7 +42,8 @@ pub struct NatsConfig {
     /// A context of the `nats` command line, by its name or its file: what it says holds where nothing else is said.
     pub context: Option<String>,
     /// The beginning of the subjects that answers come in on, `_INBOX` by default. A user who may
-    /// not subscribe every inbox needs its own.
+    /// not subscribe every inbox needs its own: a subject without wildcards.
+    #[serde(deserialize_with = "inbox_prefix")]
     pub inbox_prefix: Option<String>,
     /// The domain whose JetStream is used, as a leaf node reaches that of its hub: one token. The server's own by
     /// default.
@@ -187,6 +188,7 @@ pub struct Login {
     /// A file with a JWT and its key, instead of user and password.
     pub creds: Option<PathBuf>,
     /// The beginning of the subjects that answers come in on, `_INBOX` by default.
+    #[serde(deserialize_with = "inbox_prefix")]
     pub inbox_prefix: Option<String>,
 }
 
@@ -227,8 +229,19 @@ fn domain<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
 
 fn api_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let must_be = "a subject without wildcards, such as hubjs.API";
-    let is_right = |it: &String| it.split('.').all(is_token);
-    checked(deserializer, must_be, is_right).map(Some)
+    checked(deserializer, must_be, |it: &String| is_literal(it)).map(Some)
+}
+
+fn inbox_prefix<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    checked(deserializer, INBOX_PREFIX, |it: &String| is_literal(it)).map(Some)
+}
+
+/// What `inbox_prefix` must be: with another, no answer comes in, or what is sent to the server is garbled.
+pub(crate) const INBOX_PREFIX: &str = "a subject without wildcards, such as _INBOX.s.shop";
+
+/// Whether this is a subject without wildcards.
+pub(crate) fn is_literal(subject: &str) -> bool {
+    subject.split('.').all(is_token)
 }
 
 fn is_token(text: &str) -> bool {

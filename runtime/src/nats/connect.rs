@@ -2,10 +2,10 @@
 
 mod credentials;
 mod refusals;
+mod tls_files;
 mod trouble;
 mod unreached;
 
-use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
@@ -18,12 +18,13 @@ use tokio::time::timeout;
 use tokio::time::{Instant, timeout_at};
 
 use super::jetstream::Nats;
-use crate::config::NatsConfig;
 use crate::config::address::{Addresses, TWO_JETSTREAMS, without_password};
+use crate::config::{INBOX_PREFIX, NatsConfig, is_literal};
 #[cfg(feature = "cli")]
 use crate::error::run_error::Reason;
 use crate::error::run_error::RunError;
 use credentials::Credentials;
+use tls_files::unusable;
 use unreached::Unreached;
 
 pub(crate) use refusals::{Refusals, subject as refused_subject};
@@ -177,7 +178,11 @@ async fn attempt(
     if config.domain.is_some() && config.api_prefix.is_some() {
         return Err(RunError::misuse([TWO_JETSTREAMS.to_owned()]));
     }
-    let mut mistakes = unreadable(config);
+    if let Some(prefix) = config.inbox_prefix.as_ref().filter(|it| !is_literal(it)) {
+        let mistake = format!("{section}.inbox_prefix: is {prefix:?}, must be {INBOX_PREFIX}");
+        return Err(RunError::misuse([mistake]));
+    }
+    let mut mistakes = unusable(config);
     mistakes.extend(credentials.auth(section, b"").err());
     if !mistakes.is_empty() {
         return Ok(Err(Unreached::File(mistakes)));
@@ -206,27 +211,6 @@ async fn attempt(
         Ok(client) => Ok(Nats::new(client, config)),
         Err(error) => Err(Unreached::of(&error)),
     })
-}
-
-/// The files of TLS that cannot be opened, a sentence each; the client reads them at each connect.
-fn unreadable(config: &NatsConfig) -> Vec<String> {
-    let files = [
-        ("ca", &config.ca),
-        ("cert", &config.cert),
-        ("key", &config.key),
-    ];
-    let mut mistakes = Vec::new();
-    for (key, file) in files {
-        if let Some(file) = file
-            && let Err(error) = File::open(file)
-        {
-            mistakes.push(format!(
-                "nats.{key}: {} cannot be read: {error}",
-                file.display()
-            ));
-        }
-    }
-    mistakes
 }
 
 fn configure(

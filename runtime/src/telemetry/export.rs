@@ -70,7 +70,7 @@ where
 
 fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> Result<B, RunError> {
     if to.is_tls() && !HAS_TLS {
-        return Err(RunError::misuse([format!("{}: {NO_TLS}", to.endpoint)]));
+        return Err(RunError::misuse([format!("{}: {NO_TLS}", to.shown())]));
     }
     Ok(builder.with_endpoint(&to.endpoint).with_timeout(to.timeout))
 }

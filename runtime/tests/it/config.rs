@@ -170,6 +170,42 @@ fn file_that_is_not_there_is_named() {
 }
 
 #[test]
+fn what_is_no_toml_is_told_by_its_place_and_not_shown() {
+    for (line, place) in [
+        ("nats.password = hush", "line 2, column 17"),
+        ("nats.password = \"hush", "line 2, column "),
+        ("hush", "line 2, column "),
+    ] {
+        let error = read(&format!("currency = \"EUR\"\n{line}")).unwrap_err();
+        assert_eq!(error.exit_code(), 2);
+        let told = error.to_string();
+        assert!(
+            told.contains("shop.toml is not TOML: ") && told.contains(place),
+            "{told}"
+        );
+        assert!(!told.contains("hush"), "{told}");
+    }
+}
+
+#[test]
+fn inbox_prefix_is_a_subject() {
+    for prefix in ["", "_INBOX.s.shop.>", "_INBOX.", "_INBOX.*", "_INBOX shop"] {
+        let text = format!(
+            "currency = \"EUR\"\nnats.inbox_prefix = {prefix:?}\n\
+             credentials.setup = {{ user = \"a\", password = \"b\", inbox_prefix = {prefix:?} }}"
+        );
+        let error = read(&text).unwrap_err();
+        assert_eq!(error.lines().len(), 2, "{error}");
+        for key in ["nats", "credentials.setup"] {
+            let mistake = format!(
+                "{key}.inbox_prefix: is {prefix:?}, must be a subject without wildcards, such as _INBOX.s.shop"
+            );
+            assert!(error.to_string().contains(&mistake), "{error}");
+        }
+    }
+}
+
+#[test]
 fn jetstream_is_named_in_one_way_and_as_a_subject() {
     let both = "domain = \"hub\", api_prefix = \"hubjs.API\"";
     for (nats, mistake) in [

@@ -177,6 +177,61 @@ async fn client_shows_its_certificate_and_the_handshake_may_come_first() {
 }
 
 #[tokio::test]
+async fn file_that_is_no_pem_is_named_and_not_shown() {
+    let pki = Pki::of_server_and_client();
+    let server = server(&pki.section("server", "verify: true")).await;
+    let right = NatsConfig {
+        ca: Some(pki.path("ca.pem")),
+        cert: Some(pki.path("client.pem")),
+        key: Some(pki.path("client.key")),
+        ..config(&server)
+    };
+    serves(&right).await;
+    // As a variable has it whose line breaks were lost.
+    let key = fs::read_to_string(pki.path("client.key")).unwrap();
+    fs::write(pki.path("client.key"), key.replace('\n', " ")).unwrap();
+    let told = refused(&right).await;
+    let secret = key.lines().nth(1).unwrap();
+    let in_numbers = secret.bytes().map(|byte| byte.to_string());
+    let in_numbers = in_numbers.collect::<Vec<_>>().join(", ");
+    assert!(
+        !told.contains(secret) && !told.contains(&in_numbers),
+        "{told}"
+    );
+    assert!(
+        told.contains("nats.key: ")
+            && told.contains("client.key cannot be used: it is no PEM: are its line breaks there?"),
+        "{told}"
+    );
+    let empty = NatsConfig {
+        ca: Some(pki.path("empty")),
+        ..config(&server)
+    };
+    fs::write(pki.path("empty"), "").unwrap();
+    let told = refused(&empty).await;
+    assert!(
+        told.contains("empty cannot be used: it holds no certificate"),
+        "{told}"
+    );
+}
+
+#[tokio::test]
+async fn inbox_prefix_that_is_no_subject_is_refused() {
+    let server = testing::nats().await;
+    for prefix in ["", "_INBOX.shop.>", "_INBOX.shop."] {
+        let config = NatsConfig {
+            inbox_prefix: Some(prefix.to_owned()),
+            ..config(&server)
+        };
+        let told = refused(&config).await;
+        assert!(
+            told.contains("nats.inbox_prefix: is \"") && told.contains("without wildcards"),
+            "{told}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn nkey_and_token_log_in() {
     let directory = tempfile::tempdir().unwrap();
     let seed = directory.path().join("shop.nk");

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::variables::Variables;
+use super::variables::{Variables, shown};
 use crate::config::variable;
 use crate::error::run_error::RunError;
 
@@ -55,11 +55,7 @@ impl Exporter {
 
     /// Its address without what may be a secret in it: a login, a query.
     pub(super) fn shown(&self) -> String {
-        let address = self.endpoint.split(['?', '#']).next().unwrap_or_default();
-        let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-        let host = authority.rsplit('@').next().unwrap_or_default();
-        format!("{scheme}://{host}{path}")
+        shown(&self.endpoint)
     }
 
     /// Files for TLS are named, but the address is of plain HTTP.

@@ -7,8 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_nats::rustls::pki_types::pem::{self, PemObject};
-use async_nats::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use async_nats::rustls::{self, ClientConfig, RootCertStore, crypto::ring};
 use hyper::Uri;
 use hyper::http::uri::Scheme;
@@ -21,6 +19,7 @@ use tower_service::Service;
 
 use super::failure::root;
 use super::settings::{Exporter, Protocol};
+use crate::config::pem::{certificates, private_key};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -90,7 +89,8 @@ fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
     let builder = match &to.ca {
         Some(file) => {
             let mut roots = RootCertStore::empty();
-            for authority in certificates("CERTIFICATE", file)? {
+            let authorities = certificates(file).map_err(|why| wrong("CERTIFICATE", file, &why))?;
+            for authority in authorities {
                 roots.add(authority).map_err(|error| wrong("CERTIFICATE", file, &error))?;
             }
             builder.with_root_certificates(roots)
@@ -101,9 +101,9 @@ fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
     };
     let mut config = match (&to.cert, &to.key) {
         (Some(cert), Some(key)) => {
-            let chain = certificates("CLIENT_CERTIFICATE", cert)?;
-            let secret = PrivateKeyDer::from_pem_file(key)
-                .map_err(|error| wrong("CLIENT_KEY", key, &in_words(error)))?;
+            let chain =
+                certificates(cert).map_err(|why| wrong("CLIENT_CERTIFICATE", cert, &why))?;
+            let secret = private_key(key).map_err(|why| wrong("CLIENT_KEY", key, &why))?;
             builder
                 .with_client_auth_cert(chain, secret)
                 .map_err(|error| wrong("CLIENT_CERTIFICATE", cert, &error))?
@@ -116,25 +116,6 @@ fn client_config(to: &Exporter) -> Result<ClientConfig, BoxError> {
     };
     config.alpn_protocols = vec![spoken.to_vec()];
     Ok(config)
-}
-
-/// The certificates of a file, of which there is at least one.
-fn certificates(variable: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, BoxError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect);
-    let found: Vec<_> = found.map_err(|error| wrong(variable, file, &in_words(error)))?;
-    if found.is_empty() {
-        return Err(wrong(variable, file, &"it holds no certificate (PEM)"));
-    }
-    Ok(found)
-}
-
-fn in_words(error: pem::Error) -> String {
-    match error {
-        pem::Error::Io(error) => error.to_string(),
-        pem::Error::NoItemsFound => "it holds no private key (PEM)".to_owned(),
-        // Others show what stands in the file, which may be a key.
-        _ => "it is no PEM: are its line breaks there?".to_owned(),
-    }
 }
 
 fn wrong(variable: &str, file: &Path, why: &dyn std::fmt::Display) -> BoxError {

@@ -100,11 +100,16 @@ impl<'a> Variables<'a> {
             .or_else(|| text.strip_prefix("https://"));
         let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
         match host {
-            Some(_) if is_tls && !self.has_tls => self.wrong(name, format!("{text:?}: {NO_TLS}")),
+            Some(_) if is_tls && !self.has_tls => {
+                self.wrong(name, format!("{:?}: {NO_TLS}", shown(&text)));
+            }
             Some(host) if !host.is_empty() && has_good_port(host) => return Some(text),
             _ => self.wrong(
                 name,
-                format!("{text:?} is no address such as http://localhost:4318"),
+                format!(
+                    "{:?} is no address such as http://localhost:4318",
+                    shown(&text)
+                ),
             ),
         }
         None
@@ -147,6 +152,22 @@ impl<'a> Variables<'a> {
     }
 }
 
+/// An address, which need not be right, without what may be a secret in it: a login, a query.
+pub(super) fn shown(address: &str) -> String {
+    let (scheme, rest) = match address.split_once("://") {
+        Some((scheme, rest)) => (format!("{scheme}://"), rest),
+        None => (String::new(), address),
+    };
+    let plain = rest.split(['?', '#']).next().unwrap_or_default();
+    let host = match plain.rsplit_once('@') {
+        Some((_, host)) => host,
+        // The end of a password may look like a query.
+        None if rest.contains('@') => "...",
+        None => plain,
+    };
+    format!("{scheme}{host}")
+}
+
 fn has_good_port(host: &str) -> bool {
     match host.rsplit_once(':') {
         // The last colon of an address such as [::1] is no port's.
@@ -158,6 +179,23 @@ fn has_good_port(host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn login_in_an_address_that_is_none_is_not_shown() {
+        for address in [
+            "http://user:hush@a",
+            "user:hush@a:4318",
+            "http://user:hu/sh@a:x",
+            "http://user:hush?@a",
+            "http://a:x/?key=hush",
+        ] {
+            let get = |_: &str| Some(address.to_owned());
+            let mut variables = Variables::new(&get);
+            assert_eq!(variables.address("ENDPOINT"), None);
+            let mistake = variables.finish().unwrap_err().to_string();
+            assert!(!mistake.contains("hu"), "{mistake}");
+        }
+    }
 
     #[test]
     fn https_without_tls_names_the_feature_and_with_it_is_an_address() {
