@@ -110,8 +110,12 @@ impl Process {
     fn start(command: &mut Command, log: &Path) -> Result<Self, Failure> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = command
+            // One person does what many do.
             .env("CHAT_SEND__RATE", "1000000")
             .env("CHAT_SEND__BURST", "1000000")
+            .env("CHAT_HISTORY__RATE", "1000000")
+            .env("CHAT_HISTORY__BURST", "1000000")
+            .env("CHAT_HISTORY__IN_FLIGHT", "1000000")
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
