@@ -1,10 +1,9 @@
 //! Webhooks: each event is POSTed to its customer's receiver until that takes it, for a day at most. What one
 //! receiver does concerns its own events alone.
 //!
-//! A receiver that is down costs nothing while its events wait. One that hangs keeps a place of the function
-//! (`max_in_flight`) for each of its events until `TIMEOUT`: with 64 places, 500 events for it and 10 s, a good
-//! event waited 402 s. So the time is short, and there are more places than one receiver has events at once; a
-//! place is a connection (a file descriptor) and no thread. Of events that wait there may be 100,000
+//! A receiver that is down costs nothing while its events wait. One that hangs keeps a place of the function for each
+//! of its events until `TIMEOUT`, so each receiver has a few places of its own (`max_in_flight_by`), and the time is
+//! short. A place is a connection (a file descriptor) and no thread. Of events that wait there may be 100,000
 //! (`max_ack_pending`): a receiver that is down for a day may have one a second.
 
 use std::collections::BTreeMap;
@@ -28,7 +27,10 @@ use tokio::task::JoinSet;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many events are on their way to receivers at once.
-const PLACES: usize = 500;
+const PLACES: usize = 256;
+
+/// How many of them to the same customer.
+const PLACES_OF_EACH: usize = 8;
 
 /// Where each customer listens: `WEBHOOK_RECEIVERS__ACME=10.0.0.7:8080`.
 #[derive(Deserialize)]
@@ -107,7 +109,8 @@ async fn webhook(config: Config) -> Result<Service<Receivers>, RunError> {
         // Not what happened before there were webhooks.
         .start(Start::New)
         .retry(Retry::exponential(second..=15 * minute).within(24 * 60 * minute))
-        .max_in_flight(PLACES);
+        .max_in_flight(PLACES)
+        .max_in_flight_by(PLACES_OF_EACH, |event| Ok(event.subject().to_owned()));
     Ok(Service::new("webhook", "1.0.0")
         .state(Receivers::new(config.receivers))
         .consumer(consumer, post))

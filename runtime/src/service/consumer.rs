@@ -1,5 +1,6 @@
 //! A function that a stream feeds: what it is.
 
+pub(crate) mod by_key;
 mod crashes;
 mod database;
 mod edited;
@@ -21,6 +22,7 @@ use crate::function::handler::layer::{Layer, Next};
 use crate::function::reply::Outcomes;
 use crate::function::template::Template;
 use crate::nats::client::access::{Access, declares};
+use by_key::ByKey;
 use floor::Floor;
 use retry::Retry;
 use set_up::settings;
@@ -70,6 +72,7 @@ pub struct Consumer {
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) max_batch: usize,
     pub(crate) max_in_flight: Option<usize>,
+    pub(crate) by_key: Option<ByKey>,
     pub(crate) retry: Retry,
     start: Start,
     pub(crate) deadline: Duration,
@@ -99,6 +102,7 @@ impl Consumer {
             metadata: BTreeMap::new(),
             max_batch: 500,
             max_in_flight: None,
+            by_key: None,
             retry: Retry::default(),
             start: Start::All,
             deadline: Duration::from_secs(30),
@@ -163,7 +167,7 @@ impl Consumer {
     /// was slow before runs alone beside the others, and so do those that may have ended the process.
     ///
     /// A call that waits for somebody who hangs keeps its place until the function's own timeout: make that
-    /// short, and this larger than the messages that one such receiver may have (`runtime/examples/webhook.rs`).
+    /// short, and let no receiver take all places ([`max_in_flight_by`](Self::max_in_flight_by)).
     #[must_use]
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.max_in_flight = Some(n);

@@ -40,6 +40,7 @@ mod door;
 // Streams: setting up, the path of a message, what becomes of a failure.
 mod attempt;
 mod bucket;
+mod by_key;
 mod cluster;
 mod consumer;
 mod crash;

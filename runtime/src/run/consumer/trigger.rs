@@ -92,6 +92,14 @@ impl Trigger for StreamTrigger {
                 "function {name:?}: max_batch and max_in_flight must be at least 1"
             ));
         }
+        if consumer.by_key.as_ref().is_some_and(|by| by.most == 0) {
+            problems.push(format!(
+                "function {name:?}: max_in_flight_by must be at least 1"
+            ));
+        }
+        if consumer.by_key.is_some() && needs.decode.is_some() {
+            problems.push(format!("function {name:?} takes a Batch, and max_in_flight_by is for functions of single messages: bound the batches by max_batch"));
+        }
         if let Some(problem) = consumer.retry.problem() {
             problems.push(format!("function {name:?}: {problem}"));
         }

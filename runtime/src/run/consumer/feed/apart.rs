@@ -18,6 +18,7 @@ use crate::run::consumer::evidence::{Evidence, Verdict};
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
 use crate::service::consumer::retry::WITHIN;
+use crate::service::rate_limit::Admitted;
 use crate::telemetry::measure;
 
 /// How often to check whether the function waits for a dependency.
@@ -37,10 +38,14 @@ pub(super) struct Lanes {
 
 type Lane = mpsc::Sender<Apart>;
 
-/// A message, and the span of its fetch.
+/// A place in the function among the messages of the same key; nothing where keys have no limit.
+pub(super) type Place = Option<Admitted>;
+
+/// A message, the span of its fetch, and its place among those of the same key.
 pub(super) struct Apart {
-    entry: Arc<Entry>,
-    receive: Span,
+    pub(super) entry: Arc<Entry>,
+    pub(super) receive: Span,
+    pub(super) place: Place,
 }
 
 impl Lanes {
@@ -76,9 +81,8 @@ type RunOrder = (u32, u64, u32, u64);
 
 impl Feed {
     /// Queues a message; returns it to the server if the queue is full.
-    pub(super) async fn put_apart(&self, lane: &Lane, entry: Arc<Entry>, receive: &Span) {
-        let receive = receive.clone();
-        if let Err(full) = lane.try_send(Apart { entry, receive }) {
+    pub(super) async fn put_apart(&self, lane: &Lane, apart: Apart) {
+        if let Err(full) = lane.try_send(apart) {
             self.settler.wait(key(&full.into_inner().entry)).await;
         }
     }
@@ -222,7 +226,8 @@ impl Feed {
         let Some(receive) = group.first().map(|message| message.receive.clone()) else {
             return;
         };
-        let entries: Vec<_> = group.into_iter().map(|message| message.entry).collect();
+        let each = group.into_iter();
+        let (entries, places): (Vec<_>, Vec<_>) = each.map(|one| (one.entry, one.place)).unzip();
         let size = match self.decode {
             Some(_) => entries.len(),
             None => 1,
@@ -234,5 +239,6 @@ impl Feed {
         }
         drop(entries);
         while running.join_next().await.is_some() {}
+        drop(places);
     }
 }

@@ -10,12 +10,12 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
 
 use super::Feed;
-use super::apart::Lanes;
+use super::apart::{Apart, Lanes, Place};
 use crate::error::{Error, Kind, Policy};
 use crate::function::event::Entry;
 use crate::function::invoke;
 use crate::run::consumer::position::Position;
-use crate::run::consumer::settle::AT_ONCE;
+use crate::run::consumer::settle::{AT_ONCE, key};
 use crate::telemetry::{self, measure};
 
 impl Feed {
@@ -41,12 +41,29 @@ impl Feed {
                 continue;
             };
             let mut together = Vec::with_capacity(entries.len());
+            let mut places = Vec::new();
             for entry in entries {
+                let Some(place) = self.place(&entry).instrument(receive.clone()).await else {
+                    continue;
+                };
                 match lanes.of(&self.settler.evidence, &entry) {
-                    None => together.push(entry),
-                    Some(lane) => self.put_apart(lane, entry, &receive).await,
+                    None => {
+                        together.push(entry);
+                        places.extend(place);
+                    }
+                    Some(lane) => {
+                        let receive = receive.clone();
+                        let apart = Apart {
+                            entry,
+                            receive,
+                            place,
+                        };
+                        self.put_apart(lane, apart).await;
+                    }
                 }
             }
+            // Only single messages have them, and then each has one.
+            let mut places = places.into_iter();
             let size = if single { 1 } else { together.len().max(1) };
             for part in together.chunks(size) {
                 while running.try_join_next().is_some() {}
@@ -54,13 +71,31 @@ impl Feed {
                     return;
                 };
                 let work = self.begin(part.to_vec(), &receive, &stop);
+                let place = places.next();
                 running.spawn(async move {
                     work.await;
-                    drop(turn);
+                    drop((turn, place));
                 });
             }
         }
         while running.join_next().await.is_some() {}
+    }
+
+    /// A place among the messages of the same key, where there are such limits. None if the message is not to run: it
+    /// is given back, because its key has no more places, or it is settled, because its key cannot be told.
+    async fn place(&self, entry: &Arc<Entry>) -> Option<Place> {
+        let Some(by_key) = &self.consumer.by_key else {
+            return Some(None);
+        };
+        match by_key.enter(&self.places, entry) {
+            Ok(Some(place)) => return Some(Some(place)),
+            Ok(None) => self.settler.wait(key(entry)).await,
+            Err(error) => {
+                let refused = self.attempt.refuse(&self.settler, entry.clone(), &error);
+                refused.await;
+            }
+        }
+        None
     }
 
     /// An attempt at some messages, in its span.
@@ -151,7 +186,8 @@ impl Feed {
             }
         }
         let refuse = async |(entry, error)| {
-            self.attempt.refuse(&self.settler, entry, &error).await;
+            let refused = self.attempt.refuse(&self.settler, Arc::new(entry), &error);
+            refused.await;
         };
         let refused = stream::iter(refused);
         refused.for_each_concurrent(AT_ONCE, refuse).await;

@@ -88,7 +88,8 @@ impl Feed {
                 .hold(settle::key(&entry), ack.into());
             self.stats.requests.fetch_add(1, Relaxed);
             let error = unreadable.error();
-            self.attempt.refuse(&self.settler, entry, &error).await;
+            let refused = self.attempt.refuse(&self.settler, Arc::new(entry), &error);
+            refused.await;
         }
         Ok(())
     }
