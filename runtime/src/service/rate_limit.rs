@@ -45,11 +45,11 @@ pub struct RateLimit {
 /// Whose request it is.
 type Key = dyn Fn(&Request) -> Result<String> + Send + Sync;
 
-/// How many each key has in flight; one that has none is not in it.
+/// How many requests each caller has in flight; who has none is not in it.
 #[derive(Default)]
-pub(crate) struct InFlight(Mutex<HashMap<String, usize>>);
+struct InFlight(Mutex<HashMap<String, usize>>);
 
-/// What was let pass: it is in flight until this is dropped.
+/// A request that was let pass: it is in flight until this is dropped.
 pub(crate) struct Admitted {
     key: String,
     in_flight: Arc<InFlight>,
@@ -147,7 +147,7 @@ impl Counts {
 }
 
 impl InFlight {
-    pub(crate) fn enter(self: &Arc<Self>, key: String, max: usize) -> Result<Admitted> {
+    fn enter(self: &Arc<Self>, key: String, max: usize) -> Result<Admitted> {
         let mut counts = self.0.lock();
         match counts.get_mut(&key) {
             Some(count) if *count >= max => {

@@ -146,7 +146,8 @@ impl Attempt {
     }
 
     /// Settles a message that cannot be read, in the span that it was fetched in.
-    pub(crate) async fn refuse(&self, settler: &Settler, entry: Arc<Entry>, error: &Error) {
+    pub(crate) async fn refuse(&self, settler: &Settler, entry: Entry, error: &Error) {
+        let entry = Arc::new(entry);
         let span = self.source.message(&entry, &Span::current());
         let settle = self.source.settle("term", std::slice::from_ref(&entry));
         // A message without a trace of its own shows in the span that settles it.

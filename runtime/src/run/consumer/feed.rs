@@ -4,6 +4,7 @@ mod apart;
 mod dispatch;
 mod letters;
 mod locate;
+mod places;
 mod reader;
 mod resume;
 mod sweep;
@@ -35,7 +36,6 @@ use crate::nats::jetstream::{ConsumerInfo, Nats, consumer_info};
 use crate::run::backoff::backoff;
 use crate::run::dead_letter;
 use crate::service::consumer::Consumer;
-use crate::service::rate_limit::InFlight;
 use crate::telemetry::stats::{Counters, Stats};
 use crate::telemetry::{Names, Source, measure};
 use apart::Lanes;
@@ -51,8 +51,6 @@ pub(crate) struct Feed {
     pub(crate) stats: Arc<Stats>,
     pub(crate) settler: Arc<Settler>,
     pub(crate) attempt: Arc<Attempt>,
-    /// The places in the function that the keys of messages have.
-    places: Arc<InFlight>,
     /// The connections that its messages arrive on.
     intake: Intake,
     /// The consumer that messages are taken from; none while it has to be found (again).
@@ -138,7 +136,6 @@ impl Feed {
             stats,
             settler,
             attempt,
-            places: Arc::default(),
             intake,
             found: watch::channel(None).0,
             wake,

@@ -155,6 +155,13 @@ impl Settler {
         self.send(key, nak(delay)).await;
     }
 
+    /// Returns a message that is not tried now, and comes again after this time.
+    pub(crate) async fn wait_for(&self, key: Key, delay: Duration) {
+        // A delivery without an outcome, which is no sign of a crash.
+        self.evidence.wait(key);
+        self.send(key, nak(delay)).await;
+    }
+
     /// Returns those of these messages that are still held to the server.
     pub(crate) async fn give_back_of(&self, keys: &[Key]) {
         for key in keys {

@@ -4,12 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::Consumer;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::function::event::Message;
 use crate::function::invoke::guard;
-use crate::service::rate_limit::{Admitted, InFlight};
 
-/// The places of each key, and what the key of a message is.
+/// How many places each key has, and what the key of a message is.
 #[derive(Clone)]
 pub(crate) struct ByKey {
     pub(crate) most: usize,
@@ -21,11 +20,15 @@ type Key = dyn Fn(&Message) -> Result<String> + Send + Sync;
 impl Consumer {
     /// How many messages of the same key may be in the function at once in one instance, for a function of single
     /// messages. So one customer's receiver that hangs takes no more than its own of the places that
-    /// [`max_in_flight`](Self::max_in_flight) gives to all.
+    /// [`max_in_flight`](Self::max_in_flight) gives to all. (What runs apart, because it was slow before or may have
+    /// ended the process, does so beside these.)
     ///
-    /// A message whose key has all its places goes back to the server, comes again within six seconds, and no attempt
-    /// is counted. So a key that has few places and many messages is slower than it could be, and messages of one key
-    /// come in no order. An error or a panic of `key` is settled as one of the function.
+    /// A message whose key has all its places waits in the instance, 1,000 of a key and 16 MiB of all keys at most,
+    /// and begins in the order in which it came. What is more goes back to the server and comes again, 20 a second for
+    /// each place of its key. None of that is an attempt, and what waits is never given up: a key that has more than
+    /// its places can do fills the consumer (`max_ack_pending`) in the end.
+    ///
+    /// A message for which `key` returns an error, or panics, is a dead letter.
     ///
     /// ```
     /// use natsfn::{Consumer, Error, Stream};
@@ -51,17 +54,13 @@ impl Consumer {
 }
 
 impl ByKey {
-    /// A place for this message among those `taken`; `None` if its key has no more.
+    /// The key of a message.
     ///
     /// # Errors
-    /// Its key cannot be told.
-    pub(crate) fn enter(
-        &self,
-        taken: &Arc<InFlight>,
-        message: &Message,
-    ) -> Result<Option<Admitted>> {
-        let key = guard(|| (self.key)(message))?;
-        Ok(taken.enter(key, self.most).ok())
+    /// It has none, and never will: a [`Kind::BadRequest`].
+    pub(crate) fn of(&self, message: &Message) -> Result<String> {
+        let key = guard(|| (self.key)(message));
+        key.map_err(|error| Error::new(Kind::BadRequest, error.to_string()))
     }
 }
 

@@ -33,9 +33,15 @@ impl Consumer {
         } else {
             String::new()
         };
+        let places = match self.by_key {
+            Some(_) => {
+                ", or for a place of their key (let it have more: Consumer::max_in_flight_by)"
+            }
+            None => "",
+        };
         is_full.then(|| {
             format!(
-                "the consumer {durable} of {stream} has {} messages that are delivered and not settled, such as those that wait for a retry, and the server gives it no others (max_ack_pending): wait less in Consumer::retry{more}",
+                "the consumer {durable} of {stream} has {} messages that are delivered and not settled, such as those that wait for a retry{places}, and the server gives it no others (max_ack_pending): wait less in Consumer::retry{more}",
                 found.num_ack_pending
             )
         })

@@ -176,7 +176,8 @@ impl Local {
             };
             let decode = call.needs.decode;
             let decoded = decode.map(|decode| invoke::decode(decode, &entry));
-            if let Ok(decoded) = decoded.transpose() {
+            let its_key = consumer.by_key.as_ref().map(|by| by.of(&entry));
+            if let (Ok(decoded), Ok(_)) = (decoded.transpose(), its_key.transpose()) {
                 entry.decoded = decoded;
                 entries.push(Arc::new(entry));
             }

@@ -18,7 +18,6 @@ use crate::run::consumer::evidence::{Evidence, Verdict};
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
 use crate::service::consumer::retry::WITHIN;
-use crate::service::rate_limit::Admitted;
 use crate::telemetry::measure;
 
 /// How often to check whether the function waits for a dependency.
@@ -38,14 +37,10 @@ pub(super) struct Lanes {
 
 type Lane = mpsc::Sender<Apart>;
 
-/// A place in the function among the messages of the same key; nothing where keys have no limit.
-pub(super) type Place = Option<Admitted>;
-
-/// A message, the span of its fetch, and its place among those of the same key.
+/// A message, and the span of its fetch.
 pub(super) struct Apart {
-    pub(super) entry: Arc<Entry>,
-    pub(super) receive: Span,
-    pub(super) place: Place,
+    entry: Arc<Entry>,
+    receive: Span,
 }
 
 impl Lanes {
@@ -81,8 +76,9 @@ type RunOrder = (u32, u64, u32, u64);
 
 impl Feed {
     /// Queues a message; returns it to the server if the queue is full.
-    pub(super) async fn put_apart(&self, lane: &Lane, apart: Apart) {
-        if let Err(full) = lane.try_send(apart) {
+    pub(super) async fn put_apart(&self, lane: &Lane, entry: Arc<Entry>, receive: &Span) {
+        let receive = receive.clone();
+        if let Err(full) = lane.try_send(Apart { entry, receive }) {
             self.settler.wait(key(&full.into_inner().entry)).await;
         }
     }
@@ -226,8 +222,7 @@ impl Feed {
         let Some(receive) = group.first().map(|message| message.receive.clone()) else {
             return;
         };
-        let each = group.into_iter();
-        let (entries, places): (Vec<_>, Vec<_>) = each.map(|one| (one.entry, one.place)).unzip();
+        let entries: Vec<_> = group.into_iter().map(|message| message.entry).collect();
         let size = match self.decode {
             Some(_) => entries.len(),
             None => 1,
@@ -239,6 +234,5 @@ impl Feed {
         }
         drop(entries);
         while running.join_next().await.is_some() {}
-        drop(places);
     }
 }

@@ -10,12 +10,14 @@ use tokio::task::JoinSet;
 use tracing::{Instrument, Span};
 
 use super::Feed;
-use super::apart::{Apart, Lanes, Place};
+use super::apart::Lanes;
+use super::places::{Admission, Places, Waiting};
 use crate::error::{Error, Kind, Policy};
 use crate::function::event::Entry;
 use crate::function::invoke;
+use crate::run::consumer::attempt::Attempt;
 use crate::run::consumer::position::Position;
-use crate::run::consumer::settle::{AT_ONCE, key};
+use crate::run::consumer::settle::{AT_ONCE, Settler, key};
 use crate::telemetry::{self, measure};
 
 impl Feed {
@@ -30,6 +32,7 @@ impl Feed {
         let single = self.decode.is_none();
         let limit = self.consumer.at_once(single);
         let turns = Arc::new(Semaphore::new(self.consumer.in_flight(single)));
+        let places = self.consumer.by_key.as_ref().map(|by| Places::new(by.most));
         let mut running = JoinSet::new();
         let mut fetched = Vec::with_capacity(limit);
         while messages.recv_many(&mut fetched, limit).await > 0 {
@@ -41,29 +44,30 @@ impl Feed {
                 continue;
             };
             let mut together = Vec::with_capacity(entries.len());
-            let mut places = Vec::new();
-            for entry in entries {
-                let Some(place) = self.place(&entry).instrument(receive.clone()).await else {
+            let mut taken = Vec::new();
+            for (entry, its_key) in entries {
+                if let Some(lane) = lanes.of(&self.settler.evidence, &entry) {
+                    self.put_apart(lane, entry, &receive).await;
                     continue;
-                };
-                match lanes.of(&self.settler.evidence, &entry) {
-                    None => {
-                        together.push(entry);
-                        places.extend(place);
+                }
+                let admit = |places: &Places| places.admit(its_key, entry.payload().len());
+                match places.as_ref().map(admit) {
+                    None => {}
+                    Some(Admission::Now(place)) => taken.push(place),
+                    Some(Admission::Later(waiting)) => {
+                        let work = self.later(waiting, entry, turns.clone(), &receive, &stop);
+                        running.spawn(work);
+                        continue;
                     }
-                    Some(lane) => {
-                        let receive = receive.clone();
-                        let apart = Apart {
-                            entry,
-                            receive,
-                            place,
-                        };
-                        self.put_apart(lane, apart).await;
+                    Some(Admission::Again(delay)) => {
+                        self.settler.wait_for(key(&entry), delay).await;
+                        continue;
                     }
                 }
+                together.push(entry);
             }
-            // Only single messages have them, and then each has one.
-            let mut places = places.into_iter();
+            // Single messages have them, each one, or none has.
+            let mut taken = taken.into_iter();
             let size = if single { 1 } else { together.len().max(1) };
             for part in together.chunks(size) {
                 while running.try_join_next().is_some() {}
@@ -71,7 +75,7 @@ impl Feed {
                     return;
                 };
                 let work = self.begin(part.to_vec(), &receive, &stop);
-                let place = places.next();
+                let place = taken.next();
                 running.spawn(async move {
                     work.await;
                     drop((turn, place));
@@ -79,23 +83,6 @@ impl Feed {
             }
         }
         while running.join_next().await.is_some() {}
-    }
-
-    /// A place among the messages of the same key, where there are such limits. None if the message is not to run: it
-    /// is given back, because its key has no more places, or it is settled, because its key cannot be told.
-    async fn place(&self, entry: &Arc<Entry>) -> Option<Place> {
-        let Some(by_key) = &self.consumer.by_key else {
-            return Some(None);
-        };
-        match by_key.enter(&self.places, entry) {
-            Ok(Some(place)) => return Some(Some(place)),
-            Ok(None) => self.settler.wait(key(entry)).await,
-            Err(error) => {
-                let refused = self.attempt.refuse(&self.settler, entry.clone(), &error);
-                refused.await;
-            }
-        }
-        None
     }
 
     /// An attempt at some messages, in its span.
@@ -106,22 +93,44 @@ impl Feed {
         stop: &watch::Receiver<bool>,
     ) -> impl Future<Output = ()> + Send + use<> {
         let (attempt, settler) = (self.attempt.clone(), self.settler.clone());
-        let stop = stop.clone();
-        let (span, below) = attempt.source.process(&part, receive);
-        async move {
-            let work = pin!(attempt.all(&settler, part, stop));
-            telemetry::quietly(below.as_ref(), work).await;
-        }
-        .instrument(span)
+        begin(attempt, settler, part, receive, stop.clone())
     }
 
-    /// Decodes messages into entries; writes those that cannot be decoded as dead letters. `None` if the
+    /// An attempt at a message once its key has a place. At a stop before that it is given back.
+    fn later(
+        &self,
+        waiting: Waiting,
+        entry: Arc<Entry>,
+        turns: Arc<Semaphore>,
+        receive: &Span,
+        stop: &watch::Receiver<bool>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let (attempt, settler) = (self.attempt.clone(), self.settler.clone());
+        let (receive, mut stop) = (receive.clone(), stop.clone());
+        async move {
+            let both = async {
+                let place = waiting.place().await;
+                (place, turns.acquire_owned().await)
+            };
+            let taken = tokio::select! {
+                taken = both => Some(taken),
+                _ = stop.wait_for(|stop| *stop) => None,
+            };
+            if taken.is_some() {
+                begin(attempt, settler, vec![entry], &receive, stop).await;
+            } else {
+                settler.give_back_of(&[key(&entry)]).await;
+            }
+        }
+    }
+
+    /// Decodes messages into entries, each with its key (empty where none is asked for); writes those that cannot be decoded as dead letters. `None` if the
     /// stream was recreated: the messages are redelivered.
     async fn prepare(
         &self,
         messages: Vec<Message>,
         stop: &mut watch::Receiver<bool>,
-    ) -> Option<Vec<Arc<Entry>>> {
+    ) -> Option<Vec<(Arc<Entry>, String)>> {
         let mut positions = Vec::with_capacity(messages.len());
         for message in messages {
             if let Some(position) = Position::of(&message)
@@ -166,14 +175,15 @@ impl Feed {
                 self.settler.ack(&entry).await;
                 continue;
             }
-            match self
-                .decode
-                .map(|decode| invoke::decode(decode, &entry))
+            let decoded = self.decode.map(|decode| invoke::decode(decode, &entry));
+            let its_key = self.consumer.by_key.as_ref().map(|by| by.of(&entry));
+            match decoded
                 .transpose()
+                .and_then(|it| Ok((it, its_key.transpose()?)))
             {
-                Ok(decoded) => {
+                Ok((decoded, its_key)) => {
                     entry.decoded = decoded;
-                    entries.push(Arc::new(entry));
+                    entries.push((Arc::new(entry), its_key.unwrap_or_default()));
                 }
                 // A decoder that panics would panic at each delivery, as one that refuses would refuse.
                 Err(error) => {
@@ -186,11 +196,25 @@ impl Feed {
             }
         }
         let refuse = async |(entry, error)| {
-            let refused = self.attempt.refuse(&self.settler, Arc::new(entry), &error);
-            refused.await;
+            self.attempt.refuse(&self.settler, entry, &error).await;
         };
         let refused = stream::iter(refused);
         refused.for_each_concurrent(AT_ONCE, refuse).await;
         Some(entries)
     }
+}
+
+fn begin(
+    attempt: Arc<Attempt>,
+    settler: Arc<Settler>,
+    part: Vec<Arc<Entry>>,
+    receive: &Span,
+    stop: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send + use<> {
+    let (span, below) = attempt.source.process(&part, receive);
+    async move {
+        let work = pin!(attempt.all(&settler, part, stop));
+        telemetry::quietly(below.as_ref(), work).await;
+    }
+    .instrument(span)
 }

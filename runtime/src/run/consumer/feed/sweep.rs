@@ -88,8 +88,7 @@ impl Feed {
                 .hold(settle::key(&entry), ack.into());
             self.stats.requests.fetch_add(1, Relaxed);
             let error = unreadable.error();
-            let refused = self.attempt.refuse(&self.settler, Arc::new(entry), &error);
-            refused.await;
+            self.attempt.refuse(&self.settler, entry, &error).await;
         }
         Ok(())
     }
