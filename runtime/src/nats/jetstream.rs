@@ -25,9 +25,11 @@ const CONSUMER_NOT_FOUND: [u64; 2] = [10014, 10149];
 const CONSUMER_EXISTS: u64 = 10148;
 const NOT_ENABLED: [u64; 2] = [10039, 10076];
 const MESSAGE_NOT_FOUND: u64 = 10037;
-const MESSAGE_TOO_LARGE: u64 = 10054;
+/// The whole message, or its headers, which may have 64 KiB.
+const TOO_LARGE: [u64; 2] = [10054, 10097];
 const INSUFFICIENT_RESOURCES: u64 = 10023;
-const WRONG_LAST_SEQUENCE: [u64; 2] = [10071, 10164];
+/// The last sequence, or the last id, is not the one that was expected.
+const WRONG_LAST: [u64; 3] = [10070, 10071, 10164];
 
 /// How long an API call may take; the server answers in microseconds or is away.
 const API_TIMEOUT: Duration = Duration::from_secs(5);
@@ -183,8 +185,8 @@ fn api_error(error: ApiError) -> Error {
         STREAM_NOT_FOUND | MESSAGE_NOT_FOUND => Kind::NotFound,
         code if CONSUMER_NOT_FOUND.contains(&code) => Kind::NotFound,
         CONSUMER_EXISTS => Kind::Conflict,
-        MESSAGE_TOO_LARGE => Kind::TooLarge,
-        code if WRONG_LAST_SEQUENCE.contains(&code) => Kind::Conflict,
+        code if TOO_LARGE.contains(&code) => Kind::TooLarge,
+        code if WRONG_LAST.contains(&code) => Kind::Conflict,
         _ => Kind::Unavailable,
     };
     let cure = match error.err_code {

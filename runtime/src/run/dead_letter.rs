@@ -92,7 +92,7 @@ pub struct DeadLetter {
 pub async fn list(nats: &Nats, service: &str, after: u64, limit: usize) -> Result<Vec<DeadLetter>> {
     exists(nats).await?;
     let mut letters: Vec<DeadLetter> = Vec::new();
-    let mut next = after + 1;
+    let mut next = after.saturating_add(1);
     while letters.len() < limit {
         let body = serde_json::json!({ "seq": next, "next_by_subj": format!("dead.{service}.>") });
         match call::<RawMessage>(nats, &calls::message(STREAM), &body).await {
@@ -123,6 +123,9 @@ pub async fn show(nats: &Nats, service: &str, id: u64) -> Result<DeadLetter> {
 async fn find(nats: &Nats, service: &str, id: u64) -> Result<(RawMessage, DeadLetter)> {
     exists(nats).await?;
     let none = || Error::new(Kind::NotFound, format!("{service} has no dead letter {id}"));
+    if id == 0 {
+        return Err(none());
+    }
     let body = serde_json::json!({ "seq": id });
     let raw: RawMessage = call(nats, &calls::message(STREAM), &body)
         .await

@@ -146,3 +146,23 @@ async fn the_error_of_a_function_that_is_asked_reaches_the_one_that_asks() {
         json!({"code": 503, "error": "try again"})
     );
 }
+
+#[tokio::test]
+async fn what_the_stream_does_not_take_as_it_is_is_no_outage() {
+    let (_world, client) = with_stream(log()).await;
+    let with = async |name: &str, value: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, value);
+        let refused = client.append("log.a", None, headers, "x".into()).await;
+        refused.unwrap_err().kind()
+    };
+    assert_eq!(
+        with("Nats-Expected-Last-Msg-Id", "other").await,
+        Kind::Conflict
+    );
+    assert_eq!(
+        with("Nats-Expected-Last-Sequence", "7").await,
+        Kind::Conflict
+    );
+    assert_eq!(with("X", &"y".repeat(70_000)).await, Kind::TooLarge);
+}

@@ -50,6 +50,7 @@ async fn dead_letters_are_listed_oldest_first_in_pages() {
     assert_eq!(ids(&world, "a", 0, 2).await, [1, 2]);
     assert_eq!(ids(&world, "a", 2, 2).await, [3, 4]);
     assert!(ids(&world, "a", 5, 2).await.is_empty());
+    assert!(ids(&world, "a", u64::MAX, 2).await.is_empty());
 }
 
 #[tokio::test]
@@ -62,7 +63,7 @@ async fn each_service_sees_its_own() {
 
     assert_eq!(ids(&world, "a", 0, 100).await, [1, 2]);
     assert_eq!(ids(&world, "b", 0, 100).await, [3, 4]);
-    for id in [3, 99] {
+    for id in [0, 3, 99, u64::MAX] {
         let error = dead_letter::show(&world.nats, "a", id).await.unwrap_err();
         assert_eq!(error.kind(), Kind::NotFound, "{id}");
         assert!(dead_letter::drop(&world.nats, "a", id).await.is_err());
@@ -389,4 +390,37 @@ fn nanoseconds(time: &Value) -> i128 {
     time::OffsetDateTime::parse(time.as_str().unwrap(), format)
         .unwrap()
         .unix_timestamp_nanos()
+}
+
+#[tokio::test]
+async fn message_whose_headers_alone_are_too_large_for_a_letter_is_kept_without_them() {
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    world.set_up(service("a", &seen)).await;
+    let many = |n: usize| {
+        let mut headers = HeaderMap::new();
+        for n in 0..n {
+            headers.insert(format!("X-{n:05}").as_str(), "y");
+        }
+        headers
+    };
+    let client = Client::new(world.nats.clone());
+    let append =
+        |headers, payload: &'static str| client.append("log.a", None, headers, payload.into());
+    // 12 bytes each: within the server's 64 KiB, which they are over with the prefix that a letter gives each.
+    append(many(4500), "bad").await.unwrap();
+    append(HeaderMap::new(), "7").await.unwrap();
+    let refused = append(many(6000), "bad").await.unwrap_err();
+
+    let _running = world.serve(service("a", &seen)).await;
+    world.settled("LOG", "a-store", 2).await;
+
+    assert_eq!(refused.kind(), Kind::TooLarge, "{refused}");
+    assert_eq!(next(&mut sightings).await, 7);
+    let letter = dead_letter::show(&world.nats, "a", 1).await.unwrap();
+    assert_eq!(letter.payload, "bad");
+    assert_eq!(
+        json!(letter.headers),
+        json!({"Dead-Letter-Headers": ["omitted"]})
+    );
 }
