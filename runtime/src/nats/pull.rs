@@ -6,11 +6,11 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Message, StatusCode, Subscriber};
 use futures_util::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::nats::jetstream::{Nats, calls};
+use crate::nats::jetstream::{ConsumerInfo, Nats, calls};
 
 /// How long the server keeps a pull request open. It is short because a stop waits for the last request
 /// to end: a request withdrawn earlier would leave deliveries to the ack wait. An idle consumer asks
@@ -26,6 +26,14 @@ const BYTES: usize = 2 << 20;
 
 /// Room for a message's subjects, which `max_payload` does not count.
 const SUBJECTS: usize = 16 << 10;
+
+/// How the server's words begin where it takes no request: as many wait as may, or this one is over the consumer's
+/// limits.
+const REFUSED: &str = "Exceeded Max";
+const TAKES_LESS: &str = "Exceeded MaxRequest";
+
+/// Its words where the next message does not fit into what is left of the request.
+const TOO_LARGE: &str = "Message Size Exceeds MaxBytes";
 
 /// What the server sent.
 pub(crate) enum Pulled {
@@ -49,6 +57,34 @@ pub(crate) struct Puller {
     outstanding: usize,
     /// When all pull requests so far have certainly ended.
     ends: Instant,
+    /// The server has refused a request, and would refuse the next one too.
+    not_before: Instant,
+    /// How many bytes a request asks for: more where a message is larger than the server takes any more.
+    bytes: usize,
+}
+
+/// The largest pull request that a consumer takes: an operator, or the server's `max_request_batch`, may limit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limits {
+    pub(crate) messages: usize,
+    expires: Duration,
+}
+
+impl Limits {
+    pub(crate) fn of(consumer: &ConsumerInfo) -> Self {
+        let limit = |key: &str| consumer.config.get(key).and_then(Value::as_u64);
+        let limit = |key: &str| limit(key).filter(|limit| *limit > 0);
+        let messages = limit("max_batch").and_then(|n| n.try_into().ok());
+        Self {
+            messages: messages.unwrap_or(usize::MAX),
+            expires: limit("max_expires").map_or(Duration::MAX, Duration::from_nanos),
+        }
+    }
+}
+
+/// How many bytes one pull request asks for.
+pub(crate) fn bytes(nats: &Nats) -> usize {
+    BYTES.max(nats.server_info().max_payload + SUBJECTS)
 }
 
 impl Puller {
@@ -62,6 +98,8 @@ impl Puller {
             subscriber,
             outstanding: 0,
             ends: Instant::now(),
+            not_before: Instant::now(),
+            bytes: 0,
         })
     }
 
@@ -75,15 +113,19 @@ impl Puller {
         self.outstanding
     }
 
-    /// Asks for `n` more messages; the server keeps the request open for `expires`. Does nothing while
-    /// disconnected: requests would collect in the connection's buffer and all be answered at once.
-    pub(crate) async fn ask(&mut self, n: usize, expires: Duration) -> Result<()> {
-        if n == 0 || self.nats.connection_state() != State::Connected {
+    /// Asks for `n` more messages, or as many as the consumer takes; the server keeps the request open for `expires`.
+    /// Does nothing while disconnected: requests would collect in the connection's buffer and all be answered at once.
+    /// Nor for a while after the server has refused one.
+    pub(crate) async fn ask(&mut self, n: usize, expires: Duration, limits: Limits) -> Result<()> {
+        let (n, expires) = (n.min(limits.messages), expires.min(limits.expires));
+        let may_ask = Instant::now() >= self.not_before;
+        if n == 0 || !may_ask || self.nats.connection_state() != State::Connected {
             return Ok(());
         }
+        self.bytes = self.bytes.max(bytes(&self.nats));
         let request = json!({
             "batch": n,
-            "max_bytes": BYTES.max(self.nats.server_info().max_payload + SUBJECTS),
+            "max_bytes": self.bytes,
             "expires": u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX),
         });
         self.nats
@@ -121,20 +163,34 @@ impl Puller {
             self.outstanding = self.outstanding.saturating_sub(1);
             return Pulled::Message(Box::new(message));
         };
-        let unsent = message
-            .headers
-            .as_ref()
-            .and_then(|headers| headers.get("Nats-Pending-Messages"))
-            .and_then(|pending| pending.as_str().parse().ok());
+        let left = |name: &'static str| {
+            let left = message.headers.as_ref()?.get(name)?;
+            left.as_str().parse::<usize>().ok()
+        };
+        let unsent = left("Nats-Pending-Messages");
         self.outstanding = self
             .outstanding
             .saturating_sub(unsent.unwrap_or(self.outstanding));
-        match (status, message.description.as_deref().unwrap_or_default()) {
+        let text = message.description.as_deref().unwrap_or_default();
+        if status.as_u16() == 400 || text.starts_with(REFUSED) {
+            self.not_before = Instant::now() + EXPIRES;
+        }
+        // Nothing was sent before it: the first message alone is larger.
+        if text == TOO_LARGE && left("Nats-Pending-Bytes") == Some(self.bytes) {
+            self.bytes = self.bytes.saturating_mul(2);
+        }
+        match (status, text) {
             // The request has expired, or there was no message.
             (StatusCode::TIMEOUT | StatusCode::NOT_FOUND, _) => Pulled::Ended,
             // Conflicts with other pull requests and limits end the request as well; only a lost
-            // consumer differs.
-            (status, text) if status.as_u16() == 409 && !text.contains("Consumer") => Pulled::Ended,
+            // consumer differs, and one that takes smaller requests than it did.
+            (status, text)
+                if status.as_u16() == 409
+                    && !text.contains("Consumer")
+                    && !text.starts_with(TAKES_LESS) =>
+            {
+                Pulled::Ended
+            }
             (StatusCode::NO_RESPONDERS, _) => {
                 self.outstanding = 0;
                 Pulled::Lost("there is no such consumer".into())

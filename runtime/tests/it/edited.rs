@@ -1,12 +1,14 @@
 //! A durable consumer that somebody changes by hand while it feeds a function.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
 use natsfn::{Batch, Error, Service};
 use serde_json::{Value, json};
+use tokio::sync::mpsc;
 
 use crate::log::{Calls, consumer, letters, numbers};
-use crate::world::{World, conf, state, until};
+use crate::world::{World, conf, next, state, until, within};
 
 /// Changes one setting, as `nats consumer edit` does.
 async fn edit(world: &World, key: &str, value: Value) {
@@ -243,4 +245,133 @@ async fn function_whose_consumer_is_paused_says_so_until_it_goes_on() {
         (data().await["state"] == "running").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn messages_come_however_little_the_consumer_lets_an_instance_ask_for() {
+    let (tenth_of_a_second, few_bytes) = (json!(100_000_000), json!(100));
+    for (key, value) in [
+        ("max_batch", json!(3)),
+        ("max_expires", tenth_of_a_second),
+        ("max_bytes", few_bytes.clone()),
+    ] {
+        let world = World::new().await;
+        let service = || {
+            let store = |_: Batch<u64>| async {};
+            Service::new("a", "1.0.0").consumer(consumer(), store)
+        };
+        world.set_up(service()).await;
+        // Before it is found, and while it is at work.
+        edit(&world, key, value.clone()).await;
+        world.store("log.a", numbers(20)).await;
+        let _running = world.serve(service()).await;
+        world.settled("LOG", "store", 20).await;
+        edit(&world, key, Value::Null).await;
+        world.store("log.a", numbers(20)).await;
+        world.settled("LOG", "store", 40).await;
+        edit(&world, key, value.clone()).await;
+        world.store("log.a", numbers(20)).await;
+        world.settled("LOG", "store", 60).await;
+
+        // An operator's limits stay, but for one with which a message never comes.
+        let expected = if value == few_bytes {
+            Value::Null
+        } else {
+            value
+        };
+        let config = &world.consumer("LOG", "store").await["config"];
+        assert_eq!(config[key], expected, "{config}");
+    }
+}
+
+#[tokio::test]
+async fn instance_that_may_not_wait_beside_others_does_not_ask_all_the_time() {
+    let world = World::new().await;
+    let service = || {
+        let store = |_: Batch<u64>| async {};
+        Service::new("a", "1.0.0").consumer(consumer(), store)
+    };
+    world.set_up(service()).await;
+    let mut config = world.consumer("LOG", "store").await["config"].clone();
+    world.api("CONSUMER.DELETE.LOG.a-store", &Value::Null).await;
+    config["max_waiting"] = json!(1);
+    let body = json!({ "stream_name": "LOG", "config": config, "action": "create" });
+    let made = until("its files are gone", async || {
+        let made = world.api("CONSUMER.CREATE.LOG.a-store", &body).await;
+        made.get("error").is_none().then_some(made)
+    })
+    .await;
+    assert_eq!(made["config"]["max_waiting"], 1, "{made}");
+    let asked = world
+        .nats
+        .subscribe("$JS.API.CONSUMER.MSG.NEXT.LOG.a-store");
+    let mut asked = asked.await.unwrap();
+    world.settle().await;
+    let (_one, _other) = (world.serve(service()).await, world.serve(service()).await);
+    let mut ask = async || within(asked.next()).await.unwrap();
+    // Each begins with one.
+    for _ in 0..2 {
+        ask().await;
+    }
+
+    let began = Instant::now();
+    for _ in 0..6 {
+        ask().await;
+    }
+
+    let took = began.elapsed();
+    assert!(took >= Duration::from_secs(1), "{took:?}");
+    world.store("log.a", numbers(20)).await;
+    world.settled("LOG", "store", 20).await;
+}
+
+#[tokio::test]
+async fn message_that_is_larger_than_the_server_takes_any_more_comes_too() {
+    let sized = |size| format!("{}\nmax_payload: {size}\n", conf("nothing"));
+    let world = World::with(|config| config.text(sized("8MB"))).await;
+    let service = || {
+        let store = |_: Batch<String>| async {};
+        Service::new("a", "1.0.0").consumer(consumer(), store)
+    };
+    world.set_up(service()).await;
+    let large = format!("{:?}", "x".repeat(5 << 20));
+    world.store("log.a", ["\"small\"".to_owned(), large]).await;
+
+    world.server.reload(&sized("1MB")).unwrap();
+    let _running = world.serve(service()).await;
+
+    world.settled("LOG", "store", 2).await;
+    assert_eq!(letters(&world).await.len(), 0);
+}
+
+#[tokio::test]
+async fn function_is_slower_than_the_ack_wait_that_somebody_has_set_and_no_other_instance_is_given_its_message()
+ {
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    let deadline = Duration::from_secs(5);
+    let service = || {
+        let seen = seen.clone();
+        let store = move |batch: Batch<u64>| {
+            let delivered = batch[0].message().delivered();
+            seen.send((delivered, Instant::now())).unwrap();
+            async move {
+                if delivered == 1 {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        Service::new("a", "1.0.0").consumer(consumer().deadline(deadline), store)
+    };
+    world.set_up(service()).await;
+    edit(&world, "ack_wait", json!(1_000_000_000)).await;
+    let (_one, _other) = (world.serve(service()).await, world.serve(service()).await);
+    world.store("log.a", numbers(1)).await;
+
+    let (first, began) = next(&mut sightings).await;
+    let (second, again) = next(&mut sightings).await;
+
+    assert_eq!((first, second), (1, 2));
+    assert!(again - began >= deadline, "{:?}", again - began);
+    world.settled("LOG", "store", 1).await;
 }

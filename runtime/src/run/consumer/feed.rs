@@ -33,6 +33,7 @@ use crate::function::invoke::contained;
 use crate::function::template::Template;
 use crate::nats::intake::Intake;
 use crate::nats::jetstream::{ConsumerInfo, Nats, consumer_info};
+use crate::nats::pull::Limits;
 use crate::run::backoff::backoff;
 use crate::run::dead_letter;
 use crate::service::consumer::Consumer;
@@ -78,6 +79,7 @@ struct FoundConsumer {
     consumer_created: SystemTime,
     /// The id of the database that it feeds.
     database: Option<String>,
+    limits: Limits,
     connects: u64,
 }
 
@@ -196,7 +198,7 @@ impl Feed {
         tokio::select! {
             () = work.instrument(span.clone()) => {}
             () = beside.instrument(span) => {}
-            () = self.settler.in_progress.keep(&self.nats, self.consumer.ack_wait) => {}
+            () = self.settler.in_progress.keep(&self.nats) => {}
             () = watch(&self.nats, &self.consumer, &self.stats) => {}
         }
     }
@@ -228,6 +230,8 @@ impl Feed {
     }
 
     fn observe(&self, info: &ConsumerInfo) {
+        let waits = info.ack_wait().unwrap_or(self.consumer.ack_wait);
+        self.settler.in_progress.server_waits(waits);
         self.stats.pending.store(info.num_pending, Relaxed);
         self.stats.ack_pending.store(info.num_ack_pending, Relaxed);
         self.stats.redelivered.store(info.num_redelivered, Relaxed);

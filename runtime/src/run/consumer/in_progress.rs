@@ -17,15 +17,33 @@ struct Held {
     told: Instant,
 }
 
+/// How often is looked for what the server has not heard of for too long.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// The unsettled deliveries of one consumer in this instance.
-#[derive(Default)]
-pub(crate) struct InProgress(Mutex<HashMap<Key, Held>>);
+pub(crate) struct InProgress {
+    held: Mutex<HashMap<Key, Held>>,
+    /// After how long without a word the server delivers a message again.
+    ack_wait: Mutex<Duration>,
+}
 
 impl InProgress {
+    pub(crate) fn new(ack_wait: Duration) -> Self {
+        Self {
+            held: Mutex::default(),
+            ack_wait: Mutex::new(ack_wait),
+        }
+    }
+
+    /// The consumer on the server waits for so long: another version, or an operator, may have set it.
+    pub(crate) fn server_waits(&self, ack_wait: Duration) {
+        *self.ack_wait.lock() = ack_wait;
+    }
+
     /// Holds a delivery. False if the message is held already: it was redelivered meanwhile, and only its
     /// newest acknowledgement counts.
     pub(crate) fn hold(&self, key: Key, ack: Subject) -> bool {
-        let mut all = self.0.lock();
+        let mut all = self.held.lock();
         all.insert(
             key,
             Held {
@@ -38,26 +56,25 @@ impl InProgress {
 
     /// Ends the hold; returns the subject to send the outcome to.
     pub(crate) fn settle(&self, key: Key) -> Option<Subject> {
-        self.0.lock().remove(&key).map(|held| held.ack)
+        self.held.lock().remove(&key).map(|held| held.ack)
     }
 
     /// The subject to send the outcome to, while the message is held.
     pub(crate) fn peek(&self, key: Key) -> Option<Subject> {
-        self.0.lock().get(&key).map(|held| held.ack.clone())
+        self.held.lock().get(&key).map(|held| held.ack.clone())
     }
 
     /// Ends all holds; returns their messages and subjects.
     pub(crate) fn take_all(&self) -> impl Iterator<Item = (Key, Subject)> + use<> {
-        let all = take(&mut *self.0.lock());
+        let all = take(&mut *self.held.lock());
         all.into_iter().map(|(key, held)| (key, held.ack))
     }
 
     /// Regularly tells the server that the held messages are in progress. Runs until dropped.
-    pub(crate) async fn keep(&self, nats: &Client, ack_wait: Duration) {
-        let pause = ack_wait / 3;
-        let mut tick = tokio::time::interval(pause.max(Duration::from_millis(10)));
+    pub(crate) async fn keep(&self, nats: &Client) {
         loop {
-            tick.tick().await;
+            let pause = *self.ack_wait.lock() / 3;
+            tokio::time::sleep(pause.clamp(Duration::from_millis(10), LOOK)).await;
             // While the connection is down, signals would pile up and be stale.
             if nats.connection_state() != State::Connected {
                 continue;
@@ -72,7 +89,7 @@ impl InProgress {
     fn due(&self, pause: Duration) -> Vec<Subject> {
         let now = Instant::now();
         let mut due = Vec::new();
-        for held in self.0.lock().values_mut() {
+        for held in self.held.lock().values_mut() {
             if now.duration_since(held.told) >= pause {
                 held.told = now;
                 due.push(held.ack.clone());

@@ -54,7 +54,7 @@ impl Settler {
             function: consumer.name.clone(),
             holds: Holds::new(consumer.name.clone(), stats.clone(), wake),
             stats,
-            in_progress: InProgress::default(),
+            in_progress: InProgress::new(consumer.ack_wait),
             evidence: Evidence::new(consumer.retry),
             unwritten: Unwritten::default(),
             letters: dead_letter::Checked::default(),

@@ -1,8 +1,11 @@
-//! Durable consumers that somebody changed by hand so that messages would be lost silently.
+//! Durable consumers that somebody changed by hand so that messages would be lost silently, or never come.
+
+use std::time::Duration;
 
 use super::{Consumer, MOST_UNSETTLED, Wanted, settings};
 use crate::error::{Error, Result};
 use crate::nats::jetstream::{ConsumerInfo, Nats};
+use crate::nats::pull::bytes;
 use crate::service::difference::differences;
 
 impl ConsumerInfo {
@@ -11,6 +14,18 @@ impl ConsumerInfo {
         let most = self.config.get("max_deliver");
         most.and_then(|most| most.as_i64())
             .is_some_and(|most| most > 0)
+    }
+
+    /// How long the server waits for a word about a message until it delivers it again.
+    pub(crate) fn ack_wait(&self) -> Option<Duration> {
+        let nanos = self.config.get("ack_wait")?.as_u64()?;
+        Some(Duration::from_nanos(nanos))
+    }
+
+    /// Whether a message of this size never comes.
+    fn holds_back(&self, bytes: usize) -> bool {
+        let most = self.config.get("max_bytes").and_then(|most| most.as_u64());
+        most.is_some_and(|most| (1..bytes as u64).contains(&most))
     }
 
     /// Whether messages are delivered without their payload.
@@ -71,17 +86,21 @@ impl Consumer {
         ))
     }
 
-    /// Undoes changes to a consumer that would lose messages; leaves others as they are.
+    /// Undoes changes to a consumer that would lose messages, or hold them back; leaves others as they are.
     ///
     /// # Errors
     /// Why the server refuses it, with the cure.
     pub(crate) async fn mend(&self, nats: &Nats, found: ConsumerInfo) -> Result<ConsumerInfo> {
-        if !found.gives_up() && !found.is_without_payload() {
+        let holds_back = found.holds_back(bytes(nats));
+        if !found.gives_up() && !found.is_without_payload() && !holds_back {
             return Ok(found);
         }
         let mut config = found.config.clone();
         config.insert("max_deliver".into(), (-1).into());
         config.remove("headers_only");
+        if holds_back {
+            config.remove("max_bytes");
+        }
         let changes = differences(&found.config, &config);
         let changes = changes
             .iter()
@@ -91,13 +110,13 @@ impl Consumer {
         let (durable, stream) = (self.durable_name(), self.stream.name());
         let mended = self.create(nats, "update", config).await.map_err(|error| {
             let cure = format!("run `{} setup`", self.service);
-            let what = format!("the consumer {durable} of {stream} would lose messages, and cannot be changed back ({changes}): {cure}: {error}");
+            let what = format!("the consumer {durable} of {stream} would lose messages or hold them back, and cannot be changed back ({changes}): {cure}: {error}");
             Error::unavailable(what)
         })?;
         tracing::warn!(
             consumer = durable,
             stream,
-            "the consumer would have lost messages; changed it back: {changes}"
+            "the consumer would have lost messages or held them back; changed it back: {changes}"
         );
         Ok(mended)
     }

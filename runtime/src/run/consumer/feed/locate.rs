@@ -11,6 +11,7 @@ use super::{Feed, FoundConsumer};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
 use crate::nats::jetstream::{ConsumerInfo, consumer_info, stream_info};
+use crate::nats::pull::Limits;
 use crate::run::backoff::backoff;
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::ranges::Ranges;
@@ -129,6 +130,7 @@ impl Feed {
             stream_created: stream.created,
             consumer_created: consumer.created,
             database: consumer.database().map(str::to_owned),
+            limits: Limits::of(&consumer),
             connects,
         };
         {

@@ -7,7 +7,7 @@ use async_nats::Message;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::Feed;
+use super::{Feed, FoundConsumer};
 use crate::nats::intake::Taken;
 use crate::nats::pull::{EXPIRES, Pulled, Puller};
 use crate::run::consumer::position::Position;
@@ -40,17 +40,24 @@ impl Feed {
             }
             let probe_at = self.settler.evidence.probe_at();
             let probe_at = probe_at.map(|at| at.max(probes.not_before));
-            if !stopping && self.may_read() {
-                let free = queue.capacity().saturating_sub(puller.outstanding());
+            if !stopping
+                && self.may_read()
+                && let Some(FoundConsumer { limits, .. }) = self.current()
+            {
+                let open = puller.outstanding();
+                let free = queue.capacity().saturating_sub(open);
                 let (n, expires) = match probe_at {
                     // Asked for in halves: a request for every message would cost more than it brings.
-                    None if free >= capacity.div_ceil(2) => (free, EXPIRES),
+                    // Where the consumer takes few in one request, the one before has brought half of them.
+                    None if free >= capacity.div_ceil(2) && open <= limits.messages / 2 => {
+                        (free, EXPIRES)
+                    }
                     Some(at) if free > 0 && puller.is_idle() && Instant::now() >= at => {
                         (probes.next().min(free), Probes::EXPIRES)
                     }
                     _ => (0, EXPIRES),
                 };
-                if let Err(error) = puller.ask(n, expires).await {
+                if let Err(error) = puller.ask(n, expires, limits).await {
                     tracing::warn!(%error, "a pull request was not sent");
                 }
             }
