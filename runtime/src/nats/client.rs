@@ -5,6 +5,7 @@ mod append;
 mod extract;
 pub(crate) mod kv;
 mod object_store;
+pub(crate) mod subject;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ use crate::telemetry::trace_context::TraceContext;
 use crate::telemetry::{self, Broker, Details, Parent, Role, measure};
 use access::{Access, Allowed};
 use append::Lane;
+use subject::check_length;
 
 /// The runtime's connection. What is sent through it carries the `traceparent` of the event that
 /// the function is called with. Cloning is cheap.
@@ -112,9 +114,10 @@ impl Client {
     /// Publishes without an acknowledgement: nobody may be listening.
     ///
     /// # Errors
-    /// [`Kind::BadRequest`] for a subject that is none, [`Kind::TooLarge`] over the server's
+    /// [`Kind::BadRequest`] for a subject that is none, or has over 3,900 bytes; [`Kind::TooLarge`] over the server's
     /// `max_payload`, [`Kind::Unavailable`] when the connection is closed.
     pub async fn publish(&self, subject: &str, headers: HeaderMap, payload: Bytes) -> Result<()> {
+        check_length(subject)?;
         self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);
@@ -188,6 +191,7 @@ impl Client {
         use async_nats::RequestErrorKind::{
             InvalidSubject, MaxPayloadExceeded, NoResponders, TimedOut,
         };
+        check_length(subject)?;
         self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Client, "request", "send", subject);

@@ -8,8 +8,8 @@ use natsfn::config::{Login, NatsConfig};
 use natsfn::rights::Rights;
 use natsfn::setup::{Options, setup_with};
 use natsfn::{
-    Access, Bucket, Bytes, Client, Connections, Consumer, Definition, Endpoint, Json, Kind, Kv,
-    KvValue, ObjectStore, Path, Result, Service, Stream,
+    Access, Bucket, Bytes, Client, Connections, Consumer, Definition, Endpoint, HeaderMap, Json,
+    Kind, Kv, KvValue, ObjectStore, Path, Result, Service, Stream,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -635,4 +635,25 @@ async fn watch_goes_on_after_the_server_was_restarted() {
     let next = within(watch.next()).await.unwrap();
     assert_eq!(next.value, Some(cents(2)));
     assert_eq!(limited.refusals(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_key_or_subject_over_which_the_server_would_end_the_connection_is_refused() {
+    let world = World::new().await;
+    let prices = prices(&world).await;
+    let client = Client::new(world.nats.clone());
+    let long = "k".repeat(4060);
+
+    let put = prices.put(&long, &cents(1)).await.map(drop);
+    let published = client.publish(&long, HeaderMap::new(), Bytes::new()).await;
+    let asked = client.request::<Value>(&long, &()).await.map(drop);
+    prices.put(&"k".repeat(3800), &cents(1)).await.unwrap();
+
+    for refused in [put, published, asked] {
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.kind(), Kind::BadRequest);
+        assert!(refused.to_string().len() < 300, "{refused}");
+    }
+    let connects = &world.nats.statistics().connects;
+    assert_eq!(connects.load(std::sync::atomic::Ordering::Relaxed), 1);
 }

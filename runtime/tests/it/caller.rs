@@ -126,6 +126,12 @@ impl Raw {
         self.round_trip();
     }
 
+    /// Asks with nothing, and waits until the server has it.
+    pub(crate) fn ask(&mut self, subject: &str, reply: &str) {
+        self.write(format!("PUB {subject} {reply} 0\r\n\r\n").as_bytes());
+        self.round_trip();
+    }
+
     /// Publishes bytes that no well-behaved client would, and waits until the server has them.
     pub(crate) fn append(&mut self, subject: &[u8], block: &[u8], payload: &[u8]) {
         let (headers, all) = (block.len(), block.len() + payload.len());

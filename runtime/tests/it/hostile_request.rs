@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_nats::Client;
 use natsfn::config::NatsConfig;
-use natsfn::{Batch, Bytes, Connections, Endpoint, Running, Service};
+use natsfn::{Batch, Bytes, Connections, Endpoint, Json, Running, Service};
 use tokio::task::JoinHandle;
 
 use crate::caller::Raw;
@@ -215,4 +215,23 @@ async fn endpoint_without_a_queue_group_gets_each_request_once_in_an_instance() 
     running.stop(Duration::from_secs(5)).await;
 
     assert_eq!(calls.load(Relaxed), 1);
+}
+
+#[tokio::test]
+async fn an_answer_whose_subject_is_too_long_for_the_server_ends_no_connection() {
+    let world = World::new().await;
+    let refuse = async |Json(n): Json<u32>| Json(n);
+    let running = world
+        .serve(Service::new("a", "1.0.0").endpoint("e", refuse))
+        .await;
+    let mut raw = Raw::connect(world.server.url(), "anybody");
+
+    // The longest that the server takes from the one who asks.
+    for length in [4092, 4085, 3950] {
+        raw.ask("e", &"r".repeat(length));
+    }
+
+    assert_eq!(within(world.ask("e", "1")).await.payload, "1");
+    let connects = &running.nats().statistics().connects;
+    assert_eq!(connects.load(Relaxed), 1);
 }

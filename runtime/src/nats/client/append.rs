@@ -11,6 +11,7 @@ use tracing::Instrument;
 
 use super::Client;
 use super::access::Access;
+use super::subject::check_length;
 use crate::error::Result;
 use crate::nats::jetstream::{self, Appended};
 use crate::telemetry::{self, Attribute, Role};
@@ -49,6 +50,7 @@ impl Client {
         if let Some(id) = id {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
+        check_length(subject)?;
         self.check(|| Access::publish(subject))?;
         let started = Instant::now();
         let span = self.span(Role::Producer, "publish", "send", subject);

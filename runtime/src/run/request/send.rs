@@ -5,6 +5,7 @@ use async_nats::HeaderMap;
 use super::EndpointRuntime;
 use crate::error::Error;
 use crate::function::reply::Response;
+use crate::nats::client::subject::check_length;
 use crate::telemetry;
 
 /// An upper bound of the headers' size on the wire.
@@ -39,6 +40,10 @@ impl EndpointRuntime {
             span.in_scope(
                 || tracing::warn!(%reply, "not answered: the reply subject belongs to the server"),
             );
+            return;
+        }
+        if let Err(error) = check_length(&reply) {
+            span.in_scope(|| tracing::warn!(%error, "not answered"));
             return;
         }
         let size = response.payload.len() + header_size(&response.headers);
