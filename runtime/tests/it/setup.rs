@@ -313,3 +313,52 @@ async fn a_server_that_is_too_old_for_the_service_is_refused() {
         .unwrap();
     assert!(error.to_string().contains("99.0.0"), "{error}");
 }
+
+#[tokio::test]
+async fn account_with_limits_as_hosted_ones_have_them_is_enough() {
+    let text = r#"
+host: $NATS_CONF_HOST
+port: $NATS_CONF_PORT
+jetstream { store_dir: $NATS_CONF_STORE_DIR, limits { max_request_batch: 10 } }
+no_auth_user: a
+accounts { A {
+  jetstream { max_store: 1GB, max_bytes_required: true, max_ack_pending: 500 }
+  users: [ { user: a, password: a } ]
+} }
+"#;
+    let world = World::with(|config| config.text(text)).await;
+    let no_size = set_up(&world, service()).await.unwrap_err();
+    let orders = Stream::new("ORDERS", ["orders.{kind}"]).max_bytes(1 << 20);
+    let service =
+        || Service::new("shop", "1.0.0").consumer(Consumer::new("store", orders.clone()), store);
+    set_up(&world, service()).await.unwrap();
+    let made = world.consumer("ORDERS", "store").await;
+    set_up(&world, service()).await.unwrap();
+    let kept = world.consumer("ORDERS", "store").await;
+    let plan = setup::Options::default().only_plan();
+    let definition = service().build().unwrap();
+    let plan = setup::setup_with(&definition, &world.nats, None, &plan).await;
+
+    let _running = world.serve(service()).await;
+    let orders = (0..50).map(|n| n.to_string()).chain(["bad".to_owned()]);
+    world.store("orders.a", orders).await;
+    world.settled("ORDERS", "store", 51).await;
+
+    assert!(
+        no_size.contains("ORDERS: cannot be made") && no_size.contains(".max_bytes(..)"),
+        "{no_size}"
+    );
+    assert_eq!(made["config"]["max_ack_pending"], 500, "{made}");
+    assert_eq!(made["config"], kept["config"]);
+    let plan = plan.unwrap();
+    assert!(
+        plan.contains(&"consumer shop-store of ORDERS: stays as it is".to_owned()),
+        "{plan:?}"
+    );
+    let letters = world.api("STREAM.INFO.DEAD_LETTERS", &Value::Null).await;
+    assert!(
+        letters["config"]["max_bytes"].as_i64().unwrap() > 0,
+        "{letters}"
+    );
+    assert_eq!(letters["state"]["messages"], 1);
+}

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{AckPolicy, ReplayPolicy, pull};
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::start::Begin;
 use super::{Consumer, UNSETTLED};
 use crate::error::{Error, Kind, Result};
 use crate::function::event::StreamId;
-use crate::nats::jetstream::{ConsumerInfo, Nats, call, calls, consumer_info};
+use crate::nats::jetstream::{ApiError, ConsumerInfo, Nats, call, calls, consumer_info};
 use crate::service::background::Background;
 use crate::service::difference::{Settings, differences};
 
@@ -22,6 +23,12 @@ const UNDONE_WITHIN: Duration = Duration::from_millis(200);
 /// messages before it removes its files, and one of that name that is made in between has the old one's
 /// state: what was to be handled again would count as done. This is far longer than removing them takes.
 pub(crate) const REMOVED_WITHIN: Duration = Duration::from_secs(1);
+
+/// The server's error code where it, the account or the stream lets no consumer have as many unsettled messages.
+const TOO_MANY_UNSETTLED: u64 = 10121;
+
+/// The key of the limit that was taken instead, in a consumer's metadata: it is not to be raised at each `setup`.
+const LIMIT: &str = "natsfn.max_ack_pending";
 
 /// What a durable consumer is to be, besides what its definition says.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,6 +46,14 @@ pub(super) fn settings(config: &pull::Config) -> Result<Settings> {
     serde_json::from_value(value).map_err(Error::from)
 }
 
+/// How many unsettled messages a consumer may have, where the server has refused more.
+fn limit_of(error: &Error) -> Option<u64> {
+    let api = error.source()?.downcast_ref::<ApiError>()?;
+    let (_, limit) = api.description.rsplit_once(' ')?;
+    let limit = limit.parse().ok()?;
+    (api.err_code == TOO_MANY_UNSETTLED && limit > 0).then_some(limit)
+}
+
 impl Consumer {
     /// Which of the stream's messages it is fed with; empty for all.
     pub(crate) fn filters(&self) -> Vec<String> {
@@ -52,7 +67,8 @@ impl Consumer {
 
     /// The durable consumer on the server.
     pub(super) fn config(&self, wanted: Wanted<'_>) -> pull::Config {
-        let held = self.capacity(false).max(self.capacity(true)) * self.instances;
+        let held = self.capacity(false).max(self.capacity(true));
+        let held = held.saturating_mul(self.instances);
         let filters = self.filters();
         let (filter_subject, filter_subjects) = match filters.as_slice() {
             [one] => (one.clone(), Vec::new()),
@@ -162,7 +178,9 @@ impl Consumer {
             changed.extend(own.remove_entry(key));
         }
         let number = |settings: &Settings| settings.get("max_ack_pending")?.as_i64();
-        if number(live).is_none_or(|live| live > 0) {
+        let limit = || live.get("metadata")?.get(LIMIT)?.as_str()?.parse().ok();
+        let is_limited = number(live).is_some() && number(live) == limit();
+        if !is_limited && number(live).is_none_or(|live| live > 0) {
             let most = number(live).max(number(&own));
             changed.insert("max_ack_pending".into(), most.into());
         }
@@ -228,13 +246,28 @@ impl Consumer {
         &self,
         nats: &Nats,
         action: &str,
-        config: Settings,
+        mut config: Settings,
     ) -> Result<ConsumerInfo> {
         let (stream, durable) = (self.stream.name(), self.durable_name());
         let filter = config.get("filter_subject").and_then(|it| it.as_str());
         let subject = calls::create_consumer(stream, &durable, filter);
-        let body = serde_json::json!({ "stream_name": stream, "config": config, "action": action });
-        call(nats, &subject, &body).await.map_err(|error| {
+        let ask = async |config: &Settings| -> Result<ConsumerInfo> {
+            let body = json!({ "stream_name": stream, "config": config, "action": action });
+            call(nats, &subject, &body).await
+        };
+        let mut made = ask(&config).await;
+        if let Some(limit) = made.as_ref().err().and_then(limit_of) {
+            tracing::warn!(
+                stream,
+                consumer = durable,
+                limit,
+                "the server lets the consumer have no more unsettled messages (max_ack_pending): while so many wait for a retry, no other comes in"
+            );
+            config.insert("max_ack_pending".into(), limit.into());
+            config.entry("metadata").or_insert_with(|| json!({}))[LIMIT] = limit.to_string().into();
+            made = ask(&config).await;
+        }
+        made.map_err(|error| {
             let what = format!("consumer {durable} of {stream}: {error}");
             Error::new(error.kind(), what)
         })

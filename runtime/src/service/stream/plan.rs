@@ -5,8 +5,8 @@ use std::error::Error as StdError;
 
 use async_nats::jetstream::stream::Config;
 
-use super::Stream;
 use super::caution::keep;
+use super::{DEAD_LETTERS, Stream};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Kind};
 use crate::function::template::covers;
@@ -18,6 +18,12 @@ pub(crate) const OWNER: &str = "natsfn.service";
 
 /// The server's error codes for lack of space for a stream's reservation.
 const NO_ROOM: [u64; 2] = [10023, 10047];
+
+/// The server's error code where the account takes no stream without a size, as hosted ones do.
+const NEEDS_SIZE: u64 = 10113;
+
+/// The size of the dead letters there; where they are full, functions hold.
+const LETTERS_SIZE: i64 = 256 << 20;
 
 /// Who runs `setup`, and what the operator allows.
 #[derive(Clone, Copy)]
@@ -222,10 +228,18 @@ impl StreamPlan {
             Step::Make(config) => (calls::create_stream(name), "cannot be made", config),
             Step::Change(config) => (calls::update_stream(name), "cannot be changed", config),
         };
-        let answer: Result<StreamInfo, Error> = call(nats, &subject, config).await;
+        let mut answer: Result<StreamInfo, Error> = call(nats, &subject, config).await;
+        if name == DEAD_LETTERS && answer.as_ref().is_err_and(|it| has_code(it, &[NEEDS_SIZE])) {
+            let mut sized = config.clone();
+            sized.max_bytes = LETTERS_SIZE;
+            answer = call(nats, &subject, &sized).await;
+        }
         answer.map(drop).map_err(|error| {
             let failed = format!("{title}: {what}: {error}");
-            if !is_out_of_room(&error) {
+            if has_code(&error, &[NEEDS_SIZE]) {
+                return RunError::new(format!("{failed}: add .max_bytes(..) to its definition"));
+            }
+            if !has_code(&error, &NO_ROOM) {
                 return RunError::new(failed);
             }
             RunError::new(format!(
@@ -236,11 +250,11 @@ impl StreamPlan {
     }
 }
 
-fn is_out_of_room(error: &Error) -> bool {
+fn has_code(error: &Error, codes: &[u64]) -> bool {
     let api = error
         .source()
         .and_then(<dyn StdError>::downcast_ref::<ApiError>);
-    api.is_some_and(|api| NO_ROOM.contains(&api.err_code))
+    api.is_some_and(|api| codes.contains(&api.err_code))
 }
 
 fn own(config: &mut Config, owner: &str) {
