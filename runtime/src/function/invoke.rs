@@ -19,6 +19,11 @@ use crate::error::{Error, Kind, Result};
 /// For longer than any function runs, where a deadline is beyond what an [`Instant`] can say.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// When a time that begins now is over, however long it is.
+pub(crate) fn end(now: Instant, time: Duration) -> Instant {
+    now.checked_add(time).unwrap_or_else(|| now + NEVER)
+}
+
 /// Extracts, calls, waits at most `deadline`, counted from `now`. A panic in an extractor, in the call or in a
 /// poll becomes a [`Kind::Internal`] error.
 pub(crate) async fn invoke<E: Event>(
@@ -29,7 +34,7 @@ pub(crate) async fn invoke<E: Event>(
     span: tracing::Span,
 ) -> Result<E::Answer> {
     let started = span.in_scope(|| guard(|| call.start(event)))?;
-    let end = now.checked_add(deadline).unwrap_or_else(|| now + NEVER);
+    let end = end(now, deadline);
     // Inside the guard: at the deadline the function's values are dropped, and a drop can panic.
     let finished = async move {
         let finished = timeout_at(end, started).await;

@@ -222,7 +222,7 @@ impl EndpointRuntime {
         span: &Span,
         turn: &mut Option<SemaphorePermit<'a>>,
     ) -> Result<Response> {
-        let deadline = arrived + self.endpoint.deadline;
+        let deadline = invoke::end(arrived, self.endpoint.deadline);
         let limit = self.endpoint.rate_limit.as_ref();
         let admit = |limit: &RateLimit| invoke::guard(|| limit.admit(&request));
         let _admitted = limit.map(admit).transpose()?;

@@ -17,6 +17,7 @@ use super::listener::Listener;
 use super::ready::round_trip;
 use crate::error::run_error::RunError;
 use crate::function::database::Database;
+use crate::function::invoke::end;
 use crate::nats::jetstream::Nats;
 use crate::service::trigger::RunningFunction;
 use crate::telemetry::stats::State;
@@ -92,7 +93,7 @@ impl Running {
     /// Drains: nothing new is taken, what is in flight is finished for at most `deadline`, the rest
     /// is given back. Then discovery falls silent and the connection is flushed.
     pub async fn stop(self, deadline: Duration) {
-        let until = Instant::now() + deadline;
+        let until = end(Instant::now(), deadline);
         for endpoint in &self.discovery.endpoints {
             endpoint.function.stats().enter(State::Draining);
         }

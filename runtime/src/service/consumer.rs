@@ -32,7 +32,7 @@ pub(crate) use set_up::{REMOVED_WITHIN, Wanted};
 
 /// The most messages that may be delivered and not settled: with these as many as fail, or wait for
 /// a dead letter to be written, good messages still pass. Beyond it none does.
-const UNSETTLED: usize = 100_000;
+pub(crate) const UNSETTLED: usize = 100_000;
 
 /// How many messages a consumer may sensibly have that are delivered and not settled: an instance remembers
 /// the failures of no more.
@@ -252,9 +252,9 @@ impl Consumer {
     pub(crate) fn capacity(&self, single: bool) -> usize {
         let in_flight = self.in_flight(single);
         if single {
-            in_flight * 2
+            in_flight.saturating_mul(2)
         } else {
-            self.max_batch * (in_flight + 1)
+            self.max_batch.saturating_mul(in_flight.saturating_add(1))
         }
     }
 

@@ -1,6 +1,7 @@
 //! A limit on how often one caller may ask, and on how much at once.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -22,6 +23,12 @@ const CLEAN_EVERY: usize = 4096;
 /// When a caller who has too many requests in flight is told to try again.
 const BUSY_MS: u64 = 250;
 
+/// A longer key is counted by its hash: who makes up keys would fill the memory with them.
+const LONGEST_KEY: usize = 128;
+
+/// The longest time that a burst may take to come back: the clock counts no more than 584 years.
+const LONGEST_BURST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// So many requests a second and caller, with bursts, and so many at once. Each instance counts for
 /// itself; clones count together, so several endpoints can share one allowance.
 ///
@@ -35,6 +42,7 @@ const BUSY_MS: u64 = 250;
 /// ```
 #[derive(Clone)]
 pub struct RateLimit {
+    per_second: f64,
     key: Arc<Key>,
     pub(crate) is_by_caller: bool,
     counts: Arc<Counts>,
@@ -59,13 +67,17 @@ struct Counts {
     clock: DefaultClock,
     states: DefaultKeyedRateLimiter<String>,
     checks: AtomicUsize,
+    hashers: [RandomState; 2],
 }
 
 impl RateLimit {
-    /// `per_second` requests, and up to `burst` at once after a pause. The key is the caller's user
-    /// name.
+    /// `per_second` requests (more than 0; one in 1,000 s at least), and up to `burst` at once after a pause. The key is
+    /// the caller's user name.
     pub fn new(per_second: f64, burst: u32) -> Self {
-        let period = Duration::from_secs_f64(1.0 / per_second.clamp(0.001, 1e9));
+        let rate = if per_second > 0.0 { per_second } else { 0.0 };
+        let period = Duration::from_secs_f64(1.0 / rate.clamp(0.001, 1e9));
+        let most = LONGEST_BURST.as_nanos() / period.as_nanos().max(1);
+        let burst = burst.min(u32::try_from(most).unwrap_or(u32::MAX));
         let quota = Quota::with_period(period)
             .unwrap_or_else(|| Quota::per_second(NonZeroU32::MIN))
             .allow_burst(NonZeroU32::new(burst).unwrap_or(NonZeroU32::MIN));
@@ -73,8 +85,10 @@ impl RateLimit {
             clock: DefaultClock::default(),
             states: DefaultKeyedRateLimiter::keyed(quota),
             checks: AtomicUsize::new(0),
+            hashers: [RandomState::new(), RandomState::new()],
         };
         Self {
+            per_second,
             key: Arc::new(|request| Ok(Caller::of(request)?.user)),
             is_by_caller: true,
             counts: Arc::new(counts),
@@ -100,7 +114,8 @@ impl RateLimit {
     }
 
     /// Counts by something of the request, such as a header or a token of the subject. It needs no caller, which only a
-    /// server with accounts names. An error refuses the request.
+    /// server with accounts names. An error refuses the request. It limits nobody who may choose that at will: who has
+    /// used one up takes another.
     ///
     /// ```
     /// use natsfn::{Endpoint, Error, RateLimit};
@@ -125,7 +140,7 @@ impl RateLimit {
     /// Lets a request pass for as long as the answer is held, or refuses it with
     /// [`Kind::TooManyRequests`]; where the caller counts, a request without one is [`Kind::Unauthorized`].
     pub(crate) fn admit(&self, request: &Request) -> Result<Admitted> {
-        let key = (self.key)(request)?;
+        let key = self.counts.short((self.key)(request)?);
         // What is refused for being too much at once does not count as asked.
         let admitted = self.in_flight.enter(key, self.max_in_flight)?;
         self.counts.check(&admitted.key)?;
@@ -133,7 +148,28 @@ impl RateLimit {
     }
 }
 
+impl RateLimit {
+    /// Why it makes no sense.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let per_second = self.per_second;
+        // False of what is no number, too.
+        let is_positive = per_second > 0.0;
+        (!is_positive).then(|| {
+            format!("RateLimit::new({per_second}, ..) lets nobody in: it takes more than 0 requests a second")
+        })
+    }
+}
+
 impl Counts {
+    /// The key as it is counted.
+    fn short(&self, key: String) -> String {
+        if key.len() <= LONGEST_KEY {
+            return key;
+        }
+        let hashes = self.hashers.each_ref().map(|hasher| hasher.hash_one(&key));
+        format!("{hashes:x?}")
+    }
+
     fn check(&self, key: &String) -> Result<()> {
         if self.checks.fetch_add(1, Relaxed) % CLEAN_EVERY == CLEAN_EVERY - 1 {
             self.states.retain_recent();
@@ -204,5 +240,25 @@ mod tests {
         assert_eq!(in_flight.0.lock().len(), 1);
         drop(alices);
         assert!(in_flight.0.lock().is_empty());
+    }
+
+    #[test]
+    fn long_key_takes_no_more_memory_than_a_short_one_and_is_still_its_own() {
+        let counts = RateLimit::new(1.0, 1).counts;
+        let long = |last: &str| counts.short("x".repeat(1 << 20) + last);
+        assert!(long("a").len() <= LONGEST_KEY);
+        assert_eq!(long("a"), long("a"));
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(counts.short("alice".to_owned()), "alice");
+    }
+
+    #[test]
+    fn burst_may_be_as_large_as_its_type_has_it() {
+        for per_second in [f64::NAN, 0.0, 0.001, 0.2, 1.0, 1e9, f64::INFINITY] {
+            let counts = RateLimit::new(per_second, u32::MAX).counts;
+            for _ in 0..1000 {
+                assert!(counts.check(&"alice".to_owned()).is_ok(), "{per_second}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::jetstream::stream::{PersistenceMode, Source};
-use natsfn::{Batch, Consumer, Endpoint, Path, Service, Stream};
+use natsfn::{Batch, Consumer, Endpoint, Path, RateLimit, Service, Stream};
 
 async fn nothing() {}
 async fn path(_: Path<String>) {}
@@ -320,4 +320,46 @@ fn appends_are_gathered_only_where_a_refused_batch_is_stored_once_and_its_header
     let existing = || Stream::existing("X").template("x.{y}");
     let mistakes = of(vec![existing(), existing().atomic_appends()]);
     assert!(mistakes[0].contains("described twice"), "{mistakes:?}");
+}
+
+#[test]
+fn numbers_and_times_with_which_nothing_would_run_are_mistakes() {
+    let endpoint =
+        |endpoint: Endpoint| mistakes(Service::new("a", "1.0.0").endpoint(endpoint, nothing));
+    let of_batches = || Consumer::new("c", Stream::new("S", ["s"]));
+    let consumer = |consumer| mistakes(Service::new("a", "1.0.0").consumer(consumer, batch));
+    let single = |consumer| mistakes(Service::new("a", "1.0.0").consumer(consumer, nothing));
+    let limit =
+        |per_second| endpoint(Endpoint::new("e", "e").rate_limit(RateLimit::new(per_second, 1)));
+    let (zero, longest) = (Duration::ZERO, Duration::MAX);
+    for (wrong, what) in [
+        (endpoint(Endpoint::new("e", "e").deadline(zero)), "deadline"),
+        (consumer(of_batches().deadline(zero)), "deadline"),
+        (consumer(of_batches().ack_wait(zero)), "ack_wait"),
+        (consumer(of_batches().ack_wait(longest)), "ack_wait"),
+        (consumer(of_batches().max_batch(usize::MAX)), "max_batch"),
+        (
+            consumer(of_batches().max_batch(1000).max_in_flight(100)),
+            "max_in_flight",
+        ),
+        (
+            single(of_batches().max_in_flight(usize::MAX)),
+            "max_in_flight",
+        ),
+        (limit(0.0), "RateLimit::new(0, ..)"),
+        (limit(f64::NAN), "RateLimit::new(NaN, ..)"),
+    ] {
+        assert!(
+            wrong.len() == 1 && wrong[0].contains(what),
+            "{what}: {wrong:?}"
+        );
+    }
+    let all = of_batches()
+        .deadline(longest)
+        .instances(usize::MAX)
+        .max_batch(1000)
+        .max_in_flight(99);
+    assert!(consumer(all).is_empty());
+    assert!(endpoint(Endpoint::new("e", "e").deadline(longest)).is_empty());
+    assert!(limit(f64::INFINITY).is_empty());
 }

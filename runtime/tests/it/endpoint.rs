@@ -219,3 +219,18 @@ async fn a_wrong_token_of_the_subject_is_answered_400_with_its_name() {
     }
     assert_eq!(world.ask("half.8", "").await.payload, "4");
 }
+
+#[tokio::test]
+async fn a_deadline_may_be_longer_than_time_lasts_and_the_requests_at_once_without_a_limit() {
+    let world = World::new().await;
+    let endpoint = Endpoint::new("echo", "echo")
+        .deadline(Duration::MAX)
+        .max_in_flight(usize::MAX);
+    let echo = async |payload: Bytes| payload;
+    let running = world
+        .serve(Service::new("a", "1.0.0").endpoint(endpoint, echo))
+        .await;
+
+    assert_eq!(within(world.ask("echo", "x")).await.payload, "x");
+    within(running.stop(Duration::MAX)).await;
+}

@@ -16,7 +16,8 @@ use crate::function::template::Template;
 use crate::nats::client::access::Access;
 use crate::nats::link::Link;
 use crate::service::background::StreamFunction;
-use crate::service::consumer::{Consumer, StreamTrigger};
+use crate::service::consumer::retry::LONGEST;
+use crate::service::consumer::{Consumer, StreamTrigger, UNSETTLED};
 use crate::service::trigger::{Process, RunningFunction, Trigger};
 use crate::service::validate::path;
 use crate::telemetry::stats::Stats;
@@ -99,6 +100,20 @@ impl Trigger for StreamTrigger {
         }
         if consumer.by_key.is_some() && needs.decode.is_some() {
             problems.push(format!("function {name:?} takes a Batch, and max_in_flight_by is for functions of single messages: bound the batches by max_batch"));
+        }
+        let held = consumer.capacity(needs.decode.is_none());
+        if held > UNSETTLED {
+            problems.push(format!(
+                "function {name:?}: max_batch and max_in_flight let an instance hold {held} messages at once, and must let it hold at most {UNSETTLED}"
+            ));
+        }
+        if consumer.deadline.is_zero() {
+            problems.push(format!("function {name:?}: deadline must be longer than 0"));
+        }
+        if consumer.ack_wait.is_zero() || consumer.ack_wait > LONGEST {
+            problems.push(format!(
+                "function {name:?}: ack_wait must be longer than 0, and no longer than a year"
+            ));
         }
         if let Some(problem) = consumer.retry.problem() {
             problems.push(format!("function {name:?}: {problem}"));

@@ -14,6 +14,7 @@ use crate::function::template::Template;
 use crate::nats::client::Client;
 use crate::nats::client::access::Access;
 use crate::service::endpoint::{Endpoint, RequestTrigger};
+use crate::service::rate_limit::RateLimit;
 use crate::service::trigger::{Process, RunningFunction, Subscription, Trigger};
 use crate::service::validate::{path, queue_group};
 use crate::telemetry::stats::Stats;
@@ -83,6 +84,13 @@ impl Trigger for RequestTrigger {
             problems.push(format!(
                 "function {name:?}: max_in_flight must be at least 1"
             ));
+        }
+        if self.endpoint.deadline.is_zero() {
+            problems.push(format!("function {name:?}: deadline must be longer than 0"));
+        }
+        let limit = self.endpoint.rate_limit.as_ref();
+        if let Some(problem) = limit.and_then(RateLimit::problem) {
+            problems.push(format!("function {name:?}: {problem}"));
         }
         if self.endpoint.codec.is_some() && self.endpoint.rate_limit.is_some() {
             problems.push(format!(

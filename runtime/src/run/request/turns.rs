@@ -23,7 +23,7 @@ pub(super) struct Turns {
 impl Turns {
     pub(super) fn new(max_in_flight: usize) -> Self {
         Self {
-            at_work: Semaphore::new(max_in_flight),
+            at_work: Semaphore::new(max_in_flight.min(Semaphore::MAX_PERMITS)),
             waiting: Semaphore::new(MAX_WAITING),
             refusals: Semaphore::new(MAX_REFUSALS),
             dropped: Outage::default(),

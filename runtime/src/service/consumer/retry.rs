@@ -9,7 +9,7 @@ use super::Consumer;
 pub(crate) const WITHIN: Duration = Duration::from_secs(3600);
 
 /// The longest time that makes sense; a much longer one is more nanoseconds than the server can count.
-const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// How a message that fails is tried again, and when it is given up: see [`Consumer::retry`].
 ///
