@@ -73,8 +73,8 @@ impl<'de, E: DeError> Deserializer<'de> for Tokens<'de, E> {
     from_the_only_token! {
         deserialize_any deserialize_bool deserialize_i8 deserialize_i16 deserialize_i32
         deserialize_i64 deserialize_u8 deserialize_u16 deserialize_u32 deserialize_u64
-        deserialize_f32 deserialize_f64 deserialize_char deserialize_str deserialize_string
-        deserialize_option
+        deserialize_i128 deserialize_u128 deserialize_f32 deserialize_f64 deserialize_char
+        deserialize_str deserialize_string deserialize_option
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -128,7 +128,7 @@ impl<'de, E: DeError> Deserializer<'de> for Tokens<'de, E> {
         self.deserialize_map(visitor)
     }
 
-    forward_to_deserialize_any! { bytes byte_buf i128 u128 unit unit_struct identifier ignored_any }
+    forward_to_deserialize_any! { bytes byte_buf unit unit_struct identifier ignored_any }
 }
 
 /// One token: text that becomes whatever scalar is asked for.
@@ -179,6 +179,8 @@ impl<'de, E: DeError> Deserializer<'de> for Token<'de, E> {
         deserialize_u16 visit_u16 1 "a number from 0 to 65535"
         deserialize_u32 visit_u32 1 "a 32-bit number, not negative"
         deserialize_u64 visit_u64 1 "a 64-bit number, not negative"
+        deserialize_i128 visit_i128 1 "a 128-bit number"
+        deserialize_u128 visit_u128 1 "a 128-bit number, not negative"
         deserialize_f32 visit_f32 1.0 "a number"
         deserialize_f64 visit_f64 1.0 "a number"
         deserialize_char visit_char '1' "one character"
@@ -212,7 +214,7 @@ impl<'de, E: DeError> Deserializer<'de> for Token<'de, E> {
     }
 
     forward_to_deserialize_any! {
-        i128 u128 str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
+        str string bytes byte_buf unit unit_struct seq tuple tuple_struct map struct
         identifier ignored_any
     }
 }
@@ -236,6 +238,8 @@ mod tests {
     fn one_token_becomes_a_scalar_or_a_newtype() {
         assert_eq!(read::<Sku>(&[("sku", "x1")]).unwrap(), Sku("x1".into()));
         assert_eq!(read::<u32>(&[("n", "7")]).unwrap(), 7);
+        assert_eq!(read::<u128>(&[("n", "7")]).unwrap(), 7);
+        assert_eq!(read::<i128>(&[("n", "-7")]).unwrap(), -7);
         assert!(
             read::<u32>(&[("n", "x")])
                 .unwrap_err()

@@ -99,6 +99,33 @@ async fn what_is_published_and_appended_is_told_with_its_headers() {
 }
 
 #[tokio::test]
+async fn an_expected_sequence_is_compared() {
+    let append = async |client: Client, Headers(headers): Headers| {
+        let appended = client.append("log.x", None, headers, "1".into()).await?;
+        Ok::<_, Error>(Json(appended.seq))
+    };
+    let shop = local(service().endpoint("append", append));
+    let expecting = async |name: &'static str, seq: &'static str| {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, seq);
+        shop.request_with_headers::<u64>("append", headers, &())
+            .await
+    };
+
+    for name in [
+        "Nats-Expected-Last-Sequence",
+        "Nats-Expected-Last-Subject-Sequence",
+    ] {
+        assert_eq!(expecting(name, "7").await.unwrap_err().code, 409, "{name}");
+    }
+    assert_eq!(expecting("Nats-Expected-Last-Sequence", "0").await, Ok(1));
+    assert_eq!(
+        expecting("Nats-Expected-Last-Subject-Sequence", "1").await,
+        Ok(2)
+    );
+}
+
+#[tokio::test]
 async fn a_bucket_compares_and_sets() {
     let count = async |counts: Kv<Count>, Path(key): Path<String>| {
         let Some(entry) = counts.entry(&key).await? else {

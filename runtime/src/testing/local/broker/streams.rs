@@ -60,6 +60,10 @@ impl Held {
         if expected.is_some_and(|expected| expected != last.to_string()) {
             return failed(10071, format!("wrong last sequence: {last}"));
         }
+        let expected = header(header::NATS_EXPECTED_LAST_SEQUENCE.as_ref());
+        if expected.is_some_and(|expected| expected != self.last.to_string()) {
+            return failed(10071, format!("wrong last sequence: {}", self.last));
+        }
         if let Some(id) = header(header::NATS_MESSAGE_ID.as_ref()) {
             let id_of = |it: &&Message| {
                 let known = it.headers.get(header::NATS_MESSAGE_ID);
