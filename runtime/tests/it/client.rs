@@ -51,6 +51,70 @@ async fn a_full_stream_refuses_at_once_and_takes_again_what_is_trimmed() {
 }
 
 #[tokio::test]
+async fn what_lies_below_a_sequence_is_purged_and_nothing_else() {
+    let (world, client) = with_stream(log()).await;
+    world.store("log.a", (1..=5).map(|n| n.to_string())).await;
+    for (below, left) in [(0, 5), (1, 5), (2, 4), (2, 4), (4, 2), (u64::MAX, 0)] {
+        client.purge_below("LOG", below).await.unwrap();
+        let state = client.stream_info("LOG").await.unwrap().state;
+        assert_eq!(state.messages, left, "below {below}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_there_is_an_error_and_not_empty() {
+    let (_world, client) = with_stream(log()).await;
+    for stream in ["NONE", "", "LOG.A", "LO*", ">", "A B", "A\r\nB"] {
+        let range = client.range(stream, "log.a", 1, 10, 1 << 20).await;
+        let looks = [
+            client.last(stream, "log.a").await.err(),
+            client.message(stream, 1).await.err(),
+            client.next(stream, "log.a", 1).await.err(),
+            range.err(),
+            client.stream_info(stream).await.err(),
+            client.consumer_info(stream, "a").await.err(),
+            client.purge_below(stream, 9).await.err(),
+        ];
+        for (at, error) in looks.into_iter().enumerate() {
+            let kind = error.map(|error| error.kind());
+            assert!(kind.is_some(), "{stream:?}, call {at}");
+            if at < 3 {
+                assert_eq!(kind, Some(Kind::Unavailable), "{stream:?}, call {at}");
+            }
+        }
+    }
+    assert!(client.last("LOG", "log.a").await.unwrap().is_none());
+    for seq in [1, u64::MAX] {
+        let found = client.message("LOG", seq).await;
+        assert!(found.is_ok_and(|it| it.is_none()), "{seq}");
+        assert!(client.next("LOG", "log.a", seq).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn an_id_that_the_server_would_take_for_another_is_refused() {
+    let (_world, client) = with_stream(log()).await;
+    let append = |id| client.append("log.a", Some(id), HeaderMap::new(), "x".into());
+    for id in ["", " a", "a\r\nb", "a\nNats-Rollup: all", "\r"] {
+        let error = append(id).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::BadRequest, "{id:?}");
+        assert!(error.to_string().contains(&format!("{id:?}")), "{error}");
+    }
+    for (n, id) in ["a", "a ", "\ta", "a:b", "ä", "a\tb", "a\0b"]
+        .into_iter()
+        .enumerate()
+    {
+        let appended = append(id).await.unwrap();
+        assert_eq!(
+            (appended.seq, appended.duplicate),
+            (n as u64 + 1, false),
+            "{id:?}"
+        );
+        assert!(append(id).await.unwrap().duplicate, "{id:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_range_ends_at_its_bound_in_messages_or_in_bytes() {
     let (world, client) = with_stream(log()).await;
     world

@@ -12,7 +12,7 @@ use tracing::Instrument;
 use super::Client;
 use super::access::Access;
 use super::subject::check_length;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nats::jetstream::{self, Appended};
 use crate::telemetry::{self, Attribute, Role};
 use batch::Outgoing;
@@ -24,12 +24,13 @@ impl Client {
     /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once.
     ///
     /// Where the service says [`Stream::atomic_appends`](crate::Stream::atomic_appends) of the stream and 16 or more
-    /// calls with an `id` wait at once, they are published as one atomic batch. If the server refuses it, each is
-    /// published by itself, which those who subscribe to the subjects themselves see as a second message. Calls that
-    /// do not wait for each other may be stored in another order: those that can be in a batch and those that cannot (no
-    /// `id`, another `Nats-` header, or almost too large), and those behind a batch that is not answered within 500 ms.
-    /// Where the server takes the right to a subject away, the calls of one batch may fail after 3 s with that one's:
-    /// repeat them with the same id.
+    /// calls with an `id` wait at once, they are published as one atomic batch, which ends with a subject on which the
+    /// stream has acknowledged a message before: where each call has a subject of its own, none is gathered. If the
+    /// server refuses a batch, each is published by itself, which those who subscribe to the subjects themselves see as
+    /// a second message. Calls that do not wait for each other may be stored in another order: those that can be in a
+    /// batch and those that cannot (no `id`, another `Nats-` header, or almost too large), and those behind a batch
+    /// that is not answered within 500 ms. Where the server takes the right to a subject away, the calls of one batch
+    /// may fail after 3 s with that one's: repeat them with the same id.
     ///
     /// The headers `Nats-Batch-Id`, `Nats-Batch-Sequence` and `Nats-Batch-Commit` are taken off whatever a client
     /// sends: a message that came in a batch is no part of it when it is sent on.
@@ -38,8 +39,10 @@ impl Client {
     /// [`Kind::Unavailable`](crate::Kind::Unavailable) where the stream is full, away, or does not answer within 3 s
     /// (the message may be stored all the same: repeat it with the same id). While a stream answers nothing, one call
     /// at a time waits for it, and the others fail at once. [`Kind::TooLarge`](crate::Kind::TooLarge) over the
-    /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs. With
-    /// `nats.domain`, [`Kind::Unavailable`](crate::Kind::Unavailable) where a stream of another domain acknowledges it.
+    /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs;
+    /// [`Kind::BadRequest`](crate::Kind::BadRequest) for an id that is empty, begins with a space or has a line break.
+    /// With `nats.domain`, [`Kind::Unavailable`](crate::Kind::Unavailable) where a stream of another domain
+    /// acknowledges it.
     pub async fn append(
         &self,
         subject: &str,
@@ -48,6 +51,7 @@ impl Client {
         payload: Bytes,
     ) -> Result<Appended> {
         if let Some(id) = id {
+            check_id(id)?;
             headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
         }
         check_length(subject)?;
@@ -98,4 +102,14 @@ impl Client {
         let lanes = streams.map(lane).collect();
         Self { lanes, ..self }
     }
+}
+
+/// Whether the server takes an id as it is. It skips spaces before one: two that differ in them would be the same.
+fn check_id(id: &str) -> Result<()> {
+    if id.is_empty() || id.starts_with(' ') || id.contains(['\r', '\n']) {
+        return Err(Error::bad_request(format!(
+            "an id of a message is not empty, does not begin with a space and has no line break, unlike {id:?}"
+        )));
+    }
+    Ok(())
 }
