@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::error::Result;
 
@@ -16,14 +15,24 @@ use crate::error::Result;
 const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Readings of different things, each shared by requests that asked before it began: it is as fresh
-/// as one of their own (group commit, for reads). One reading of a thing at a time is in progress;
+/// as one of their own (group commit, for reads). Usually one reading of a thing at a time is in progress;
 /// those who ask meanwhile share the next.
 pub(super) struct SharedReads<K: Eq + Hash, T>(Arc<Readings<K, T>>);
 
-/// The things that are being read, and who asked since that reading began.
-type Readings<K, T> = Mutex<HashMap<K, Vec<Waiting<K, T>>>>;
+/// The things that are being read.
+type Readings<K, T> = Mutex<HashMap<K, Asked<K, T>>>;
 
-type Waiting<K, T> = oneshot::Sender<Turn<K, T>>;
+/// Who asks for a thing while it is being read.
+struct Asked<K: Eq + Hash, T> {
+    /// How many have asked: the number of the next one.
+    count: u64,
+    /// In the order of their numbers.
+    waiting: Vec<(u64, oneshot::Sender<Turn<K, T>>)>,
+    /// How many readings are in progress.
+    readings: usize,
+    /// When the last of them began.
+    began: Instant,
+}
 
 /// What one who waits gets.
 enum Turn<K: Eq + Hash, T> {
@@ -35,28 +44,33 @@ enum Turn<K: Eq + Hash, T> {
 struct Reading<K: Eq + Hash, T> {
     of: Arc<Readings<K, T>>,
     key: Option<K>,
-    /// Those who get its answer.
-    sharing: Vec<Waiting<K, T>>,
 }
 
 impl<K: Eq + Hash + Clone, T: Clone> SharedReads<K, T> {
-    /// The result of `read`, or of another request's that began after this call. Who has waited long for a
-    /// reading that does not end reads alone.
+    /// The result of `read`, or of another request's that began after this call. Where readings last long, another
+    /// one begins each [`PATIENCE`], for all who wait: one for each of them would be too much for what is slow.
     ///
     /// # Errors
     /// Those of the reading; all who share it get the same.
     pub(super) async fn read(&self, key: &K, read: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
-        let mut reading = match self.ask(key) {
+        let reading = match self.ask(key) {
             Ok(reading) => reading,
-            Err(turn) => match timeout(PATIENCE, turn).await {
-                Ok(Ok(Turn::Answer(answer))) => return answer,
-                Ok(Ok(Turn::Read(reading))) => reading,
-                Ok(Err(_)) | Err(_) => return read().await,
+            Err(mut turn) => loop {
+                match timeout(PATIENCE, &mut turn).await {
+                    Ok(Ok(Turn::Answer(answer))) => return answer,
+                    Ok(Ok(Turn::Read(reading))) => break reading,
+                    Ok(Err(_)) => return read().await,
+                    Err(_) => {
+                        if let Some(reading) = self.overtake(key) {
+                            break reading;
+                        }
+                    }
+                }
             },
         };
-        reading.join();
+        let sharing = reading.begin();
         let answer = read().await;
-        for one in take(&mut reading.sharing) {
+        for one in reading.take(sharing) {
             // It may have been cancelled.
             let _ = one.send(Turn::Answer(copy(&answer)));
         }
@@ -66,27 +80,63 @@ impl<K: Eq + Hash + Clone, T: Clone> SharedReads<K, T> {
     /// The turn, or a place in the queue while another one reads.
     fn ask(&self, key: &K) -> Result<Reading<K, T>, oneshot::Receiver<Turn<K, T>>> {
         let mut readings = self.0.lock();
-        if let Some(waiting) = readings.get_mut(key) {
+        if let Some(asked) = readings.get_mut(key) {
             let (sender, turn) = oneshot::channel();
-            waiting.push(sender);
+            asked.waiting.push((asked.count, sender));
+            asked.count += 1;
             return Err(turn);
         }
-        readings.insert(key.clone(), Vec::new());
-        Ok(Reading {
+        let first = Asked {
+            count: 0,
+            waiting: Vec::new(),
+            readings: 1,
+            began: Instant::now(),
+        };
+        readings.insert(key.clone(), first);
+        Ok(self.reading(key))
+    }
+
+    /// One more turn, where no reading has begun for long.
+    fn overtake(&self, key: &K) -> Option<Reading<K, T>> {
+        let mut readings = self.0.lock();
+        let asked = readings.get_mut(key)?;
+        if asked.began.elapsed() < PATIENCE {
+            return None;
+        }
+        asked.readings += 1;
+        asked.began = Instant::now();
+        Some(self.reading(key))
+    }
+
+    fn reading(&self, key: &K) -> Reading<K, T> {
+        Reading {
             of: self.0.clone(),
             key: Some(key.clone()),
-            sharing: Vec::new(),
-        })
+        }
     }
 }
 
 impl<K: Eq + Hash, T> Reading<K, T> {
-    /// Lets those share it who have asked by now.
-    fn join(&mut self) {
+    /// Begins. Those whose number is lower than this have asked by now, and share it.
+    fn begin(&self) -> u64 {
         let mut readings = self.of.lock();
-        if let Some(waiting) = self.key.as_ref().and_then(|key| readings.get_mut(key)) {
-            self.sharing.append(waiting);
-        }
+        let asked = self.key.as_ref().and_then(|key| readings.get_mut(key));
+        asked.map_or(0, |asked| {
+            asked.began = Instant::now();
+            asked.count
+        })
+    }
+
+    /// Those who wait and have a lower number.
+    fn take(&self, below: u64) -> Vec<oneshot::Sender<Turn<K, T>>> {
+        let mut readings = self.of.lock();
+        let asked = self.key.as_ref().and_then(|key| readings.get_mut(key));
+        let Some(asked) = asked else {
+            return Vec::new();
+        };
+        let sharing = asked.waiting.partition_point(|(n, _)| *n < below);
+        let sharing = asked.waiting.drain(..sharing);
+        sharing.map(|(_, one)| one).collect()
     }
 }
 
@@ -95,9 +145,15 @@ impl<K: Eq + Hash, T> Drop for Reading<K, T> {
         loop {
             let mut readings = self.of.lock();
             let Some(key) = self.key.take() else { return };
-            let waiting = readings.get_mut(&key);
-            let next = self.sharing.pop();
-            let Some(next) = next.or_else(|| waiting.and_then(Vec::pop)) else {
+            let Some(asked) = readings.get_mut(&key) else {
+                return;
+            };
+            // Another one answers those who wait, or passes its turn on.
+            if asked.readings > 1 {
+                asked.readings -= 1;
+                return;
+            }
+            let Some((_, next)) = asked.waiting.pop() else {
                 readings.remove(&key);
                 return;
             };
@@ -105,12 +161,10 @@ impl<K: Eq + Hash, T> Drop for Reading<K, T> {
             let reading = Self {
                 of: self.of.clone(),
                 key: Some(key),
-                sharing: take(&mut self.sharing),
             };
             // If it is cancelled, it returns the turn, for the next one.
             if let Err(Turn::Read(mut reading)) = next.send(Turn::Read(reading)) {
                 self.key = reading.key.take();
-                self.sharing = take(&mut reading.sharing);
             } else {
                 return;
             }
@@ -247,5 +301,47 @@ mod tests {
             assert_eq!(error.details(), Some(&json!({ "until": 7 })));
         }
         assert_eq!(shared.read(&(), async || Ok(7)).await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_readings_are_few_however_many_ask() {
+        let world = World::new();
+        let ask = async |after: u32| {
+            tokio::time::sleep(PATIENCE / 10 * after).await;
+            let before = world.readings.load(SeqCst);
+            let read = async || {
+                let reading = world.readings.fetch_add(1, SeqCst) + 1;
+                tokio::time::sleep(3 * PATIENCE).await;
+                Ok(reading)
+            };
+            world.shared.read(&1, read).await.unwrap() > before
+        };
+        let began = Instant::now();
+        let all = join_all((0..100).map(|n| ask(n % 20))).await;
+
+        assert!(all.into_iter().all(|began_later| began_later));
+        let readings = world.readings.load(SeqCst);
+        assert!(readings <= 8, "{readings}");
+        assert!(began.elapsed() <= 8 * PATIENCE, "{:?}", began.elapsed());
+        assert!(world.is_at_rest());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn reading_whose_answer_is_lost_keeps_nobody_waiting_for_long() {
+        let world = World::new();
+        let mut lost = pin!(world.ask(1));
+        assert!(lost.as_mut().now_or_never().is_none(), "it reads");
+        world.log.store(1, SeqCst);
+        let read = async || {
+            world.readings.fetch_add(1, SeqCst);
+            Ok(world.log.load(SeqCst))
+        };
+        let others = join_all((0..100).map(|_| world.shared.read(&1, &read))).await;
+
+        assert!(others.into_iter().all(|seen| seen.unwrap() == 1));
+        assert_eq!(world.readings.load(SeqCst), 2);
+        world.may_end.add_permits(1);
+        assert_eq!(lost.await.unwrap(), 0);
+        assert!(world.is_at_rest());
     }
 }
