@@ -14,8 +14,14 @@ pub(crate) use misfit::misfit;
 
 type Read<T, E> = std::result::Result<T, E>;
 
-/// Makes a `T` from pairs of name and token.
+/// Makes a `T` from pairs of name and token. A wildcard is no value: the server lets anybody publish to one, and in a
+/// subject that a function makes of it, it would stand for every other.
 pub(crate) fn read<T: DeserializeOwned>(pairs: &[(&str, &str)]) -> Result<T> {
+    if let Some((name, token)) = pairs.iter().find(|(_, it)| matches!(*it, "*" | ">")) {
+        return Err(Error::bad_request(format!(
+            "{name} {token:?}: is a wildcard, and must be one value"
+        )));
+    }
     let tokens: Vec<_> = pairs.iter().map(|(name, it)| (*name, Some(*it))).collect();
     let read: Read<T, ValueError> = T::deserialize(Tokens::new(&tokens));
     read.map_err(|error| match pairs {
