@@ -93,11 +93,11 @@ impl<S> Service<S> {
     /// How many connections to the database one process may take, in sum: those that its requests
     /// share, and those of its stream functions and background work. A stream function needs one for
     /// each batch in flight, and one for a message that runs alone. `database.request_connections` and
-    /// `database.stream_connections` of the configuration come before this.
+    /// `database.stream_connections` of the configuration come before this. Each is from 1 to 1000.
     pub fn database_connections(mut self, requests: u32, streams: u32) -> Self {
         self.definition.pool_sizes = PoolSizes {
-            requests: Some(requests.max(1)),
-            streams: Some(streams.max(1)),
+            requests: Some(requests.clamp(1, 1000)),
+            streams: Some(streams.clamp(1, 1000)),
         };
         self
     }

@@ -85,7 +85,8 @@ impl Endpoint {
         self
     }
 
-    /// How many requests run at once in one instance, until their answers are sent (256 by default).
+    /// How many requests run at once in one instance, until their answers are sent (256 by default; `usize::MAX` for any
+    /// number).
     #[must_use]
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.max_in_flight = n;
