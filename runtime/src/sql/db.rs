@@ -24,6 +24,9 @@ use crate::sql::timeout::bounded;
 /// The service's database: a pool, cheap to clone, for reading mostly. What is written through it
 /// is not part of the message's own transaction; [`Tx`](crate::Tx) is.
 ///
+/// On PostgreSQL each statement finds the session as it began: what one sets of it (`SET`, `SET ROLE`, a lock of
+/// `pg_advisory_lock`) ends with the statement, or with the transaction in which it stands.
+///
 /// `&db` goes into sea-orm's calls. A statement that is not answered within 10 s is an error of
 /// kind [`Unavailable`](crate::Kind::Unavailable); the pool itself, to which it derefs, has no such
 /// limit. A test makes one with `Db::from(connection)`.

@@ -15,7 +15,7 @@ use sea_orm::sqlx::{self, ConnectOptions, Connection};
 use sea_orm::{SqlxPostgresConnector, SqlxSqliteConnector};
 
 use super::db::Db;
-use super::reuse::{Reuse, is_outside};
+use super::reuse::{FORGET, PROBE, Reuse, is_outside};
 use crate::config::PoolSizes;
 use file::File;
 
@@ -150,7 +150,9 @@ impl Address {
                     // quarter of an hour later.
                     .after_release(move |connection, its| {
                         let allowed = returned.allows(its.age);
-                        Box::pin(async move { Ok(allowed && is_outside(connection).await?) })
+                        Box::pin(
+                            async move { Ok(allowed && is_outside(connection, FORGET).await?) },
+                        )
                     })
                     .connect_lazy_with(postgres_limits(options, service));
                 SqlxPostgresConnector::from_sqlx_postgres_pool(pool)
@@ -183,7 +185,7 @@ impl Address {
                     })
                     .after_release(move |connection, its| {
                         let allowed = returned.allows(its.age);
-                        Box::pin(async move { Ok(allowed && is_outside(connection).await?) })
+                        Box::pin(async move { Ok(allowed && is_outside(connection, PROBE).await?) })
                     })
                     .connect_lazy_with(options);
                 SqlxSqliteConnector::from_sqlx_sqlite_pool(pool)

@@ -93,12 +93,22 @@ impl Reuse {
     }
 }
 
+/// Asks nothing.
+pub(crate) const PROBE: &str = "SELECT 1";
+
+/// Asks PostgreSQL to forget what somebody has set of the session: the next one would work with it, and lack
+/// what it does not know of, such as `synchronous_commit`, another role, or a lock that nobody else gives back.
+pub(crate) const FORGET: &str = "RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all()";
+
 /// Whether a returned connection is outside any transaction. Also proves that the connection is alive,
 /// so that no caller waits for a dead one.
-pub(crate) async fn is_outside<C: Connection>(connection: &mut C) -> Result<bool, sqlx::Error> {
+pub(crate) async fn is_outside<C: Connection>(
+    connection: &mut C,
+    probe: &'static str,
+) -> Result<bool, sqlx::Error> {
     // As the beginning of a transaction this fails only if neither sqlx nor the database has one open:
     // `BeginFailed` says that the statement has begun none.
-    let probe = sqlx::SqlStr::from_static("SELECT 1");
+    let probe = sqlx::SqlStr::from_static(probe);
     let begun = tokio::time::timeout(ANSWER_TIMEOUT, connection.begin_with(probe)).await;
     let outside = match begun {
         Ok(Err(sqlx::Error::BeginFailed)) => true,

@@ -106,6 +106,9 @@ impl Transaction for SqlTransaction {
                 .as_ref()
                 .filter(|(claim, _)| claim.is_due(pruned));
             let commit = async {
+                if due.is_some() || !failed.is_empty() {
+                    inbox::own_tables(&transaction).await?;
+                }
                 if let Some((claim, _)) = self.claim.as_ref().filter(|_| !failed.is_empty()) {
                     inbox::leave(&transaction, claim, failed).await?;
                 }

@@ -28,7 +28,9 @@ pub use savepoint::Savepoint;
 ///
 /// `&tx` goes into sea-orm's calls; `tx.begin()` makes a [`Savepoint`]. A function must let go of
 /// it before it returns: one that keeps it in a spawned task gets an error, and nothing is stored.
-/// A test makes one with `Tx::from(transaction)`, gives a clone to the function, and commits it.
+/// PostgreSQL ends a transaction in which no statement runs for 60 s; what the function sets there (`SET`, `SET ROLE`,
+/// advisory locks) ends with its transaction. A test makes one with `Tx::from(transaction)`, gives a clone to the
+/// function, and commits it.
 ///
 /// ```
 /// use natsfn::{Json, Result, Tx};

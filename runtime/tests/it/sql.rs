@@ -234,6 +234,18 @@ async fn redelivered_batch_is_stored_once_and_only_its_failures_run_again() {
 }
 
 #[tokio::test]
+async fn message_over_which_only_the_commit_fails_is_a_dead_letter_alone() {
+    let database = Database::postgres().await;
+    let local = local(service()).database(&database.url).await.unwrap();
+    let deferred = "ALTER TABLE numbers ADD UNIQUE (number) DEFERRABLE INITIALLY DEFERRED";
+    database.execute(deferred).await;
+    use Outcome::{Acked, DeadLetter};
+    let outcomes = local.deliver("store", [1, 2, 2, 3, 4]).await;
+    assert_eq!(outcomes, [Acked, Acked, DeadLetter, Acked, Acked]);
+    assert_eq!(database.number(ROWS).await, 4);
+}
+
+#[tokio::test]
 async fn batch_whose_ack_fails_after_the_commit_is_stored_once() {
     for database in Database::each().await {
         let world = World::new().await;

@@ -314,3 +314,44 @@ async fn connections_that_the_database_has_ended_cost_one_statement_and_none_whe
         assert!(failed <= most, "{failed}");
     }
 }
+
+#[tokio::test]
+async fn what_a_function_sets_of_its_session_ends_with_its_loan() {
+    const SETS: [&str; 5] = [
+        "SET synchronous_commit = off",
+        "SET search_path = pg_catalog",
+        "SET app.tenant = 'blue'",
+        "SELECT pg_advisory_lock(7)",
+        "SET ROLE pg_monitor",
+    ];
+    const LEFT: &str = "SELECT (current_setting('synchronous_commit') <> 'on')::int::bigint \
+        + (current_setting('search_path') = 'pg_catalog')::int \
+        + (coalesce(current_setting('app.tenant', true), '') <> '')::int \
+        + (current_user = 'pg_monitor')::int + (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' \
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))";
+    const PROCESS: &str = "SELECT pg_backend_pid()::bigint";
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    let process = number(&database.db, PROCESS).await;
+    for set in SETS {
+        all_given_back(&database, &postgres).await;
+        database.db.execute_unprepared(set).await.unwrap();
+        all_given_back(&database, &postgres).await;
+        assert_eq!(number(&database.db, LEFT).await, 0, "{set}");
+        all_given_back(&database, &postgres).await;
+        assert_eq!(number(&database.db, PROCESS).await, process, "{set}");
+    }
+    all_given_back(&database, &postgres).await;
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    for set in SETS {
+        tx.execute_unprepared(set).await.unwrap();
+    }
+    assert_eq!(number(&tx, LEFT).await, 5);
+    drop(tx);
+    transaction.commit(&[]).await.unwrap();
+    all_given_back(&database, &postgres).await;
+    assert_eq!(number(&database.db, LEFT).await, 0);
+    all_given_back(&database, &postgres).await;
+    assert_eq!(number(&database.db, PROCESS).await, process, "the same one");
+}

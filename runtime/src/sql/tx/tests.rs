@@ -327,3 +327,27 @@ async fn dropped_statement_with_which_sqlite_rolls_back_ends_the_transaction() {
         assert_eq!(stored(&sqlite).await, rows, "{times} polls");
     }
 }
+
+#[tokio::test]
+async fn role_and_search_path_of_a_function_are_not_the_runtimes() {
+    let [_, postgres] = Scratch::each().await;
+    let sets = [
+        "SET LOCAL ROLE pg_monitor",
+        "SET ROLE pg_monitor",
+        "SET LOCAL search_path = pg_catalog",
+        "SET search_path = pg_catalog",
+    ];
+    for (seq, set) in (1..).zip(sets) {
+        for failed in [&[seq][..], &[]] {
+            // Its first transaction deletes rows of the inbox too.
+            let database = postgres.open();
+            let transaction = begin(&database, &entries(1, 0, [seq])).await.unwrap();
+            assert!(!transaction.is_done(seq), "{set}");
+            of(&*transaction).execute_unprepared(set).await.unwrap();
+            let committed = transaction.commit(failed).await;
+            assert!(committed.is_ok(), "{set}: {committed:?}");
+        }
+        let again = begin(&postgres.open(), &entries(1, 0, [seq])).await;
+        assert!(again.unwrap().is_done(seq), "{set}");
+    }
+}
