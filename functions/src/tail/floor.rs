@@ -28,6 +28,10 @@ pub(super) struct Floor {
     known: Arc<Mutex<Option<StoredFloor>>>,
     /// Requests that need it at once read it once.
     reading: Arc<tokio::sync::Mutex<()>>,
+    /// When the last reading began.
+    began: Arc<Mutex<Option<Instant>>>,
+    /// When the last one began that failed, and why.
+    failed: Arc<Mutex<Option<(Instant, Error)>>>,
 }
 
 /// A stream, and up to where it is in the database.
@@ -96,44 +100,48 @@ impl Floor {
         db: &Db,
         in_doubt: Option<Instant>,
     ) -> Result<StoredFloor> {
+        let asked = Instant::now();
         let fresh = || {
+            // A slow reading that began after the question is as good as one of its own.
+            if let Some((_, failed)) = self.failed.lock().as_ref().filter(|it| it.0 >= asked) {
+                return Some(Err(Error::new(failed.kind(), failed.to_string())));
+            }
             let known = self.known.lock().clone()?;
             let is_later = in_doubt.is_none_or(|doubt| known.read > doubt);
-            (is_later && known.read.elapsed() < FRESH).then_some(known)
+            let is_fresh = known.read.elapsed() < FRESH || known.read >= asked;
+            (is_later && is_fresh).then_some(Ok(known))
         };
-        if let Some(known) = fresh() {
-            return Ok(known);
-        }
-        let _turn = timeout(PATIENCE, self.reading.lock()).await;
-        if let Some(known) = fresh() {
-            return Ok(known);
-        }
-        let read = Instant::now();
-        let stream = client.stream_info(LOG).await.map_err(absent)?;
-        let (floor, consumer) = match client.consumer_info(LOG, CONSUMER).await {
-            // A consumer older than its stream belongs to a former life.
-            Ok(consumer) if consumer.created >= stream.created => {
-                check_database(db, &consumer).await?;
-                (consumer.ack_floor.stream_seq, Some(consumer.created))
+        let _turn = loop {
+            if let Some(known) = fresh() {
+                return known;
             }
-            Ok(_) => (0, None),
-            Err(error) if error.kind() == Kind::NotFound => (0, None),
-            Err(error) => return Err(error),
+            match timeout(PATIENCE, self.reading.lock()).await {
+                Ok(turn) => break Some(turn),
+                Err(_) if self.overtakes() => break None,
+                // Another one reads since: one for each who waits would be too much for what is slow.
+                Err(_) => {}
+            }
         };
-        let life = life_of(db, LOG, stream.created_ns()).await?;
-        if !rollback::agrees(client, db, &life).await? {
-            return Err(unsettled());
+        if let Some(known) = fresh() {
+            return known;
         }
-        let known = StoredFloor {
-            created_ns: stream.created_ns(),
-            life: Arc::new(life),
-            floor,
-            read,
-            raised: read,
-            consumer,
-        };
-        *self.known.lock() = Some(known.clone());
-        Ok(known)
+        let began = Instant::now();
+        *self.began.lock() = Some(began);
+        let read = read(client, db, began).await;
+        match &read {
+            Ok(read) => {
+                let mut known = self.known.lock();
+                // Another one may have begun later and ended before.
+                if known.as_ref().is_none_or(|known| known.read < began) {
+                    *known = Some(read.clone());
+                }
+            }
+            Err(error) => {
+                let error = Error::new(error.kind(), error.to_string());
+                *self.failed.lock() = Some((began, error));
+            }
+        }
+        read
     }
 
     /// The floor as it is by now, if the consumer is still the one that was compared with stream and database;
@@ -149,7 +157,9 @@ impl Floor {
         if known.consumer.is_none() || is_raised(&newest()) {
             return newest();
         }
-        let _turn = timeout(PATIENCE, self.reading.lock()).await;
+        let Ok(_turn) = timeout(PATIENCE, self.reading.lock()).await else {
+            return newest();
+        };
         let mut raised = newest();
         if is_raised(&raised) {
             return raised;
@@ -168,6 +178,43 @@ impl Floor {
         }
         raised
     }
+
+    /// Whether no reading has begun for long; then the one who asks begins one.
+    fn overtakes(&self) -> bool {
+        let mut began = self.began.lock();
+        let is_long_ago = began.is_none_or(|began| began.elapsed() >= PATIENCE);
+        if is_long_ago {
+            *began = Some(Instant::now());
+        }
+        is_long_ago
+    }
+}
+
+/// Reads the floor, and checks that stream and database belong together.
+async fn read(client: &Client, db: &Db, began: Instant) -> Result<StoredFloor> {
+    let stream = client.stream_info(LOG).await.map_err(absent)?;
+    let (floor, consumer) = match client.consumer_info(LOG, CONSUMER).await {
+        // A consumer older than its stream belongs to a former life.
+        Ok(consumer) if consumer.created >= stream.created => {
+            check_database(db, &consumer).await?;
+            (consumer.ack_floor.stream_seq, Some(consumer.created))
+        }
+        Ok(_) => (0, None),
+        Err(error) if error.kind() == Kind::NotFound => (0, None),
+        Err(error) => return Err(error),
+    };
+    let life = life_of(db, LOG, stream.created_ns()).await?;
+    if !rollback::agrees(client, db, &life).await? {
+        return Err(unsettled());
+    }
+    Ok(StoredFloor {
+        created_ns: stream.created_ns(),
+        life: Arc::new(life),
+        floor,
+        read: began,
+        raised: began,
+        consumer,
+    })
 }
 
 /// Refuses a database that `persist` does not fill, since its gaps would go unnoticed.

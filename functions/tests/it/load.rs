@@ -9,10 +9,15 @@ use std::time::Duration;
 use chat::store::entity::messages;
 use futures_util::future::join_all;
 use futures_util::{FutureExt, StreamExt, stream};
-use sea_orm::{ActiveModelTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait};
+use natsfn::testing::TestServer;
+use sea_orm::{
+    ActiveModelTrait, ConnectionTrait, EntityTrait, IntoActiveModel, ModelTrait, PaginatorTrait,
+    TransactionTrait,
+};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::database::Database;
 use crate::person::{HistoryPage, Person};
 use crate::server::{NATS_CONF, connect, server};
 use crate::wait::until;
@@ -23,12 +28,16 @@ const GENERAL: &str = "chat.history.general";
 /// A world whose log does not wait for the disk: these tests fill it, and none cuts the power. There
 /// the operator may listen to everything.
 async fn quick() -> World {
+    World::on(quick_server().await).await
+}
+
+async fn quick_server() -> TestServer {
     let text = NATS_CONF.replace("sync_interval: always", "sync_interval: 1m");
     assert_ne!(text, NATS_CONF);
     let own = r#"subscribe: ["_INBOX.o.operator.>"]"#;
     let open = text.replace(own, r#"subscribe: [">"]"#);
     assert_ne!(open, text);
-    World::on(server(&open).await).await
+    server(&open).await
 }
 
 /// Counts the messages of the log that are asked for from now on.
@@ -445,4 +454,39 @@ async fn who_asks_while_messages_are_stored_gets_what_was_acknowledged() {
         ask_for_what_was_just_acknowledged(&world).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn floor_that_is_read_slowly_is_not_read_by_each_who_waits() {
+    const READERS: usize = 100;
+    let database = Database::empty_postgres().await;
+    let world = World::on_both(quick_server().await, database).await;
+    let _serving = world.serve_only(&["history"]).await;
+    let alice = world.person("alice").await;
+    let operator = connect(&world.server, "operator", "_INBOX.o.operator").await;
+    let calls = "$JS.API.CONSUMER.INFO.CHAT_MESSAGES.>";
+    let mut readings = operator.subscribe(calls).await.unwrap();
+    let settle = async || {
+        let asked = operator.request("$SYS.REQ.USER.INFO", "".into());
+        asked.await.unwrap();
+    };
+    settle().await;
+
+    let other = world.database.pool.begin().await.unwrap();
+    let lock = "LOCK TABLE epochs IN ACCESS EXCLUSIVE MODE";
+    other.execute_unprepared(lock).await.unwrap();
+    let rooms = (0..READERS).map(|n| format!("chat.history.room{n}"));
+    let answers = rooms.map(|room| {
+        let alice = &alice;
+        async move { alice.page(&room, json!({})).await.unwrap_err().code }
+    });
+    let codes = join_all(answers).await;
+    other.rollback().await.unwrap();
+
+    assert!(codes.iter().all(|code| matches!(code, 503 | 504)));
+    settle().await;
+    let readings = std::iter::from_fn(|| readings.next().now_or_never().flatten()).count();
+    // One each half second, until the deadline of the last.
+    assert!(readings < READERS / 2, "{readings} for {READERS} requests");
+    assert!(alice.page(GENERAL, json!({})).await.is_ok());
 }

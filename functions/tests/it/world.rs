@@ -80,6 +80,11 @@ impl World {
         Self::assemble(server, Database::empty_sqlite().await, unlimited()).await
     }
 
+    /// On both.
+    pub(crate) async fn on_both(server: TestServer, database: Database) -> Self {
+        Self::assemble(server, database, unlimited()).await
+    }
+
     /// On this database.
     pub(crate) async fn of(database: Database, config: Config) -> Self {
         Self::assemble(server(NATS_CONF).await, database, config).await
