@@ -40,6 +40,8 @@ type Rooms<T> = Mutex<HashMap<Place, Arc<Room<T>>>>;
 
 /// A room that somebody reads or waits for, or whose messages are still held.
 struct Room<T> {
+    /// Changed only while the map of rooms is locked.
+    visits: AtomicUsize,
     /// Requests for a shared reading at the moment.
     asking: AtomicUsize,
     last: tokio::sync::Mutex<Option<Reading<T>>>,
@@ -175,6 +177,7 @@ impl<T> Readings<T> {
     fn visit(&self, place: &Place) -> Visit<T> {
         let mut rooms = self.rooms.lock();
         let room = rooms.entry(place.clone()).or_default().clone();
+        room.visits.fetch_add(1, SeqCst);
         Visit {
             rooms: self.rooms.clone(),
             place: place.clone(),
@@ -237,8 +240,7 @@ impl<T> Drop for Asking<T> {
 impl<T> Drop for Visit<T> {
     fn drop(&mut self) {
         let mut rooms = self.rooms.lock();
-        // Only the map and this visit hold it.
-        if Arc::strong_count(&self.room) == 2 {
+        if self.room.visits.fetch_sub(1, SeqCst) == 1 {
             rooms.remove(&self.place);
         }
     }
@@ -271,6 +273,7 @@ impl<T> fmt::Debug for Held<T> {
 impl<T> Default for Room<T> {
     fn default() -> Self {
         Self {
+            visits: AtomicUsize::new(0),
             asking: AtomicUsize::new(0),
             last: tokio::sync::Mutex::default(),
             wanted: Mutex::default(),
@@ -454,5 +457,24 @@ mod tests {
         third.await.unwrap();
         assert!(!readings.are_going_on(&long), "nothing is held any more");
         assert_eq!(readings.memory.available_permits(), ALL_MIB as usize);
+    }
+
+    #[test]
+    fn rooms_that_are_left_by_two_at_once_are_forgotten() {
+        let readings = Readings::<Read>::default();
+        let places: Vec<Place> = (0..20_000).map(|n| place(&n.to_string())).collect();
+        let meet = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    for place in &places {
+                        let visit = readings.visit(place);
+                        meet.wait();
+                        drop(visit);
+                    }
+                });
+            }
+        });
+        assert_eq!(readings.rooms.lock().len(), 0);
     }
 }
