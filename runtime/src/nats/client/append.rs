@@ -21,7 +21,7 @@ pub(super) use lane::Lane;
 
 impl Client {
     /// Appends to the stream that captures `subject` and waits until it holds the message. With an
-    /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once.
+    /// `id` (`Nats-Msg-Id`) a repeat within the stream's duplicate window is stored once; an empty one is none.
     ///
     /// Where the service says [`Stream::atomic_appends`](crate::Stream::atomic_appends) of the stream and 16 or more
     /// calls with an `id` wait at once, they are published as one atomic batch, which ends with a subject on which the
@@ -40,7 +40,7 @@ impl Client {
     /// (the message may be stored all the same: repeat it with the same id). While a stream answers nothing, one call
     /// at a time waits for it, and the others fail at once. [`Kind::TooLarge`](crate::Kind::TooLarge) over the
     /// stream's `max_msg_size`; [`Kind::Conflict`](crate::Kind::Conflict) where an expected sequence differs;
-    /// [`Kind::BadRequest`](crate::Kind::BadRequest) for an id that is empty, begins with a space or has a line break.
+    /// [`Kind::BadRequest`](crate::Kind::BadRequest) for an id that begins with a space or has a line break.
     /// With `nats.domain`, [`Kind::Unavailable`](crate::Kind::Unavailable) where a stream of another domain
     /// acknowledges it.
     pub async fn append(
@@ -106,9 +106,9 @@ impl Client {
 
 /// Whether the server takes an id as it is. It skips spaces before one: two that differ in them would be the same.
 fn check_id(id: &str) -> Result<()> {
-    if id.is_empty() || id.starts_with(' ') || id.contains(['\r', '\n']) {
+    if id.starts_with(' ') || id.contains(['\r', '\n']) {
         return Err(Error::bad_request(format!(
-            "an id of a message is not empty, does not begin with a space and has no line break, unlike {id:?}"
+            "the id of a message may not begin with a space or have a line break, as {id:?} does"
         )));
     }
     Ok(())
