@@ -103,13 +103,16 @@ impl Floor {
         let asked = Instant::now();
         let fresh = || {
             // A slow reading that began after the question is as good as one of its own.
-            if let Some((_, failed)) = self.failed.lock().as_ref().filter(|it| it.0 >= asked) {
-                return Some(Err(Error::new(failed.kind(), failed.to_string())));
-            }
-            let known = self.known.lock().clone()?;
-            let is_later = in_doubt.is_none_or(|doubt| known.read > doubt);
-            let is_fresh = known.read.elapsed() < FRESH || known.read >= asked;
-            (is_later && is_fresh).then_some(Ok(known))
+            let known = self.known.lock().clone().filter(|known| {
+                let is_later = in_doubt.is_none_or(|doubt| known.read > doubt);
+                is_later && (known.read.elapsed() < FRESH || known.read >= asked)
+            });
+            let failed = || {
+                let failed = self.failed.lock();
+                let (_, error) = failed.as_ref().filter(|it| it.0 >= asked)?;
+                Some(Err(Error::new(error.kind(), error.to_string())))
+            };
+            known.map(Ok).or_else(failed)
         };
         let _turn = loop {
             if let Some(known) = fresh() {
@@ -138,7 +141,10 @@ impl Floor {
             }
             Err(error) => {
                 let error = Error::new(error.kind(), error.to_string());
-                *self.failed.lock() = Some((began, error));
+                let mut failed = self.failed.lock();
+                if failed.as_ref().is_none_or(|(before, _)| *before < began) {
+                    *failed = Some((began, error));
+                }
             }
         }
         read

@@ -145,6 +145,10 @@ fn expanded(path: &str) -> String {
             let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_');
             part.split_at(part.find(is_end).unwrap_or(part.len()))
         });
+        // A `$` that no name follows is itself.
+        if name.is_empty() && braced.is_none() {
+            path.push('$');
+        }
         path += &variable(name).unwrap_or_default().to_string_lossy();
         path += rest;
     }
@@ -228,7 +232,7 @@ mod tests {
         let value = variable("PATH").unwrap().into_string().unwrap();
         for (written, path) in [
             ("$PATH/shop.creds", format!("{value}/shop.creds")),
-            ("/a${PATH}b$", format!("/a{value}b")),
+            ("/a${PATH}b$.c$", format!("/a{value}b$.c$")),
             ("file://$PATH/shop.creds", format!("{value}/shop.creds")),
             ("$NATSFN_TEST_NO_SUCH/shop.creds", "/shop.creds".to_owned()),
         ] {

@@ -221,7 +221,7 @@ fn configure(
     trouble: Arc<Trouble>,
 ) -> ConnectOptions {
     let is_first = AtomicBool::new(true);
-    let shown = without_password(&config.url);
+    let (shown, files) = (without_password(&config.url), config.clone());
     let mut options = options
         .name(name)
         .ping_interval(config.ping_interval())
@@ -244,7 +244,7 @@ fn configure(
                 _ => false,
             };
             if !is_told {
-                trouble.hear(&event, &shown);
+                trouble.hear(&event, &shown, || unusable(&files));
             }
             std::future::ready(())
         });

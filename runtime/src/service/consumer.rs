@@ -32,7 +32,7 @@ pub(crate) use set_up::{REMOVED_WITHIN, Wanted};
 
 /// The most messages that may be delivered and not settled: with these as many as fail, or wait for
 /// a dead letter to be written, good messages still pass. Beyond it none does.
-pub(crate) const UNSETTLED: usize = 100_000;
+const UNSETTLED: usize = 100_000;
 
 /// How many messages a consumer may sensibly have that are delivered and not settled: an instance remembers
 /// the failures of no more.

@@ -132,10 +132,11 @@ fn is_unique_violation(error: &DbErr) -> bool {
     matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
-/// Finds the inbox again where the function has set another role or search path for its own statements.
+/// Finds the inbox again where the function has set another role or search path for its own statements; its deferred
+/// constraints and triggers are checked before, as it left them.
 pub(super) async fn own_tables(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
-        let reset = "RESET ROLE; RESET search_path";
+        let reset = "SET CONSTRAINTS ALL IMMEDIATE; RESET ROLE; RESET search_path";
         transaction.execute_unprepared(reset).await?;
     }
     Ok(())

@@ -97,8 +97,11 @@ impl Reuse {
 pub(crate) const PROBE: &str = "SELECT 1";
 
 /// Asks PostgreSQL to forget what somebody has set of the session: the next one would work with it, and lack
-/// what it does not know of, such as `synchronous_commit`, another role, or a lock that nobody else gives back.
-pub(crate) const FORGET: &str = "RESET ROLE; RESET ALL; SELECT pg_advisory_unlock_all()";
+/// what it does not know of, such as `synchronous_commit`, another role, or a lock that nobody else gives back. A pooler
+/// between them sets what sqlx says at the start of a session, and RESET ALL would undo that.
+pub(crate) const FORGET: &str = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; SET TimeZone = 'UTC'; \
+    SET DateStyle = 'ISO, MDY'; SET client_encoding = 'UTF8'; CLOSE ALL; UNLISTEN *; DISCARD TEMP; \
+    SELECT pg_advisory_unlock_all()";
 
 /// Whether a returned connection is outside any transaction. Also proves that the connection is alive,
 /// so that no caller waits for a dead one.

@@ -339,7 +339,7 @@ fn numbers_and_times_with_which_nothing_would_run_are_mistakes() {
         (consumer(of_batches().ack_wait(longest)), "ack_wait"),
         (consumer(of_batches().max_batch(usize::MAX)), "max_batch"),
         (
-            consumer(of_batches().max_batch(1000).max_in_flight(100)),
+            consumer(of_batches().max_batch(1000).max_in_flight(1000)),
             "max_in_flight",
         ),
         (

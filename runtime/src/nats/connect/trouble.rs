@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 /// How often a trouble that lasts is told.
 pub(crate) const TELL: Duration = Duration::from_secs(60);
 
+/// In the client's words for a file that is no PEM.
+const PEM: [&str; 2] = ["section start", "base64 decode"];
+
 /// What is wrong at the moment, of one connection or of all to one server.
 #[derive(Default)]
 pub(crate) struct Trouble(Mutex<Told>);
@@ -65,7 +68,8 @@ impl Trouble {
         self.0.lock().is_over = true;
     }
 
-    pub(super) fn hear(&self, event: &Event, shown: &str) {
+    /// `unusable` says which files of TLS cannot be used.
+    pub(super) fn hear(&self, event: &Event, shown: &str, unusable: impl Fn() -> Vec<String>) {
         match event {
             Event::Connected => {
                 let mut told = self.0.lock();
@@ -78,15 +82,49 @@ impl Trouble {
             Event::Disconnected => self.tell(|| format!("NATS at {shown} is away; trying again")),
             // The login's files; what is wrong with them has been told.
             Event::ClientError(error) if error.to_string().contains("failed signing nonce") => {}
-            Event::ClientError(error) => {
-                self.tell(|| format!("NATS at {shown} is away ({error}); trying again"));
-            }
+            Event::ClientError(error) => self.tell(|| {
+                let files = unusable();
+                let why = match error.to_string() {
+                    _ if !files.is_empty() => files.join("; "),
+                    // The client's words for a file that is no PEM show what stands in it; by now it is another.
+                    of_pem if PEM.iter().any(|words| of_pem.contains(words)) => {
+                        "a file of TLS was no PEM".to_owned()
+                    }
+                    other => other,
+                };
+                format!("NATS at {shown} is away ({why}); trying again")
+            }),
             Event::LameDuckMode => tracing::info!("NATS at {shown} is about to stop"),
             Event::SlowConsumer(_) => {
                 tracing::warn!("messages were lost on the way in: this process does not keep up");
             }
             Event::ServerError(error) => tracing::warn!(%error, "NATS reports an error"),
             Event::Draining | Event::Closed => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::ClientError;
+
+    use super::*;
+
+    #[test]
+    fn what_stands_in_a_file_of_tls_is_not_told() {
+        let trouble = Trouble::default();
+        let words = "illegal section start: [45, 45, 104, 117, 115, 104]";
+        let event = Event::ClientError(ClientError::Other(words.to_owned()));
+        for (unusable, told) in [
+            (
+                vec!["nats.key: it is no PEM".to_owned()],
+                "nats.key: it is no PEM",
+            ),
+            (Vec::new(), "a file of TLS was no PEM"),
+        ] {
+            trouble.hear(&event, "nats://shop", || unusable.clone());
+            let now = trouble.0.lock().now.clone().unwrap();
+            assert!(now.contains(told) && !now.contains("104"), "{now}");
         }
     }
 }

@@ -17,10 +17,13 @@ use crate::nats::client::access::Access;
 use crate::nats::link::Link;
 use crate::service::background::StreamFunction;
 use crate::service::consumer::retry::LONGEST;
-use crate::service::consumer::{Consumer, StreamTrigger, UNSETTLED};
+use crate::service::consumer::{Consumer, StreamTrigger};
 use crate::service::trigger::{Process, RunningFunction, Trigger};
 use crate::service::validate::path;
 use crate::telemetry::stats::Stats;
+
+/// How many messages an instance may hold at once: their places are made when it starts.
+const MOST_HELD: usize = 1_000_000;
 
 /// How many messages are named that were unfinished at a stop.
 const NAMED: usize = 20;
@@ -102,9 +105,9 @@ impl Trigger for StreamTrigger {
             problems.push(format!("function {name:?} takes a Batch, and max_in_flight_by is for functions of single messages: bound the batches by max_batch"));
         }
         let held = consumer.capacity(needs.decode.is_none());
-        if held > UNSETTLED {
+        if held > MOST_HELD {
             problems.push(format!(
-                "function {name:?}: max_batch and max_in_flight let an instance hold {held} messages at once, and must let it hold at most {UNSETTLED}"
+                "function {name:?}: max_batch and max_in_flight let an instance hold {held} messages at once, and must let it hold at most {MOST_HELD}"
             ));
         }
         if consumer.deadline.is_zero() {

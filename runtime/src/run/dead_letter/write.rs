@@ -108,10 +108,13 @@ pub(crate) async fn write(
     let mut written = write_once(nats, &subject, whole.clone(), payload.clone()).await;
     if is_too_large(&written) {
         headers.insert(HEADERS, "omitted");
-        written = write_once(nats, &subject, headers, payload.clone()).await;
+        written = write_once(nats, &subject, headers.clone(), payload.clone()).await;
     }
     if is_too_large(&written) {
         written = parts::write(nats, &subject, whole, payload).await;
+    }
+    if is_too_large(&written) {
+        written = parts::write(nats, &subject, headers, payload).await;
     }
     written
 }

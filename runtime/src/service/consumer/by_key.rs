@@ -23,10 +23,11 @@ impl Consumer {
     /// [`max_in_flight`](Self::max_in_flight) gives to all. (What runs apart, because it was slow before or may have
     /// ended the process, does so beside these.)
     ///
-    /// A message whose key has all its places waits in the instance, 1,000 of a key and 16 MiB of all keys at most,
-    /// and begins in the order in which it came. What is more goes back to the server and comes again, 20 a second for
-    /// each place of its key. None of that is an attempt, and what waits is never given up: a key that has more than
-    /// its places can do fills the consumer (`max_ack_pending`) in the end.
+    /// A message whose key has all its places waits in the instance, 1,000 and 2 MiB of a key and 16 MiB of all keys at
+    /// most, and begins in the order in which it came. What is more goes back to the server and comes again about when
+    /// there is a place for it. None of that is an attempt, and what waits is never given up: a key that has more than
+    /// its places can do fills the consumer (`max_ack_pending`) in the end. Only to another process what went back often
+    /// looks as if it had failed there: it may wait longer, run apart, and be given up sooner once it fails.
     ///
     /// A message for which `key` returns an error, or panics, is a dead letter.
     ///

@@ -256,7 +256,11 @@ impl Consumer {
             call(nats, &subject, &body).await
         };
         let mut made = ask(&config).await;
-        if let Some(limit) = made.as_ref().err().and_then(limit_of) {
+        // Of the server, the account and the stream, each has one; the strictest may be asked last.
+        for _ in 0..3 {
+            let Some(limit) = made.as_ref().err().and_then(limit_of) else {
+                break;
+            };
             tracing::warn!(
                 stream,
                 consumer = durable,

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::function::event::Message;
 use crate::nats::client::access::Access;
 use crate::nats::client::access::store::Store;
+use crate::nats::client::subject::check_length;
 use crate::nats::jetstream::raw_message::RawMessage;
 use crate::nats::jetstream::{self, StreamInfo, calls, is_without_message};
 
@@ -91,6 +92,7 @@ impl<T: KvValue> Kv<T> {
                 "{keys:?} names no keys: tokens are letters, digits and -/_=, or `*`, and the last may be `>`"
             )));
         }
+        check_length(keys)?;
         let store = self.store().await?;
         answered::<T, _, _>(ANSWER_TIMEOUT, store.watch_with_history(keys)).await
     }

@@ -37,6 +37,7 @@ impl Feed {
         let mut fetched = Vec::with_capacity(limit);
         while messages.recv_many(&mut fetched, limit).await > 0 {
             self.wake.notify_one();
+            while running.try_join_next().is_some() {}
             let receive = self.attempt.source.receive(&fetched);
             measure::received(&self.attempt.source.labels, fetched.len());
             let prepared = self.prepare(std::mem::take(&mut fetched), &mut stop);
@@ -50,7 +51,7 @@ impl Feed {
                     self.put_apart(lane, entry, &receive).await;
                     continue;
                 }
-                let admit = |places: &Places| places.admit(its_key, entry.payload().len());
+                let admit = |places: &Places| places.admit(its_key, bytes_of(&entry));
                 match places.as_ref().map(admit) {
                     None => {}
                     Some(Admission::Now(place)) => taken.push(place),
@@ -70,7 +71,6 @@ impl Feed {
             let mut taken = taken.into_iter();
             let size = if single { 1 } else { together.len().max(1) };
             for part in together.chunks(size) {
-                while running.try_join_next().is_some() {}
                 let Ok(turn) = turns.clone().acquire_owned().await else {
                     return;
                 };
@@ -217,4 +217,16 @@ fn begin(
         telemetry::quietly(below.as_ref(), work).await;
     }
     .instrument(span)
+}
+
+/// About what a message takes in memory.
+fn bytes_of(entry: &Entry) -> usize {
+    let headers = entry.headers().iter();
+    let headers = headers.flat_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        values
+            .iter()
+            .map(move |value| name.len() + value.as_str().len())
+    });
+    entry.payload().len() + headers.sum::<usize>()
 }

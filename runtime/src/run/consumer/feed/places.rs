@@ -11,13 +11,17 @@ use tokio::time::Instant;
 /// How many messages of one key wait in an instance.
 const WAITING: usize = 1000;
 
-/// How many bytes all that wait may have, and what one has beside its payload.
+/// How many bytes all that wait may have, those of one key, and what one has beside its own.
 const BYTES: usize = 16 << 20;
-const OVERHEAD: usize = 1024;
+const BYTES_OF_KEY: usize = BYTES / 8;
+const OVERHEAD: usize = 512;
 
-/// How often a second, for each place of a key, a message comes again that may not even wait. Often enough that
-/// its key is never idle, and no more where many are given back.
-const AGAIN: f64 = 20.0;
+/// How long a place of a key is held, where that is longer or not known yet: what is given back comes again as often as
+/// there would be a place for it, and no more than 20 times a second for each place.
+const HELD: f64 = 0.05;
+
+/// The longest that what is given back waits for those before it.
+const LONGEST: f64 = 60.0;
 
 /// The places of all keys of one feed. A key that nobody uses takes no memory.
 pub(super) struct Places {
@@ -30,8 +34,12 @@ type Keys = Arc<Mutex<HashMap<String, OfKey>>>;
 
 struct OfKey {
     places: Arc<Semaphore>,
+    /// For the bytes of those that wait.
+    room: Arc<Semaphore>,
     /// Messages that have a place or wait for one.
     messages: usize,
+    /// For how many seconds a place was held lately, in the mean.
+    held: Option<f64>,
     /// When the last message that was given back comes again.
     again: Instant,
 }
@@ -47,14 +55,15 @@ pub(super) enum Admission {
 /// A place, until this is dropped. The permit goes first: then the key may be forgotten.
 pub(super) struct Place {
     _permit: OwnedSemaphorePermit,
-    _message: OfMessage,
+    message: OfMessage,
+    since: Instant,
 }
 
 /// Waits for a place behind those that came before.
 pub(super) struct Waiting {
     places: Arc<Semaphore>,
     message: OfMessage,
-    _room: OwnedSemaphorePermit,
+    _room: [OwnedSemaphorePermit; 2],
 }
 
 struct OfMessage {
@@ -71,12 +80,14 @@ impl Places {
         }
     }
 
-    /// Decides on a message of this key, with a payload of so many bytes.
+    /// Decides on a message of this key, with so many bytes.
     pub(super) fn admit(&self, key: String, bytes: usize) -> Admission {
         let mut keys = self.keys.lock();
         let of_key = keys.entry(key.clone()).or_insert_with(|| OfKey {
             places: Arc::new(Semaphore::new(self.most)),
+            room: Arc::new(Semaphore::new(BYTES_OF_KEY)),
             messages: 0,
+            held: None,
             again: Instant::now(),
         });
         let places = of_key.places.clone();
@@ -86,24 +97,26 @@ impl Places {
             OfMessage { key, keys }
         };
         if let Ok(permit) = places.clone().try_acquire_owned() {
-            return Admission::Now(Place {
-                _permit: permit,
-                _message: message(of_key),
-            });
+            return Admission::Now(Place::new(permit, message(of_key)));
         }
         let bytes = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX);
         if of_key.messages < self.most.saturating_add(WAITING)
-            && let Ok(room) = self.room.clone().try_acquire_many_owned(bytes)
+            && let Ok(own) = of_key.room.clone().try_acquire_many_owned(bytes)
+            && let Ok(of_all) = self.room.clone().try_acquire_many_owned(bytes)
         {
             return Admission::Later(Waiting {
                 places,
                 message: message(of_key),
-                _room: room,
+                _room: [own, of_all],
             });
         }
+        let held = of_key.held.unwrap_or(HELD);
+        let waiting = of_key.messages.saturating_sub(self.most);
+        let before = waiting as f64 * held / self.most as f64;
+        let seconds = Duration::from_secs_f64;
         let now = Instant::now();
-        let step = Duration::from_secs_f64(1.0 / (AGAIN * self.most as f64));
-        of_key.again = of_key.again.max(now + Duration::from_secs(1)) + step;
+        let first = now + seconds(before.clamp(1.0, LONGEST));
+        of_key.again = of_key.again.max(first) + seconds(held.min(HELD) / self.most as f64);
         Admission::Again(of_key.again - now)
     }
 }
@@ -112,10 +125,27 @@ impl Waiting {
     /// Waits; none where the feed has ended.
     pub(super) async fn place(self) -> Option<Place> {
         let permit = self.places.acquire_owned().await.ok()?;
-        Some(Place {
+        Some(Place::new(permit, self.message))
+    }
+}
+
+impl Place {
+    fn new(permit: OwnedSemaphorePermit, message: OfMessage) -> Self {
+        Self {
             _permit: permit,
-            _message: self.message,
-        })
+            message,
+            since: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let held = self.since.elapsed().as_secs_f64();
+        let mean = |before: f64| before + (held - before) / 8.0;
+        if let Some(of_key) = self.message.keys.lock().get_mut(&self.message.key) {
+            of_key.held = Some(of_key.held.map_or(held, mean));
+        }
     }
 }
 
@@ -164,28 +194,51 @@ mod tests {
         assert_eq!(places.room.available_permits(), BYTES);
     }
 
+    /// The key `a` with all that may have a place or wait.
+    fn full(places: &Places) -> Vec<Admission> {
+        let all = (0..places.most + WAITING).map(|_| places.admit("a".into(), 0));
+        let all: Vec<_> = all.collect();
+        assert!(!matches!(all.last(), Some(Admission::Again(_))));
+        all
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn what_may_not_wait_comes_again_one_after_the_other() {
+    async fn what_may_not_wait_comes_again_one_after_the_other_behind_those_that_wait() {
         let places = Places::new(2);
-        let held: Vec<_> = (0..WAITING + 2)
-            .map(|_| places.admit("a".into(), 0))
-            .collect();
+        let _held = full(&places);
         let delays: Vec<_> = (0..1000)
             .map(|_| again(&places.admit("a".into(), 0)))
             .collect();
-        // Forty a second, behind the first second.
-        assert!((1.0..1.1).contains(&delays[0]), "{delays:?}");
-        assert!((25.9..26.1).contains(&delays[999]), "{delays:?}");
-        drop(held);
+        // It is not known how long each takes: forty a second.
+        assert!((25.0..25.1).contains(&delays[0]), "{delays:?}");
+        assert!((49.9..50.1).contains(&delays[999]), "{delays:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn key_whose_messages_are_quick_is_not_kept_from_its_places() {
+        let places = Places::new(1);
+        let mut held = full(&places);
+        // Each takes 5 ms.
+        tokio::time::advance(Duration::from_millis(5)).await;
+        held.remove(0);
+        held.push(places.admit("a".into(), 0));
+        let delays: Vec<_> = (0..1000)
+            .map(|_| again(&places.admit("a".into(), 0)))
+            .collect();
+        assert!((4.9..5.1).contains(&delays[0]), "{delays:?}");
+        assert!((9.9..10.1).contains(&delays[999]), "{delays:?}");
     }
 
     #[tokio::test]
-    async fn large_messages_leave_no_room_for_more() {
+    async fn large_messages_of_a_key_leave_room_for_those_of_others() {
         let places = Places::new(1);
-        let mut held = vec![places.admit("a".into(), 1 << 20)];
-        held.extend((0..15).map(|_| places.admit("a".into(), 1 << 20)));
-        let delay = again(&places.admit("a".into(), 1 << 20));
-        assert!(delay > 0.9, "{delay}");
-        assert!(is_now(&places.admit("b".into(), 1 << 20)));
+        let mut held = Vec::new();
+        for key in ["a", "b"] {
+            held.push(places.admit(key.into(), 1 << 20));
+            let waits = places.admit(key.into(), 1 << 20);
+            assert!(matches!(waits, Admission::Later(_)));
+            held.push(waits);
+            again(&places.admit(key.into(), 1 << 20));
+        }
     }
 }
