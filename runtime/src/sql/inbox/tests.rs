@@ -28,7 +28,14 @@ async fn deliver(database: &SqlDatabase, seqs: &[u64], failed: &[u64]) -> Vec<u6
 /// The same, as the stream's `nth` delivery.
 async fn deliver_nth(database: &SqlDatabase, nth: u64, seqs: &[u64], failed: &[u64]) -> Vec<u64> {
     let batch = entries_nth(nth, 1, 0, seqs.iter().copied());
-    let transaction = begin(database, &batch).await.unwrap();
+    let transaction = loop {
+        match begin(database, &batch).await {
+            Ok(transaction) => break transaction,
+            // On a busy machine others may keep all connections for a while.
+            Err(error) if error.kind() == Kind::Unavailable => {}
+            Err(error) => panic!("{error}"),
+        }
+    };
     let fresh: Vec<u64> = seqs
         .iter()
         .copied()
