@@ -52,6 +52,8 @@ async fn send_and_persist_whose_rights_were_taken_work_once_they_are_back() {
         answer["seq"].as_u64()
     };
     assert!(send("1").await.is_some());
+    // `persist` has found its consumer.
+    world.settled().await;
 
     // As an operator does it by mistake: the user chat may hear neither requests nor answers.
     let mistaken = NATS_CONF

@@ -60,9 +60,9 @@ fn begin(hang: &Mutex<(usize, usize)>) {
     now.1 = now.1.max(now.0);
 }
 
-/// Eight places, two of each subject.
-fn limited() -> Consumer {
-    consumer().max_in_flight(8).max_in_flight_by(2, subject)
+/// Sixteen places, and so many of each subject.
+fn limited(n: usize) -> Consumer {
+    consumer().max_in_flight(16).max_in_flight_by(n, subject)
 }
 
 async fn store(world: &World, subject: &str, numbers: impl IntoIterator<Item = u64>) {
@@ -80,7 +80,7 @@ async fn redelivered(world: &World) -> u64 {
 #[tokio::test]
 async fn key_that_hangs_leaves_places_to_the_others_and_its_messages_wait() {
     let world = World::new().await;
-    let (service, mut hanging) = hanging(limited());
+    let (service, mut hanging) = hanging(limited(2));
     world.set_up(service()).await;
     store(&world, "log.hangs", 0..40).await;
     store(&world, "log.good", GOOD..GOOD + 40).await;
@@ -115,13 +115,14 @@ async fn key_that_hangs_leaves_places_to_the_others_and_its_messages_wait() {
 async fn more_than_may_wait_come_again_and_are_done_once() {
     const MANY: u64 = 1100;
     let world = World::new().await;
-    let (service, mut hanging) = hanging(limited());
+    let (service, mut hanging) = hanging(limited(8));
     let numbers = (0..MANY).map(|n| n % GOOD);
     world.set_up(service()).await;
     store(&world, "log.hangs", numbers).await;
     let running = world.serve(service()).await;
-    until("some are given back", async || {
-        (redelivered(&world).await > 0).then_some(())
+    until("all are here, and some are given back", async || {
+        let info = world.consumer("LOG", "store").await;
+        (info["num_ack_pending"] == MANY).then_some(())
     })
     .await;
     store(&world, "log.good", [GOOD]).await;
@@ -129,18 +130,19 @@ async fn more_than_may_wait_come_again_and_are_done_once() {
 
     hanging.released.send_replace(true);
     world.settled("LOG", "store", MANY + 1).await;
-    assert_eq!(hanging.hang.lock().1, 2, "more than the places of one key");
+    assert_eq!(hanging.hang.lock().1, 8, "more than the places of one key");
     for _ in 0..MANY {
         next(&mut hanging.done).await;
     }
     assert!(hanging.done.is_empty(), "one was done twice");
+    assert!(redelivered(&world).await > 0, "all could wait");
     assert_eq!(function(&running, 0)["num_errors"], 0);
 }
 
 #[tokio::test]
 async fn what_waits_at_a_stop_is_done_by_another_instance() {
     let world = World::new().await;
-    let (service, mut hanging) = hanging(limited());
+    let (service, mut hanging) = hanging(limited(2));
     world.set_up(service()).await;
     store(&world, "log.hangs", 0..40).await;
     let running = world.serve(service()).await;
@@ -247,7 +249,7 @@ fn limit_of_nothing_and_limit_of_batches_are_mistakes() {
     );
 
     let takes_batch = async |_: Batch<u64>| Outcomes::new();
-    let service = Service::new("a", "1.0.0").consumer(limited(), takes_batch);
+    let service = Service::new("a", "1.0.0").consumer(limited(2), takes_batch);
     let problem = service.build().err().unwrap().to_string();
     assert!(
         problem.contains("is for functions of single messages"),

@@ -24,10 +24,10 @@ impl Consumer {
     /// ended the process, does so beside these.)
     ///
     /// A message whose key has all its places waits in the instance, 1,000 and 2 MiB of a key and 16 MiB of all keys at
-    /// most, and begins in the order in which it came. What is more goes back to the server and comes again about when
-    /// there is a place for it. None of that is an attempt, and what waits is never given up: a key that has more than
-    /// its places can do fills the consumer (`max_ack_pending`) in the end. Only to another process what went back often
-    /// looks as if it had failed there: it may wait longer, run apart, and be given up sooner once it fails.
+    /// most. What is more goes back to the server and comes again about when there is a place for it. None of that is
+    /// an attempt, and what waits is never given up: a key that has more than its places can do fills the consumer
+    /// (`max_ack_pending`) in the end. Only to another process what went back often looks as if it had failed there: it
+    /// may wait longer, run apart, and be given up sooner once it fails.
     ///
     /// A message for which `key` returns an error, or panics, is a dead letter.
     ///

@@ -40,6 +40,8 @@ struct OfKey {
     messages: usize,
     /// For how many seconds a place was held lately, in the mean.
     held: Option<f64>,
+    /// When one was freed last.
+    freed: Instant,
     /// When the last message that was given back comes again.
     again: Instant,
 }
@@ -59,7 +61,7 @@ pub(super) struct Place {
     since: Instant,
 }
 
-/// Waits for a place behind those that came before.
+/// Waits for a place.
 pub(super) struct Waiting {
     places: Arc<Semaphore>,
     message: OfMessage,
@@ -88,6 +90,7 @@ impl Places {
             room: Arc::new(Semaphore::new(BYTES_OF_KEY)),
             messages: 0,
             held: None,
+            freed: Instant::now(),
             again: Instant::now(),
         });
         let places = of_key.places.clone();
@@ -99,7 +102,9 @@ impl Places {
         if let Ok(permit) = places.clone().try_acquire_owned() {
             return Admission::Now(Place::new(permit, message(of_key)));
         }
-        let bytes = u32::try_from(bytes + OVERHEAD).unwrap_or(u32::MAX);
+        // A very large one may wait too, beside a few others.
+        let bytes = (bytes + OVERHEAD).min(BYTES_OF_KEY / 4);
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if of_key.messages < self.most.saturating_add(WAITING)
             && let Ok(own) = of_key.room.clone().try_acquire_many_owned(bytes)
             && let Ok(of_all) = self.room.clone().try_acquire_many_owned(bytes)
@@ -110,11 +115,13 @@ impl Places {
                 _room: [own, of_all],
             });
         }
-        let held = of_key.held.unwrap_or(HELD);
+        let now = Instant::now();
+        // Where all hang by now, the mean of those before says nothing.
+        let hang = (now - of_key.freed).as_secs_f64();
+        let held = of_key.held.unwrap_or(HELD).max(hang);
         let waiting = of_key.messages.saturating_sub(self.most);
         let before = waiting as f64 * held / self.most as f64;
         let seconds = Duration::from_secs_f64;
-        let now = Instant::now();
         let first = now + seconds(before.clamp(1.0, LONGEST));
         of_key.again = of_key.again.max(first) + seconds(held.min(HELD) / self.most as f64);
         Admission::Again(of_key.again - now)
@@ -145,6 +152,7 @@ impl Drop for Place {
         let mean = |before: f64| before + (held - before) / 8.0;
         if let Some(of_key) = self.message.keys.lock().get_mut(&self.message.key) {
             of_key.held = Some(of_key.held.map_or(held, mean));
+            of_key.freed = Instant::now();
         }
     }
 }
@@ -229,16 +237,29 @@ mod tests {
         assert!((9.9..10.1).contains(&delays[999]), "{delays:?}");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn key_that_was_quick_and_hangs_is_not_asked_for_all_the_time() {
+        let places = Places::new(1);
+        drop(places.admit("a".into(), 0));
+        let held = full(&places);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let delay = again(&places.admit("a".into(), 0));
+        assert!(delay >= LONGEST, "{delay}");
+        drop(held);
+    }
+
     #[tokio::test]
     async fn large_messages_of_a_key_leave_room_for_those_of_others() {
         let places = Places::new(1);
         let mut held = Vec::new();
         for key in ["a", "b"] {
-            held.push(places.admit(key.into(), 1 << 20));
-            let waits = places.admit(key.into(), 1 << 20);
-            assert!(matches!(waits, Admission::Later(_)));
-            held.push(waits);
-            again(&places.admit(key.into(), 1 << 20));
+            held.push(places.admit(key.into(), 8 << 20));
+            for _ in 0..4 {
+                let waits = places.admit(key.into(), 8 << 20);
+                assert!(matches!(waits, Admission::Later(_)));
+                held.push(waits);
+            }
+            again(&places.admit(key.into(), 8 << 20));
         }
     }
 }
