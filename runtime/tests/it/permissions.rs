@@ -55,8 +55,10 @@ async fn trim(mut background: Background) -> natsfn::Result<()> {
         .await
         .is_err()
     {
-        background.settled("store").await?;
-        background.client().purge_below("LOG", 1).await?;
+        let settled = background.settled("store").await?;
+        if settled.is_some_and(|settled| settled.upto > 0) {
+            background.client().purge_below("LOG", 2).await?;
+        }
     }
     Ok(())
 }
