@@ -25,7 +25,7 @@ use crate::sql::timeout::bounded;
 /// is not part of the message's own transaction; [`Tx`](crate::Tx) is.
 ///
 /// On PostgreSQL each statement finds the session as it began: what one sets of it (`SET`, `SET ROLE`, a lock of
-/// `pg_advisory_lock`) ends with the statement, or with the transaction in which it stands.
+/// `pg_advisory_lock`, a temporary table) ends with the statement, or with the transaction in which it stands.
 ///
 /// `&db` goes into sea-orm's calls. A statement that is not answered within 10 s is an error of
 /// kind [`Unavailable`](crate::Kind::Unavailable); the pool itself, to which it derefs, has no such

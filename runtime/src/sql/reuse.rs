@@ -116,7 +116,11 @@ pub(crate) async fn is_outside<C: Connection>(
     let outside = match begun {
         Ok(Err(sqlx::Error::BeginFailed)) => true,
         Ok(Err(error @ sqlx::Error::Io(_))) => return Err(error),
-        Ok(_) => false,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "a database connection that came back answers with an error; it is closed");
+            return Ok(false);
+        }
+        Ok(Ok(_)) => false,
         Err(_) => return Err(sqlx::Error::PoolTimedOut),
     };
     if !outside {

@@ -124,8 +124,8 @@ impl Feed {
         }
     }
 
-    /// Decodes messages into entries, each with its key (empty where none is asked for); writes those that cannot be decoded as dead letters. `None` if the
-    /// stream was recreated: the messages are redelivered.
+    /// Decodes messages into entries, each with its key (empty where none is asked for); writes those that cannot be
+    /// decoded, or have no key, as dead letters. `None` if the stream was recreated: the messages are redelivered.
     async fn prepare(
         &self,
         messages: Vec<Message>,

@@ -16,11 +16,12 @@ const BYTES: usize = 16 << 20;
 const BYTES_OF_KEY: usize = BYTES / 8;
 const OVERHEAD: usize = 512;
 
-/// How long a place of a key is held, where that is longer or not known yet: what is given back comes again as often as
-/// there would be a place for it, and no more than 20 times a second for each place.
+/// How many seconds a place of a key is held, where that is not known yet. What is given back comes again one after the
+/// other, as often as there would be a place for it, where they are held for longer 20 a second for each place: a key
+/// that hangs may be back at any moment.
 const HELD: f64 = 0.05;
 
-/// The longest that what is given back waits for those before it.
+/// The most seconds that what is given back waits for those that wait here.
 const LONGEST: f64 = 60.0;
 
 /// The places of all keys of one feed. A key that nobody uses takes no memory.
@@ -210,13 +211,17 @@ mod tests {
         all
     }
 
+    /// How long the next thousand of it are away.
+    fn delays(places: &Places) -> Vec<f64> {
+        let next = (0..1000).map(|_| again(&places.admit("a".into(), 0)));
+        next.collect()
+    }
+
     #[tokio::test(start_paused = true)]
     async fn what_may_not_wait_comes_again_one_after_the_other_behind_those_that_wait() {
         let places = Places::new(2);
         let _held = full(&places);
-        let delays: Vec<_> = (0..1000)
-            .map(|_| again(&places.admit("a".into(), 0)))
-            .collect();
+        let delays = delays(&places);
         // It is not known how long each takes: forty a second.
         assert!((25.0..25.1).contains(&delays[0]), "{delays:?}");
         assert!((49.9..50.1).contains(&delays[999]), "{delays:?}");
@@ -230,9 +235,7 @@ mod tests {
         tokio::time::advance(Duration::from_millis(5)).await;
         held.remove(0);
         held.push(places.admit("a".into(), 0));
-        let delays: Vec<_> = (0..1000)
-            .map(|_| again(&places.admit("a".into(), 0)))
-            .collect();
+        let delays = delays(&places);
         assert!((4.9..5.1).contains(&delays[0]), "{delays:?}");
         assert!((9.9..10.1).contains(&delays[999]), "{delays:?}");
     }
