@@ -111,7 +111,7 @@ impl Evidence {
 
     /// The message is settled.
     pub(crate) fn forget(&self, key: Key) {
-        self.seen.lock().failing.remove(&key);
+        self.seen.lock().forget(key);
     }
 
     /// Judges a failure; true where others have succeeded since the message was last tried.
@@ -139,7 +139,6 @@ impl Evidence {
             true => (*record.own_first.get_or_insert(now), record.own_tries),
             false => (first, record.tries),
         };
-        record.due = (!own).then_some(now);
         let evidence = successes > record.successes;
         record.successes = successes;
         let unknown = match policy {
@@ -191,10 +190,14 @@ impl Evidence {
                 Some(wait) => delay::asked(retry, wait),
                 None => delay::after(retry, n, is_outage),
             };
-            record.due = (!own).then_some(now + delay);
             let counted = counts.then_some(attempts);
             Verdict::Again { delay, counted }
         };
+        let wait = match verdict {
+            Verdict::Again { delay, .. } => delay,
+            Verdict::GiveUp { .. } => Duration::ZERO,
+        };
+        seen.set_due(key, (!own).then_some(now + wait));
         if matches!(verdict, Verdict::GiveUp { .. }) && !others {
             // Nothing else fails: nothing is doubtful any more.
             seen.doubt = None;
@@ -719,6 +722,16 @@ mod tests {
         evidence.judge(OTHER, own(&evidence, OTHER));
         let verdict = fails(&evidence, Kind::Internal);
         assert!(matches!(verdict, Verdict::GiveUp { .. }), "{verdict:?}");
+    }
+
+    #[test]
+    fn message_whose_last_error_is_its_own_is_no_evidence_any_more() {
+        let evidence = Evidence::new(retry());
+        fails_as(&evidence, OTHER, Kind::Internal);
+        evidence.judge(OTHER, own(&evidence, OTHER));
+        for seconds in [1, 2, 4, 8] {
+            waits(&fails(&evidence, Kind::Internal), seconds);
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The failures and successes that one instance of a consumer has seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -15,6 +15,8 @@ pub(super) struct Seen {
     /// Failures since then that nothing explains.
     pub(super) in_vain: u32,
     pub(super) failing: HashMap<Key, Failing>,
+    /// When those of them are to be tried again whose error may concern others too.
+    waiting: BTreeSet<(Instant, Key)>,
     /// Set while nothing succeeds.
     pub(super) doubt: Option<Doubt>,
 }
@@ -29,7 +31,7 @@ pub(super) struct Failing {
     pub(super) own_tries: u32,
     /// When it is to be tried again, which may be a long time after it has failed; none where its error
     /// concerned it alone.
-    pub(super) due: Option<Instant>,
+    due: Option<Instant>,
     /// How often it had been delivered before that, with no outcome that is known here, and its age then.
     pub(super) before: (u64, Duration),
     /// The successes of other messages at its last try.
@@ -57,14 +59,31 @@ impl Seen {
     pub(super) fn record(&mut self, key: Key) -> &mut Failing {
         if self.failing.len() >= REMEMBERED && !self.failing.contains_key(&key) {
             self.failing.clear();
+            self.waiting.clear();
         }
         self.failing.entry(key).or_default()
     }
 
+    /// Notes when a message that has failed is to be tried again; none where its error concerned it alone.
+    pub(super) fn set_due(&mut self, key: Key, due: Option<Instant>) {
+        let before = std::mem::replace(&mut self.record(key).due, due);
+        if let Some(before) = before {
+            self.waiting.remove(&(before, key));
+        }
+        self.waiting.extend(due.map(|due| (due, key)));
+    }
+
+    pub(super) fn forget(&mut self, key: Key) {
+        let due = self.failing.remove(&key).and_then(|record| record.due);
+        if let Some(due) = due {
+            self.waiting.remove(&(due, key));
+        }
+    }
+
     pub(super) fn others_fail(&self, key: Key, now: Instant) -> bool {
-        self.failing
-            .iter()
-            .any(|(other, record)| *other != key && record.due.is_some_and(|due| now < due + STALE))
+        // The two that are due last: one of them is another.
+        let mut last = self.waiting.iter().rev().take(2);
+        last.any(|&(due, other)| other != key && now < due + STALE)
     }
 }
 
