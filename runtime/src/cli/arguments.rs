@@ -93,9 +93,9 @@ pub(super) struct Dev {
     /// The data directory
     #[arg(long, value_name = "DIR")]
     pub(super) data: Option<PathBuf>,
-    /// The port on which a task listens; with 0 every port is a free one
-    #[arg(long, value_name = "N", default_value_t = 3000)]
-    pub(super) port: u16,
+    /// The port on which a task listens, 3000 if there is none; with 0 every port is a free one
+    #[arg(long, value_name = "N")]
+    pub(super) port: Option<u16>,
     /// A function to leave out, because you serve it yourself
     #[arg(long, value_name = "FUNCTION")]
     pub(super) without: Vec<String>,

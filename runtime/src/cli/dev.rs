@@ -58,14 +58,20 @@ impl Prepared {
         data: &Path,
         plan: &MakePlan,
     ) -> Result<Self, RunError> {
-        let ports = if arguments.port == 0 {
+        let port = arguments.port.unwrap_or(LISTENER_PORT);
+        let ports = if port == 0 {
             Ports::default()
         } else {
             Ports::USUAL
         };
         let path = arguments.data.as_deref().unwrap_or(data);
-        let directory = DevDirectory::open(path, ports, arguments.port)?;
+        let directory = DevDirectory::open(path, ports, port)?;
         let plan = plan(&directory)?;
+        if arguments.port.is_some_and(|port| port != 0) && plan.listener.is_none() {
+            return Err(RunError::new(format!(
+                "--port {port}: no task of this program listens, so nothing would take it; with --port 0 nats-server has free ports"
+            )));
+        }
         Ok(Self {
             directory,
             plan,
@@ -83,6 +89,9 @@ impl Prepared {
         self.plan.values.clone()
     }
 }
+
+/// Where a task listens, unless the command line says otherwise.
+const LISTENER_PORT: u16 = 3000;
 
 pub(super) async fn dev(job: Job, prepared: Prepared, own_values: &Dict) -> Result<Exit, RunError> {
     let Prepared {

@@ -246,6 +246,20 @@ async fn data_directory_that_cannot_be_written_is_named() {
 }
 
 #[tokio::test]
+async fn port_that_no_task_would_listen_on_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+
+    let output = output(hello(directory.path(), &["dev", "--port", "3333"])).await;
+
+    let (_, stderr) = text(&output);
+    assert!(
+        stderr.contains("--port 3333") && stderr.contains("no task"),
+        "{stderr}"
+    );
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
 async fn usual_port_in_use_is_named_with_the_cure() {
     let directory = tempfile::tempdir().unwrap();
     // Where somebody else has it, it is in use as well.
