@@ -272,6 +272,7 @@ async fn letter_of_a_function_that_is_gone_is_replayed_only_to_all() {
         ("Time", "2026-01-01T00:00:00Z"),
         ("Service", "chat"),
         ("Function", "store"),
+        ("Headers", "omitted"),
     ] {
         headers.insert(format!("Dead-Letter-{name}").as_str(), value);
     }
@@ -302,6 +303,8 @@ async fn letter_of_a_function_that_is_gone_is_replayed_only_to_all() {
     assert_eq!(world.dead_letters().await.len(), 1, "it stays");
     let replayed = dead(&["replay", "--to-all", "1"]).await;
     assert_eq!(replayed.status.code(), Some(0), "{replayed:?}");
+    let said = String::from_utf8(replayed.stdout).unwrap();
+    assert!(said.contains("without its headers"), "{said}");
     world.settled().await;
     assert_eq!(world.texts().await, ["x"]);
 

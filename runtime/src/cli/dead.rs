@@ -67,16 +67,14 @@ async fn replay(
     ids: Vec<u64>,
     to_all: bool,
 ) -> Result<Exit, RunError> {
-    let service = definition.name();
     let mut exit = Exit::SUCCESS;
     for id in ids {
-        let replayed = if to_all {
-            dead_letter::replay_to_all(nats, service, id).await
-        } else {
-            replay_to_its_function(nats, definition, id).await
-        };
-        match replayed {
-            Ok(seq) => say(format_args!("{id} published again, sequence {seq}")),
+        match replay_one(nats, definition, id, to_all).await {
+            Ok((seq, without)) => {
+                say(format_args!(
+                    "{id} published again, sequence {seq}{without}"
+                ));
+            }
             // The other ids may work.
             Err(error) => exit = failed(id, &error),
         }
@@ -84,17 +82,36 @@ async fn replay(
     Ok(exit)
 }
 
+/// The sequence, and what the message has lost, in words.
+async fn replay_one(
+    nats: &Nats,
+    definition: &Definition,
+    id: u64,
+    to_all: bool,
+) -> Result<(u64, &'static str), Error> {
+    let service = definition.name();
+    let letter = dead_letter::show(nats, service, id).await?;
+    let without = match letter.omits_headers() {
+        true => ", without its headers: they did not fit into the dead letter",
+        false => "",
+    };
+    let seq = match to_all {
+        true => dead_letter::replay_to_all(nats, service, id).await,
+        false => replay_to_its_function(nats, definition, &letter).await,
+    };
+    Ok((seq?, without))
+}
+
 /// Refuses a letter whose function the service no longer has: none would handle the message.
 async fn replay_to_its_function(
     nats: &Nats,
     definition: &Definition,
-    id: u64,
+    DeadLetter { id, function, .. }: &DeadLetter,
 ) -> Result<u64, Error> {
     let service = definition.name();
-    let function = dead_letter::show(nats, service, id).await?.function;
     let names: Vec<&str> = definition.consumers().map(|it| it.name.as_str()).collect();
     if names.contains(&function.as_str()) {
-        return dead_letter::replay(nats, service, id).await;
+        return dead_letter::replay(nats, service, *id).await;
     }
     let names = names.join(", ");
     Err(Error::new(

@@ -84,6 +84,13 @@ pub struct DeadLetter {
     pub payload: bytes::Bytes,
 }
 
+impl DeadLetter {
+    /// Whether the message's own headers are lost: they did not fit beside those of the dead letter.
+    pub fn omits_headers(&self) -> bool {
+        self.headers.contains_key(HEADERS)
+    }
+}
+
 /// The dead letters of a service, oldest first, those after `after`, at most `limit`.
 ///
 /// # Errors
