@@ -3,6 +3,7 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use crate::bench::Bench;
 use crate::node::Node;
@@ -209,6 +210,9 @@ fn browser(bench: &Bench, script: &str) -> Result<()> {
 fn cargo_test(arguments: &[&str]) -> Command {
     let mut test = workspace::cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     test.args(arguments);
+    // With one test a core, a third of the time passes without work: they wait for servers and disks.
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    test.env("RUST_TEST_THREADS", (2 * cores).to_string());
     test
 }
 
