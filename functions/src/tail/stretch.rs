@@ -1,5 +1,9 @@
 //! A room's messages in the log, as far as a page needs them.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use futures_util::future::try_join_all;
 use natsfn::{Client, Message, Range, Result};
 
 use super::window::Window;
@@ -10,7 +14,11 @@ const CHUNK: usize = 1_000;
 
 /// How far from the window's beginning the head may be for messages to be read one by one: so many there
 /// are at most.
-const NEAR: u64 = 32;
+const NEAR: u64 = 128;
+
+/// Into how many parts such a window is divided at most, which are read at once, and how short a part may be.
+const PARTS: u64 = 16;
+const SHORTEST: u64 = 4;
 
 /// How much is read at most.
 #[derive(Clone, Copy, Debug)]
@@ -63,33 +71,26 @@ pub async fn stretch(
         let bytes = bound.bytes - bytes;
         client.range(LOG, subject, from, messages, bytes).await
     };
-    let first = async {
-        if window.is_empty() {
-            return Ok(nothing());
-        }
-        part(window.above + 1, 0, 0).await
-    };
-    let (head, mut range) = match head {
-        Some(head) => {
-            let window = Window {
-                upto: head.min(window.upto),
-                ..window
-            };
-            if window.upto.saturating_sub(window.above) <= NEAR {
-                (head, one_by_one(client, subject, window, bound).await?)
-            } else {
-                (head, nothing())
-            }
-        }
-        None => {
-            let (head, range) = tokio::try_join!(client.last(LOG, subject), first)?;
-            (head.map_or(0, |message| message.seq()), range)
-        }
+    let head = match head {
+        Some(head) => head,
+        None => client
+            .last(LOG, subject)
+            .await?
+            .map_or(0, |message| message.seq()),
     };
     let needed = head.min(window.upto);
+    let near = Window {
+        upto: needed,
+        ..window
+    };
+    let (mut range, is_whole) = if needed.saturating_sub(window.above) <= NEAR {
+        side_by_side(client, subject, near, bound.bytes).await?
+    } else {
+        (nothing(), false)
+    };
     let end = loop {
         let reached = range.messages.last().map_or(window.above, Message::seq);
-        if reached >= needed {
+        if is_whole || reached >= needed {
             break End::Whole;
         }
         if range.messages.len() > bound.messages || range.bytes >= bound.bytes {
@@ -114,23 +115,71 @@ pub async fn stretch(
     })
 }
 
-/// The messages of a window, from the leader, until one exceeds the bound. It answers at once, while the
-/// answers to a range wait until the stream has acknowledged what it has taken in: while much arrives and
-/// each message is synced, that is long.
-async fn one_by_one(client: &Client, subject: &str, window: Window, bound: Bound) -> Result<Range> {
-    let (mut range, mut reached) = (nothing(), window.above);
-    while reached < window.upto
-        && range.messages.len() <= bound.messages
-        && range.bytes < bound.bytes
+/// The messages of a window that ends at the head or before it, from the leader, and whether these are all. It answers
+/// at once, while the answers to a range wait until the stream has acknowledged what it has taken in: while much
+/// arrives and each message is synced, that is long. Each answer waits for the server's writes of that moment, so the
+/// parts of the window are read at once.
+async fn side_by_side(
+    client: &Client,
+    subject: &str,
+    window: Window,
+    max_bytes: usize,
+) -> Result<(Range, bool)> {
+    let left = AtomicUsize::new(max_bytes);
+    // Often it is the only one.
+    let first = Window {
+        upto: window.upto.min(window.above + 1),
+        ..window
+    };
+    let (mut range, mut reached) = one_by_one(client, subject, first, &left).await?;
+    if let Some(above) = reached
+        && above < window.upto
     {
+        let length = (window.upto - above).div_ceil(PARTS).max(SHORTEST);
+        let parts = (0..PARTS).map(|n| Window {
+            above: window.upto.min(above + n * length),
+            upto: window.upto.min(above + (n + 1) * length),
+        });
+        let parts = parts.map(|part| one_by_one(client, subject, part, &left));
+        for (part, upto) in try_join_all(parts).await? {
+            range.bytes += part.bytes;
+            range.messages.extend(part.messages);
+            reached = upto;
+            if upto.is_none() {
+                break;
+            }
+        }
+    }
+    Ok((range, reached.is_some()))
+}
+
+/// The messages of a part of a window, as long as bytes are left, and up to where these are all: to the part's end, or
+/// before the message that comes after it. A server that knows of none lacks the head, and perhaps more: `None`, as
+/// where no bytes are left.
+async fn one_by_one(
+    client: &Client,
+    subject: &str,
+    part: Window,
+    left: &AtomicUsize,
+) -> Result<(Range, Option<u64>)> {
+    let (mut range, mut reached) = (nothing(), part.above);
+    while reached < part.upto {
+        if left.load(Relaxed) == 0 {
+            return Ok((range, None));
+        }
         let Some(message) = client.next(LOG, subject, reached + 1).await? else {
-            break;
+            return Ok((range, None));
         };
+        if message.seq() > part.upto {
+            return Ok((range, Some(message.seq() - 1)));
+        }
         reached = message.seq();
-        range.bytes += size(&message);
+        let size = size(&message);
+        let _ = left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(size)));
+        range.bytes += size;
         range.messages.push(message);
     }
-    Ok(range)
+    Ok((range, Some(reached)))
 }
 
 /// About what a message takes on the wire.

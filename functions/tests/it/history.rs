@@ -166,6 +166,40 @@ async fn repeat_after_the_log_forgot_its_id_is_not_shown_twice() {
 }
 
 #[tokio::test]
+async fn room_whose_messages_lie_far_apart_in_the_log_is_read_whole() {
+    on_each(async |world: World| {
+        let _history = world.serve_only(&["history"]).await;
+        let (alice, backend) = (world.person("alice").await, world.backend().await);
+        let (mut said, mut positions) = (Vec::new(), Vec::new());
+        // From neighbours to more than is read message by message.
+        for others in [0, 1, 3, 4, 5, 120, 130, 520] {
+            stream::iter(0..others)
+                .for_each_concurrent(50, async |_| {
+                    append(&backend, "chat.other", None, "x").await;
+                })
+                .await;
+            let text = said.len().to_string();
+            let logged =
+                json!({ "uid": "bob", "id": text, "user": "Bob", "timestamp": 1, "text": text });
+            let seq = append(&backend, "chat.general", None, logged.to_string()).await;
+            said.push(text);
+            positions.push(json!({ "epoch": 1, "seq": seq }));
+
+            let ask = async |question: Value| {
+                let page = alice.page("chat.history.general", question).await;
+                page.unwrap().texts()
+            };
+            assert_eq!(ask(json!({})).await, said);
+            for (at, position) in positions.iter().enumerate() {
+                assert_eq!(ask(json!({ "before": position })).await, said[..at]);
+                assert_eq!(ask(json!({ "after": position })).await, said[at + 1..]);
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn tail_too_large_to_read_is_told_until_it_is_stored_and_other_rooms_are_served() {
     let world = World::new().await;
     let _history = world.serve_only(&["history"]).await;
