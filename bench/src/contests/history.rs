@@ -188,12 +188,13 @@ async fn fill(
     Ok(())
 }
 
-/// Appends messages to one room, so many a second, until it is aborted.
+/// Appends messages to one room, so many a second, until it is aborted: with an id each, as `send` does.
 fn arrive(chat: &Client, a_second: u64) -> AbortHandle {
     let client = natsfn::Client::new(chat.clone());
     let task = tokio::spawn(async move {
         let in_flight = Arc::new(Semaphore::new(1_000));
         let mut tick = tokio::time::interval(Duration::from_millis(10));
+        let mut n = 0_u64;
         loop {
             tick.tick().await;
             for _ in 0..a_second / 100 {
@@ -201,11 +202,12 @@ fn arrive(chat: &Client, a_second: u64) -> AbortHandle {
                     continue;
                 };
                 let client = client.clone();
+                n += 1;
                 tokio::spawn(async move {
                     let _turn = turn;
-                    let subject = format!("chat.{BUSY}");
+                    let (subject, id) = (format!("chat.{BUSY}"), format!("{a_second}-{n}"));
                     let _ = client
-                        .append(&subject, None, HeaderMap::new(), message())
+                        .append(&subject, Some(&id), HeaderMap::new(), message())
                         .await;
                 });
             }
