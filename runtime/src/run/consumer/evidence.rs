@@ -163,6 +163,7 @@ impl Evidence {
             && tried >= retry.time()
             && tries >= FEWEST_HERE + u32::from(record.hurried && !own)
             && (own || evidence || !others);
+        let mut due = now;
         let verdict = if policy == Policy::DeadLetter {
             Verdict::GiveUp {
                 attempts: attempts + 1,
@@ -190,14 +191,11 @@ impl Evidence {
                 Some(wait) => delay::asked(retry, wait),
                 None => delay::after(retry, n, is_outage),
             };
+            due += delay;
             let counted = counts.then_some(attempts);
             Verdict::Again { delay, counted }
         };
-        let wait = match verdict {
-            Verdict::Again { delay, .. } => delay,
-            Verdict::GiveUp { .. } => Duration::ZERO,
-        };
-        seen.set_due(key, (!own).then_some(now + wait));
+        seen.set_due(key, (!own).then_some(due));
         if matches!(verdict, Verdict::GiveUp { .. }) && !others {
             // Nothing else fails: nothing is doubtful any more.
             seen.doubt = None;
