@@ -83,6 +83,9 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// earlier schema, or the connection has lost a prepared statement.
     fn runs_again(&self, error: &Error) -> bool;
 
+    /// Whether the database has refused a statement, for its values or for the schema that it needs.
+    fn has_refused(&self, failure: &Error) -> bool;
+
     /// The cause of a refused statement, if the tables are not as the program needs them. Then no
     /// message is at fault.
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>>;

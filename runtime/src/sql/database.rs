@@ -183,9 +183,13 @@ impl Database for SqlDatabase {
         stale
     }
 
+    fn has_refused(&self, failure: &Error) -> bool {
+        failure.source().is_some_and(is_of_statement)
+    }
+
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>> {
         async move {
-            if !failure.source().is_some_and(is_of_statement) {
+            if !self.has_refused(failure) {
                 return None;
             }
             let lack = timeout::bounded(table::lack(&*self.db, &self.tables)).await;

@@ -1,8 +1,8 @@
 //! A schema that was changed under a service: what cannot work is refused at start, and held later.
 
 use natsfn::{
-    Batch, Consumer, Definition, Error, Outcomes, Result, RunError, Running, Service, Stream, Tx,
-    setup,
+    Batch, Consumer, Db, Definition, Error, Outcomes, Result, RunError, Running, Service, Stream,
+    Tx, setup,
 };
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
@@ -251,4 +251,58 @@ async fn messages_that_a_function_names_are_not_at_fault_where_the_schema_is() {
     world.settled("ORDERS", "store", 20).await;
     assert_eq!(database.number("SELECT count(*) FROM orders").await, 20);
     assert_eq!(function(&running, 0)["data"]["dead_lettered"], 0);
+}
+
+/// As [`store_each`], and mends the schema once messages are refused.
+async fn store_each_and_mend(db: Db, tx: Tx, numbers: Batch<i64>) -> Result<Outcomes> {
+    let outcomes = store_each(tx, numbers).await?;
+    if outcomes.failures() > 0 {
+        db.execute_unprepared(CHANGES[2].cure).await?;
+    }
+    Ok(outcomes)
+}
+
+/// The same without naming them.
+async fn store_all_and_mend(db: Db, tx: Tx, numbers: Batch<i64>) -> Result<()> {
+    for number in &numbers {
+        let order = orders::ActiveModel {
+            number: Set(**number),
+            note: Set("a note that is not short".to_owned()),
+            ..Default::default()
+        };
+        let part = tx.begin().await?;
+        if let Err(error) = orders::Entity::insert(order)
+            .exec_without_returning(&part)
+            .await
+        {
+            part.rollback().await?;
+            db.execute_unprepared(CHANGES[2].cure).await?;
+            return Err(error.into());
+        }
+        part.commit().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn schema_that_is_mended_while_messages_fail_buries_nothing() {
+    let named = || shop().consumer(orders(), store_each_and_mend);
+    let unnamed = || shop().consumer(orders(), store_all_and_mend);
+    for (count, definition) in [(20, named()), (20, unnamed()), (1, named()), (1, unnamed())] {
+        let [_, database] = Database::each().await;
+        let (world, definition) = (World::new().await, definition.build().unwrap());
+        setup::setup(&definition, &world.nats, Some(&database.url))
+            .await
+            .unwrap();
+        let running = natsfn::start(definition, world.connect().await, Some(&database.url));
+        let running = running.await.unwrap();
+        database.execute(CHANGES[2].sql).await;
+        world
+            .store("orders.a", (0..count).map(|n| n.to_string()))
+            .await;
+        world.settled("ORDERS", "store", count).await;
+        let rows = database.number("SELECT count(*) FROM orders").await;
+        assert_eq!(rows, count.cast_signed());
+        assert_eq!(function(&running, 0)["data"]["dead_lettered"], 0);
+    }
 }

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, Span};
 
 use super::settle::{Settler, key};
-use crate::error::{Error, Result};
+use crate::error::{Error, Policy, Result};
 use crate::function::database::Database;
 use crate::function::event::{Delivery, Entry, Key, Known, StreamId};
 use crate::function::handler::Call;
@@ -22,7 +22,7 @@ use crate::service::background::Background;
 use crate::service::consumer::Consumer;
 use crate::telemetry::stats::{State, Stats};
 use crate::telemetry::{self, MessageOutcome, MessageSpans, Source, measure};
-use walk::Walk;
+use walk::{Failed, Walk};
 
 /// Runs the function of one consumer.
 pub(crate) struct Attempt {
@@ -141,8 +141,22 @@ impl Attempt {
             failed: Vec::new(),
         };
         self.some(&mut walk, entries).await;
+        // Whether the schema was at fault is looked up after a failure, and it may have been mended by then. These calls
+        // begin after the look.
+        let refused = |failed: &mut Failed| self.is_refused(&failed.error);
+        let refused: Vec<_> = walk.failed.extract_if(.., refused).collect();
+        if !refused.is_empty() {
+            let entries = refused.into_iter().map(|failed| failed.entry).collect();
+            self.some(&mut walk, entries).await;
+        }
         let Walk { failed, since, .. } = walk;
         self.fail(settler, &failed, since, spans).await;
+    }
+
+    /// Whether a message with this error would be given up for what the database says of its values.
+    fn is_refused(&self, error: &Error) -> bool {
+        let is_last = error.policy() == Policy::DeadLetter;
+        is_last && (self.database.as_ref()).is_some_and(|database| database.has_refused(error))
     }
 
     /// Settles a message that cannot be read, in the span that it was fetched in.
