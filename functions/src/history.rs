@@ -3,7 +3,7 @@
 pub mod merge;
 pub mod question;
 
-use natsfn::{Client, Db, Error, Response, Result, State};
+use natsfn::{Client, Db, Error, Head, Response, Result, State};
 
 use crate::app::App;
 use crate::store::rows::{self, Cursor, Position, Row, rows_of};
@@ -41,14 +41,14 @@ async fn read(
     client: &Client,
     db: &Db,
     question: Question,
-    last: Option<u64>,
+    last: Option<Head>,
 ) -> Result<(Response, bool)> {
     let Question {
         place,
         cursor,
         limit,
     } = question;
-    let tail = tail(&app.tails, client, db, &place, cursor, limit, last).await?;
+    let tail = tail(&app.tails, client, db, &place, cursor, limit, last.as_ref()).await?;
     let Tail { upto, floor, .. } = *tail;
     let stored = rows::page(db, place.realm, &place.room, cursor, upto, limit + 1).await?;
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -76,11 +76,11 @@ async fn waiting(db: &Db, tail: &Tail, cursor: Cursor, n: usize) -> Result<(Vec<
         if near.is_empty() {
             return Ok((Vec::new(), true));
         }
-        let known = rows_of(db, near.iter().map(|waiting| &waiting.row.message)).await?;
+        let known = rows_of(db, near.iter().map(|waiting| &*waiting.message)).await?;
         let storable = storable(near, &known, tail.upto);
         if storable.len() >= n || near.len() < looked_at {
-            let are_stored = near.iter().all(|Waiting { row, .. }| {
-                let stored = known.get(&(row.message.uid.clone(), row.message.id.clone()));
+            let are_stored = near.iter().all(|Waiting { message, .. }| {
+                let stored = known.get(&(message.uid.clone(), message.id.clone()));
                 stored.is_some_and(|stored| stored.at <= tail.upto)
             });
             return Ok((storable, are_stored));

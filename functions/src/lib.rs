@@ -38,7 +38,7 @@ use persist::persist;
 use send::send;
 use store::entity::{epochs, messages};
 use store::stored::{Passed, stored_up_to};
-use subjects::{CONSUMER, LOG};
+use subjects::{CONSUMER, LIVE, LOG};
 use trim::trim;
 
 /// chat, made from its configuration, and `auth` beside it where that is configured: other functions'
@@ -72,7 +72,7 @@ pub fn chat_service(app: App) -> Service<App> {
     let limit = RateLimit::new(reads.rate, reads.burst)
         .in_flight(reads.in_flight)
         .by(Identity::key);
-    let history_of = |name, subject| {
+    let history_of = |name, subject, log: &str| {
         let endpoint = Endpoint::new(name, subject).rate_limit(limit.clone());
         // The messages that are not in the database yet, and how far it is.
         endpoint
@@ -80,6 +80,7 @@ pub fn chat_service(app: App) -> Service<App> {
             .uses(Access::messages(LOG))
             .uses(Access::stream_info(LOG))
             .uses(Access::consumer_info(LOG, CONSUMER))
+            .uses(Access::hears(format!("{LIVE}{log}")))
     };
     let log = subjects::log(&config.stream);
 
@@ -99,8 +100,14 @@ pub fn chat_service(app: App) -> Service<App> {
             send_to("admin-send", "admin.send.{room}").publishes("admin.{room}"),
             send,
         )
-        .endpoint(history_of("history", "chat.history.{room}"), history)
-        .endpoint(history_of("admin-history", "admin.history.{room}"), history)
+        .endpoint(
+            history_of("history", "chat.history.{room}", "chat.{room}"),
+            history,
+        )
+        .endpoint(
+            history_of("admin-history", "admin.history.{room}", "admin.{room}"),
+            history,
+        )
         .consumer(
             Consumer::new("persist", log)
                 .durable(CONSUMER)

@@ -8,6 +8,9 @@ use crate::message::room::{Realm, Room};
 /// The stream that is the write-ahead log.
 pub const LOG: &str = "CHAT_MESSAGES";
 
+/// What stands before a message's subject where people hear it.
+pub const LIVE: &str = "live.";
+
 /// The durable consumer that moves the log into the database: `persist`'s.
 pub const CONSUMER: &str = "chat-persist";
 
@@ -24,7 +27,7 @@ pub fn log(config: &config::Stream) -> Stream {
         .max_bytes(config.max_bytes)
         .max_message_size(MAX_LOGGED)
         .replicas(config.replicas)
-        .republish(">", "live.>")
+        .republish(">", format!("{LIVE}>"))
         // nats.conf has `sync_interval: always`. Gathers with nats-server 2.15 or newer.
         .atomic_appends()
         .deny_delete()
@@ -56,7 +59,7 @@ pub fn asking(realm: Realm) -> String {
 
 /// What a person hears, in every room of a realm.
 pub fn hearing(realm: Realm) -> String {
-    format!("live.{realm}.*")
+    format!("{LIVE}{realm}.*")
 }
 
 /// Where a person gets answers.

@@ -11,16 +11,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use natsfn::{Client, Db, Error, Message, Result};
+use natsfn::{Client, Db, Error, Head, LiveTail, Result};
 
+use crate::message::Message;
 use crate::message::logged::Logged;
 use crate::place::Place;
-use crate::store::rows::{Cursor, Position, Row, furthest, rows_of};
-use crate::subjects::LOG;
+use crate::store::rows::{Cursor, Position, furthest, rows_of};
+use crate::subjects::{LIVE, LOG};
 use floor::{Floor, Look, StoredFloor};
 use kept::Kept;
 use readings::{Held, READING_MIB, Readings};
-use stretch::{Bound, End, Stretch, stretch};
+use stretch::{Bound, End, stretch};
 use waiting::{Waiting, waiting};
 use window::Window;
 
@@ -42,11 +43,31 @@ const TRIES: u32 = 5;
 /// Base of the pause between two tries; it doubles each time.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The floor that was read last, and the readings in progress.
-#[derive(Clone, Default)]
+/// What the messages may take that are held in memory, in bytes; and for how long one is: the floor is past it by
+/// then, unless `persist` is away.
+const HELD: usize = 16 << 20;
+const HELD_AGE: Duration = Duration::from_secs(4);
+
+/// The floor that was read last, the readings in progress, and the newest messages of the rooms in which much arrives.
+#[derive(Clone)]
 pub struct Tails {
     floor: Floor,
     readings: Readings<Tail>,
+    /// `None` for what cannot be stored.
+    live: Arc<LiveTail<Option<Arc<Message>>>>,
+}
+
+impl Default for Tails {
+    fn default() -> Self {
+        let live = LiveTail::new(LOG, LIVE, HELD, HELD_AGE, |message| {
+            Logged::from(message).message().ok().map(Arc::new)
+        });
+        Self {
+            floor: Floor::default(),
+            readings: Readings::default(),
+            live: Arc::new(live),
+        }
+    }
 }
 
 /// A room's messages that the database may not have yet.
@@ -85,16 +106,21 @@ pub async fn tail(
     place: &Place,
     cursor: Cursor,
     limit: u64,
-    head: Option<u64>,
+    head: Option<&Head>,
 ) -> Result<Arc<Tail>> {
     let reader = Reader {
         tails,
         client,
         db,
         subject: place.subject(),
-        head,
+        head: head.map(Head::seq),
     };
     let needed = |known: &StoredFloor| Window::of(cursor, &known.life, known.floor);
+    if let Some(head) = head
+        && let Some(tail) = reader.held(needed, head).await?
+    {
+        return Ok(Arc::new(tail));
+    }
     // A few requests probe how long the tail is. If others are in a long reading, it is long.
     let peek = tails.readings.peek(place).await?;
     if !tails.readings.are_going_on(place)
@@ -109,7 +135,7 @@ pub async fn tail(
         Some(row) => needed(known).filled_up_to(cursor, &known.life, row),
         None => needed(known),
     };
-    let known = reader.floor_for(head, None).await?;
+    let known = reader.floor_for(reader.head, None).await?;
     if filled(&known) != needed(&known)
         && let Some(tail) = reader.read(filled, SHORT, None).await?
     {
@@ -161,6 +187,31 @@ impl Reader<'_> {
         Ok(tail)
     }
 
+    /// The tail from memory; `None` if not all of it is held. That the room's last message is held tells that the
+    /// log is the one in which the floor was read.
+    async fn held(
+        &self,
+        window: impl Fn(&StoredFloor) -> Window,
+        head: &Head,
+    ) -> Result<Option<Tail>> {
+        let known = self.tails.floor.read(self.client, self.db, None).await?;
+        if head.seq() <= known.floor.max(known.noted()) {
+            return Ok(None);
+        }
+        let (window, live) = (window(&known), &self.tails.live);
+        let held = live.between(self.client, &self.subject, window.above, head, known.read);
+        let Some(held) = held.await?.filter(|held| held.len() <= LONG.messages) else {
+            return Ok(None);
+        };
+        let inside = held.into_iter().filter(|(seq, _)| *seq <= window.upto);
+        let messages = inside.filter_map(|(seq, message)| Some((message?, known.position(seq))));
+        let kept = Kept {
+            messages: messages.collect(),
+            ..Kept::default()
+        };
+        Ok(Some(Tail::of(&known, 0, kept, head.seq())))
+    }
+
     /// Reads a tail; `None` if it exceeds `bound`.
     async fn read(
         &self,
@@ -186,7 +237,7 @@ impl Reader<'_> {
             let kept = former.unwrap_or_default();
             window.above = window.above.max(kept.upto);
             let left = Bound {
-                messages: bound.messages.saturating_sub(kept.rows.len()),
+                messages: bound.messages.saturating_sub(kept.messages.len()),
                 bytes: bound.bytes.saturating_sub(kept.bytes),
             };
             let read = stretch(self.client, &self.subject, window, left, head).await?;
@@ -213,7 +264,8 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let mut tail = Tail::of(&known, connects, kept, &read);
+            let kept = kept.and(&known, &read.messages, read.bytes);
+            let mut tail = Tail::of(&known, connects, kept, read.head);
             // What left the log is in the database alone, also where the consumer is away and the floor 0.
             tail.upto.seq = tail.upto.seq.max(first.saturating_sub(1).cast_signed());
             tail.doubtful = doubtful;
@@ -256,25 +308,18 @@ impl Reader<'_> {
 }
 
 impl Tail {
-    fn of(known: &StoredFloor, connects: u64, kept: Kept, read: &Stretch) -> Self {
-        let last = read.messages.last().map_or(kept.upto, Message::seq);
-        let mut rows = kept.rows;
-        rows.extend(read.messages.iter().filter_map(|message| {
-            let at = known.position(message.seq());
-            let message = Logged::from(message).message().ok()?;
-            Some(Row { message, at })
-        }));
-        let rows = waiting(rows);
+    /// What was read of a log whose last message in the room was `head`.
+    fn of(known: &StoredFloor, connects: u64, read: Kept, head: u64) -> Self {
         Self {
-            rows,
+            rows: waiting(read.messages),
             // Everything of the epochs before the newest one is below this.
             upto: Position {
                 epoch: known.life.newest().id,
-                seq: known.floor.max(read.head).max(last).cast_signed(),
+                seq: known.floor.max(head).max(read.upto).cast_signed(),
             },
             floor: known.life.end(known.floor.cast_signed()),
             doubtful: false,
-            bytes: kept.bytes + read.bytes,
+            bytes: read.bytes,
             epoch: known.life.newest().id,
             connects,
             held: None,

@@ -79,6 +79,8 @@ pub use nats::connections::Connections;
 pub use nats::jetstream;
 pub use nats::jetstream::{Appended, Nats};
 pub use nats::range::Range;
+pub use nats::read::head::Head;
+pub use nats::read::live_tail::LiveTail;
 pub use nats::read::stream_cache::StreamCache;
 pub use run::running::Running;
 pub use run::running::readiness::{NotReady, Readiness};

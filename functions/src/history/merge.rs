@@ -19,11 +19,11 @@ pub fn nearest(tail: &[Waiting], cursor: Cursor, n: usize) -> &[Waiting] {
     match cursor {
         Cursor::Last => &tail[tail.len().saturating_sub(n)..],
         Cursor::Before(position) => {
-            let end = tail.partition_point(|waiting| waiting.row.at < position);
+            let end = tail.partition_point(|waiting| waiting.at < position);
             &tail[end.saturating_sub(n)..end]
         }
         Cursor::After(position) => {
-            let start = tail.partition_point(|waiting| waiting.row.at <= position);
+            let start = tail.partition_point(|waiting| waiting.at <= position);
             &tail[start..tail.len().min(start + n)]
         }
     }
@@ -39,16 +39,16 @@ pub fn storable(
     known: &HashMap<(String, String), Row>,
     upto: Position,
 ) -> Vec<Row> {
-    let will_be_stored = |Waiting { row, first }: &&Waiting| {
-        let key = (row.message.uid.clone(), row.message.id.clone());
+    let will_be_stored = |Waiting { message, at, first }: &&Waiting| {
+        let key = (message.uid.clone(), message.id.clone());
         // A repeat in this room above `upto` does not count.
         let stored = known
             .get(&key)
-            .filter(|stored| stored.at <= upto || !stored.message.same_room(&row.message));
-        stored.map_or(*first, |stored| stored.at == row.at)
+            .filter(|stored| stored.at <= upto || !stored.message.same_room(message));
+        stored.map_or(*first, |stored| stored.at == *at)
     };
     let storable = tail.iter().filter(will_be_stored);
-    storable.map(|waiting| waiting.row.clone()).collect()
+    storable.map(Waiting::row).collect()
 }
 
 /// Merges a page of rows with the tail. `rows` are the nearest in the page's direction, up to
@@ -77,6 +77,8 @@ pub fn merge(rows: Vec<Row>, tail: Vec<Row>, cursor: Cursor, limit: usize) -> Me
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -309,7 +311,8 @@ mod tests {
             let known: HashMap<_, _> = known.collect();
 
             let rows = page_of(&table, cursor, upto, limit + 1);
-            let tail = waiting(tail);
+            let tail = tail.into_iter();
+            let tail = waiting(tail.map(|row| (Arc::new(row.message), row.at)).collect());
             let storable = (1..)
                 .map(|n| (n, nearest(&tail, cursor, n)))
                 .map(|(n, near)| (near.len() < n, storable(near, &known, upto)))

@@ -40,7 +40,7 @@ pub(super) struct StoredFloor {
     pub(super) created_ns: i64,
     pub(super) life: Arc<Life>,
     pub(super) floor: u64,
-    read: Instant,
+    pub(super) read: Instant,
     raised: Instant,
     /// When the consumer was made, if it counts.
     consumer: Option<SystemTime>,
@@ -62,6 +62,11 @@ impl StoredFloor {
         self.life.position(seq.cast_signed())
     }
 
+    /// Up to here the database is known to hold the newest epoch.
+    pub(super) fn noted(&self) -> u64 {
+        self.life.newest().floor.cast_unsigned()
+    }
+
     /// Checks stream and database after the messages were read: they belong to this epoch only if
     /// the stream is still the same.
     pub(super) async fn look(&self, client: &Client, db: &Db, head: u64) -> Result<Look> {
@@ -76,8 +81,7 @@ impl StoredFloor {
         if info.created_ns() != self.created_ns {
             return Ok(Look::OtherLife);
         }
-        let noted = self.life.newest().floor.cast_unsigned();
-        if info.state.last_seq < self.floor.max(noted) {
+        if info.state.last_seq < self.floor.max(self.noted()) {
             return Err(unsettled());
         }
         // A head without a row is a dead letter or a repeat; or the floor is that of another

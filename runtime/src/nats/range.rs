@@ -42,9 +42,9 @@ pub struct Range {
     pub more: bool,
 }
 
-/// A message from direct get: the server appends its subject and sequence as headers.
-fn direct(answer: async_nats::Message) -> Result<Message> {
-    let strange = || Error::internal("a direct get answered without its headers");
+/// A message from direct get, or one that is republished: the server appends its subject and sequence as headers.
+pub(super) fn stored(answer: async_nats::Message) -> Result<Message> {
+    let strange = || Error::internal("a message came without the headers that the server appends");
     let subject = header(&answer, "Nats-Subject")
         .ok_or_else(strange)?
         .to_owned();
@@ -64,7 +64,7 @@ fn direct(answer: async_nats::Message) -> Result<Message> {
 }
 
 /// The last value: a publisher's own headers come before those that the server appends.
-fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(message: &'a async_nats::Message, name: &str) -> Option<&'a str> {
     message
         .headers
         .as_ref()?
@@ -257,7 +257,7 @@ impl Client {
             match answer.status {
                 None => {
                     range.bytes += answer.length;
-                    let message = direct(answer)?;
+                    let message = stored(answer)?;
                     last = message.seq;
                     range.messages.push(message);
                 }

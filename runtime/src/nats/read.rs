@@ -1,5 +1,7 @@
 //! Reading a stream without consuming it: its state, the last message of a subject.
 
+pub(crate) mod head;
+pub(crate) mod live_tail;
 mod shared_reads;
 pub(crate) mod stream_cache;
 

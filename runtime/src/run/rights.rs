@@ -231,7 +231,11 @@ impl Rights {
     fn access(&mut self, function: &str, access: &Access) {
         let purpose = format!("{function} {}", access.purpose);
         for subject in &access.subjects {
-            self.publish(pattern(subject), purpose.clone());
+            let (subject, purpose) = (pattern(subject), purpose.clone());
+            match access.subscribes {
+                false => self.publish(subject, purpose),
+                true => self.subscribe(subject, purpose),
+            }
         }
     }
 

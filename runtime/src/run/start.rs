@@ -9,7 +9,7 @@ use super::discovery::{Discovered, Discovery};
 use super::listener::on_panic::OnPanic;
 use super::listener::{Listener, Share};
 use super::ready::{check_acks, check_jetstream, check_server, open, round_trip};
-use super::rights::Rights;
+use super::rights::{Right, Rights};
 use super::running::Running;
 use super::running::readiness::{Needs, Readiness, Watched};
 use super::running::stores;
@@ -277,14 +277,15 @@ fn unready(error: Error) -> RunError {
     )
 }
 
-/// What a function may publish; none where everything.
+/// What a function may publish and subscribe; none where everything.
 fn allowed(service: &Definition, function: &str) -> Option<Arc<Allowed>> {
     service.checks_access.then(|| {
         let rights = Rights::of_functions(&service.alone(function), "_INBOX");
-        let publish = rights.publish.into_iter().map(|right| right.subject);
+        let subjects = |rights: Vec<Right>| rights.into_iter().map(|right| right.subject).collect();
         Arc::new(Allowed {
             function: function.to_owned(),
-            publish: publish.collect(),
+            publish: subjects(rights.publish),
+            subscribe: subjects(rights.subscribe),
         })
     })
 }

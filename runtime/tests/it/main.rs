@@ -26,6 +26,7 @@ mod discovery;
 mod endpoint;
 mod info;
 mod json;
+mod live_tail;
 mod local;
 mod queue_group;
 mod stats;

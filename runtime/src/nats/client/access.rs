@@ -26,6 +26,8 @@ use store::Store;
 pub struct Access {
     /// Subjects, or templates of subjects.
     pub(crate) subjects: Vec<String>,
+    /// Whether it subscribes to them; else it publishes.
+    pub(crate) subscribes: bool,
     /// What it is for, in a word.
     pub(crate) purpose: &'static str,
     /// Whether it only reads from JetStream.
@@ -42,9 +44,22 @@ impl Access {
         Self {
             declaration: format!(".publishes({subject:?})"),
             subjects: vec![subject],
+            subscribes: false,
             purpose: "publishes",
             is_read: false,
             store: None,
+        }
+    }
+
+    /// Hears what is published on these subjects, such as those to which a stream is republished
+    /// ([`LiveTail`](crate::LiveTail)); a token may be `{name}` or a wildcard.
+    pub fn hears(subject: impl Into<String>) -> Self {
+        let subject = subject.into();
+        Self {
+            declaration: format!(".uses(Access::hears({subject:?}))"),
+            subscribes: true,
+            purpose: "hears",
+            ..Self::publish(subject)
         }
     }
 
@@ -93,6 +108,7 @@ impl Access {
         let of: Vec<String> = of.iter().map(|name| format!("{name:?}")).collect();
         Self {
             subjects: vec![calls::whole(call)],
+            subscribes: false,
             purpose,
             is_read: true,
             store: None,
@@ -108,11 +124,12 @@ impl Access {
     }
 }
 
-/// What a function's user may publish. Checked in dev alone: elsewhere the server refuses the rest.
+/// What a function's user may publish and subscribe. Checked in dev alone: elsewhere the server refuses the rest.
 #[derive(Debug)]
 pub(crate) struct Allowed {
     pub(crate) function: String,
     pub(crate) publish: Vec<String>,
+    pub(crate) subscribe: Vec<String>,
 }
 
 impl Allowed {
@@ -121,10 +138,15 @@ impl Allowed {
     pub(crate) fn check(&self, access: &Access) -> Result<()> {
         let Access {
             subjects,
+            subscribes,
             declaration,
             ..
         } = access;
-        let is_allowed = |subject: &str| self.publish.iter().any(|it| covers(it, subject));
+        let (does, allowed) = match subscribes {
+            false => ("publishes", &self.publish),
+            true => ("subscribes", &self.subscribe),
+        };
+        let is_allowed = |subject: &str| allowed.iter().any(|it| covers(it, subject));
         let Some(subject) = subjects.iter().find(|subject| !is_allowed(subject)) else {
             return Ok(());
         };
@@ -132,7 +154,7 @@ impl Allowed {
         Err(Error::new(
             Kind::Halt,
             format!(
-                "the function {function} publishes to {subject} and does not declare it, so in production its user may not: add {declaration} to the definition of {function}, or a pattern that covers it"
+                "the function {function} {does} to {subject} and does not declare it, so in production its user may not: add {declaration} to the definition of {function}, or a pattern that covers it"
             ),
         ))
     }
@@ -184,6 +206,7 @@ mod tests {
         let allowed = Allowed {
             function: "pay".to_owned(),
             publish: bucket.patterns().unwrap(),
+            subscribe: Vec::new(),
         };
         assert!(allowed.check(&bucket).is_ok());
         assert!(allowed.check(&Access::publish("$KV.rates.eur")).is_ok());
@@ -200,6 +223,7 @@ mod tests {
         let allowed = Allowed {
             function: "pay".to_owned(),
             publish: vec!["invoice.paid.*".to_owned()],
+            subscribe: Vec::new(),
         };
         assert!(allowed.check(&Access::publish("invoice.paid.7")).is_ok());
         for (access, declaration) in [

@@ -9,13 +9,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use parking_lot::Mutex;
 
+use super::head::Head;
 use super::shared_reads::SharedReads;
 use crate::error::Result;
 use crate::function::reply::Response;
 use crate::nats::client::Client;
 use crate::nats::client::access::Access;
 use kept::{Entry, Kept, Key};
-use look::{Head, Looks};
+use look::Looks;
 
 /// Answers that were computed from a subject's messages, kept until the subject gets another one. What was
 /// acknowledged before the question is in the answer, as it is where every question is read.
@@ -83,8 +84,8 @@ impl<Q: Eq + Hash + Clone> StreamCache<Q> {
 
     /// The answer to a question about a subject: one that is kept, or what `read` returns, with whether that stays
     /// the same as long as the subject gets no message. Where it does not, it is shared, but not kept. `read` must
-    /// find everything of the subject that was in the stream when it began. It is called with the sequence of the
-    /// subject's last message, 0 for none, as a look has just found it; `None` if the look failed. [`Client::range`]
+    /// find everything of the subject that was in the stream when it began. It is called with the
+    /// subject's last message, as a look has just found it; `None` if the look failed. [`Client::range`]
     /// may have been answered by a follower that lacks it.
     ///
     /// # Errors
@@ -94,7 +95,7 @@ impl<Q: Eq + Hash + Clone> StreamCache<Q> {
         client: &Client,
         subject: &str,
         question: Q,
-        read: impl AsyncFnOnce(Option<u64>) -> Result<(Response, bool)>,
+        read: impl AsyncFnOnce(Option<Head>) -> Result<(Response, bool)>,
     ) -> Result<Response> {
         client.check(|| Access::messages(&self.stream))?;
         let key: Key<Q> = (subject.into(), question);
@@ -112,7 +113,7 @@ impl<Q: Eq + Hash + Clone> StreamCache<Q> {
             if let Some(answer) = kept(&head) {
                 return Ok(answer);
             }
-            let (answer, stays) = read(head.as_ref().map(Head::seq)).await?;
+            let (answer, stays) = read(head.clone()).await?;
             if let (true, Some(head)) = (stays, head) {
                 let mut answer = answer.clone();
                 // At its size: what it was written into may be twice as large.

@@ -76,6 +76,7 @@ impl Access {
         let store = Store::Bucket(bucket.to_owned());
         Self {
             subjects: store.calls(),
+            subscribes: false,
             purpose: "reads and writes a bucket",
             is_read: false,
             store: Some(store),
@@ -93,6 +94,7 @@ impl Access {
         subjects.push(calls::whole(&calls::purge(&stream)));
         Self {
             subjects,
+            subscribes: false,
             purpose: "reads and writes an object store",
             is_read: false,
             store: Some(store),

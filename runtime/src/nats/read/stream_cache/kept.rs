@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use hashlink::LinkedHashMap;
 
-use super::look::Head;
 use crate::function::reply::Response;
+use crate::nats::read::head::Head;
 
 /// What an answer takes beside its payload, headers and subject: its place in the map, and what the
 /// allocator rounds up.

@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::error::Result;
 use crate::nats::client::Client;
 use crate::nats::jetstream::{self, calls};
+use crate::nats::read::head::{Head, Last};
 use crate::nats::read::shared_reads::SharedReads;
 
 /// How long the leader may take. One that is well takes milliseconds, and the question has to be read after that.
@@ -22,41 +23,10 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(1);
 const UNANSWERED: u32 = 3;
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// What a look at a subject finds.
-#[derive(Clone, PartialEq, Eq)]
-pub(super) struct Head {
-    last: Option<Last>,
-    /// The client's count of connects: restoring an older copy of a stream takes a restart of the server.
-    connects: u64,
-}
-
-/// The last message of a subject. The time tells it from one with the same sequence in a stream that was made
-/// again.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-struct Last {
-    seq: u64,
-    time: String,
-}
-
 /// The part of the answer to `STREAM.MSG.GET` that is needed.
 #[derive(Deserialize)]
 struct Found {
     message: Last,
-}
-
-impl Head {
-    /// The sequence of the last message, 0 for none.
-    pub(super) fn seq(&self) -> u64 {
-        self.last.as_ref().map_or(0, |last| last.seq)
-    }
-
-    #[cfg(test)]
-    pub(super) fn of_none(connects: u64) -> Self {
-        Self {
-            last: None,
-            connects,
-        }
-    }
 }
 
 /// The looks in progress, and how many got no answer since one did.
