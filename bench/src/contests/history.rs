@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
 
 use crate::Outcome;
+use crate::contests::send::send;
 use crate::load::Load;
 use crate::process::{self, Process};
 use crate::rounds::{Contestant, Rounds, number};
@@ -132,6 +133,8 @@ pub(crate) async fn measure() -> Outcome {
         rows *= 10;
     }
     let _persist = start("persist")?;
+    let send = service().build()?.only(&["send".into()])?;
+    let _send = natsfn::start(send, chat.clone(), None).await?;
     for a_second in ARRIVING {
         let arriving = arrive(&chat, a_second);
         for in_flight in [16, 128] {
@@ -188,9 +191,9 @@ async fn fill(
     Ok(())
 }
 
-/// Appends messages to one room, so many a second, until it is aborted: with an id each, as `send` does.
+/// Sends messages to one room, so many a second, until it is aborted.
 fn arrive(chat: &Client, a_second: u64) -> AbortHandle {
-    let client = natsfn::Client::new(chat.clone());
+    let chat = chat.clone();
     let task = tokio::spawn(async move {
         let in_flight = Arc::new(Semaphore::new(1_000));
         let mut tick = tokio::time::interval(Duration::from_millis(10));
@@ -201,14 +204,11 @@ fn arrive(chat: &Client, a_second: u64) -> AbortHandle {
                 let Ok(turn) = in_flight.clone().try_acquire_owned() else {
                     continue;
                 };
-                let client = client.clone();
+                let chat = chat.clone();
                 n += 1;
                 tokio::spawn(async move {
                     let _turn = turn;
-                    let (subject, id) = (format!("chat.{BUSY}"), format!("{a_second}-{n}"));
-                    let _ = client
-                        .append(&subject, Some(&id), HeaderMap::new(), message())
-                        .await;
+                    let _ = send(chat, BUSY, format!("{a_second}-{n}")).await;
                 });
             }
         }
@@ -225,6 +225,7 @@ fn message() -> Bytes {
 /// chat without limits on what one person may ask.
 fn service() -> Service<App> {
     let mut config = Config::default();
+    (config.send.rate, config.send.burst) = (1e6, 1_000_000);
     (config.history.rate, config.history.burst) = (1e6, 1_000_000);
     config.history.in_flight = 1_000_000;
     chat::chat_service(App::new(config))

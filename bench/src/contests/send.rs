@@ -51,7 +51,7 @@ pub(crate) async fn measure() -> Outcome {
         };
         let sends = || {
             let nats = nats.clone();
-            let send = move |id| send(nats.clone(), id);
+            let send = move |id| send(nats.clone(), "general", id);
             emptied(jetstream, LOG, callers(in_flight, time, send))
         };
         let contestants = vec![
@@ -65,11 +65,11 @@ pub(crate) async fn measure() -> Outcome {
 }
 
 /// A person's request to `send`, and its answer.
-async fn send(nats: Client, id: String) -> Outcome {
+pub(super) async fn send(nats: Client, room: &str, id: String) -> Outcome {
     let mut headers = HeaderMap::new();
     headers.insert("Nats-Request-Info", CALLER);
     let draft = json!({ "id": id, "text": TEXT }).to_string();
-    let answer = nats.request_with_headers("chat.send.general", headers, draft.into());
+    let answer = nats.request_with_headers(format!("chat.send.{room}"), headers, draft.into());
     let answer = answer.await?;
     let sent: Value = serde_json::from_slice(&answer.payload)?;
     if sent["id"] != id {
