@@ -1,9 +1,5 @@
 //! A room's messages in the log, as far as a page needs them.
 
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
-
-use futures_util::future::try_join_all;
 use natsfn::{Client, Message, Range, Result};
 
 use super::window::Window;
@@ -14,11 +10,7 @@ const CHUNK: usize = 1_000;
 
 /// How far from the window's beginning the head may be for messages to be read one by one: so many there
 /// are at most.
-const NEAR: u64 = 128;
-
-/// Into how many parts such a window is divided at most, which are read at once, and how short a part may be.
-const PARTS: u64 = 16;
-const SHORTEST: u64 = 4;
+const NEAR: u64 = 32;
 
 /// How much is read at most.
 #[derive(Clone, Copy, Debug)]
@@ -83,14 +75,14 @@ pub async fn stretch(
         upto: needed,
         ..window
     };
-    let (mut range, is_whole) = if needed.saturating_sub(window.above) <= NEAR {
-        side_by_side(client, subject, near, bound.bytes).await?
+    let mut range = if needed.saturating_sub(window.above) <= NEAR {
+        one_by_one(client, subject, near, bound).await?
     } else {
-        (nothing(), false)
+        nothing()
     };
     let end = loop {
         let reached = range.messages.last().map_or(window.above, Message::seq);
-        if is_whole || reached >= needed {
+        if reached >= needed {
             break End::Whole;
         }
         if range.messages.len() > bound.messages || range.bytes >= bound.bytes {
@@ -115,71 +107,23 @@ pub async fn stretch(
     })
 }
 
-/// The messages of a window that ends at the head or before it, from the leader, and whether these are all. It answers
-/// at once, while the answers to a range wait until the stream has acknowledged what it has taken in: while much
-/// arrives and each message is synced, that is long. Each answer waits for the server's writes of that moment, so the
-/// parts of the window are read at once.
-async fn side_by_side(
-    client: &Client,
-    subject: &str,
-    window: Window,
-    max_bytes: usize,
-) -> Result<(Range, bool)> {
-    let left = AtomicUsize::new(max_bytes);
-    // Often it is the only one.
-    let first = Window {
-        upto: window.upto.min(window.above + 1),
-        ..window
-    };
-    let (mut range, mut reached) = one_by_one(client, subject, first, &left).await?;
-    if let Some(above) = reached
-        && above < window.upto
+/// The messages of a window, from the leader, until one exceeds the bound. It answers at once, while the
+/// answers to a range wait until the stream has acknowledged what it has taken in: while much arrives and
+/// each message is synced, that is long.
+async fn one_by_one(client: &Client, subject: &str, window: Window, bound: Bound) -> Result<Range> {
+    let (mut range, mut reached) = (nothing(), window.above);
+    while reached < window.upto
+        && range.messages.len() <= bound.messages
+        && range.bytes < bound.bytes
     {
-        let length = (window.upto - above).div_ceil(PARTS).max(SHORTEST);
-        let parts = (0..PARTS).map(|n| Window {
-            above: window.upto.min(above + n * length),
-            upto: window.upto.min(above + (n + 1) * length),
-        });
-        let parts = parts.map(|part| one_by_one(client, subject, part, &left));
-        for (part, upto) in try_join_all(parts).await? {
-            range.bytes += part.bytes;
-            range.messages.extend(part.messages);
-            reached = upto;
-            if upto.is_none() {
-                break;
-            }
-        }
-    }
-    Ok((range, reached.is_some()))
-}
-
-/// The messages of a part of a window, as long as bytes are left, and up to where these are all: to the part's end, or
-/// before the message that comes after it. A server that knows of none lacks the head, and perhaps more: `None`, as
-/// where no bytes are left.
-async fn one_by_one(
-    client: &Client,
-    subject: &str,
-    part: Window,
-    left: &AtomicUsize,
-) -> Result<(Range, Option<u64>)> {
-    let (mut range, mut reached) = (nothing(), part.above);
-    while reached < part.upto {
-        if left.load(Relaxed) == 0 {
-            return Ok((range, None));
-        }
         let Some(message) = client.next(LOG, subject, reached + 1).await? else {
-            return Ok((range, None));
+            break;
         };
-        if message.seq() > part.upto {
-            return Ok((range, Some(message.seq() - 1)));
-        }
         reached = message.seq();
-        let size = size(&message);
-        let _ = left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(size)));
-        range.bytes += size;
+        range.bytes += size(&message);
         range.messages.push(message);
     }
-    Ok((range, Some(reached)))
+    Ok(range)
 }
 
 /// About what a message takes on the wire.

@@ -27,8 +27,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// How many subjects are followed at most.
 const SUBJECTS: usize = 1_000;
 
-/// How long a message may take to come that the stream has.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long a message may take to come that the stream has. It comes with its acknowledgement, which waits for the
+/// server's disk.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// The newest messages of a stream's subjects, in memory, each as what `read` made of it: for answers that need the
 /// messages that are not in a database yet, where much arrives.
@@ -122,7 +123,11 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
         let Some(followed) = self.followed(client, subject, live) else {
             return Ok(None);
         };
+        let connects = connects(client);
         let mut chain = followed.chain.subscribe();
+        if chain.borrow().connects() != connects {
+            return Ok(None);
+        }
         let reached = chain.wait_for(|chain| chain.has_reached(last.0));
         if timeout(PATIENCE, reached).await.is_err() {
             // It was missed. Nobody waits again for what does not come.
@@ -131,7 +136,6 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
         }
         self.0
             .change(&followed, |chain| chain.drop_older(self.0.max_age));
-        let connects = connects(client);
         let held = followed
             .chain
             .borrow()

@@ -44,6 +44,10 @@ impl<T> Chain<T> {
         self.bytes
     }
 
+    pub(super) fn connects(&self) -> u64 {
+        self.connects
+    }
+
     /// Whether there is nothing to wait for: it has come to this sequence, or has not begun.
     pub(super) fn has_reached(&self, seq: u64) -> bool {
         self.last.is_none_or(|last| last >= seq)
