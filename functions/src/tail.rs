@@ -195,10 +195,13 @@ impl Reader<'_> {
         head: &Head,
     ) -> Result<Option<Tail>> {
         let known = self.tails.floor.read(self.client, self.db, None).await?;
-        if head.seq() <= known.floor.max(known.noted()) {
+        // An older message is of a log before this one.
+        let is_of_life = head.time_ns().is_some_and(|time| time >= known.created_ns);
+        let (window, live) = (window(&known), &self.tails.live);
+        let is_settled = head.seq() <= known.floor.max(known.noted());
+        if !is_of_life || is_settled || window.upto <= window.above {
             return Ok(None);
         }
-        let (window, live) = (window(&known), &self.tails.live);
         let held = live.between(self.client, &self.subject, window.above, head, known.read);
         let Some(held) = held.await?.filter(|held| held.len() <= LONG.messages) else {
             return Ok(None);

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{timeout, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
 
 use super::head::Head;
 use crate::error::{Error, Result};
@@ -24,12 +25,15 @@ use chain::{Chain, Link};
 /// How long a subject is followed after somebody asked about it.
 const IDLE: Duration = Duration::from_secs(10);
 
-/// How many subjects are followed at most.
-const SUBJECTS: usize = 1_000;
+/// How many subjects are followed at most: servers limit the subscriptions of a connection, and ranges need some.
+const SUBJECTS: usize = 256;
 
 /// How long a message may take to come that the stream has. It comes with its acknowledgement, which waits for the
 /// server's disk.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// For how long nobody waits after a message that did not come.
+const AFTER_MISS: Duration = Duration::from_secs(5);
 
 /// The newest messages of a stream's subjects, in memory, each as what `read` made of it: for answers that need the
 /// messages that are not in a database yet, where much arrives.
@@ -65,15 +69,22 @@ struct Tails<T> {
     read: fn(&Message) -> T,
     max_bytes: usize,
     max_age: Duration,
-    subjects: Mutex<HashMap<String, Arc<Followed<T>>>>,
+    subjects: Mutex<HashMap<String, Subject<T>>>,
     /// What is held of all subjects.
     bytes: AtomicUsize,
 }
 
-/// A subject that is followed.
+/// A subject that is followed, and the task that does so.
+struct Subject<T> {
+    followed: Arc<Followed<T>>,
+    _task: Option<AbortOnDropHandle<()>>,
+}
+
+/// What is held of a subject.
 struct Followed<T> {
     chain: watch::Sender<Chain<T>>,
     asked: Mutex<Instant>,
+    missed: Mutex<Option<Instant>>,
 }
 
 impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
@@ -98,8 +109,8 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
     }
 
     /// A subject's messages above a sequence, up to `last`, its last message as a look at the stream has found it, in
-    /// the stream's order and with their sequences. `known` is a moment after which the caller looked at the stream, and
-    /// found that it is the one in which `above` is meant.
+    /// the stream's order and with their sequences. The subject has no wildcards. `known` is a moment after which the
+    /// caller looked at the stream, and found that it is the one in which `above` is meant: one before the look.
     ///
     /// `None` if not all of them are held: then they are to be read from the stream. So it is while the subject is
     /// followed for the first moments, after a message was missed, and where the user may not subscribe the subject that
@@ -117,7 +128,8 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
     ) -> Result<Option<Vec<(u64, T)>>> {
         let live = format!("{}{subject}", self.0.prefix);
         client.check(|| Access::hears(&live))?;
-        let Some(last) = last.at() else {
+        // Between the look and a later moment the stream may have become another one.
+        let Some(last) = last.at().filter(|_| known <= last.looked) else {
             return Ok(None);
         };
         let Some(followed) = self.followed(client, subject, live) else {
@@ -129,9 +141,8 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
             return Ok(None);
         }
         let reached = chain.wait_for(|chain| chain.has_reached(last.0));
-        if timeout(PATIENCE, reached).await.is_err() {
-            // It was missed. Nobody waits again for what does not come.
-            self.0.change(&followed, Chain::end);
+        if timeout(followed.patience(), reached).await.is_err() {
+            followed.missed.lock().get_or_insert_with(Instant::now);
             return Ok(None);
         }
         self.0
@@ -146,7 +157,7 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
     /// What is held of a subject, which is followed from now on; `None` where too many are.
     fn followed(&self, client: &Client, subject: &str, live: String) -> Option<Arc<Followed<T>>> {
         let mut subjects = self.0.subjects.lock();
-        if let Some(followed) = subjects.get(subject) {
+        if let Some(Subject { followed, .. }) = subjects.get(subject) {
             *followed.asked.lock() = Instant::now();
             return Some(followed.clone());
         }
@@ -156,21 +167,41 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
         let followed = Arc::new(Followed {
             chain: watch::Sender::new(Chain::new()),
             asked: Mutex::new(Instant::now()),
+            missed: Mutex::default(),
         });
-        subjects.insert(subject.to_owned(), followed.clone());
-        let (tails, subject) = (Arc::downgrade(&self.0), subject.to_owned());
+        let entry = Subject {
+            followed: followed.clone(),
+            _task: None,
+        };
+        subjects.insert(subject.to_owned(), entry);
+        // The task may end at once, where the runtime ends.
+        drop(subjects);
         let following = Following {
-            tails,
-            subject,
+            tails: Arc::downgrade(&self.0),
+            subject: subject.to_owned(),
             followed: followed.clone(),
         };
         let client = client.clone();
-        tokio::spawn(async move {
+        let task = tokio::spawn(async move {
             if let Err(error) = following.run(&client, live).await {
                 tracing::debug!(%error, subject = following.subject, "a subject cannot be followed");
             }
         });
+        if let Some(entry) = self.0.subjects.lock().get_mut(subject)
+            && Arc::ptr_eq(&entry.followed, &followed)
+        {
+            entry._task = Some(AbortOnDropHandle::new(task));
+        }
         Some(followed)
+    }
+}
+
+impl<T> Followed<T> {
+    /// How long somebody waits for a message that the stream has.
+    fn patience(&self) -> Duration {
+        let mut missed = self.missed.lock();
+        missed.take_if(|missed| missed.elapsed() > AFTER_MISS);
+        missed.map_or(PATIENCE, |_| Duration::ZERO)
     }
 }
 
@@ -235,6 +266,9 @@ impl<T> Following<T> {
         let Ok(message) = stored(message) else {
             return;
         };
+        if message.subject() != self.subject {
+            return;
+        }
         let link = Link {
             seq: message.seq(),
             time_ns: message.time_ns(),
@@ -258,7 +292,9 @@ impl<T> Drop for Following<T> {
     fn drop(&mut self) {
         if let Some(tails) = self.tails.upgrade() {
             tails.change(&self.followed, Chain::end);
-            tails.subjects.lock().remove(&self.subject);
+            // Its handle may end this task, so outside of the lock.
+            let entry = tails.subjects.lock().remove(&self.subject);
+            drop(entry);
         }
     }
 }

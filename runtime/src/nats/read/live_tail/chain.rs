@@ -61,8 +61,8 @@ impl<T> Chain<T> {
             self.end();
             // Unknown is not none: nothing is known of what comes before.
             self.above = match previous {
-                0 => link.seq - 1,
-                previous => previous.min(link.seq - 1),
+                0 => link.seq.saturating_sub(1),
+                previous => previous.min(link.seq.saturating_sub(1)),
             };
             (self.began, self.connects) = (link.came, connects);
         }

@@ -93,7 +93,7 @@ impl Unanswered {
 async fn look(client: &Client, stream: &str, subject: &str) -> Result<Option<Head>> {
     let nats = client.nats();
     let connects = || nats.statistics().connects.load(Relaxed);
-    let before = connects();
+    let (before, looked) = (connects(), Instant::now());
     let last = json!({ "last_by_subj": subject });
     let found = jetstream::call::<Found>(nats, &calls::message(stream), &last).await;
     if connects() != before {
@@ -107,5 +107,6 @@ async fn look(client: &Client, stream: &str, subject: &str) -> Result<Option<Hea
     Ok(Some(Head {
         last,
         connects: before,
+        looked,
     }))
 }
