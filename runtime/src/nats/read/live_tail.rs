@@ -46,20 +46,28 @@ const AFTER_MISS: Duration = Duration::from_secs(5);
 /// A message that is deleted from the stream may be held until it is `max_age` old.
 ///
 /// ```
-/// use std::sync::Arc;
 /// use std::time::{Duration, Instant};
-/// use natsfn::{Access, Client, Endpoint, Head, LiveTail, Message, Result, Service, State};
+/// use natsfn::{Access, Client, Endpoint, Head, LiveTail, Result};
 ///
 /// type Sizes = LiveTail<usize>;
 ///
-/// /// The sizes of the orders above `stored`, up to the last one, where they are held.
-/// async fn sizes(sizes: &Sizes, client: &Client, who: &str, stored: u64, known: Instant, last: &Head) -> Option<Vec<usize>> {
-///     let held = sizes.between(client, &format!("orders.{who}"), stored, last, known).await?;
-///     Some(held.into_iter().map(|(_seq, size)| size).collect())
+/// /// The sizes of somebody's orders above `stored`, up to the last one; `None` if not all of them are held.
+/// async fn sizes(
+///     sizes: &Sizes,
+///     client: &Client,
+///     who: &str,
+///     (stored, known): (u64, Instant),
+///     last: &Head,
+/// ) -> Result<Option<Vec<usize>>> {
+///     let subject = format!("orders.{who}");
+///     let held = sizes.between(client, &subject, stored, last, known).await?;
+///     Ok(held.map(|held| held.into_iter().map(|(_seq, size)| size).collect()))
 /// }
 ///
-/// let sizes = Sizes::new("ORDERS", "live.", 8 << 20, Duration::from_secs(4), |order| order.payload().len());
-/// # let _ = (sizes, Access::hears("live.orders.{who}"));
+/// let age = Duration::from_secs(4);
+/// let held = Sizes::new("ORDERS", "live.", 8 << 20, age, |order| order.payload().len());
+/// let asks = Endpoint::new("sizes", "shop.sizes.{who}").uses(Access::hears("live.orders.{who}"));
+/// # let _ = (held, asks);
 /// ```
 pub struct LiveTail<T>(Arc<Tails<T>>);
 
