@@ -9,7 +9,7 @@ use crate::cluster::Cluster;
 use crate::node::Node;
 use crate::server::Server;
 use crate::server_directory::ServerDirectory;
-use crate::suite::{Suite, WITH_PAGE};
+use crate::suite::{Suite, WITH_PAGE, at_once};
 use crate::tool::Tool;
 use crate::toolbox::POSTGRES;
 use crate::{Result, web};
@@ -47,7 +47,9 @@ impl Bench {
                 let account = Account::choose()?;
                 let directory = ServerDirectory::fresh(account, &program)?;
                 // The data are temporary, so no wait for the disk; a crash of PostgreSQL alone loses nothing.
-                let settings = ["max_connections=200", "fsync=off", "full_page_writes=off"];
+                // A test may run a dozen services, each with pools of its own.
+                let connections = format!("max_connections={}", 100 * (1 + at_once()));
+                let settings = [&*connections, "fsync=off", "full_page_writes=off"];
                 let cluster = Cluster::open(&directory, account, false)?;
                 let server = Server::start(&directory, cluster, account, 0, &settings)?;
                 bench

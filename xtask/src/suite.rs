@@ -210,10 +210,14 @@ fn browser(bench: &Bench, script: &str) -> Result<()> {
 fn cargo_test(arguments: &[&str]) -> Command {
     let mut test = workspace::cargo(["test", "--workspace", "--all-features", "--no-fail-fast"]);
     test.args(arguments);
-    // With one test a core, a third of the time passes without work: they wait for servers and disks.
-    let cores = thread::available_parallelism().map_or(1, usize::from);
-    test.env("RUST_TEST_THREADS", (2 * cores).to_string());
+    test.env("RUST_TEST_THREADS", at_once().to_string());
     test
+}
+
+/// How many tests run at once. With one a core, a third of the time passes without work: they wait for servers and
+/// disks.
+pub(crate) fn at_once() -> usize {
+    2 * thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Runs a command in the checkout, and shows it.

@@ -69,6 +69,63 @@ async fn message_sent_while_it_is_stored_is_never_missing() {
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn busy_room_shows_each_writer_its_message_once_it_is_acknowledged() {
+    on_each(async |world: World| {
+        let _serving = [
+            world.serve_only(&["history"]).await,
+            world.serve_only(&["history"]).await,
+        ];
+        let mut persist = Some(world.serve_only(&["persist"]).await);
+        let room = "chat.history.general";
+        let write = async |writer: usize| {
+            let (alice, backend) = (world.person("alice").await, world.backend().await);
+            let mut before = json!({ "epoch": 1, "seq": 0 });
+            for n in 0..120 {
+                let id = format!("{writer}-{n}");
+                let said =
+                    json!({ "uid": "bob", "id": id, "user": "Bob", "timestamp": 1, "text": id });
+                let seq = append(&backend, "chat.general", Some(&id), said.to_string()).await;
+                for question in [
+                    json!({ "limit": 50 }),
+                    json!({ "limit": 200, "after": before }),
+                ] {
+                    let page = alice.page(room, question.clone()).await.unwrap();
+                    let told = format!("{id} at {seq}, asked {question}, head {:?}", page.head);
+                    let seqs: Vec<u64> = page
+                        .messages
+                        .iter()
+                        .map(|it| it["seq"].as_u64().unwrap())
+                        .collect();
+                    assert!(seqs.is_sorted_by(|a, b| a < b), "{told}: {seqs:?}");
+                    // The log has nothing but the room's messages, so no sequence is missing.
+                    let whole = seqs[seqs.len() - 1] - seqs[0] + 1;
+                    assert_eq!(seqs.len() as u64, whole, "{told}: {seqs:?}");
+                    assert!(
+                        seqs.contains(&seq) && page.head.1 >= seq,
+                        "{told}: {seqs:?}"
+                    );
+                }
+                before = json!({ "epoch": 1, "seq": seq });
+            }
+        };
+        let pause = async {
+            for _ in 0..3 {
+                let running = persist.take().unwrap();
+                running.stop(GUARD).await;
+                persist = Some(world.serve_only(&["persist"]).await);
+                let enough = (world.rows().await.len() + 50).min(8 * 120);
+                until("it stores", async || {
+                    (world.rows().await.len() >= enough).then_some(())
+                })
+                .await;
+            }
+        };
+        tokio::join!(futures_util::future::join_all((0..8).map(write)), pause);
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn element_has_the_fields_that_old_and_new_clients_know() {
     on_each(async |world: World| {

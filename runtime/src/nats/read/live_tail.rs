@@ -1,29 +1,26 @@
 //! The newest messages of a stream's subjects, in memory.
 
 mod chain;
+mod following;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use tokio::sync::watch;
-use tokio::time::{timeout, timeout_at};
+use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::head::Head;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::function::event::Message;
 use crate::nats::client::Client;
 use crate::nats::client::access::Access;
-use crate::nats::range::{header, stored};
-use chain::{Chain, Link};
-
-/// How long a subject is followed after somebody asked about it.
-const IDLE: Duration = Duration::from_secs(10);
+use chain::Chain;
+use following::{Following, connects};
 
 /// How many subjects are followed at most: servers limit the subscriptions of a connection, and ranges need some.
 const SUBJECTS: usize = 256;
@@ -224,94 +221,4 @@ impl<T> Tails<T> {
             self.bytes.fetch_sub(before, Relaxed);
         });
     }
-}
-
-/// Follows a subject until nobody asks any more. Then, or when this is dropped, it is forgotten.
-struct Following<T> {
-    tails: Weak<Tails<T>>,
-    subject: String,
-    followed: Arc<Followed<T>>,
-}
-
-impl<T> Following<T> {
-    async fn run(&self, client: &Client, live: String) -> Result<()> {
-        let reads = client.reads();
-        let taken = match reads {
-            Some(reads) => Some(reads.take().await?),
-            None => None,
-        };
-        let nats = taken.as_ref().map_or(client.nats(), |taken| &taken.nats);
-        let mut messages = nats.subscribe(live).await.map_err(Error::from)?;
-        loop {
-            let until = *self.followed.asked.lock() + IDLE;
-            match timeout_at(until.into(), messages.next()).await {
-                Ok(Some(message)) => {
-                    let Some(tails) = self.tails.upgrade() else {
-                        return Ok(());
-                    };
-                    self.push(&tails, message, connects(client));
-                }
-                // The client's own task has ended.
-                Ok(None) => {
-                    if let (Some(reads), Some(taken)) = (reads, &taken) {
-                        reads.ended(taken);
-                    }
-                    return Ok(());
-                }
-                Err(_) if self.followed.asked.lock().elapsed() >= IDLE => return Ok(()),
-                Err(_) => {}
-            }
-        }
-    }
-
-    fn push(&self, tails: &Tails<T>, message: async_nats::Message, connects: u64) {
-        // Others may be republished to the same subject.
-        if header(&message, "Nats-Stream") != Some(&tails.stream) {
-            return;
-        }
-        let previous = header(&message, "Nats-Last-Sequence").and_then(|seq| seq.parse().ok());
-        let bytes = message.length;
-        let Ok(message) = stored(message) else {
-            return;
-        };
-        if message.subject() != self.subject {
-            return;
-        }
-        let link = Link {
-            seq: message.seq(),
-            time_ns: message.time_ns(),
-            bytes,
-            came: Instant::now(),
-            value: (tails.read)(&message),
-        };
-        tails.change(&self.followed, |chain| {
-            chain.push(link, previous.unwrap_or(0), connects);
-            chain.drop_older(tails.max_age);
-        });
-        while tails.bytes.load(Relaxed) > tails.max_bytes
-            && self.followed.chain.borrow().bytes() > 0
-        {
-            tails.change(&self.followed, Chain::drop_first);
-        }
-    }
-}
-
-impl<T> Drop for Following<T> {
-    fn drop(&mut self) {
-        if let Some(tails) = self.tails.upgrade() {
-            tails.change(&self.followed, Chain::end);
-            // Its handle may end this task, so outside of the lock.
-            let entry = tails.subjects.lock().remove(&self.subject);
-            drop(entry);
-        }
-    }
-}
-
-/// How often the connection was made on which a client hears what it follows.
-fn connects(client: &Client) -> u64 {
-    let own = client.reads().filter(|reads| reads.is_replaced());
-    own.map_or_else(
-        || client.nats().statistics().connects.load(Relaxed),
-        |reads| reads.connects(),
-    )
 }
