@@ -96,6 +96,12 @@ impl StoredFloor {
 }
 
 impl Floor {
+    /// The cached floor if it is fresh.
+    pub(super) fn at_hand(&self) -> Option<StoredFloor> {
+        let known = self.known.lock().clone();
+        known.filter(|known| known.read.elapsed() < FRESH)
+    }
+
     /// The cached floor if it is fresh, else the current one. What was read before `in_doubt` is read
     /// again, unless somebody has done so since.
     pub(super) async fn read(

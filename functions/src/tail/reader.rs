@@ -58,7 +58,10 @@ impl Reader<'_> {
         window: impl Fn(&StoredFloor) -> Window,
         head: &Head,
     ) -> Result<Option<Tail>> {
-        let known = self.tails.floor.read(self.client, self.db, None).await?;
+        // One that was read after the head was found would prove nothing.
+        let Some(known) = self.tails.floor.at_hand() else {
+            return Ok(None);
+        };
         // An older message is of a log before this one.
         let is_of_life = head.time_ns().is_some_and(|time| time >= known.created_ns);
         let (window, live) = (window(&known), &self.tails.live);

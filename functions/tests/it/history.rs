@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
+use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
+use crate::person::Person;
 use crate::wait::{GUARD, until};
 use crate::world::{World, append, on_each};
 
@@ -71,57 +73,65 @@ async fn message_sent_while_it_is_stored_is_never_missing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn busy_room_shows_each_writer_its_message_once_it_is_acknowledged() {
+    const WRITERS: u64 = 8;
+    const MESSAGES: u64 = 120;
     on_each(async |world: World| {
         let _serving = [
             world.serve_only(&["history"]).await,
             world.serve_only(&["history"]).await,
         ];
         let mut persist = Some(world.serve_only(&["persist"]).await);
-        let room = "chat.history.general";
-        let write = async |writer: usize| {
-            let (alice, backend) = (world.person("alice").await, world.backend().await);
-            let mut before = json!({ "epoch": 1, "seq": 0 });
-            for n in 0..120 {
+        let ask = async |person: &Person, question: Value| {
+            let page = person.page("chat.history.general", question).await.unwrap();
+            let seqs = page.messages.iter().map(|it| it["seq"].as_u64().unwrap());
+            let seqs: Vec<u64> = seqs.collect();
+            // The log has nothing but the room's messages, so no sequence is missing.
+            let whole: Vec<u64> = (seqs[0]..seqs[0] + seqs.len() as u64).collect();
+            assert_eq!(seqs, whole);
+            (seqs, page)
+        };
+        let write = async |(writer, (alice, backend)): (u64, (Person, natsfn::Client))| {
+            let mut before = 0;
+            for n in 0..MESSAGES {
                 let id = format!("{writer}-{n}");
                 let said =
                     json!({ "uid": "bob", "id": id, "user": "Bob", "timestamp": 1, "text": id });
                 let seq = append(&backend, "chat.general", Some(&id), said.to_string()).await;
-                for question in [
-                    json!({ "limit": 50 }),
-                    json!({ "limit": 200, "after": before }),
-                ] {
-                    let page = alice.page(room, question.clone()).await.unwrap();
-                    let told = format!("{id} at {seq}, asked {question}, head {:?}", page.head);
-                    let seqs: Vec<u64> = page
-                        .messages
-                        .iter()
-                        .map(|it| it["seq"].as_u64().unwrap())
-                        .collect();
-                    assert!(seqs.is_sorted_by(|a, b| a < b), "{told}: {seqs:?}");
-                    // The log has nothing but the room's messages, so no sequence is missing.
-                    let whole = seqs[seqs.len() - 1] - seqs[0] + 1;
-                    assert_eq!(seqs.len() as u64, whole, "{told}: {seqs:?}");
-                    assert!(
-                        seqs.contains(&seq) && page.head.1 >= seq,
-                        "{told}: {seqs:?}"
-                    );
-                }
-                before = json!({ "epoch": 1, "seq": seq });
+
+                let (newest, page) = ask(&alice, json!({ "limit": 50 })).await;
+                let last = newest[newest.len() - 1];
+                assert!(
+                    last >= seq && page.head.1 >= seq,
+                    "{seq} is not in {newest:?}"
+                );
+                assert!(newest.len() == 50 || newest[0] == 1, "{newest:?}");
+
+                let after = json!({ "limit": 200, "after": { "epoch": 1, "seq": before } });
+                let (next, page) = ask(&alice, after).await;
+                assert_eq!(next[0], before + 1);
+                assert!(page.more || next.contains(&seq), "{seq} is not in {next:?}");
+                before = seq;
             }
         };
+        let mut writers = Vec::new();
+        for writer in 0..WRITERS {
+            let person = world.person("alice").await;
+            writers.push((writer, (person, world.backend().await)));
+        }
         let pause = async {
             for _ in 0..3 {
                 let running = persist.take().unwrap();
                 running.stop(GUARD).await;
                 persist = Some(world.serve_only(&["persist"]).await);
-                let enough = (world.rows().await.len() + 50).min(8 * 120);
+                let all = (WRITERS * MESSAGES) as usize;
+                let enough = (world.rows().await.len() + 50).min(all);
                 until("it stores", async || {
                     (world.rows().await.len() >= enough).then_some(())
                 })
                 .await;
             }
         };
-        tokio::join!(futures_util::future::join_all((0..8).map(write)), pause);
+        tokio::join!(join_all(writers.into_iter().map(write)), pause);
     })
     .await;
 }

@@ -114,8 +114,9 @@ impl<T: Clone + Send + Sync + 'static> LiveTail<T> {
     }
 
     /// A subject's messages above a sequence, up to `last`, its last message as a look at the stream has found it, in
-    /// the stream's order and with their sequences. The subject has no wildcards. `known` is a moment after which the
-    /// caller looked at the stream, and found that it is the one in which `above` is meant: one before the look.
+    /// the stream's order and with their sequences. The subject has no wildcards. The caller has looked at the stream
+    /// before that, from `known` on, and found that it is the one in which `above` is meant; if that look may have ended
+    /// later, [`Head::time_ns`] is to be compared with the time at which the stream was created.
     ///
     /// `None` if not all of them are held: then they are to be read from the stream. So it is while the subject is
     /// followed for the first moments, after a message was missed, and where the user may not subscribe the subject that

@@ -74,6 +74,8 @@ impl<T> Following<T> {
             came: Instant::now(),
             value: (tails.read)(&message),
         };
+        // What was missed has come, or the next one that is missed is another.
+        *self.followed.missed.lock() = None;
         tails.change(&self.followed, |chain| {
             chain.push(link, previous.unwrap_or(0), connects);
             chain.drop_older(tails.max_age);
