@@ -230,12 +230,12 @@ impl Rights {
 
     fn access(&mut self, function: &str, access: &Access) {
         let purpose = format!("{function} {}", access.purpose);
+        let rights = match access.subscribes {
+            false => &mut self.publish,
+            true => &mut self.subscribe,
+        };
         for subject in &access.subjects {
-            let (subject, purpose) = (pattern(subject), purpose.clone());
-            match access.subscribes {
-                false => self.publish(subject, purpose),
-                true => self.subscribe(subject, purpose),
-            }
+            add(rights, pattern(subject), purpose.clone());
         }
     }
 
@@ -282,10 +282,8 @@ pub fn exports(service: &Definition) -> Vec<Export> {
         })
     });
     let streams = service.all_streams().into_iter();
-    let live = streams.filter_map(|stream| stream.republished());
-    let live = live.map(|subject| Export::Stream {
-        subject: subject.to_owned(),
-    });
+    let live = streams.filter_map(|stream| Some(stream.republished()?.to_owned()));
+    let live = live.map(|subject| Export::Stream { subject });
     asked.chain(live).collect()
 }
 
