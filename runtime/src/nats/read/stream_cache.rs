@@ -84,9 +84,8 @@ impl<Q: Eq + Hash + Clone> StreamCache<Q> {
 
     /// The answer to a question about a subject: one that is kept, or what `read` returns, with whether that stays
     /// the same as long as the subject gets no message. Where it does not, it is shared, but not kept. `read` must
-    /// find everything of the subject that was in the stream when it began. It is called with the
-    /// subject's last message, as a look has just found it; `None` if the look failed. [`Client::range`]
-    /// may have been answered by a follower that lacks it.
+    /// find everything of the subject that was in the stream when it began. It is called with the subject's
+    /// last message, as a look has just found it; `None` if the look failed. [`Client::range`] may have been answered by a follower that lacks it.
     ///
     /// # Errors
     /// Those of `read`. In dev, that the function does not declare [`Access::messages`].
