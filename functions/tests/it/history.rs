@@ -61,9 +61,8 @@ async fn message_sent_while_it_is_stored_is_never_missing() {
             let id = id.to_string();
             let seq = alice.send("chat.send.general", &id, "x").await.unwrap().seq;
             let page = alice
-                .page("chat.history.general", json!({ "limit": 1 }))
-                .await
-                .unwrap();
+                .read_page("chat.history.general", json!({ "limit": 1 }))
+                .await;
             assert_eq!(page.messages[0]["seq"], seq);
             assert_eq!(page.messages[0]["id"], *id);
         }
@@ -82,7 +81,7 @@ async fn busy_room_shows_each_writer_its_message_once_it_is_acknowledged() {
         ];
         let mut persist = Some(world.serve_only(&["persist"]).await);
         let ask = async |person: &Person, question: Value| {
-            let page = person.page("chat.history.general", question).await.unwrap();
+            let page = person.read_page("chat.history.general", question).await;
             let seqs = page.messages.iter().map(|it| it["seq"].as_u64().unwrap());
             let seqs: Vec<u64> = seqs.collect();
             // The log has nothing but the room's messages, so no sequence is missing.
@@ -447,7 +446,7 @@ async fn pages_are_what_was_said_after_retries_dead_letters_trims_pauses_and_new
                 // The second time perhaps from memory.
                 for _ in 0..2 {
                     let of = format!("chat.history.room{at}");
-                    let page = alice.page(&of, question.clone()).await.unwrap();
+                    let page = alice.read_page(&of, question.clone()).await;
                     let told = format!("seed {seed}, step {step}, {of} {question}");
                     check(room, &question, page.texts(), page.more, &told);
                 }

@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 
 use async_nats::Subscriber;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::child;
 use crate::person::{HistoryPage, Person};
@@ -27,21 +27,10 @@ fn seqs(page: &HistoryPage) -> impl Iterator<Item = u64> {
         .map(|message| message["seq"].as_u64().unwrap())
 }
 
-/// A page of the room. Who is told to try again, on a machine that is busy, tries again.
-async fn read(person: &Person, question: Value) -> HistoryPage {
-    until("history answers", async || {
-        match person.page(ROOM, question.clone()).await {
-            Err(error) if matches!(error.code, 503 | 504) => None,
-            page => Some(page.unwrap()),
-        }
-    })
-    .await
-}
-
 /// Joins, listens on for a while, and returns the sequences that are shown in the end.
 async fn join(person: &Person, limit: usize, listen: usize) -> Vec<u64> {
     let mut live: Subscriber = person.hear("live.chat.general").await;
-    let page = read(person, json!({ "limit": limit })).await;
+    let page = person.read_page(ROOM, json!({ "limit": limit })).await;
     let mut shown: Vec<u64> = seqs(&page).collect();
     let (epoch, mut head) = page.head;
     for _ in 0..listen {
@@ -53,7 +42,7 @@ async fn join(person: &Person, limit: usize, listen: usize) -> Vec<u64> {
         // The chain is broken where the answer is behind what is heard: fetch what lies between.
         while before > head {
             let after = json!({ "after": { "epoch": epoch, "seq": head } });
-            let page = read(person, after).await;
+            let page = person.read_page(ROOM, after).await;
             shown.extend(seqs(&page));
             assert!(
                 page.head.1 > head || page.more,
@@ -128,7 +117,7 @@ async fn joins_while_messages_flow_and_persist_is_killed_show_one_contiguous_set
         }
         let _persist = world.serve_only(&["persist"]).await;
         world.settled().await;
-        let end: Value = json!({ "limit": 1 });
+        let end = json!({ "limit": 1 });
         assert_eq!(
             seqs(&charlie.page(ROOM, end).await.unwrap()).next(),
             general.last().copied()

@@ -100,6 +100,17 @@ impl Person {
         })
     }
 
+    /// As [`Self::page`]. Who is told to try again, on a machine that is busy, tries again.
+    pub(crate) async fn read_page(&self, of: &str, question: Value) -> HistoryPage {
+        until("history answers", async || {
+            match self.page(of, question.clone()).await {
+                Err(error) if matches!(error.code, 503 | 504) => None,
+                page => Some(page.unwrap()),
+            }
+        })
+        .await
+    }
+
     /// The texts of the last messages of a room.
     pub(crate) async fn texts(&self, of: &str) -> Vec<String> {
         self.page(of, Value::Null).await.unwrap().texts()

@@ -42,6 +42,16 @@ pub(crate) fn unlimited() -> Config {
     config
 }
 
+/// Shows with a failed test what the service warned of: the caller of a function that failed is only
+/// told to try again.
+fn log_warnings() {
+    // The other tests of this process have done so already.
+    let _ = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_test_writer()
+        .try_init();
+}
+
 /// Runs a test on PostgreSQL and on SQLite, side by side.
 pub(crate) async fn on_each(test: impl AsyncFn(World)) {
     on_each_with(unlimited(), test).await;
@@ -91,6 +101,7 @@ impl World {
     }
 
     async fn assemble(server: TestServer, database: Database, config: Config) -> Self {
+        log_warnings();
         let setup = connect(&server, "setup", "_INBOX.s.setup").await;
         let operator = connect(&server, "operator", "_INBOX.o.operator").await;
         let doorman = Doorman::at(server.url()).await;
