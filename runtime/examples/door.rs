@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use natsfn::auth_callout::{Allow, AuthKeys, AuthRequest, Permissions};
 use natsfn::config::Secret;
-use natsfn::{Endpoint, Error, Kind, Result, RunError, Service, State};
+use natsfn::{Endpoint, Error, Kind, Result, Service, State};
 
 #[derive(serde::Deserialize)]
 struct Config {
@@ -27,7 +27,7 @@ async fn decide(State(tokens): State<Tokens>, request: AuthRequest) -> Result<Al
     Ok(Allow::new("CUSTOMERS", name).permissions(permissions))
 }
 
-async fn door(config: Config) -> Result<Service<Tokens>, RunError> {
+async fn door(config: Config) -> Result<Service<Tokens>> {
     let keys = AuthKeys::from_seeds(&config.issuer, &config.xkey)?;
     let service = Service::new("door", "1.0.0").state(Tokens::new(config.tokens));
     Ok(service.endpoint(Endpoint::auth_callout("decide", keys), decide))

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use natsfn::{
-    Batch, Consumer, Endpoint, Error, IntoError, Json, Kind, Outcomes, Path, Result, RunError,
-    Service, State, Stream, Tx,
+    Batch, Consumer, Endpoint, Error, IntoError, Json, Kind, Outcomes, Path, Result, Service,
+    State, Stream, Tx,
 };
 use sea_orm::{ActiveValue::Set, EntityTrait};
 use serde::{Deserialize, Serialize};
@@ -95,7 +95,7 @@ impl Default for Config {
     }
 }
 
-async fn shop(config: Config) -> Result<Service<Shop>, RunError> {
+async fn shop(config: Config) -> Result<Service<Shop>> {
     let price_of = Endpoint::new("price", "shop.price.{sku}").deadline(Duration::from_secs(2));
     let orders = Stream::new("ORDERS", ["orders.{customer}"]);
     Ok(Service::new("shop", "1.0.0")

@@ -15,8 +15,7 @@ use hyper::client::conn::http1;
 use hyper::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use natsfn::{
-    Bytes, Consumer, Error, Json, Kind, Path, Result, Retry, RunError, Service, Start, State,
-    Stream,
+    Bytes, Consumer, Error, Json, Kind, Path, Result, Retry, Service, Start, State, Stream,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -102,7 +101,7 @@ async fn send(receiver: &str, event: &Event) -> Result<(StatusCode, Option<Durat
     Ok((answer.status(), seconds.map(Duration::from_secs)))
 }
 
-async fn webhook(config: Config) -> Result<Service<Receivers>, RunError> {
+async fn webhook(config: Config) -> Result<Service<Receivers>> {
     let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
     let events = Stream::new("EVENTS", ["events.{customer}"]);
     let consumer = Consumer::new("post", events)

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 
 use crate::config::RuntimeConfig;
+use crate::error::Source;
 use crate::error::run_error::RunError;
 use command::OwnCommand;
 use host::board::Board;
@@ -46,14 +47,14 @@ pub fn main<K, M: MakeService<K>>(make: M) -> Exit {
 ///
 /// ```no_run
 /// use natsfn::cli::App;
-/// use natsfn::{RunError, Service};
+/// use natsfn::Service;
 ///
 /// #[derive(serde::Deserialize)]
 /// struct Config {
 ///     greeting: Option<String>, // the key `greeting`, the variable `SHOP_GREETING`
 /// }
 ///
-/// async fn shop(config: Config) -> Result<Service, RunError> {
+/// async fn shop(config: Config) -> natsfn::Result<Service> {
 ///     let greeting = config.greeting.unwrap_or_default();
 ///     Ok(Service::new("shop", "1.0.0").description(greeting))
 /// }
@@ -125,11 +126,12 @@ impl<C: DeserializeOwned> App<C> {
     /// documentation is what `--help` says.
     ///
     /// An error is printed as those of the other commands are, and the exit code is the same: 2
-    /// where it is [`RunError::misuse`], else 1.
+    /// where it is [`RunError::misuse`], else 1. It may be any error that goes into a
+    /// `Box<dyn Error + Send + Sync>`.
     ///
     /// ```no_run
     /// use natsfn::cli::{App, CommandContext, clap};
-    /// use natsfn::{RunError, Service};
+    /// use natsfn::{Result, Service};
     ///
     /// #[derive(serde::Deserialize)]
     /// struct Config {
@@ -143,13 +145,13 @@ impl<C: DeserializeOwned> App<C> {
     ///     name: String,
     /// }
     ///
-    /// async fn greet(arguments: Greet, context: CommandContext<Config>) -> Result<(), RunError> {
+    /// async fn greet(arguments: Greet, context: CommandContext<Config>) -> Result<()> {
     ///     let greeting = &context.config()?.own.greeting;
     ///     context.say(format_args!("{greeting}, {}!", arguments.name));
     ///     Ok(())
     /// }
     ///
-    /// async fn shop(_: Config) -> Result<Service, RunError> {
+    /// async fn shop(_: Config) -> Result<Service> {
     ///     Ok(Service::new("shop", "1.0.0"))
     /// }
     ///
@@ -157,11 +159,12 @@ impl<C: DeserializeOwned> App<C> {
     ///     App::new(shop).name("shop", "1.0.0").command("greet", greet).run() // shop greet Bob
     /// }
     /// ```
-    pub fn command<A, F, Fut>(mut self, name: impl Into<String>, run: F) -> Self
+    pub fn command<A, F, Fut, E>(mut self, name: impl Into<String>, run: F) -> Self
     where
         A: clap::Args,
         F: FnOnce(A, CommandContext<C>) -> Fut + 'static,
-        Fut: Future<Output = Result<(), RunError>> + 'static,
+        Fut: Future<Output = Result<(), E>> + 'static,
+        E: Into<Source>,
         C: 'static,
     {
         self.commands.push(OwnCommand::new(name.into(), run));

@@ -19,7 +19,7 @@ pub(crate) use kind::Policy;
 /// A function's result; its default error type is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-type Source = Box<dyn StdError + Send + Sync>;
+pub(crate) type Source = Box<dyn StdError + Send + Sync>;
 
 /// A function's error: a kind, a sentence for the caller, and a source that the caller never sees.
 ///
@@ -85,6 +85,16 @@ impl Error {
     pub fn with_source(mut self, source: impl Into<Source>) -> Self {
         self.source = Some(source.into());
         self
+    }
+
+    /// What `?` makes of an error.
+    fn of_source(source: Source) -> Self {
+        let error = match database_meaning(&*source) {
+            // The database's own text names tables and constraints, so only the source keeps it.
+            Some((kind, sentence)) => Self::new(kind, sentence),
+            None => Self::internal(source.to_string()),
+        };
+        error.with_source(source)
     }
 
     /// The same error for another one who waited for it; of the cause only what it says.
@@ -162,11 +172,7 @@ impl fmt::Debug for Error {
 
 impl<E: StdError + Send + Sync + 'static> From<E> for Error {
     fn from(error: E) -> Self {
-        match database_meaning(&error) {
-            // The database's own text names tables and constraints, so only the source keeps it.
-            Some((kind, sentence)) => Self::new(kind, sentence).with_source(error),
-            None => Self::new(Kind::Internal, error.to_string()).with_source(error),
-        }
+        Self::of_source(Box::new(error))
     }
 }
 

@@ -20,6 +20,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tokio::task::AbortHandle;
 
+use crate::error::Source;
 use crate::error::run_error::RunError;
 use keeper::{Keeper, Status, Wanted};
 
@@ -64,7 +65,7 @@ impl Server {
         let data = config.data.clone();
         let launcher = tokio::task::spawn_blocking(move || launch::Launcher::prepare(config))
             .await
-            .map_err(RunError::from)??;
+            .map_err(Source::from)??;
         let kept = Kept::start(launcher)?;
         match kept
             .keeper

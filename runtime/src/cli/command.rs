@@ -6,11 +6,12 @@ mod traced;
 use std::fmt::Display;
 
 use clap::ArgMatches;
-use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::{FutureExt, TryFutureExt};
 
 use super::say;
 use crate::config::Loaded;
+use crate::error::Source;
 use crate::error::run_error::RunError;
 use crate::nats::connect::connect_as;
 use crate::nats::jetstream::Nats;
@@ -58,14 +59,19 @@ type Run<C> = dyn FnOnce(&ArgMatches, CommandContext<C>) -> Running;
 type Running = LocalBoxFuture<'static, Result<(), RunError>>;
 
 impl<C: 'static> OwnCommand<C> {
-    pub(super) fn new<A, F, Fut>(name: String, run: F) -> Self
+    pub(super) fn new<A, F, Fut, E>(name: String, run: F) -> Self
     where
         A: clap::Args,
         F: FnOnce(A, CommandContext<C>) -> Fut + 'static,
-        Fut: Future<Output = Result<(), RunError>> + 'static,
+        Fut: Future<Output = Result<(), E>> + 'static,
+        E: Into<Source>,
     {
         let run = |matches: &ArgMatches, context| match A::from_arg_matches(matches) {
-            Ok(arguments) => run(arguments, context).boxed_local(),
+            Ok(arguments) => {
+                let done = run(arguments, context);
+                done.map_err(|error| RunError::from(error.into()))
+                    .boxed_local()
+            }
             // clap has matched them by the same definition.
             Err(error) => {
                 let error = RunError::misuse([error.to_string()]);

@@ -1,12 +1,15 @@
 //! The host's errors: why a service could not be built, set up, started or run.
 
 use std::error::Error as StdError;
-use std::fmt;
+use std::{fmt, io};
+
+use super::{Error, Source};
 
 /// Why a service did not run. It prints as sentences for the person who started it.
 ///
-/// `?` turns any error into one. Like [`crate::Error`] it is no [`std::error::Error`] itself, but
-/// it becomes a `Box<dyn std::error::Error>` through `?`.
+/// What makes a service or a command of one's own may return any error that goes into a
+/// `Box<dyn std::error::Error + Send + Sync>`: [`crate::Error`], to which `?` turns every other one,
+/// `anyhow::Error`, or this one.
 #[derive(Clone)]
 pub struct RunError {
     reason: Reason,
@@ -105,14 +108,108 @@ impl fmt::Debug for RunError {
     }
 }
 
-impl<E: StdError + Send + Sync + 'static> From<E> for RunError {
-    fn from(error: E) -> Self {
-        Self::new(crate::error::Error::from(error).to_string())
+impl StdError for RunError {}
+
+impl From<Source> for RunError {
+    fn from(error: Source) -> Self {
+        match error.downcast() {
+            Ok(error) => *error,
+            Err(error) => {
+                let mut reason = Reason::Other;
+                let mut cause = error.source();
+                while let Some(error) = cause {
+                    if let Some(error) = error.downcast_ref::<Self>() {
+                        reason = error.reason;
+                    }
+                    cause = error.source();
+                }
+                Self::of(reason, Error::of_source(error).to_string())
+            }
+        }
     }
 }
 
-impl From<RunError> for Box<dyn StdError + Send + Sync> {
-    fn from(error: RunError) -> Self {
-        error.to_string().into()
+impl From<Error> for RunError {
+    fn from(error: Error) -> Self {
+        Source::from(error).into()
+    }
+}
+
+impl From<io::Error> for RunError {
+    fn from(error: io::Error) -> Self {
+        Source::from(error).into()
+    }
+}
+
+impl From<serde_json::Error> for RunError {
+    fn from(error: serde_json::Error) -> Self {
+        Source::from(error).into()
+    }
+}
+
+impl<K> From<async_nats::error::Error<K>> for RunError
+where
+    K: Clone + fmt::Debug + fmt::Display + PartialEq + Send + Sync + 'static,
+{
+    fn from(error: async_nats::error::Error<K>) -> Self {
+        Source::from(error).into()
+    }
+}
+
+impl From<Error> for Source {
+    /// What `?` had made an [`Error`] is itself again; of any other the text and the cause stay.
+    fn from(error: Error) -> Self {
+        let text = error.to_string();
+        match error.source {
+            Some(source) if source.to_string() == text => source,
+            source => Box::new(Whole { text, source }),
+        }
+    }
+}
+
+/// An error's whole text, its causes included.
+#[derive(Debug)]
+struct Whole {
+    text: String,
+    source: Option<Source>,
+}
+
+impl fmt::Display for Whole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl StdError for Whole {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        let source = self.source.as_deref();
+        source.map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn misuse() -> RunError {
+        RunError::misuse(["one".to_owned(), "two".to_owned()])
+    }
+
+    #[test]
+    fn passes_through_other_error_types_unchanged() {
+        let through_function = Error::from(misuse());
+        let through_box = Source::from(misuse());
+        for error in [through_function.into(), RunError::from(through_box)] {
+            assert_eq!((error.lines().len(), error.exit_code()), (2, 2));
+        }
+    }
+
+    #[test]
+    fn cause_of_another_error_decides_the_exit_code_and_is_told_once() {
+        let error = Error::internal("no shop").with_source(misuse());
+        let error = RunError::from(error);
+        assert_eq!(error.to_string(), "no shop: one\ntwo");
+        assert_eq!(error.exit_code(), 2);
+        assert_eq!(RunError::from(io::Error::other("away")).exit_code(), 1);
     }
 }

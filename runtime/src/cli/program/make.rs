@@ -5,18 +5,20 @@ use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::error::Source;
 use crate::error::run_error::RunError;
 use crate::service::{Definition, Service};
 
 /// What can make a service: a closure `|| Service`, or an `async fn` that takes a configuration and
-/// returns `Result<Service<S>, RunError>`.
+/// returns `Result<Service<S>>`, or another error that goes into a
+/// `Box<dyn Error + Send + Sync>`.
 ///
 /// It is implemented for both; nobody implements it by hand. `K` tells them apart, inferred.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not make a service",
     label = "neither a closure that returns a Service nor an async fn from a configuration to one",
     note = "a closure: `natsfn::main(|| Service::new(\"hello\", \"0.1.0\").endpoint(\"hello\", hello))`",
-    note = "a function: `async fn shop(config: Config) -> Result<Service<Shop>, RunError>`, where Config implements serde::Deserialize"
+    note = "a function: `async fn shop(config: Config) -> natsfn::Result<Service<Shop>>`, where Config implements serde::Deserialize"
 )]
 pub trait MakeService<K> {
     /// The configuration that it takes.
@@ -73,17 +75,22 @@ where
     }
 }
 
-impl<F, C, Fut, S> MakeService<Configured<C>> for F
+impl<F, C, Fut, S, E> MakeService<Configured<C>> for F
 where
     F: FnOnce(C) -> Fut + 'static,
     C: DeserializeOwned + 'static,
-    Fut: Future<Output = Result<Service<S>, RunError>> + 'static,
+    Fut: Future<Output = Result<Service<S>, E>> + 'static,
+    E: Into<Source>,
     S: Clone + Send + Sync + 'static,
 {
     type Config = C;
 
     fn into_make(self) -> Make<C> {
-        let make = |config: C| async move { self(config).await?.build() }.boxed_local();
+        let make = async |config| match self(config).await {
+            Ok(service) => service.build(),
+            Err(error) => Err(RunError::from(error.into())),
+        };
+        let make = |config: C| make(config).boxed_local();
         Make {
             identity: None,
             has_database: false,
