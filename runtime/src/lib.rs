@@ -100,4 +100,4 @@ pub use service::stream::bucket::Bucket;
 pub use service::stream::object_store::ObjectStore;
 pub use service::{Definition, Service};
 #[cfg(feature = "sea-orm")]
-pub use sql::{Db, Savepoint, Tx};
+pub use sql::{Db, Savepoint, SqlxConnection, Tx};

@@ -36,7 +36,7 @@ use schema::{ExpectedMigrations, migrate};
 
 pub use db::Db;
 pub(crate) use table::Table;
-pub use tx::{Savepoint, Tx};
+pub use tx::{Savepoint, SqlxConnection, Tx};
 
 impl<S> Service<S> {
     /// Gives the service a database: its migrations, which `setup` runs, a pool from

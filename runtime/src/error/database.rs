@@ -244,6 +244,9 @@ fn of_postgres(code: &str) -> Option<Meaning> {
 }
 
 fn of_sqlite(error: &SqliteError) -> Meaning {
+    if code(error) == COMMIT_HOOK {
+        return DOWN;
+    }
     match primary_code(error) {
         // TOOBIG, CONSTRAINT, MISMATCH.
         18..=20 => VALUES,
@@ -255,11 +258,15 @@ fn of_sqlite(error: &SqliteError) -> Meaning {
     }
 }
 
+/// A statement after SQLite had rolled back the function's transaction (`sql/tx/open.rs`).
+const COMMIT_HOOK: u32 = 531;
+
 /// SQLite's extended codes keep the plain one in their lowest byte.
 fn primary_code(error: &SqliteError) -> u32 {
-    error
-        .code()
-        .and_then(|code| code.parse::<u32>().ok())
-        .unwrap_or(0)
-        & 0xff
+    code(error) & 0xff
+}
+
+fn code(error: &SqliteError) -> u32 {
+    let code = error.code().and_then(|code| code.parse().ok());
+    code.unwrap_or(0)
 }

@@ -12,6 +12,7 @@ use sea_orm::{
 
 use super::delegate::{connection, transactions};
 use super::statement_span::{DatabaseName, TracedStatement, traced};
+use super::tx::OpenTransaction;
 use crate::error::database::is_disconnected;
 use crate::error::{Error, Result};
 use crate::function::context::Context;
@@ -169,13 +170,23 @@ impl Db {
                 .sqlite_transaction_mode
                 .get_or_insert(SqliteTransactionMode::Immediate);
         }
-        let begin = async || {
-            let begun = bounded(self.connection.begin_with_options(options)).await;
-            self.reuse.seen(begun)
-        };
-        match begin().await {
+        self.begun(|| self.connection.begin_with_options(options))
+            .await
+    }
+
+    /// A transaction for the runtime.
+    pub(super) async fn open(&self) -> Result<OpenTransaction, DbErr> {
+        self.begun(|| OpenTransaction::begin(&self.connection))
+            .await
+    }
+
+    async fn begun<T, F>(&self, begin: impl Fn() -> F) -> Result<T, DbErr>
+    where
+        F: Future<Output = Result<T, DbErr>>,
+    {
+        match self.reuse.seen(bounded(begin()).await) {
             // Nothing was done in it yet, and the connections of its time are closed by now.
-            Err(error) if is_disconnected(&error) => begin().await,
+            Err(error) if is_disconnected(&error) => self.reuse.seen(bounded(begin()).await),
             begun => begun,
         }
     }

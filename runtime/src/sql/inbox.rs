@@ -21,9 +21,10 @@ mod stream_life;
 
 use std::collections::HashSet;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, SqlErr, Value};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqlErr, Value};
 
 use crate::error::Result;
+use crate::sql::tx::OpenTransaction;
 use claim::Row;
 use stream_life::{THIS_LIFE, begin_life};
 
@@ -36,7 +37,7 @@ pub(super) use stream_life::StreamLife;
 ///
 /// It exists for speed: PostgreSQL takes half the time for an insert that need not handle conflicts.
 pub(super) async fn enter_first(
-    transaction: &DatabaseTransaction,
+    transaction: &OpenTransaction,
     claim: &Claim,
     progress: &Progress,
 ) -> Result<bool, DbErr> {
@@ -64,7 +65,7 @@ pub(super) async fn enter_first(
 /// names the key, so that without the key this fails instead of doing everything again. If another
 /// process handles the same messages, this waits until it commits or rolls back.
 pub(super) async fn enter(
-    transaction: &DatabaseTransaction,
+    transaction: &OpenTransaction,
     claim: &Claim,
     progress: &Progress,
 ) -> Result<HashSet<u64>, DbErr> {
@@ -115,11 +116,7 @@ pub(super) async fn enter(
     Ok(done.map(|row| row.seq.cast_unsigned()).collect())
 }
 
-fn insert(
-    transaction: &DatabaseTransaction,
-    rows: &[Row],
-    condition: &str,
-) -> (String, Vec<Value>) {
+fn insert(transaction: &OpenTransaction, rows: &[Row], condition: &str) -> (String, Vec<Value>) {
     let (rows, list) = list(transaction, rows);
     let sql = format!(
         "INSERT INTO natsfn_inbox (life, seq, time_ns) SELECT life.id, list.seq, list.time_ns \
@@ -134,7 +131,7 @@ fn is_unique_violation(error: &DbErr) -> bool {
 
 /// Finds the inbox again where the function has set another role or search path for its own statements; its deferred
 /// constraints and triggers are checked before, as it left them.
-pub(super) async fn own_tables(transaction: &DatabaseTransaction) -> Result<(), DbErr> {
+pub(super) async fn own_tables(transaction: &OpenTransaction) -> Result<(), DbErr> {
     if transaction.get_database_backend() == DbBackend::Postgres {
         let reset = "SET CONSTRAINTS ALL IMMEDIATE; RESET ROLE; RESET search_path";
         transaction.execute_unprepared(reset).await?;
@@ -144,7 +141,7 @@ pub(super) async fn own_tables(transaction: &DatabaseTransaction) -> Result<(), 
 
 /// Deletes the rows of messages that have failed.
 pub(super) async fn leave(
-    transaction: &DatabaseTransaction,
+    transaction: &OpenTransaction,
     claim: &Claim,
     failed: &[u64],
 ) -> Result<(), DbErr> {
@@ -167,7 +164,7 @@ pub(super) async fn leave(
 /// Records up to where messages are settled, and deletes their rows from the previous record on; the
 /// first time also those of the stream's earlier lives.
 pub(super) async fn prune(
-    transaction: &DatabaseTransaction,
+    transaction: &OpenTransaction,
     claim: &Claim,
     from: Option<u64>,
 ) -> Result<(), DbErr> {
@@ -214,7 +211,7 @@ pub(super) async fn prune(
 
 /// The rows as a table `list (seq, time_ns)`, made from the parameters from `$5` on: one statement for
 /// every batch size, which the database parses once and which stays within its number of parameters.
-fn list(transaction: &DatabaseTransaction, rows: &[Row]) -> (&'static str, Vec<Value>) {
+fn list(transaction: &OpenTransaction, rows: &[Row]) -> (&'static str, Vec<Value>) {
     match transaction.get_database_backend() {
         DbBackend::Postgres => {
             let (seqs, times): (Vec<i64>, Vec<i64>) =

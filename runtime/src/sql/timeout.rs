@@ -37,6 +37,7 @@ pub(crate) fn io_error(kind: io::ErrorKind, text: &'static str) -> DbErr {
 pub(crate) fn connection_error(error: sqlx::Error) -> DbErr {
     match error {
         sqlx::Error::PoolTimedOut => DbErr::ConnectionAcquire(ConnAcquireErr::Timeout),
+        sqlx::Error::PoolClosed => DbErr::ConnectionAcquire(ConnAcquireErr::ConnectionClosed),
         error => DbErr::Conn(RuntimeErr::SqlxError(error.into())),
     }
 }

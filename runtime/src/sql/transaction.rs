@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sea_orm::{DbErr, TransactionTrait};
+use sea_orm::DbErr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::db::Db;
@@ -45,7 +45,7 @@ impl SqlTransaction {
                 Some(writer) => writer.acquire_owned().await.ok(),
                 None => None,
             };
-            let mut transaction = db.begin().await?;
+            let mut transaction = db.open().await?;
             let mut done = HashSet::new();
             let mut entered = None;
             if let Some(claim) = claim {
@@ -57,7 +57,7 @@ impl SqlTransaction {
                 if !(is_first && inbox::enter_first(&transaction, &claim, &progress).await?) {
                     if is_first {
                         transaction.rollback().await?;
-                        transaction = db.begin().await?;
+                        transaction = db.open().await?;
                     }
                     done = inbox::enter(&transaction, &claim, &progress).await?;
                 }

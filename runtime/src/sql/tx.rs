@@ -2,25 +2,31 @@
 
 mod condition;
 mod extract;
+mod lend;
+mod open;
 mod savepoint;
+#[cfg(feature = "testing")]
+mod testing;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions,
-    TransactionSession, TransactionTrait,
+    ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, TransactionSession,
 };
 use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::time::timeout;
 
 use super::delegate::{connection, transactions};
 use super::statement_span::{DatabaseName, TracedStatement, traced};
 use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
 use crate::sql::reuse::Reuse;
-use crate::sql::timeout::bounded;
+use crate::sql::timeout::{STATEMENT_TIMEOUT, bounded};
 use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over};
 
+pub use lend::SqlxConnection;
+pub(super) use open::OpenTransaction;
 pub use savepoint::Savepoint;
 
 /// A transaction that the runtime begins for the function, and commits when the function returns
@@ -29,8 +35,9 @@ pub use savepoint::Savepoint;
 /// `&tx` goes into sea-orm's calls; `tx.begin()` makes a [`Savepoint`]. A function must let go of
 /// it before it returns: one that keeps it in a spawned task gets an error, and nothing is stored.
 /// PostgreSQL ends a transaction in which no statement runs for 60 s; what the function sets there (`SET`, `SET ROLE`,
-/// advisory locks) ends with its transaction. A test makes one with `Tx::from(transaction)`, gives a clone to the
-/// function, and commits it.
+/// advisory locks) ends with its transaction. Statements of sqlx run on
+/// [`Tx::postgres`] or [`Tx::sqlite`]. A test makes one with `Tx::begin_on(&db)`, gives a clone to the function, and
+/// commits it.
 ///
 /// ```
 /// use natsfn::{Json, Result, Tx};
@@ -64,7 +71,7 @@ struct Lent {
     backend: DbBackend,
     place: Arc<DatabaseName>,
     reuse: Reuse,
-    transaction: RwLock<Option<DatabaseTransaction>>,
+    transaction: RwLock<Option<OpenTransaction>>,
     condition: AtomicU8,
     /// A statement's future was dropped: nobody knows what it came to.
     unfinished: AtomicBool,
@@ -93,19 +100,8 @@ impl Drop for Gone<'_> {
     }
 }
 
-impl From<DatabaseTransaction> for Tx {
-    fn from(transaction: DatabaseTransaction) -> Self {
-        let place = DatabaseName::backend(transaction.get_database_backend());
-        Self::at(transaction, Arc::new(place), Reuse::default())
-    }
-}
-
 impl Tx {
-    pub(super) fn at(
-        transaction: DatabaseTransaction,
-        place: Arc<DatabaseName>,
-        reuse: Reuse,
-    ) -> Self {
+    pub(super) fn at(transaction: OpenTransaction, place: Arc<DatabaseName>, reuse: Reuse) -> Self {
         Self(Arc::new(Lent {
             backend: transaction.get_database_backend(),
             place,
@@ -118,22 +114,18 @@ impl Tx {
 }
 
 impl Tx {
-    /// Commits, as the runtime does after a function; for tests.
-    ///
-    /// # Errors
-    /// Somebody still holds a clone, a statement had failed, or the database's own error.
-    #[cfg(feature = "testing")]
-    pub async fn commit(self) -> Result<()> {
-        let transaction = self.take_back().await?;
-        Ok(bounded(transaction.commit()).await?)
-    }
-
     /// Takes the transaction back from the function, if it is fit to be committed. Otherwise it is
     /// rolled back.
-    pub(super) async fn take_back(&self) -> Result<DatabaseTransaction> {
+    pub(super) async fn take_back(&self) -> Result<OpenTransaction> {
         let kept = Arc::strong_count(&self.0) > 1;
         let condition = self.0.condition.load(Ordering::Acquire);
-        let transaction = self.take().await.ok_or_else(over)?;
+        let Some(transaction) = self.take().await else {
+            return Err(if kept {
+                Error::internal(KEPT)
+            } else {
+                over().into()
+            });
+        };
         if condition == BROKEN {
             // Dropping it rolls it back too, without waiting for a database that may stand still.
             return Err(broken().into());
@@ -177,10 +169,12 @@ impl Tx {
         }
     }
 
-    /// Takes the transaction away from whoever still holds this. It waits for a running statement.
-    async fn take(&self) -> Option<DatabaseTransaction> {
+    /// Takes the transaction away from whoever still holds this. It waits for a running statement, but not for ever:
+    /// a task may keep the connection.
+    async fn take(&self) -> Option<OpenTransaction> {
         self.now(OVER);
-        self.0.transaction.write().await.take()
+        let taken = timeout(STATEMENT_TIMEOUT, self.0.transaction.write()).await;
+        taken.ok()?.take()
     }
 
     /// Whether a statement may still run.
@@ -201,7 +195,7 @@ impl Tx {
         &self.0.place
     }
 
-    async fn held(&self) -> Result<RwLockReadGuard<'_, DatabaseTransaction>, DbErr> {
+    async fn held(&self) -> Result<RwLockReadGuard<'_, OpenTransaction>, DbErr> {
         self.usable()?;
         let held = self.0.transaction.read().await;
         RwLockReadGuard::try_map(held, Option::as_ref).map_err(|_| over())
@@ -210,7 +204,7 @@ impl Tx {
     /// Runs a statement, and takes note of what it came to.
     pub(super) async fn run<T>(
         &self,
-        held: &DatabaseTransaction,
+        held: &OpenTransaction,
         asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
@@ -235,7 +229,7 @@ impl Tx {
 
     pub(super) async fn seen<T>(
         &self,
-        held: &DatabaseTransaction,
+        held: &OpenTransaction,
         outcome: Result<T, DbErr>,
     ) -> Result<T, DbErr> {
         if let Err(error) = &outcome {
@@ -264,7 +258,7 @@ impl Tx {
 
     /// Asks SQLite whether the transaction is still open: on some errors it rolls all of it back by
     /// itself, and what came after that would be committed alone.
-    async fn ask(&self, held: &DatabaseTransaction) {
+    async fn ask(&self, held: &OpenTransaction) {
         if self.0.backend != DbBackend::Sqlite || self.usable().is_err() {
             return;
         }
@@ -282,7 +276,7 @@ impl Tx {
     async fn start(&self, options: TransactionOptions) -> Result<Savepoint, DbErr> {
         let held = self.held().await?;
         self.now(DOUBTFUL);
-        let begun = bounded(held.begin_with_options(options)).await;
+        let begun = bounded(held.savepoint(options)).await;
         let inner = self.seen(&held, begun).await?;
         Ok(Savepoint {
             inner,

@@ -10,7 +10,9 @@ use natsfn::{
     Batch, Consumer, Db, Endpoint, Error, HeaderMap, Json, Kind, Outcomes, Result, Service, Start,
     Stream, Tx,
 };
-use sea_orm::{ConnectionTrait, DbErr, Statement, TransactionSession, TransactionTrait};
+use sea_orm::{
+    ConnectionTrait, DbBackend, DbErr, Statement, TransactionSession, TransactionTrait, sqlx,
+};
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 use tokio::sync::mpsc;
 
@@ -60,14 +62,31 @@ async fn count(db: &impl ConnectionTrait) -> Result<i64, DbErr> {
     row.map_or(Ok(0), |row| row.try_get_by_index(0))
 }
 
-/// Negative numbers fail, the others are stored.
+async fn insert_by_sqlx(tx: &Tx, number: i64) -> Result<()> {
+    const INSERT: &str = "INSERT INTO numbers (number) VALUES ($1)";
+    if tx.get_database_backend() == DbBackend::Postgres {
+        let mut connection = tx.postgres().await?;
+        let insert = sqlx::query(INSERT).bind(number);
+        insert.execute(&mut *connection).await?;
+    } else {
+        let mut connection = tx.sqlite().await?;
+        let insert = sqlx::query(INSERT).bind(number);
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Negative numbers fail, the others are stored: even ones by sea-orm, odd ones by sqlx.
 async fn store(tx: Tx, numbers: Batch<i64>) -> Result<Outcomes> {
     let mut outcomes = Outcomes::new();
     for number in &numbers {
         if **number < 0 {
             outcomes.fail(number.message(), Error::bad_request("negative"));
         } else {
-            insert(&tx, **number).await?;
+            match **number % 2 {
+                0 => insert(&tx, **number).await?,
+                _ => insert_by_sqlx(&tx, **number).await?,
+            }
         }
     }
     Ok(outcomes)

@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::time::{Duration, UNIX_EPOCH};
 
 use parking_lot::Mutex;
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr};
+use sea_orm::{ConnectionTrait, DbErr};
 
 use super::stream_life::{StreamLife, THIS_LIFE};
 use crate::error::Result;
 use crate::function::event::{Known, SettledUpTo};
 use crate::function::template::covers;
+use crate::sql::tx::OpenTransaction;
 
 /// What this process knows of a function's progress.
 #[derive(Clone, Default)]
@@ -24,7 +25,7 @@ pub(in crate::sql) struct Progress {
 
 impl Progress {
     pub(in crate::sql) async fn read(
-        transaction: &DatabaseTransaction,
+        transaction: &OpenTransaction,
         life: &StreamLife,
     ) -> Result<Self, DbErr> {
         let read = format!(

@@ -2,10 +2,11 @@
 
 use std::time::UNIX_EPOCH;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 
 use crate::error::Result;
 use crate::function::event::StreamId;
+use crate::sql::tx::OpenTransaction;
 
 /// One function on one life of a stream. A recreated stream counts from 1 again: by its name alone, old
 /// rows would hide new messages.
@@ -62,7 +63,7 @@ impl StreamLife {
 /// is not enough: another process may have created it since the previous statement, which wrote no
 /// rows.
 pub(super) async fn begin_life(
-    transaction: &DatabaseTransaction,
+    transaction: &OpenTransaction,
     life: &StreamLife,
 ) -> Result<(), DbErr> {
     let begin = "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \

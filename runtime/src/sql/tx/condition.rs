@@ -2,8 +2,9 @@
 
 use std::io::ErrorKind;
 
-use sea_orm::{ConnectionTrait, DatabaseTransaction, DbBackend, DbErr};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr};
 
+use super::OpenTransaction;
 use crate::error::database::kind_of;
 use crate::error::{Error, Result};
 use crate::sql::timeout::{bounded, io_error};
@@ -22,7 +23,7 @@ pub(super) const BROKEN: u8 = 2;
 /// The runtime has ended it.
 pub(super) const OVER: u8 = 3;
 
-pub(super) async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Result<()> {
+pub(super) async fn fit(condition: u8, transaction: &OpenTransaction) -> Result<()> {
     if condition == CLEAN {
         return Ok(());
     }
@@ -44,7 +45,7 @@ pub(super) async fn fit(condition: u8, transaction: &DatabaseTransaction) -> Res
 }
 
 /// Whether SQLite's transaction is open. SQLite cannot be asked, but it refuses a second BEGIN.
-pub(super) async fn is_open(transaction: &DatabaseTransaction) -> bool {
+pub(super) async fn is_open(transaction: &OpenTransaction) -> bool {
     let begun = bounded(transaction.execute_unprepared("BEGIN")).await;
     matches!(begun, Err(error) if error.to_string().contains("within a transaction"))
 }

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use sea_orm::{
-    DatabaseTransaction, DbBackend, DbErr, Statement, TransactionOptions, TransactionSession,
-    TransactionTrait,
-};
+use sea_orm::{DbBackend, DbErr, Statement, TransactionOptions, TransactionSession};
 
-use super::Tx;
+use super::{OpenTransaction, Tx};
 use crate::error::Result;
 use crate::sql::delegate::{connection, transactions};
 use crate::sql::statement_span::{DatabaseName, TracedStatement};
@@ -30,7 +27,7 @@ use crate::sql::timeout::bounded;
 /// # let _ = natsfn::Service::new("shop", "1.0.0").endpoint("tidy", tidy);
 /// ```
 pub struct Savepoint {
-    pub(super) inner: DatabaseTransaction,
+    pub(super) inner: OpenTransaction,
     pub(super) tx: Tx,
 }
 
@@ -50,13 +47,13 @@ impl Savepoint {
         clippy::unused_async,
         reason = "the same shape as a transaction's, which can be gone"
     )]
-    async fn held(&self) -> Result<&DatabaseTransaction, DbErr> {
+    async fn held(&self) -> Result<&OpenTransaction, DbErr> {
         self.tx.usable().map(|()| &self.inner)
     }
 
     async fn run<T>(
         &self,
-        held: &DatabaseTransaction,
+        held: &OpenTransaction,
         asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
@@ -69,7 +66,7 @@ impl Savepoint {
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         self.tx.usable()?;
-        let begun = bounded(self.inner.begin_with_options(options)).await;
+        let begun = bounded(self.inner.savepoint(options)).await;
         let inner = self.tx.seen(&self.inner, begun).await?;
         Ok(Self {
             inner,

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use sea_orm::TransactionTrait;
+
 use super::*;
 use crate::function::database::{Database, Transaction};
 use crate::sql::scratch::{Network, Scratch, begin, entries, number, open};
