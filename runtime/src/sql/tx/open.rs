@@ -58,17 +58,16 @@ impl OpenTransaction {
     /// Begins one on a connection of the pool. On SQLite it takes the writer's place at once.
     pub(in crate::sql) async fn begin(db: &DatabaseConnection) -> Result<Self, DbErr> {
         let backend = db.get_database_backend();
+        // To connect takes a large future, and few do.
         let connection = match backend {
-            DbBackend::Postgres => db
-                .get_postgres_connection_pool()
-                .acquire()
-                .await
-                .map(Connection::Postgres),
-            DbBackend::Sqlite => db
-                .get_sqlite_connection_pool()
-                .acquire()
-                .await
-                .map(Connection::Sqlite),
+            DbBackend::Postgres => {
+                let acquired = Box::pin(db.get_postgres_connection_pool().acquire());
+                acquired.await.map(Connection::Postgres)
+            }
+            DbBackend::Sqlite => {
+                let acquired = Box::pin(db.get_sqlite_connection_pool().acquire());
+                acquired.await.map(Connection::Sqlite)
+            }
             other => return Err(DbErr::Custom(format!("natsfn knows no {other:?}"))),
         };
         let connection = connection.map_err(connection_error)?;
