@@ -178,6 +178,8 @@ impl Database for SqlDatabase {
     fn runs_again(&self, error: &Error) -> bool {
         let stale = error.source().is_some_and(is_stale);
         if stale {
+            // sqlx's own statements are not seen by those who keep these.
+            self.db.reuse().end_open_ones();
             tracing::info!(%error, "running again on another database connection");
         }
         stale

@@ -1,12 +1,14 @@
 //! The extractor `Tx`: the transaction that the runtime commits before it acknowledges.
 
 mod condition;
+mod connection;
 mod extract;
 mod lend;
 mod open;
 mod savepoint;
 #[cfg(feature = "testing")]
 mod testing;
+mod unfinished;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -28,6 +30,7 @@ use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over}
 pub use lend::SqlxConnection;
 pub(super) use open::OpenTransaction;
 pub use savepoint::Savepoint;
+use unfinished::{Gone, Unfinished};
 
 /// A transaction that the runtime begins for the function, and commits when the function returns
 /// `Ok`, before it acknowledges the messages or answers the request. On any error it is rolled back.
@@ -35,9 +38,8 @@ pub use savepoint::Savepoint;
 /// `&tx` goes into sea-orm's calls; `tx.begin()` makes a [`Savepoint`]. A function must let go of
 /// it before it returns: one that keeps it in a spawned task gets an error, and nothing is stored.
 /// PostgreSQL ends a transaction in which no statement runs for 60 s; what the function sets there (`SET`, `SET ROLE`,
-/// advisory locks) ends with its transaction. Statements of sqlx run on
-/// [`Tx::postgres`] or [`Tx::sqlite`]. A test makes one with `Tx::begin_on(&db)`, gives a clone to the function, and
-/// commits it.
+/// advisory locks) ends with its transaction. Statements of sqlx run on [`Tx::postgres`] or [`Tx::sqlite`]. A test makes
+/// one with `Tx::begin_on(&db)`, gives a clone to the function, and commits it.
 ///
 /// ```
 /// use natsfn::{Json, Result, Tx};
@@ -75,29 +77,6 @@ struct Lent {
     condition: AtomicU8,
     /// A statement's future was dropped: nobody knows what it came to.
     unfinished: AtomicBool,
-}
-
-/// Takes note where the future of a statement is dropped before its end.
-struct Unfinished<'a>(Option<&'a Tx>);
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if let Some(tx) = self.0 {
-            tx.now(DOUBTFUL);
-            tx.0.unfinished.store(true, Ordering::Release);
-        }
-    }
-}
-
-/// The transaction is broken, unless this is disarmed.
-struct Gone<'a>(Option<&'a Tx>);
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        if let Some(tx) = self.0 {
-            tx.now(BROKEN);
-        }
-    }
 }
 
 impl Tx {
@@ -163,7 +142,7 @@ impl Tx {
             (Ok(mut transaction), _) => drop(transaction.take()),
             (Err(_), Ok(runtime)) => {
                 let tx = self.clone();
-                runtime.spawn(async move { drop(tx.take().await) });
+                runtime.spawn(async move { drop(tx.0.transaction.write().await.take()) });
             }
             (Err(_), Err(_)) => {}
         }
@@ -208,17 +187,23 @@ impl Tx {
         asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        if self.0.unfinished.load(Ordering::Acquire) {
-            self.ask(held).await;
-            self.0.unfinished.store(false, Ordering::Release);
-            self.usable()?;
-        }
+        self.finished(held).await?;
         let mut unfinished = Unfinished(Some(self));
         let outcome = traced(asked, work).await;
         self.0.reuse.seen_of_statement(&outcome);
         let outcome = self.seen(held, outcome).await;
         unfinished.0 = None;
         outcome
+    }
+
+    /// Asks what has become of the transaction where the future of a statement was dropped.
+    async fn finished(&self, held: &OpenTransaction) -> Result<(), DbErr> {
+        if self.0.unfinished.load(Ordering::Acquire) {
+            self.ask(held).await;
+            self.0.unfinished.store(false, Ordering::Release);
+            self.usable()?;
+        }
+        Ok(())
     }
 
     /// Within a transaction nothing runs on another connection.
@@ -234,7 +219,10 @@ impl Tx {
     ) -> Result<T, DbErr> {
         if let Err(error) = &outcome {
             self.failed(error);
-            self.ask(held).await;
+            // This one did not reach the database.
+            if !matches!(error, DbErr::Custom(_)) {
+                self.ask(held).await;
+            }
         }
         outcome
     }
@@ -276,8 +264,11 @@ impl Tx {
     async fn start(&self, options: TransactionOptions) -> Result<Savepoint, DbErr> {
         let held = self.held().await?;
         self.now(DOUBTFUL);
+        let mut unfinished = Unfinished(Some(self));
         let begun = bounded(held.savepoint(options)).await;
-        let inner = self.seen(&held, begun).await?;
+        let inner = self.seen(&held, begun).await;
+        unfinished.0 = None;
+        let inner = inner?;
         Ok(Savepoint {
             inner,
             tx: self.clone(),

@@ -34,7 +34,7 @@ pub(super) async fn fit(condition: u8, transaction: &OpenTransaction) -> Result<
             Err(broken().into())
         };
     }
-    let Err(error) = bounded(transaction.execute_unprepared("SELECT 1")).await else {
+    let Err(error) = bounded(transaction.goes_on()).await else {
         return Ok(());
     };
     // If the database became unreachable meanwhile, its own error says so.

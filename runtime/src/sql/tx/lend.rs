@@ -1,7 +1,6 @@
 //! sqlx's way into a transaction.
 
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::Ordering;
 
 use sea_orm::DbErr;
 use sea_orm::sqlx::{PgConnection, SqliteConnection};
@@ -9,8 +8,10 @@ use tokio::sync::{OwnedMappedMutexGuard, OwnedMutexGuard, RwLockReadGuard};
 
 use super::Tx;
 use super::condition::DOUBTFUL;
-use super::open::{Connection, OpenTransaction};
+use super::connection::Connection;
+use super::open::OpenTransaction;
 use crate::error::Result;
+use crate::sql::timeout::bounded;
 
 /// A [`Tx`]'s connection, for the statements of sqlx. Until it is dropped, no other statement of the transaction runs.
 pub struct SqlxConnection<'a, C> {
@@ -36,8 +37,9 @@ impl Tx {
     /// The transaction's connection to PostgreSQL, for statements of sqlx 0.9 (`sea_orm::sqlx`). They belong to the
     /// transaction as sea-orm's do; they have no span of their own.
     ///
-    /// Drop it before the next statement by `&tx`. Return the error of a statement that failed: nothing of the
-    /// transaction is stored then, unless it was in a savepoint (`connection.begin()`).
+    /// Drop it before the next statement by `&tx`, which waits for it. Return the error of a statement or of a
+    /// savepoint (`connection.begin()`) that failed, and end the transaction by no COMMIT or ROLLBACK of your own: the
+    /// runtime does. PostgreSQL ends a statement after 8 s; the runtime has no other limit for these.
     ///
     /// ```
     /// use natsfn::{Json, Result, Tx};
@@ -82,10 +84,8 @@ impl Tx {
         let transaction = self.held().await?;
         // What becomes of its statements is not seen.
         self.now(DOUBTFUL);
-        self.ask(&transaction).await;
-        self.usable()?;
-        self.0.unfinished.store(true, Ordering::Release);
-        let connection = transaction.lend().await?;
+        self.finished(&transaction).await?;
+        let connection = bounded(transaction.lend()).await?;
         let connection = OwnedMutexGuard::try_map(connection, of);
         let connection = connection.map_err(|_| {
             let backend = self.backend();
@@ -102,12 +102,14 @@ impl Tx {
 mod tests {
     use std::sync::Arc;
 
+    use futures_util::StreamExt;
     use sea_orm::sqlx::{self, Connection as _};
     use sea_orm::{ConnectionTrait, TransactionSession, TransactionTrait};
 
     use super::*;
     use crate::error::{Error, Kind};
     use crate::function::database::Transaction;
+    use crate::sql::database::SqlDatabase;
     use crate::sql::scratch::{Scratch, begin, entries, number};
 
     /// Runs an INSERT by sqlx on whichever database it is.
@@ -212,11 +214,125 @@ mod tests {
             drop(connection);
             drop(tx);
             let error = transaction.commit(&[]).await.unwrap_err();
-            assert!(
-                error.to_string().contains("savepoint was dropped"),
-                "{error}"
-            );
+            assert_eq!(error.kind(), Kind::Unavailable, "{error}");
             assert_eq!(stored(&scratch).await, 0);
+        }
+    }
+
+    /// A transaction, and what it comes to after this use of a lent connection.
+    async fn outcome_of(
+        database: &SqlDatabase,
+        work: impl AsyncFnOnce(&mut PgConnection),
+    ) -> Result<()> {
+        let transaction = begin(database, &entries(1, 0, [1])).await?;
+        let tx = of(&*transaction);
+        tx.execute_unprepared(INSERT).await?;
+        work(&mut *tx.postgres().await?).await;
+        drop(tx);
+        transaction.commit(&[]).await
+    }
+
+    async fn run(connection: &mut PgConnection, sql: &'static str) -> sqlx::Result<()> {
+        sqlx::raw_sql(sql).execute(connection).await.map(drop)
+    }
+
+    #[tokio::test]
+    async fn transaction_that_the_function_ended_is_no_success() {
+        let [_, postgres] = Scratch::each().await;
+        let database = postgres.open();
+        let ended = outcome_of(&database, async |it| run(it, "ROLLBACK").await.unwrap());
+        ended.await.unwrap_err();
+        let again = outcome_of(&database, async |it| {
+            run(it, INSERT).await.unwrap_err();
+            // sqlx rolls all of it back.
+            it.begin().await.unwrap_err();
+        });
+        again.await.unwrap_err();
+        assert_eq!(stored(&postgres).await, 0);
+        let dropped = outcome_of(&database, async |it| {
+            let begin = std::pin::pin!(it.begin());
+            // It may be there at once, and is then taken back alone.
+            let _ = futures_util::poll!(begin);
+        });
+        let rows = i64::from(dropped.await.is_ok());
+        assert_eq!(stored(&postgres).await, rows);
+    }
+
+    #[tokio::test]
+    async fn copy_that_is_not_read_to_its_end_is_no_success_and_its_connection_is_closed() {
+        let [_, postgres] = Scratch::each().await;
+        let database = postgres.open();
+        let copied = outcome_of(&database, async |it| {
+            let rows = "COPY (SELECT * FROM generate_series(1, 100000)) TO STDOUT";
+            let mut rows = it.copy_out_raw(rows).await.unwrap();
+            rows.next().await.unwrap().unwrap();
+        });
+        copied.await.unwrap_err();
+        let copied = outcome_of(&database, async |it| {
+            let rows = it
+                .copy_in_raw("COPY effects (id) FROM STDIN")
+                .await
+                .unwrap();
+            drop(rows);
+        });
+        copied.await.unwrap_err();
+        assert_eq!(stored(&postgres).await, 0);
+        for seq in 1..=20 {
+            let transaction = begin(&database, &entries(1, 0, [seq])).await.unwrap();
+            let tx = of(&*transaction);
+            let number_of = format!("SELECT CAST({seq} AS bigint)");
+            assert_eq!(number(&tx, &number_of).await, i64::try_from(seq).unwrap());
+            drop(tx);
+            transaction.commit(&[]).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn savepoint_after_sqlite_rolled_back_revives_no_transaction() {
+        let [sqlite, _] = Scratch::each().await;
+        for is_kept in [false, true] {
+            let transaction = begin(&sqlite.open(), &entries(1, 0, [1])).await.unwrap();
+            let tx = of(&*transaction);
+            let mut connection = tx.sqlite().await.unwrap();
+            sqlx::query(INSERT).execute(&mut *connection).await.unwrap();
+            let rolls_back = "INSERT OR ROLLBACK INTO effects (id) VALUES (1)";
+            let failed = sqlx::query(rolls_back).execute(&mut *connection).await;
+            failed.unwrap_err();
+            let part = connection.begin().await.unwrap();
+            if is_kept {
+                drop(part.commit().await);
+            } else {
+                drop(part);
+            }
+            drop(sqlx::query(ANOTHER).execute(&mut *connection).await);
+            drop(connection);
+            drop(tx);
+            let error = transaction.commit(&[]).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+            assert_eq!(stored(&sqlite).await, 0);
+        }
+    }
+
+    #[tokio::test]
+    async fn connection_that_is_lent_already_is_an_error_that_says_so() {
+        for scratch in Scratch::each().await {
+            let transaction = begin(&scratch.open(), &entries(1, 0, [1])).await.unwrap();
+            let tx = of(&*transaction);
+            let lent = tx.lent(|connection| Some(connection)).await.unwrap();
+            tokio::time::pause();
+            let again = tx.lent(|connection| Some(connection)).await.err().unwrap();
+            assert!(again.to_string().contains("lent to sqlx"), "{again}");
+            let statement = tx.execute_unprepared(INSERT).await.unwrap_err();
+            assert!(
+                statement.to_string().contains("lent to sqlx"),
+                "{statement}"
+            );
+            tokio::time::resume();
+            drop(lent);
+            tx.execute_unprepared(INSERT).await.unwrap();
+            drop(tx);
+            transaction.commit(&[]).await.unwrap();
+            assert_eq!(stored(&scratch).await, 1);
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sea_orm::{DbBackend, DbErr, Statement, TransactionOptions, TransactionSession};
 
-use super::{OpenTransaction, Tx};
+use super::{OpenTransaction, Tx, Unfinished};
 use crate::error::Result;
 use crate::sql::delegate::{connection, transactions};
 use crate::sql::statement_span::{DatabaseName, TracedStatement};
@@ -66,8 +66,11 @@ impl Savepoint {
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         self.tx.usable()?;
+        let mut unfinished = Unfinished(Some(&self.tx));
         let begun = bounded(self.inner.savepoint(options)).await;
-        let inner = self.tx.seen(&self.inner, begun).await?;
+        let inner = self.tx.seen(&self.inner, begun).await;
+        unfinished.0 = None;
+        let inner = inner?;
         Ok(Self {
             inner,
             tx: self.tx.clone(),

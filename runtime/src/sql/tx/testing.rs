@@ -11,7 +11,7 @@ use crate::sql::statement_span::DatabaseName;
 use crate::sql::timeout::bounded;
 
 impl Tx {
-    /// Begins one, as the runtime does before a function; for tests.
+    /// Begins one on PostgreSQL or SQLite, as the runtime does before a function; for tests.
     ///
     /// # Errors
     /// The database's own.

@@ -116,6 +116,60 @@ async fn failed_statement_that_is_passed_over_is_not_committed_as_a_success_on_p
 }
 
 #[tokio::test]
+async fn savepoint_that_cannot_begin_is_no_success() {
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    insert(&tx, 1).await.unwrap_err();
+    // sqlx rolls all of it back, and every later statement would be committed alone.
+    tx.begin().await.err().unwrap();
+    insert(&tx, 2).await.unwrap_err();
+    drop(tx);
+    transaction.commit(&[]).await.unwrap_err();
+    assert_eq!(stored(&postgres).await, 0);
+
+    let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    let part = tx.begin().await.unwrap();
+    insert(&part, 2).await.unwrap();
+    insert(&part, 2).await.unwrap_err();
+    part.begin().await.err().unwrap();
+    part.rollback().await.unwrap();
+    drop(tx);
+    transaction.commit(&[]).await.unwrap();
+    assert_eq!(stored(&postgres).await, 1);
+}
+
+#[tokio::test]
+async fn savepoint_whose_beginning_is_dropped_leaves_all_or_nothing() {
+    for times in 0..8 {
+        for scratch in Scratch::each().await {
+            let transaction = begin(&scratch.open(), &entries(1, 0, [1])).await.unwrap();
+            let tx = of(&*transaction);
+            insert(&tx, 1).await.unwrap();
+            {
+                let mut begun = std::pin::pin!(tx.begin());
+                for _ in 0..times {
+                    if futures_util::poll!(&mut begun).is_ready() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            }
+            let later = insert(&tx, 2).await;
+            drop(tx);
+            let committed = transaction.commit(&[]).await;
+            assert!(later.is_ok() || committed.is_err(), "{times}");
+            let rows = if committed.is_ok() { 2 } else { 0 };
+            assert_eq!(stored(&scratch).await, rows, "{times}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn failed_statement_in_a_savepoint_leaves_the_rest() {
     for scratch in Scratch::each().await {
         let database = scratch.open();
