@@ -105,7 +105,10 @@ pub(crate) fn is_of_session(error: &(dyn StdError + 'static)) -> bool {
 /// says nothing of the connection, much less of others.
 pub(crate) fn is_disconnected(error: &DbErr) -> bool {
     match sqlx_error(error) {
-        Some(sqlx::Error::Io(error)) => error.kind() != io::ErrorKind::TimedOut,
+        Some(sqlx::Error::Io(error)) => !matches!(
+            error.kind(),
+            io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+        ),
         Some(sqlx::Error::Database(error)) => {
             let postgres = error.try_downcast_ref::<PgDatabaseError>();
             postgres.is_some_and(|error| matches!(error.code(), "57P01" | "57P02" | "57P05"))

@@ -6,6 +6,7 @@ mod extract;
 mod lend;
 mod open;
 mod savepoint;
+mod session;
 #[cfg(feature = "testing")]
 mod testing;
 mod unfinished;
@@ -197,7 +198,7 @@ impl Tx {
     }
 
     /// Asks what has become of the transaction where the future of a statement was dropped.
-    async fn finished(&self, held: &OpenTransaction) -> Result<(), DbErr> {
+    pub(super) async fn finished(&self, held: &OpenTransaction) -> Result<(), DbErr> {
         if self.0.unfinished.load(Ordering::Acquire) {
             self.ask(held).await;
             self.0.unfinished.store(false, Ordering::Release);
@@ -263,6 +264,7 @@ impl Tx {
 
     async fn start(&self, options: TransactionOptions) -> Result<Savepoint, DbErr> {
         let held = self.held().await?;
+        self.finished(&held).await?;
         self.now(DOUBTFUL);
         let mut unfinished = Unfinished(Some(self));
         let begun = bounded(held.savepoint(options)).await;

@@ -60,6 +60,38 @@ pub(super) fn over() -> DbErr {
     DbErr::Custom("this transaction is over: its function has returned".to_owned())
 }
 
+/// Not by a fault of the connection: the others of the pool are spared.
+pub(super) fn lost() -> DbErr {
+    io_error(
+        ErrorKind::Interrupted,
+        "this transaction has been rolled back, or is not the one that the runtime has begun",
+    )
+}
+
+/// Why the connection was not free: it is lent, or another statement runs for long.
+pub(super) fn lent(is_lent: bool) -> DbErr {
+    if is_lent {
+        let text =
+            "the connection of this transaction is lent to sqlx: drop the SqlxConnection first";
+        return DbErr::Custom(text.to_owned());
+    }
+    io_error(
+        ErrorKind::TimedOut,
+        "another statement of this transaction runs for too long",
+    )
+}
+
+pub(super) fn still_open() -> DbErr {
+    let text = "a savepoint in it is still open: commit it or roll it back first";
+    DbErr::Custom(text.to_owned())
+}
+
+pub(super) fn unread() -> DbErr {
+    let text =
+        "a statement's answer was not read to its end, and nothing of the transaction is stored";
+    DbErr::Custom(text.to_owned())
+}
+
 pub(super) fn broken() -> DbErr {
     io_error(
         ErrorKind::BrokenPipe,

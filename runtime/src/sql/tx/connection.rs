@@ -2,14 +2,11 @@
 
 use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::sqlx::pool::PoolConnection;
-use sea_orm::sqlx::{
-    AssertSqlSafe, ColumnIndex, Database, Decode, Executor, Postgres, Row, SqlSafeStr, Sqlite, Type,
-};
+use sea_orm::sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr, Sqlite};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values, sqlx,
 };
 use sea_query_sqlx::SqlxValues;
-use sqlx_core::transaction::TransactionManager;
 
 use super::OpenTransaction;
 
@@ -39,37 +36,6 @@ macro_rules! on {
 
 pub(super) use on;
 
-/// How many transactions and savepoints are open, as sqlx counts.
-pub(super) fn depth<D: Database>(connection: &D::Connection) -> usize {
-    D::TransactionManager::get_transaction_depth(connection)
-}
-
-/// Whether what the connection says is the answer to this question.
-pub(super) async fn answers<D>(connection: &mut D::Connection, before: &str) -> Result<(), DbErr>
-where
-    D: Database,
-    for<'c> &'c mut D::Connection: Executor<'c, Database = D>,
-    for<'r> i32: Decode<'r, D> + Type<D>,
-    usize: ColumnIndex<D::Row>,
-{
-    let number = fastrand::i32(..);
-    let question = AssertSqlSafe(format!("{before} SELECT {number}"));
-    let row = connection.fetch_optional(question.into_sql_str()).await;
-    let row = row.map_err(query_error)?;
-    match row.and_then(|row| row.try_get::<i32, _>(0).ok()) {
-        Some(answer) if answer == number => Ok(()),
-        _ => Err(DbErr::Custom(
-            "a statement's answer was not read to its end; its connection is closed".to_owned(),
-        )),
-    }
-}
-
-impl Connection {
-    pub(super) fn close_on_drop(&mut self) {
-        on!(self, |it: D| it.close_on_drop());
-    }
-}
-
 fn exec_error(error: sqlx::Error) -> DbErr {
     DbErr::Exec(RuntimeErr::SqlxError(error.into()))
 }
@@ -91,7 +57,7 @@ impl ConnectionTrait for OpenTransaction {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut *self.connection().await?, |it: D| {
+        on!(&mut self.session().await?.connection, |it: D| {
             let done = sqlx::query_with::<D, _>(sql, values).execute(&mut **it);
             done.await.map(Into::into)
         })
@@ -100,7 +66,7 @@ impl ConnectionTrait for OpenTransaction {
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = AssertSqlSafe(sql).into_sql_str();
-        on!(&mut *self.connection().await?, |it: D| {
+        on!(&mut self.session().await?.connection, |it: D| {
             let done = <&mut <D as Database>::Connection>::execute(&mut **it, sql);
             done.await.map(Into::into)
         })
@@ -109,7 +75,7 @@ impl ConnectionTrait for OpenTransaction {
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut *self.connection().await?, |it: D| {
+        on!(&mut self.session().await?.connection, |it: D| {
             let row = sqlx::query_with::<D, _>(sql, values).fetch_optional(&mut **it);
             row.await.map(|row| row.map(Into::into))
         })
@@ -118,7 +84,7 @@ impl ConnectionTrait for OpenTransaction {
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut *self.connection().await?, |it: D| {
+        on!(&mut self.session().await?.connection, |it: D| {
             let rows = sqlx::query_with::<D, _>(sql, values).fetch_all(&mut **it);
             rows.await
                 .map(|rows| rows.into_iter().map(Into::into).collect())

@@ -10,13 +10,20 @@ use super::Tx;
 use super::condition::DOUBTFUL;
 use super::connection::Connection;
 use super::open::OpenTransaction;
+use super::session::Session;
 use crate::error::Result;
 use crate::sql::timeout::bounded;
 
 /// A [`Tx`]'s connection, for the statements of sqlx. Until it is dropped, no other statement of the transaction runs.
 pub struct SqlxConnection<'a, C> {
-    connection: OwnedMappedMutexGuard<Connection, C>,
-    _transaction: RwLockReadGuard<'a, OpenTransaction>,
+    connection: OwnedMappedMutexGuard<Session, C>,
+    transaction: RwLockReadGuard<'a, OpenTransaction>,
+}
+
+impl<C> Drop for SqlxConnection<'_, C> {
+    fn drop(&mut self) {
+        self.transaction.returned();
+    }
 }
 
 impl<C> Deref for SqlxConnection<'_, C> {
@@ -85,16 +92,18 @@ impl Tx {
         // What becomes of its statements is not seen.
         self.now(DOUBTFUL);
         self.finished(&transaction).await?;
-        let connection = bounded(transaction.lend()).await?;
-        let connection = OwnedMutexGuard::try_map(connection, of);
-        let connection = connection.map_err(|_| {
-            let backend = self.backend();
-            DbErr::Custom(format!("the database of this transaction is {backend:?}"))
-        })?;
-        Ok(SqlxConnection {
-            connection,
-            _transaction: transaction,
-        })
+        let session = bounded(transaction.lend()).await?;
+        match OwnedMutexGuard::try_map(session, |session| of(&mut session.connection)) {
+            Ok(connection) => Ok(SqlxConnection {
+                connection,
+                transaction,
+            }),
+            Err(_) => {
+                transaction.returned();
+                let text = format!("the database of this transaction is {:?}", self.backend());
+                Err(DbErr::Custom(text))
+            }
+        }
     }
 }
 
@@ -203,19 +212,20 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn savepoint_that_is_dropped_beside_a_lent_connection_is_not_committed() {
+    async fn savepoint_that_is_dropped_beside_a_lent_connection_is_rolled_back_alone() {
         for scratch in Scratch::each().await {
             let transaction = begin(&scratch.open(), &entries(1, 0, [1])).await.unwrap();
             let tx = of(&*transaction);
+            tx.execute_unprepared(ANOTHER).await.unwrap();
             let savepoint = tx.begin().await.unwrap();
             savepoint.execute_unprepared(INSERT).await.unwrap();
             let connection = tx.lent(|connection| Some(connection)).await.unwrap();
             drop(savepoint);
             drop(connection);
             drop(tx);
-            let error = transaction.commit(&[]).await.unwrap_err();
-            assert_eq!(error.kind(), Kind::Unavailable, "{error}");
-            assert_eq!(stored(&scratch).await, 0);
+            transaction.commit(&[]).await.unwrap();
+            let ids = "SELECT CAST(sum(id) AS bigint) FROM effects";
+            assert_eq!(number(&scratch.connect().await, ids).await, 2);
         }
     }
 
@@ -240,8 +250,10 @@ mod tests {
     async fn transaction_that_the_function_ended_is_no_success() {
         let [_, postgres] = Scratch::each().await;
         let database = postgres.open();
-        let ended = outcome_of(&database, async |it| run(it, "ROLLBACK").await.unwrap());
-        ended.await.unwrap_err();
+        for end in ["ROLLBACK", "ROLLBACK; BEGIN", "ROLLBACK AND CHAIN"] {
+            let ended = outcome_of(&database, async |it| run(it, end).await.unwrap());
+            ended.await.unwrap_err();
+        }
         let again = outcome_of(&database, async |it| {
             run(it, INSERT).await.unwrap_err();
             // sqlx rolls all of it back.

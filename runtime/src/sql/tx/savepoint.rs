@@ -66,6 +66,7 @@ impl Savepoint {
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         self.tx.usable()?;
+        self.tx.finished(&self.inner).await?;
         let mut unfinished = Unfinished(Some(&self.tx));
         let begun = bounded(self.inner.savepoint(options)).await;
         let inner = self.tx.seen(&self.inner, begun).await;

@@ -170,6 +170,89 @@ async fn savepoint_whose_beginning_is_dropped_leaves_all_or_nothing() {
 }
 
 #[tokio::test]
+async fn savepoints_side_by_side_end_each_for_itself() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let begun = async || {
+            let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+            let tx = of(&*transaction);
+            let outer = tx.begin().await.unwrap();
+            insert(&outer, 1).await.unwrap();
+            let inner = tx.begin().await.unwrap();
+            insert(&inner, 2).await.unwrap();
+            (transaction, outer, inner)
+        };
+
+        // What is rolled back takes what is open in it along.
+        let (transaction, outer, inner) = begun().await;
+        outer.rollback().await.unwrap();
+        inner.commit().await.unwrap_err();
+        drop(transaction.commit(&[]).await);
+        assert_eq!(stored(&scratch).await, 0);
+
+        let (transaction, outer, inner) = begun().await;
+        let error = outer.commit().await.unwrap_err();
+        assert!(error.to_string().contains("still open"), "{error}");
+        drop(inner);
+        drop(transaction.commit(&[]).await);
+        assert_eq!(stored(&scratch).await, 0);
+
+        let (transaction, outer, inner) = begun().await;
+        inner.commit().await.unwrap();
+        outer.commit().await.unwrap();
+        transaction.commit(&[]).await.unwrap();
+        assert_eq!(stored(&scratch).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn savepoint_that_a_task_keeps_holds_no_lock() {
+    for scratch in Scratch::each().await {
+        let database = scratch.open();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let kept = of(&*transaction).begin().await.unwrap();
+        insert(&kept, 1).await.unwrap();
+        transaction.commit(&[]).await.unwrap_err();
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        insert(&of(&*transaction), 1).await.unwrap();
+        transaction.commit(&[]).await.unwrap();
+        insert(&kept, 2).await.unwrap_err();
+        assert_eq!(stored(&scratch).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn savepoint_after_a_dropped_statement_with_which_sqlite_rolls_back_stores_nothing() {
+    for times in 0..8 {
+        let [sqlite, _] = Scratch::each().await;
+        let transaction = begin(&sqlite.open(), &entries(1, 0, [1])).await.unwrap();
+        let tx = of(&*transaction);
+        insert(&tx, 1).await.unwrap();
+        {
+            let mut rolls_back = std::pin::pin!(tx.execute_unprepared(ROLLS_BACK));
+            for _ in 0..times {
+                if futures_util::poll!(&mut rolls_back).is_ready() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+        }
+        if let Ok(part) = tx.begin().await {
+            drop(insert(&part, 2).await);
+            drop(part.commit().await);
+        }
+        drop(tx);
+        // Where the statement never began, the transaction is as it was.
+        let rows = if transaction.commit(&[]).await.is_ok() {
+            2
+        } else {
+            0
+        };
+        assert_eq!(stored(&sqlite).await, rows, "{times}");
+    }
+}
+
+#[tokio::test]
 async fn failed_statement_in_a_savepoint_leaves_the_rest() {
     for scratch in Scratch::each().await {
         let database = scratch.open();
