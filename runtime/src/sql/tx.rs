@@ -9,10 +9,9 @@ mod savepoint;
 mod session;
 #[cfg(feature = "testing")]
 mod testing;
-mod unfinished;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, TransactionSession,
@@ -26,12 +25,11 @@ use crate::error::database::kind_of;
 use crate::error::{Error, Kind, Result};
 use crate::sql::reuse::Reuse;
 use crate::sql::timeout::{STATEMENT_TIMEOUT, bounded};
-use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, is_open, over};
+use condition::{BROKEN, CLEAN, DOUBTFUL, KEPT, OVER, broken, fit, over};
 
 pub use lend::SqlxConnection;
 pub(super) use open::OpenTransaction;
 pub use savepoint::Savepoint;
-use unfinished::{Gone, Unfinished};
 
 /// A transaction that the runtime begins for the function, and commits when the function returns
 /// `Ok`, before it acknowledges the messages or answers the request. On any error it is rolled back.
@@ -76,8 +74,17 @@ struct Lent {
     reuse: Reuse,
     transaction: RwLock<Option<OpenTransaction>>,
     condition: AtomicU8,
-    /// A statement's future was dropped: nobody knows what it came to.
-    unfinished: AtomicBool,
+}
+
+/// Takes note where the future of a statement is dropped before its end.
+struct Unfinished<'a>(Option<&'a Tx>);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        if let Some(tx) = self.0 {
+            tx.now(DOUBTFUL);
+        }
+    }
 }
 
 impl Tx {
@@ -88,7 +95,6 @@ impl Tx {
             reuse,
             transaction: RwLock::new(Some(transaction)),
             condition: AtomicU8::new(CLEAN),
-            unfinished: AtomicBool::new(false),
         }))
     }
 }
@@ -184,48 +190,21 @@ impl Tx {
     /// Runs a statement, and takes note of what it came to.
     pub(super) async fn run<T>(
         &self,
-        held: &OpenTransaction,
+        _: &OpenTransaction,
         asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        self.finished(held).await?;
         let mut unfinished = Unfinished(Some(self));
         let outcome = traced(asked, work).await;
-        self.0.reuse.seen_of_statement(&outcome);
-        let outcome = self.seen(held, outcome).await;
         unfinished.0 = None;
-        outcome
-    }
-
-    /// Asks what has become of the transaction where the future of a statement was dropped.
-    pub(super) async fn finished(&self, held: &OpenTransaction) -> Result<(), DbErr> {
-        if self.0.unfinished.load(Ordering::Acquire) {
-            self.ask(held).await;
-            self.0.unfinished.store(false, Ordering::Release);
-            self.usable()?;
-        }
-        Ok(())
+        self.0.reuse.seen_of_statement(&outcome);
+        outcome.inspect_err(|error| self.failed(error))
     }
 
     /// Within a transaction nothing runs on another connection.
     #[expect(clippy::unused_self, reason = "the same shape as a pool's")]
     pub(super) fn spare(&self, _: &Statement) -> Option<Statement> {
         None
-    }
-
-    pub(super) async fn seen<T>(
-        &self,
-        held: &OpenTransaction,
-        outcome: Result<T, DbErr>,
-    ) -> Result<T, DbErr> {
-        if let Err(error) = &outcome {
-            self.failed(error);
-            // This one did not reach the database.
-            if !matches!(error, DbErr::Custom(_)) {
-                self.ask(held).await;
-            }
-        }
-        outcome
     }
 
     fn failed(&self, error: &DbErr) {
@@ -245,32 +224,15 @@ impl Tx {
         outcome
     }
 
-    /// Asks SQLite whether the transaction is still open: on some errors it rolls all of it back by
-    /// itself, and what came after that would be committed alone.
-    async fn ask(&self, held: &OpenTransaction) {
-        if self.0.backend != DbBackend::Sqlite || self.usable().is_err() {
-            return;
-        }
-        // Dropped meanwhile, the question itself may have begun a transaction.
-        let mut gone = Gone(Some(self));
-        if is_open(held).await {
-            gone.0 = None;
-        }
-    }
-
     fn now(&self, condition: u8) {
         self.0.condition.fetch_max(condition, Ordering::AcqRel);
     }
 
     async fn start(&self, options: TransactionOptions) -> Result<Savepoint, DbErr> {
         let held = self.held().await?;
-        self.finished(&held).await?;
         self.now(DOUBTFUL);
-        let mut unfinished = Unfinished(Some(self));
         let begun = bounded(held.savepoint(options)).await;
-        let inner = self.seen(&held, begun).await;
-        unfinished.0 = None;
-        let inner = inner?;
+        let inner = begun.inspect_err(|error| self.failed(error))?;
         Ok(Savepoint {
             inner,
             tx: self.clone(),

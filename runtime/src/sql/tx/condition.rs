@@ -2,7 +2,7 @@
 
 use std::io::ErrorKind;
 
-use sea_orm::{ConnectionTrait, DbBackend, DbErr};
+use sea_orm::DbErr;
 
 use super::OpenTransaction;
 use crate::error::database::kind_of;
@@ -27,13 +27,6 @@ pub(super) async fn fit(condition: u8, transaction: &OpenTransaction) -> Result<
     if condition == CLEAN {
         return Ok(());
     }
-    if transaction.get_database_backend() == DbBackend::Sqlite {
-        return if is_open(transaction).await {
-            Ok(())
-        } else {
-            Err(broken().into())
-        };
-    }
     let Err(error) = bounded(transaction.goes_on()).await else {
         return Ok(());
     };
@@ -42,12 +35,6 @@ pub(super) async fn fit(condition: u8, transaction: &OpenTransaction) -> Result<
         Some(_) => error.into(),
         None => Error::internal(PASSED_OVER).with_source(error),
     })
-}
-
-/// Whether SQLite's transaction is open. SQLite cannot be asked, but it refuses a second BEGIN.
-pub(super) async fn is_open(transaction: &OpenTransaction) -> bool {
-    let begun = bounded(transaction.execute_unprepared("BEGIN")).await;
-    matches!(begun, Err(error) if error.to_string().contains("within a transaction"))
 }
 
 pub(super) const KEPT: &str = "the function returned and something that it started still holds its Tx; nothing of it is stored. \
@@ -68,22 +55,11 @@ pub(super) fn lost() -> DbErr {
     )
 }
 
-/// Why the connection was not free: it is lent, or another statement runs for long.
-pub(super) fn lent(is_lent: bool) -> DbErr {
-    if is_lent {
-        let text =
-            "the connection of this transaction is lent to sqlx: drop the SqlxConnection first";
-        return DbErr::Custom(text.to_owned());
-    }
+pub(super) fn lent() -> DbErr {
     io_error(
         ErrorKind::TimedOut,
-        "another statement of this transaction runs for too long",
+        "the connection of this transaction is lent to sqlx: drop the SqlxConnection first",
     )
-}
-
-pub(super) fn still_open() -> DbErr {
-    let text = "a savepoint in it is still open: commit it or roll it back first";
-    DbErr::Custom(text.to_owned())
 }
 
 pub(super) fn unread() -> DbErr {

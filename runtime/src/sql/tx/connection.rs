@@ -57,38 +57,50 @@ impl ConnectionTrait for OpenTransaction {
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut self.session().await?.connection, |it: D| {
-            let done = sqlx::query_with::<D, _>(sql, values).execute(&mut **it);
-            done.await.map(Into::into)
-        })
-        .map_err(exec_error)
+        let work = async |connection: &mut Connection| {
+            on!(connection, |it: D| {
+                let done = sqlx::query_with::<D, _>(sql, values).execute(&mut **it);
+                done.await.map(Into::into)
+            })
+            .map_err(exec_error)
+        };
+        self.session().await?.run(work).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         let sql = AssertSqlSafe(sql).into_sql_str();
-        on!(&mut self.session().await?.connection, |it: D| {
-            let done = <&mut <D as Database>::Connection>::execute(&mut **it, sql);
-            done.await.map(Into::into)
-        })
-        .map_err(exec_error)
+        let work = async |connection: &mut Connection| {
+            on!(connection, |it: D| {
+                let done = <&mut <D as Database>::Connection>::execute(&mut **it, sql);
+                done.await.map(Into::into)
+            })
+            .map_err(exec_error)
+        };
+        self.session().await?.run(work).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut self.session().await?.connection, |it: D| {
-            let row = sqlx::query_with::<D, _>(sql, values).fetch_optional(&mut **it);
-            row.await.map(|row| row.map(Into::into))
-        })
-        .map_err(query_error)
+        let work = async |connection: &mut Connection| {
+            on!(connection, |it: D| {
+                let row = sqlx::query_with::<D, _>(sql, values).fetch_optional(&mut **it);
+                row.await.map(|row| row.map(Into::into))
+            })
+            .map_err(query_error)
+        };
+        self.session().await?.run(work).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         let (sql, values) = query_of(statement);
-        on!(&mut self.session().await?.connection, |it: D| {
-            let rows = sqlx::query_with::<D, _>(sql, values).fetch_all(&mut **it);
-            rows.await
-                .map(|rows| rows.into_iter().map(Into::into).collect())
-        })
-        .map_err(query_error)
+        let work = async |connection: &mut Connection| {
+            on!(connection, |it: D| {
+                let rows = sqlx::query_with::<D, _>(sql, values).fetch_all(&mut **it);
+                let rows = rows.await;
+                rows.map(|rows| rows.into_iter().map(Into::into).collect())
+            })
+            .map_err(query_error)
+        };
+        self.session().await?.run(work).await
     }
 }

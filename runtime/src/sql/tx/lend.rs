@@ -91,7 +91,6 @@ impl Tx {
         let transaction = self.held().await?;
         // What becomes of its statements is not seen.
         self.now(DOUBTFUL);
-        self.finished(&transaction).await?;
         let session = bounded(transaction.lend()).await?;
         match OwnedMutexGuard::try_map(session, |session| of(&mut session.connection)) {
             Ok(connection) => Ok(SqlxConnection {
@@ -341,10 +340,10 @@ mod tests {
             );
             tokio::time::resume();
             drop(lent);
-            tx.execute_unprepared(INSERT).await.unwrap();
             drop(tx);
-            transaction.commit(&[]).await.unwrap();
-            assert_eq!(stored(&scratch).await, 1);
+            let error = transaction.commit(&[]).await.unwrap_err();
+            assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+            assert_eq!(stored(&scratch).await, 0);
         }
     }
 

@@ -12,13 +12,14 @@ use sqlx_core::transaction::TransactionManager;
 use tokio::sync::{Mutex, MutexGuard, OwnedMutexGuard};
 use tokio::time::timeout;
 
-use super::condition::{lent, lost, still_open};
+use super::condition::{lent, lost};
 use super::connection::{Connection, query_error};
 use super::session::Session;
 use crate::sql::timeout::connection_error;
 
-/// How long a statement waits for a connection that is lent, less than for the database.
-const LENT: Duration = Duration::from_secs(5);
+/// How long a statement waits for a connection that is lent: longer than PostgreSQL runs one, less than the runtime
+/// waits for the database.
+const LENT: Duration = Duration::from_secs(9);
 
 /// A transaction, or a savepoint in one. Dropped, it is rolled back before the connection's next statement.
 pub(in crate::sql) struct OpenTransaction {
@@ -123,13 +124,9 @@ impl OpenTransaction {
             }
         }
         self.check(&mut session)?;
-        if !session.is_innermost(self.id) {
-            return Err(still_open());
-        }
-        if session.is_outermost(self.id) {
-            self.shared.hooks.commits.store(true, Ordering::Release);
-        }
-        session.commit().await?;
+        let hooks = &self.shared.hooks;
+        let before = || hooks.commits.store(true, Ordering::Release);
+        session.commit(self.id, before).await?;
         drop(session);
         self.is_open = false;
         Ok(())
@@ -150,8 +147,11 @@ impl OpenTransaction {
     /// each later statement would be committed alone: until [`Self::commit`] nothing is.
     pub(super) async fn lend(&self) -> Result<OwnedMutexGuard<Session>, DbErr> {
         let lock = self.shared.session.clone().lock_owned();
-        let mut session = timeout(LENT, lock).await.map_err(|_| self.late())?;
+        let mut session = timeout(LENT, lock).await.map_err(|_| lent())?;
         self.shared.settle(&mut session);
+        if session.is_rolled_back().await {
+            self.shared.hooks.is_lost.store(true, Ordering::Release);
+        }
         self.check(&mut session)?;
         if !session.was_lent {
             let hooks = &self.shared.hooks;
@@ -177,6 +177,9 @@ impl OpenTransaction {
     /// The session, inside this transaction.
     pub(super) async fn session(&self) -> Result<MutexGuard<'_, Session>, DbErr> {
         let mut session = self.locked().await?;
+        if session.is_rolled_back().await {
+            self.shared.hooks.is_lost.store(true, Ordering::Release);
+        }
         self.check(&mut session)?;
         Ok(session)
     }
@@ -193,18 +196,14 @@ impl OpenTransaction {
     async fn locked(&self) -> Result<MutexGuard<'_, Session>, DbErr> {
         let mut session = match self.shared.session.try_lock() {
             Ok(session) => session,
-            Err(_) => {
+            Err(_) if self.shared.is_lent.load(Ordering::Acquire) => {
                 let lock = timeout(LENT, self.shared.session.lock()).await;
-                lock.map_err(|_| self.late())?
+                lock.map_err(|_| lent())?
             }
+            Err(_) => self.shared.session.lock().await,
         };
         self.shared.settle(&mut session);
         Ok(session)
-    }
-
-    /// Why the session was not free in time.
-    fn late(&self) -> DbErr {
-        lent(self.shared.is_lent.load(Ordering::Acquire))
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use sea_orm::{DbBackend, DbErr, Statement, TransactionOptions, TransactionSession};
 
-use super::{OpenTransaction, Tx, Unfinished};
+use super::{OpenTransaction, Tx};
 use crate::error::Result;
 use crate::sql::delegate::{connection, transactions};
 use crate::sql::statement_span::{DatabaseName, TracedStatement};
 use crate::sql::timeout::bounded;
 
-/// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back.
+/// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back. While it is open, what runs
+/// by `&tx`, or in a savepoint that begins later, is part of it too.
 ///
 /// ```
 /// use natsfn::{Result, Tx};
@@ -66,12 +67,8 @@ impl Savepoint {
 
     async fn start(&self, options: TransactionOptions) -> Result<Self, DbErr> {
         self.tx.usable()?;
-        self.tx.finished(&self.inner).await?;
-        let mut unfinished = Unfinished(Some(&self.tx));
         let begun = bounded(self.inner.savepoint(options)).await;
-        let inner = self.tx.seen(&self.inner, begun).await;
-        unfinished.0 = None;
-        let inner = inner?;
+        let inner = begun.inspect_err(|error| self.tx.failed(error))?;
         Ok(Self {
             inner,
             tx: self.tx.clone(),

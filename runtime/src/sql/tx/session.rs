@@ -1,7 +1,7 @@
 //! A connection, and the transaction and savepoints that are open on it.
 
-use sea_orm::DbErr;
 use sea_orm::sqlx::{AssertSqlSafe, Database, Executor, PgConnection, Row, SqlSafeStr, SqlStr};
+use sea_orm::{DbErr, sqlx};
 use sqlx_core::transaction::TransactionManager;
 
 use super::condition::{lost, unread};
@@ -18,12 +18,18 @@ pub(super) struct Session {
     /// The transaction, and the savepoints in it.
     open: Vec<Level>,
     begun: u64,
+    /// A statement has failed, or was dropped before its end: SQLite may have rolled back.
+    is_doubtful: bool,
+    /// SQLite is asked whether it has, or has said so.
+    is_lost: bool,
 }
 
 struct Level {
     id: u64,
     /// How many sqlx counted once this one had begun, this one included.
     depth: usize,
+    /// It was committed while a savepoint in it was open, and is released after that one.
+    is_done: bool,
 }
 
 impl Session {
@@ -34,6 +40,8 @@ impl Session {
             began: String::new(),
             open: Vec::new(),
             begun: 0,
+            is_doubtful: false,
+            is_lost: false,
         }
     }
 
@@ -54,35 +62,78 @@ impl Session {
         level.map(|level| level.depth)
     }
 
-    /// Whether no savepoint is open in it, nor one of sqlx's own.
-    pub(super) fn is_innermost(&self, id: u64) -> bool {
-        let innermost = self.open.last();
-        innermost.is_some_and(|level| level.id == id && level.depth == self.depth())
-    }
-
-    pub(super) fn is_outermost(&self, id: u64) -> bool {
-        self.open.first().is_some_and(|level| level.id == id)
-    }
-
     pub(super) async fn begin(&mut self, begin: Option<SqlStr>) -> Result<u64, DbErr> {
+        self.is_doubtful = true;
         on!(&mut self.connection, |it: D| {
             <D as Database>::TransactionManager::begin(it, begin).await
         })
         .map_err(query_error)?;
+        self.is_doubtful = false;
         self.begun += 1;
         let (id, depth) = (self.begun, self.depth());
-        self.open.push(Level { id, depth });
+        let is_done = false;
+        self.open.push(Level { id, depth, is_done });
         Ok(id)
     }
 
-    /// Commits the innermost.
-    pub(super) async fn commit(&mut self) -> Result<(), DbErr> {
+    /// Commits it; a savepoint in which another one is open is committed with that one. `before` is called before all of
+    /// it is.
+    pub(super) async fn commit(&mut self, id: u64, before: impl FnOnce()) -> Result<(), DbErr> {
+        while self.open.last().is_some_and(|last| last.is_done) {
+            self.commit_innermost().await?;
+        }
+        if self.open.last().is_some_and(|last| last.id == id) {
+            if self.open.len() == 1 {
+                before();
+            }
+            return self.commit_innermost().await;
+        }
+        match self.open.iter_mut().skip(1).find(|level| level.id == id) {
+            Some(level) => level.is_done = true,
+            None => return Err(lost()),
+        }
+        Ok(())
+    }
+
+    async fn commit_innermost(&mut self) -> Result<(), DbErr> {
+        // One of sqlx's own is open in it.
+        if self.open.last().map(|last| last.depth) != Some(self.depth()) {
+            return Err(lost());
+        }
         on!(&mut self.connection, |it: D| {
             <D as Database>::TransactionManager::commit(it).await
         })
         .map_err(query_error)?;
         self.open.pop();
         Ok(())
+    }
+
+    /// Runs a statement.
+    pub(super) async fn run<T>(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
+        self.is_doubtful = true;
+        let done = work(&mut self.connection).await?;
+        self.is_doubtful = false;
+        Ok(done)
+    }
+
+    /// Whether SQLite has rolled back by itself, as it does on some errors: every later statement would be committed
+    /// alone. It cannot be asked, but it refuses a second BEGIN.
+    pub(super) async fn is_rolled_back(&mut self) -> bool {
+        if let (Connection::Sqlite(sqlite), true) = (&mut self.connection, self.is_doubtful) {
+            // Dropped meanwhile, the question itself may have begun a transaction.
+            let was_asked = std::mem::replace(&mut self.is_lost, true);
+            if !was_asked {
+                let begun = sqlite.execute("BEGIN").await;
+                let is_open =
+                    |error: sqlx::Error| error.to_string().contains("within a transaction");
+                self.is_lost = !begun.is_err_and(is_open);
+            }
+            self.is_doubtful = self.is_lost;
+        }
+        self.is_lost
     }
 
     /// Rolls back, unless sqlx has done so, and what is open in it.
@@ -120,10 +171,10 @@ impl Session {
 
     /// Before sqlx's statements use it for the first time.
     pub(super) async fn lend(&mut self) -> Result<(), DbErr> {
-        self.was_lent = true;
         if let Connection::Postgres(postgres) = &mut self.connection {
             self.began = answer(postgres, format!("SELECT {BEGAN}")).await?;
         }
+        self.was_lent = true;
         Ok(())
     }
 

@@ -191,15 +191,38 @@ async fn savepoints_side_by_side_end_each_for_itself() {
         assert_eq!(stored(&scratch).await, 0);
 
         let (transaction, outer, inner) = begun().await;
-        let error = outer.commit().await.unwrap_err();
-        assert!(error.to_string().contains("still open"), "{error}");
-        drop(inner);
-        drop(transaction.commit(&[]).await);
-        assert_eq!(stored(&scratch).await, 0);
+        outer.commit().await.unwrap();
+        inner.rollback().await.unwrap();
+        transaction.commit(&[]).await.unwrap();
+        assert_eq!(stored(&scratch).await, 1);
+        let connection = scratch.connect().await;
+        connection
+            .execute_unprepared("DELETE FROM effects")
+            .await
+            .unwrap();
 
-        let (transaction, outer, inner) = begun().await;
+        let transaction = begin(&database, &entries(1, 1, [2])).await.unwrap();
+        let tx = of(&*transaction);
+        let one = tx.transaction(|part| Box::pin(async move { insert(part, 1).await }));
+        let two = tx.transaction(|part| Box::pin(async move { insert(part, 2).await }));
+        futures_util::try_join!(one, two).unwrap();
+        drop(tx);
+        transaction.commit(&[]).await.unwrap();
+        assert_eq!(stored(&scratch).await, 2);
+        connection
+            .execute_unprepared("DELETE FROM effects")
+            .await
+            .unwrap();
+
+        let transaction = begin(&database, &entries(1, 2, [3])).await.unwrap();
+        let tx = of(&*transaction);
+        let outer = tx.begin().await.unwrap();
+        insert(&outer, 1).await.unwrap();
+        let inner = tx.begin().await.unwrap();
+        insert(&inner, 2).await.unwrap();
         inner.commit().await.unwrap();
         outer.commit().await.unwrap();
+        drop(tx);
         transaction.commit(&[]).await.unwrap();
         assert_eq!(stored(&scratch).await, 2);
     }
@@ -219,6 +242,20 @@ async fn savepoint_that_a_task_keeps_holds_no_lock() {
         insert(&kept, 2).await.unwrap_err();
         assert_eq!(stored(&scratch).await, 1);
     }
+}
+
+#[tokio::test]
+async fn statement_beside_one_with_which_sqlite_rolls_back_is_not_committed_alone() {
+    let [sqlite, _] = Scratch::each().await;
+    let transaction = begin(&sqlite.open(), &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    insert(&tx, 1).await.unwrap();
+    let (failed, alone) = futures_util::join!(tx.execute_unprepared(ROLLS_BACK), insert(&tx, 2));
+    failed.unwrap_err();
+    alone.unwrap_err();
+    drop(tx);
+    transaction.commit(&[]).await.unwrap_err();
+    assert_eq!(stored(&sqlite).await, 0);
 }
 
 #[tokio::test]
