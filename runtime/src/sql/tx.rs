@@ -76,13 +76,13 @@ struct Lent {
     condition: AtomicU8,
 }
 
-/// Takes note where the future of a statement is dropped before its end.
-struct Unfinished<'a>(Option<&'a Tx>);
+/// Takes note where a future is dropped before its end.
+struct Unfinished<'a>(Option<(&'a Tx, u8)>);
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(tx) = self.0 {
-            tx.now(DOUBTFUL);
+        if let Some((tx, condition)) = self.0 {
+            tx.now(condition);
         }
     }
 }
@@ -194,7 +194,7 @@ impl Tx {
         asked: TracedStatement,
         work: impl Future<Output = Result<T, DbErr>>,
     ) -> Result<T, DbErr> {
-        let mut unfinished = Unfinished(Some(self));
+        let mut unfinished = Unfinished(Some((self, DOUBTFUL)));
         let outcome = traced(asked, work).await;
         unfinished.0 = None;
         self.0.reuse.seen_of_statement(&outcome);
@@ -213,9 +213,12 @@ impl Tx {
         self.now(if unfinished { BROKEN } else { DOUBTFUL });
     }
 
-    /// Takes note of what the end of a savepoint came to. Where it failed, SQLite may have no
-    /// transaction any more, and sqlx one too many: the next COMMIT would be none.
-    pub(super) fn ended(&self, outcome: Result<(), DbErr>) -> Result<(), DbErr> {
+    /// Ends a savepoint. Where that failed, SQLite may have no transaction any more, and sqlx one too many: the next
+    /// COMMIT would be none. Where it was dropped, nobody knows what is left of what.
+    async fn ended(&self, end: impl Future<Output = Result<(), DbErr>>) -> Result<(), DbErr> {
+        let mut unfinished = Unfinished(Some((self, BROKEN)));
+        let outcome = bounded(end).await;
+        unfinished.0 = None;
         match &outcome {
             Err(_) if self.0.backend == DbBackend::Sqlite => self.now(BROKEN),
             Err(error) => self.failed(error),

@@ -44,6 +44,14 @@ pub(super) fn query_error(error: sqlx::Error) -> DbErr {
     DbErr::Query(RuntimeErr::SqlxError(error.into()))
 }
 
+/// Whether a statement ends a transaction: a function's own COMMIT or ROLLBACK.
+fn may_end(statement: &str) -> bool {
+    let word = statement.split_whitespace().next().unwrap_or_default();
+    ["COMMIT", "END", "ROLLBACK", "ABORT"]
+        .iter()
+        .any(|it| word.eq_ignore_ascii_case(it))
+}
+
 fn query_of(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
     let values = statement.values.unwrap_or(Values(Vec::new()));
     (AssertSqlSafe(statement.sql), SqlxValues(values))
@@ -56,6 +64,7 @@ impl ConnectionTrait for OpenTransaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        let may_end = may_end(&statement.sql);
         let (sql, values) = query_of(statement);
         let work = async |connection: &mut Connection| {
             on!(connection, |it: D| {
@@ -64,10 +73,11 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(exec_error)
         };
-        self.session().await?.run(work).await
+        self.run(may_end, work).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        let may_end = sql.split(';').any(may_end);
         let sql = AssertSqlSafe(sql).into_sql_str();
         let work = async |connection: &mut Connection| {
             on!(connection, |it: D| {
@@ -76,7 +86,7 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(exec_error)
         };
-        self.session().await?.run(work).await
+        self.run(may_end, work).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -88,7 +98,7 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(query_error)
         };
-        self.session().await?.run(work).await
+        self.run(false, work).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
@@ -101,6 +111,6 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(query_error)
         };
-        self.session().await?.run(work).await
+        self.run(false, work).await
     }
 }

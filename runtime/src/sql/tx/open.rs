@@ -133,7 +133,13 @@ impl OpenTransaction {
     }
 
     pub(in crate::sql) async fn rollback(mut self) -> Result<(), DbErr> {
-        self.locked().await?.roll_back(self.id).await?;
+        let mut session = self.locked().await?;
+        let is_outermost = session.is_outermost(self.id);
+        session.roll_back(self.id).await?;
+        if is_outermost {
+            self.shared.hooks.commits.store(true, Ordering::Release);
+        }
+        drop(session);
         self.is_open = false;
         Ok(())
     }
@@ -149,9 +155,7 @@ impl OpenTransaction {
         let lock = self.shared.session.clone().lock_owned();
         let mut session = timeout(LENT, lock).await.map_err(|_| lent())?;
         self.shared.settle(&mut session);
-        if session.is_rolled_back().await {
-            self.shared.hooks.is_lost.store(true, Ordering::Release);
-        }
+        session.look().await;
         self.check(&mut session)?;
         if !session.was_lent {
             let hooks = &self.shared.hooks;
@@ -174,19 +178,29 @@ impl OpenTransaction {
         self.shared.is_lent.store(false, Ordering::Release);
     }
 
+    /// Runs a statement; whether it may end the transaction.
+    pub(super) async fn run<T>(
+        &self,
+        may_end: bool,
+        work: impl AsyncFnOnce(&mut Connection) -> Result<T, DbErr>,
+    ) -> Result<T, DbErr> {
+        let mut session = self.session().await?;
+        let done = session.run(may_end, work).await;
+        self.shared.settle(&mut session);
+        done
+    }
+
     /// The session, inside this transaction.
-    pub(super) async fn session(&self) -> Result<MutexGuard<'_, Session>, DbErr> {
+    async fn session(&self) -> Result<MutexGuard<'_, Session>, DbErr> {
         let mut session = self.locked().await?;
-        if session.is_rolled_back().await {
-            self.shared.hooks.is_lost.store(true, Ordering::Release);
-        }
+        session.look().await;
         self.check(&mut session)?;
         Ok(session)
     }
 
     fn check(&self, session: &mut Session) -> Result<(), DbErr> {
         session.settle();
-        let is_lost = self.shared.hooks.is_lost.load(Ordering::Acquire);
+        let is_lost = session.is_lost || self.shared.hooks.is_lost.load(Ordering::Acquire);
         match is_lost || session.depth_of(self.id).is_none() {
             true => Err(lost()),
             false => Ok(()),
@@ -218,21 +232,12 @@ impl Shared {
 
 impl Drop for OpenTransaction {
     fn drop(&mut self) {
-        if !self.is_open {
-            return;
+        if self.is_open {
+            self.shared.dropped.lock().push(self.id);
         }
-        match self.shared.session.try_lock() {
-            Ok(mut session) => {
-                self.shared.settle(&mut session);
-                session.start_roll_back(self.id);
-            }
-            Err(_) => self.shared.dropped.lock().push(self.id),
+        // Whoever has the session settles it; where it was lent, its connection is closed then.
+        if let Ok(mut session) = self.shared.session.try_lock() {
+            self.shared.settle(&mut session);
         }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        self.hooks.commits.store(true, Ordering::Release);
     }
 }

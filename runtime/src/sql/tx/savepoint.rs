@@ -82,11 +82,11 @@ impl TransactionSession for Savepoint {
         let Self { inner, tx } = self;
         // Below a transaction that is over, this would commit what the runtime took back.
         tx.usable()?;
-        tx.ended(bounded(inner.commit()).await)
+        tx.ended(inner.commit()).await
     }
 
     async fn rollback(self) -> Result<(), DbErr> {
         let Self { inner, tx } = self;
-        tx.ended(bounded(inner.rollback()).await)
+        tx.ended(inner.rollback()).await
     }
 }

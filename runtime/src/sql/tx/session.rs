@@ -20,8 +20,10 @@ pub(super) struct Session {
     begun: u64,
     /// A statement has failed, or was dropped before its end: SQLite may have rolled back.
     is_doubtful: bool,
-    /// SQLite is asked whether it has, or has said so.
-    is_lost: bool,
+    /// SQLite is asked whether it has, or has said so; or what was committed in it has been rolled back.
+    pub(super) is_lost: bool,
+    /// PostgreSQL may have ended it, because a statement said so.
+    may_have_ended: bool,
 }
 
 struct Level {
@@ -42,6 +44,7 @@ impl Session {
             begun: 0,
             is_doubtful: false,
             is_lost: false,
+            may_have_ended: false,
         }
     }
 
@@ -54,12 +57,19 @@ impl Session {
     /// Forgets what is open no more: where a SAVEPOINT fails or is dropped, sqlx rolls the innermost back, or all.
     pub(super) fn settle(&mut self) {
         let depth = self.depth();
-        self.open.retain(|level| level.depth <= depth);
+        while self.open.last().is_some_and(|last| last.depth > depth) {
+            // Who committed it has gone on.
+            self.is_lost |= self.open.pop().is_some_and(|last| last.is_done);
+        }
     }
 
     pub(super) fn depth_of(&self, id: u64) -> Option<usize> {
         let level = self.open.iter().find(|level| level.id == id);
         level.map(|level| level.depth)
+    }
+
+    pub(super) fn is_outermost(&self, id: u64) -> bool {
+        self.open.first().is_some_and(|level| level.id == id)
     }
 
     pub(super) async fn begin(&mut self, begin: Option<SqlStr>) -> Result<u64, DbErr> {
@@ -84,6 +94,9 @@ impl Session {
         }
         if self.open.last().is_some_and(|last| last.id == id) {
             if self.open.len() == 1 {
+                if self.may_have_ended {
+                    self.goes_on().await?;
+                }
                 before();
             }
             return self.commit_innermost().await;
@@ -111,17 +124,19 @@ impl Session {
     /// Runs a statement.
     pub(super) async fn run<T>(
         &mut self,
+        may_end: bool,
         work: impl AsyncFnOnce(&mut Connection) -> Result<T, DbErr>,
     ) -> Result<T, DbErr> {
         self.is_doubtful = true;
+        self.may_have_ended |= may_end;
         let done = work(&mut self.connection).await?;
         self.is_doubtful = false;
         Ok(done)
     }
 
-    /// Whether SQLite has rolled back by itself, as it does on some errors: every later statement would be committed
+    /// Looks whether SQLite has rolled back by itself, as it does on some errors: every later statement would be committed
     /// alone. It cannot be asked, but it refuses a second BEGIN.
-    pub(super) async fn is_rolled_back(&mut self) -> bool {
+    pub(super) async fn look(&mut self) {
         if let (Connection::Sqlite(sqlite), true) = (&mut self.connection, self.is_doubtful) {
             // Dropped meanwhile, the question itself may have begun a transaction.
             let was_asked = std::mem::replace(&mut self.is_lost, true);
@@ -133,7 +148,6 @@ impl Session {
             }
             self.is_doubtful = self.is_lost;
         }
-        self.is_lost
     }
 
     /// Rolls back, unless sqlx has done so, and what is open in it.

@@ -116,6 +116,39 @@ async fn failed_statement_that_is_passed_over_is_not_committed_as_a_success_on_p
 }
 
 #[tokio::test]
+async fn transaction_that_the_function_ended_by_itself_is_no_success() {
+    let [_, postgres] = Scratch::each().await;
+    let database = postgres.open();
+    for end in ["ROLLBACK", "SELECT 1; rollback; SELECT 2"] {
+        let transaction = begin(&database, &entries(1, 0, [1])).await.unwrap();
+        let tx = of(&*transaction);
+        insert(&tx, 1).await.unwrap();
+        tx.execute_unprepared(end).await.unwrap();
+        drop(tx);
+        transaction.commit(&[]).await.unwrap_err();
+        assert_eq!(stored(&postgres).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn savepoint_that_was_done_and_is_rolled_back_after_all_is_no_success() {
+    let [_, postgres] = Scratch::each().await;
+    let transaction = begin(&postgres.open(), &entries(1, 0, [1])).await.unwrap();
+    let tx = of(&*transaction);
+    let (outer, inner) = (tx.begin().await.unwrap(), tx.begin().await.unwrap());
+    insert(&outer, 1).await.unwrap();
+    outer.commit().await.unwrap();
+    inner.rollback().await.unwrap();
+    insert(&tx, 1).await.unwrap();
+    insert(&tx, 1).await.unwrap_err();
+    // sqlx rolls the innermost back, which is `outer`.
+    tx.begin().await.err().unwrap();
+    drop(tx);
+    transaction.commit(&[]).await.unwrap_err();
+    assert_eq!(stored(&postgres).await, 0);
+}
+
+#[tokio::test]
 async fn savepoint_that_cannot_begin_is_no_success() {
     let [_, postgres] = Scratch::each().await;
     let database = postgres.open();
