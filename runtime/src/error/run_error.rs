@@ -8,8 +8,9 @@ use super::{Error, Source};
 /// Why a service did not run. It prints as sentences for the person who started it.
 ///
 /// What makes a service or a command of one's own may return any error that goes into a
-/// `Box<dyn std::error::Error + Send + Sync>`: [`crate::Error`], to which `?` turns every other one,
-/// `anyhow::Error`, or this one.
+/// `Box<dyn std::error::Error + Send + Sync>`: this one; [`crate::Error`], to which `?` turns any
+/// `std::error::Error`; `anyhow::Error`. The exit code is 2 for [`RunError::misuse`], which `?` into [`crate::Error`] keeps
+/// and `anyhow` loses.
 #[derive(Clone)]
 pub struct RunError {
     reason: Reason,

@@ -38,7 +38,8 @@ pub use savepoint::Savepoint;
 /// it before it returns: one that keeps it in a spawned task gets an error, and nothing is stored.
 /// PostgreSQL ends a transaction in which no statement runs for 60 s; what the function sets there (`SET`, `SET ROLE`,
 /// advisory locks) ends with its transaction. Statements of sqlx run on [`Tx::postgres`] or [`Tx::sqlite`]. A test makes
-/// one with `Tx::begin_on(&db)`, gives a clone to the function, and commits it.
+/// one with `Tx::begin_on(&db)` (feature `testing`), gives a clone to the function, and commits it; `testing::local` tests
+/// the function with its inbox and its limits.
 ///
 /// ```
 /// use natsfn::{Json, Result, Tx};

@@ -10,8 +10,7 @@ use crate::error::run_error::RunError;
 use crate::service::{Definition, Service};
 
 /// What can make a service: a closure `|| Service`, or an `async fn` that takes a configuration and
-/// returns `Result<Service<S>>`, or another error that goes into a
-/// `Box<dyn Error + Send + Sync>`.
+/// returns a `Result<Service<S>, E>`, whose error goes into a `Box<dyn Error + Send + Sync>`.
 ///
 /// It is implemented for both; nobody implements it by hand. `K` tells them apart, inferred.
 #[diagnostic::on_unimplemented(

@@ -41,12 +41,13 @@ impl<C> DerefMut for SqlxConnection<'_, C> {
 }
 
 impl Tx {
-    /// The transaction's connection to PostgreSQL, for statements of sqlx 0.9 (`sea_orm::sqlx`). They belong to the
-    /// transaction as sea-orm's do; they have no span of their own.
+    /// The transaction's connection to PostgreSQL, for statements of sqlx 0.9 (`sea_orm::sqlx`; its macros need `sqlx`
+    /// among your own dependencies). They belong to the transaction as sea-orm's do; they have no span of their own.
     ///
-    /// Drop it before the next statement by `&tx`, which waits for it. Return the error of a statement or of a
-    /// savepoint (`connection.begin()`) that failed, and end the transaction by no COMMIT or ROLLBACK of your own: the
-    /// runtime does. PostgreSQL ends a statement after 8 s; the runtime has no other limit for these.
+    /// Drop it before `tx`, or a savepoint of it, is used again: that fails after 9 s, and the transaction with it. Return
+    /// the error of a failed statement, unless it ran in a savepoint (`connection.begin()`) that you rolled back. Never
+    /// COMMIT: what the runtime knows of the messages would be committed too, and those that the function then
+    /// fails would not come again. PostgreSQL ends a statement after 8 s; the runtime has no other limit for these.
     ///
     /// ```
     /// use natsfn::{Json, Result, Tx};

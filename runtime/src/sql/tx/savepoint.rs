@@ -11,17 +11,23 @@ use crate::sql::statement_span::{DatabaseName, TracedStatement};
 use crate::sql::timeout::bounded;
 
 /// A part of a [`Tx`] that can be taken back alone: a savepoint. Dropping it takes it back. While it is open, what runs
-/// by `&tx`, or in a savepoint that begins later, is part of it too.
+/// by `&tx`, by sqlx on [`Tx::postgres`], or in a savepoint that begins later, is part of it too.
 ///
 /// ```
-/// use natsfn::{Result, Tx};
+/// use natsfn::{Error, Kind, Result, Tx};
 /// use sea_orm::{ConnectionTrait, TransactionSession, TransactionTrait};
 ///
 /// async fn tidy(tx: Tx) -> Result<()> {
 ///     let part = tx.begin().await?;
 ///     match part.execute_unprepared("DELETE FROM carts WHERE old").await {
 ///         Ok(_) => part.commit().await?,
-///         Err(_) => part.rollback().await?, // what else `tx` has done stays
+///         Err(error) => {
+///             part.rollback().await?; // what else `tx` has done stays
+///             let error = Error::from(error);
+///             if error.kind() != Kind::BadRequest {
+///                 return Err(error); // not for these values: a deadlock, say, and it is tried again
+///             }
+///         }
 ///     }
 ///     Ok(())
 /// }
