@@ -21,12 +21,10 @@ macro_rules! on {
     ($connection:expr, |$inner:ident: $database:ident| $work:expr) => {
         match $connection {
             Connection::Postgres($inner) => {
-                #[allow(dead_code, reason = "not all of the work needs it")]
                 type $database = sea_orm::sqlx::Postgres;
                 $work
             }
             Connection::Sqlite($inner) => {
-                #[allow(dead_code, reason = "not all of the work needs it")]
                 type $database = sea_orm::sqlx::Sqlite;
                 $work
             }

@@ -109,17 +109,15 @@ impl Tx {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::StreamExt;
     use sea_orm::sqlx::{self, Connection as _};
     use sea_orm::{ConnectionTrait, TransactionSession, TransactionTrait};
 
     use super::*;
     use crate::error::{Error, Kind};
-    use crate::function::database::Transaction;
     use crate::sql::database::SqlDatabase;
     use crate::sql::scratch::{Scratch, begin, entries, number};
+    use crate::sql::tx::tests::{of, stored};
 
     /// Runs an INSERT by sqlx on whichever database it is.
     macro_rules! by_sqlx {
@@ -141,14 +139,6 @@ mod tests {
 
     const INSERT: &str = "INSERT INTO effects (id) VALUES (1)";
     const ANOTHER: &str = "INSERT INTO effects (id) VALUES (2)";
-
-    fn of(transaction: &dyn Transaction) -> Tx {
-        Arc::unwrap_or_clone(transaction.handle().downcast::<Tx>().unwrap())
-    }
-
-    async fn stored(scratch: &Scratch) -> i64 {
-        number(&scratch.connect().await, "SELECT count(*) FROM effects").await
-    }
 
     #[tokio::test]
     async fn effects_of_sqlx_and_of_sea_orm_are_committed_together_or_not_at_all() {

@@ -180,7 +180,10 @@ impl Session {
     }
 
     fn close_on_drop(&mut self) {
-        on!(&mut self.connection, |it: D| it.close_on_drop());
+        match &mut self.connection {
+            Connection::Postgres(connection) => connection.close_on_drop(),
+            Connection::Sqlite(connection) => connection.close_on_drop(),
+        }
     }
 
     /// Before sqlx's statements use it for the first time.

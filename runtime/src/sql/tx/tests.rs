@@ -6,7 +6,7 @@ use super::*;
 use crate::function::database::{Database, Transaction};
 use crate::sql::scratch::{Network, Scratch, begin, entries, number, open};
 
-fn of(transaction: &dyn Transaction) -> Tx {
+pub(super) fn of(transaction: &dyn Transaction) -> Tx {
     Arc::unwrap_or_clone(transaction.handle().downcast::<Tx>().unwrap())
 }
 
@@ -16,7 +16,7 @@ async fn insert(db: &impl ConnectionTrait, id: u64) -> Result<(), DbErr> {
         .map(drop)
 }
 
-async fn stored(scratch: &Scratch) -> i64 {
+pub(super) async fn stored(scratch: &Scratch) -> i64 {
     number(&scratch.connect().await, "SELECT count(*) FROM effects").await
 }
 
