@@ -1,49 +1,20 @@
-//! What kind of failure a database's error is.
-//!
-//! Only what a database says of *these values* is a bad request; everything else holds, because a
-//! list of what heals by waiting is never complete.
+//! What a database's error is, wherever it stands in a chain of sources; what it means: `database/meaning.rs`.
+
+mod meaning;
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::io;
 
-use sea_orm::sqlx::error::DatabaseError;
+use sea_orm::sqlx::error::{DatabaseError, UnexpectedNullError};
 use sea_orm::sqlx::postgres::PgDatabaseError;
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
 use super::Kind;
+use meaning::{DOWN, Meaning, READ_ONLY, SCHEMA, VALUES, of_postgres, of_sqlite, primary_code};
 
-/// What a database's error means: its kind, and a sentence for whoever looks after the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Meaning {
-    pub(crate) kind: Kind,
-    pub(crate) sentence: &'static str,
-}
-
-/// The database refuses the values: other ones would do.
-const VALUES: Meaning = Meaning {
-    kind: Kind::BadRequest,
-    sentence: "the database refused it",
-};
-/// It heals by waiting.
-const DOWN: Meaning = Meaning {
-    kind: Kind::Unavailable,
-    sentence: "the database cannot do it now",
-};
-const RIGHTS: Meaning = Meaning {
-    kind: Kind::Unavailable,
-    sentence: "the database denies its user a right: grant it, waiting does not help",
-};
-const SCHEMA: Meaning = Meaning {
-    kind: Kind::Unavailable,
-    sentence: "the database's schema is not the one that this program needs: run `setup`, or deploy the program that \
-               fits it; waiting does not help",
-};
-const DAMAGE: Meaning = Meaning {
-    kind: Kind::Unavailable,
-    sentence: "the database is damaged or at fault: an operator must look at it, waiting does not help",
-};
+pub(crate) use meaning::{BUSY, CANNOT_OPEN};
 
 /// The kind of the first database error in a chain of sources; None where there is none, or where
 /// it says nothing of the database.
@@ -68,10 +39,10 @@ pub(crate) fn meaning_of(error: &(dyn StdError + 'static)) -> Option<Meaning> {
             return of_sqlx(error);
         }
         if let Some(error) = error.downcast_ref::<PgDatabaseError>() {
-            return of_postgres(error.code());
+            return of_postgres(error);
         }
         if let Some(error) = error.downcast_ref::<SqliteError>() {
-            return Some(of_sqlite(error));
+            return of_sqlite(error);
         }
         next = error.source();
     }
@@ -169,13 +140,6 @@ pub(crate) fn state_of(error: &DbErr) -> Option<String> {
     database_error(error)?.code().map(Cow::into_owned)
 }
 
-/// SQLite's code for a database that another connection has locked.
-pub(crate) const BUSY: u32 = 5;
-/// SQLite's code for a file that cannot be written.
-const READ_ONLY: u32 = 8;
-/// SQLite's code for a file that cannot be opened.
-pub(crate) const CANNOT_OPEN: u32 = 14;
-
 fn database_error(error: &DbErr) -> Option<&dyn DatabaseError> {
     sqlx_error(error)?.as_database_error()
 }
@@ -211,14 +175,16 @@ fn of_sqlx(error: &sqlx::Error) -> Option<Meaning> {
     match error {
         Error::Database(error) => {
             if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
-                of_postgres(error.code())
+                of_postgres(error)
             } else {
-                error.try_downcast_ref::<SqliteError>().map(of_sqlite)
+                of_sqlite(error.try_downcast_ref()?)
             }
         }
         Error::Encode(_) => Some(VALUES),
-        // No row is an answer.
-        Error::RowNotFound => None,
+        // No row is an answer. More parameters than the protocol has room for: fewer messages may do.
+        Error::RowNotFound | Error::Protocol(_) => None,
+        // One row has no value where the program needs one.
+        Error::ColumnDecode { source, .. } if source.is::<UnexpectedNullError>() => None,
         // A column of another name or type than the program was written for.
         Error::Decode(_)
         | Error::ColumnDecode { .. }
@@ -227,49 +193,4 @@ fn of_sqlx(error: &sqlx::Error) -> Option<Meaning> {
         | Error::TypeNotFound { .. } => Some(SCHEMA),
         _ => Some(DOWN),
     }
-}
-
-/// By SQLSTATE, whose first two characters are the class.
-fn of_postgres(code: &str) -> Option<Meaning> {
-    Some(match (code.get(..2)?, code) {
-        // Only the echo of an earlier error, which the function has passed over.
-        (_, "25P02") => return None,
-        // Not of the values: a prepared statement of another connection (a pooler in transaction
-        // mode), and a database whose encoding lacks the character.
-        (_, "22P03" | "22P05") => SCHEMA,
-        // Data; a constraint; too long for an index.
-        ("22" | "23", _) | (_, "54000") => VALUES,
-        (_, "42501") => RIGHTS,
-        ("42" | "0A" | "26" | "3D" | "3F", _) => SCHEMA,
-        ("XX", _) => DAMAGE,
-        _ => DOWN,
-    })
-}
-
-fn of_sqlite(error: &SqliteError) -> Meaning {
-    if code(error) == COMMIT_HOOK {
-        return DOWN;
-    }
-    match primary_code(error) {
-        // TOOBIG, CONSTRAINT, MISMATCH.
-        18..=20 => VALUES,
-        // SQLITE_ERROR is what a missing table or column says.
-        1 => SCHEMA,
-        // CORRUPT, NOTADB.
-        11 | 26 => DAMAGE,
-        _ => DOWN,
-    }
-}
-
-/// A statement after SQLite had rolled back the function's transaction (`sql/tx/open.rs`).
-const COMMIT_HOOK: u32 = 531;
-
-/// SQLite's extended codes keep the plain one in their lowest byte.
-fn primary_code(error: &SqliteError) -> u32 {
-    code(error) & 0xff
-}
-
-fn code(error: &SqliteError) -> u32 {
-    let code = error.code().and_then(|code| code.parse().ok());
-    code.unwrap_or(0)
 }

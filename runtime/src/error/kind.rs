@@ -40,7 +40,7 @@ pub enum Kind {
     TooManyRequests,
     /// Something that the function depends on is down: the network, a database, a stream.
     Unavailable,
-    /// The function did not finish before its deadline.
+    /// The function did not finish before its deadline, or the database ended a statement that took too long.
     Timeout,
     /// The function found a state that it does not know; continuing would do harm.
     Halt,

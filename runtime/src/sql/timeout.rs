@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
-use crate::error::Error;
+use crate::error::database::kind_of;
+use crate::error::{Error, Kind};
 
 /// Longer than the database's own limits (`pool.rs`), which know better what is wrong: this one is
 /// for a database that stands still, or a network that swallows packets. The kernel would need
@@ -42,15 +43,17 @@ pub(crate) fn connection_error(error: sqlx::Error) -> DbErr {
     }
 }
 
-/// The runtime's own error for a statement of its own that failed. sqlx tries to connect until the
-/// time is over, and then knows no better reason than that.
+/// The runtime's own error for a statement of its own that failed. None of a message's values are in it, so
+/// whatever the database says, no message is at fault. sqlx tries to connect until the time is over, and then
+/// knows no better reason than that.
 pub(crate) fn down(error: DbErr) -> Error {
     match error {
         error @ DbErr::ConnectionAcquire(_) => Error::unavailable(
             "the database gave no connection in time: is it up, and has it connections left?",
         )
         .with_source(error),
-        error => error.into(),
+        error if kind_of(&error) == Some(Kind::Unavailable) => error.into(),
+        error => Error::unavailable("a statement of the runtime's own failed").with_source(error),
     }
 }
 

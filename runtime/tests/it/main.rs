@@ -69,6 +69,8 @@ mod unwritten;
 
 // A function's effect on PostgreSQL and SQLite.
 #[cfg(feature = "sea-orm")]
+mod database_error;
+#[cfg(feature = "sea-orm")]
 mod schema;
 #[cfg(all(feature = "cli", feature = "sea-orm"))]
 mod shop;
