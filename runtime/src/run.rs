@@ -1,6 +1,6 @@
 //! A process at work: it starts, answers, consumes, tells its state, and drains.
 
-mod backoff;
+pub(crate) mod backoff;
 pub(crate) mod consumer;
 pub mod dead_letter;
 mod discovery;

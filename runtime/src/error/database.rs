@@ -7,7 +7,7 @@ use std::error::Error as StdError;
 use std::io;
 
 use sea_orm::sqlx::error::{DatabaseError, UnexpectedNullError};
-use sea_orm::sqlx::postgres::PgDatabaseError;
+use sea_orm::sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sea_orm::sqlx::sqlite::SqliteError;
 use sea_orm::{ConnAcquireErr, DbErr, RuntimeErr, sqlx};
 
@@ -86,6 +86,19 @@ pub(crate) fn is_disconnected(error: &DbErr) -> bool {
         }
         _ => false,
     }
+}
+
+/// Another transaction was in the way, and this one is rolled back: it may begin again at once.
+pub(crate) fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
+    in_chain::<PgDatabaseError>(error)
+        .is_some_and(|error| matches!(error.code(), "40001" | "40P01"))
+}
+
+/// The database refused a statement on a connection that goes on.
+pub(crate) fn spares_connection(error: &DbErr) -> bool {
+    kind_of(error) == Some(Kind::BadRequest)
+        || in_chain::<PgDatabaseError>(error)
+            .is_some_and(|error| matches!(error.severity(), PgSeverity::Error))
 }
 
 /// The database refused a statement, for its values or for the schema that it needs.

@@ -79,9 +79,10 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// Writes an id into a database that has none; keeps an existing one.
     fn identify<'a>(&'a self, id: &'a str) -> BoxFuture<'a, Result<()>>;
 
-    /// Whether the failed call may run again at once on another connection: its plan was made for an
-    /// earlier schema, or the connection has lost a prepared statement.
-    fn runs_again(&self, error: &Error) -> bool;
+    /// Whether a call that has run again `times` times and failed may run again now: its plan was made for an
+    /// earlier schema, the connection has lost a prepared statement, or another transaction was in its way (a
+    /// deadlock, a serialization failure). Waits for a moment where the other one may need it.
+    fn runs_again<'a>(&'a self, error: &'a Error, times: u32) -> BoxFuture<'a, bool>;
 
     /// Whether the database has refused a statement, for its values or for the schema that it needs.
     fn has_refused(&self, failure: &Error) -> bool;

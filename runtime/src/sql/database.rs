@@ -15,11 +15,17 @@ use super::schema::{ExpectedMigrations, fitness};
 use super::transaction::SqlTransaction;
 use super::{Db, Table, address, table, timeout};
 use crate::config::PoolSizes;
-use crate::error::database::{is_of_statement, is_stale};
+use crate::error::database::{is_conflict, is_of_statement, is_stale};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
 use crate::function::database::{Database, Inbox, Schema, Transaction};
 use crate::function::event::{Known, StreamId};
+use crate::run::backoff::jitter;
+
+/// How often a call whose transactions conflict with others runs again, and the first pause: the other one, which
+/// waited for a lock, needs a moment to get it.
+const CONFLICTS: u32 = 3;
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
 
 /// A service's database at work.
 pub(super) struct SqlDatabase {
@@ -175,14 +181,22 @@ impl Database for SqlDatabase {
         self.db.identify(id).boxed()
     }
 
-    fn runs_again(&self, error: &Error) -> bool {
-        let stale = error.source().is_some_and(is_stale);
-        if stale {
-            // sqlx's own statements are not seen by those who keep these.
-            self.db.reuse().end_open_ones();
-            tracing::info!(%error, "running again on another database connection");
+    fn runs_again<'a>(&'a self, error: &'a Error, times: u32) -> BoxFuture<'a, bool> {
+        async move {
+            if times == 0 && error.source().is_some_and(is_stale) {
+                // sqlx's own statements are not seen by those who keep these.
+                self.db.reuse().end_open_ones();
+                tracing::info!(%error, "running again on another database connection");
+                return true;
+            }
+            let again = times < CONFLICTS && error.source().is_some_and(is_conflict);
+            if again {
+                tracing::info!(%error, "running again: another transaction was in the way");
+                tokio::time::sleep(jitter(CONFLICT_PAUSE * (1 << times))).await;
+            }
+            again
         }
-        stale
+        .boxed()
     }
 
     fn has_refused(&self, failure: &Error) -> bool {

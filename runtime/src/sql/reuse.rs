@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use sea_orm::DbErr;
 use sea_orm::sqlx::{self, Connection};
 
-use crate::error::Kind;
-use crate::error::database::{is_disconnected, is_of_session, is_read_only, is_stale, kind_of};
+use crate::error::database::{
+    is_disconnected, is_of_session, is_read_only, is_stale, spares_connection,
+};
 
 /// How long a connection may take to report that it is outside any transaction.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -80,12 +81,12 @@ impl Reuse {
     }
 
     /// Notes the outcome of BEGIN, COMMIT or ROLLBACK. A failure closes the open connections, unless
-    /// there was no connection, or a COMMIT was refused because of the values: then the database has
-    /// rolled back, and says so.
+    /// there was no connection, or a COMMIT was refused, such as for the values or for a conflict with
+    /// another transaction: then the database has rolled back, and says so.
     pub(crate) fn seen<T>(&self, outcome: Result<T, DbErr>) -> Result<T, DbErr> {
         if let Err(error) = &outcome
             && !matches!(error, DbErr::ConnectionAcquire(_))
-            && kind_of(error) != Some(Kind::BadRequest)
+            && !spares_connection(error)
         {
             self.end_open_ones();
         }

@@ -1,15 +1,22 @@
-//! What becomes of a message where the database answers with an error: a bad one is a dead letter alone, and
-//! a fault of the database buries none.
+//! What becomes of a message where the database answers with an error: a bad one is a dead letter alone, a
+//! fault of the database buries none, and a conflict with another transaction is neither.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use natsfn::{Batch, Definition, Error, Retry, Running, Service, Tx};
-use sea_orm::{ConnectionTrait, Statement};
+use natsfn::{
+    Batch, Consumer, Definition, Endpoint, Error, Json, Result, Retry, Running, Service, Tx,
+};
+use parking_lot::Mutex;
+use sea_orm::{ConnectionTrait, DbErr, Statement};
+use tokio::sync::Barrier;
 
+use crate::captured::Captured;
 use crate::database::Database;
 use crate::log::{consumer, letters};
 use crate::sql::Migrator;
-use crate::world::{World, function, until};
+use crate::world::{World, code, function, until};
 
 const STORED: &str = "SELECT count(*) FROM ballast";
 
@@ -251,6 +258,130 @@ async fn inbox_that_takes_no_row_buries_nothing() {
         "ALTER TABLE natsfn_inbox DROP CONSTRAINT none",
     )
     .await;
+}
+
+/// Lets the first call of each of two functions meet, and none after them.
+#[derive(Clone)]
+struct Meeting {
+    barrier: Arc<Barrier>,
+    left: Arc<AtomicUsize>,
+    /// The database's processes that they met on.
+    pids: Arc<Mutex<Vec<String>>>,
+}
+
+impl Meeting {
+    fn new() -> Self {
+        Self {
+            barrier: Arc::new(Barrier::new(2)),
+            left: Arc::new(AtomicUsize::new(2)),
+            pids: Arc::default(),
+        }
+    }
+
+    async fn arrive(&self, tx: &Tx) -> Result<(), DbErr> {
+        let left = |left: usize| left.checked_sub(1);
+        let met = self
+            .left
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, left);
+        if met.is_ok() {
+            let pid =
+                Statement::from_string(tx.get_database_backend(), "SELECT pg_backend_pid()::text");
+            if let Some(row) = tx.query_one_raw(pid).await? {
+                self.pids.lock().push(row.try_get_by_index(0)?);
+            }
+            self.barrier.wait().await;
+        }
+        Ok(())
+    }
+
+    /// Whether the connections that they met on are still open.
+    async fn both_are_connected(&self, database: &Database) -> bool {
+        let pids = self.pids.lock().join(", ");
+        let count = format!("SELECT count(*) FROM pg_stat_activity WHERE pid IN ({pids})");
+        database.number(&count).await == 2
+    }
+}
+
+#[tokio::test]
+async fn calls_that_lock_crosswise_run_again_at_once_and_are_no_outage() {
+    let captured = Captured::begin();
+    let database = Database::postgres().await;
+    let meeting = Meeting::new();
+    let service = || {
+        let locks = |[first, second]: [i64; 2]| {
+            let meeting = meeting.clone();
+            move |tx: Tx, Json(_): Json<i64>| {
+                let meeting = meeting.clone();
+                async move {
+                    let lock = |n| format!("UPDATE numbers SET number = number WHERE number = {n}");
+                    tx.execute_unprepared(&lock(first)).await?;
+                    meeting.arrive(&tx).await?;
+                    tx.execute_unprepared(&lock(second)).await?;
+                    let insert = "INSERT INTO ballast (bytes) VALUES ('done')";
+                    tx.execute_unprepared(insert).await?;
+                    Ok::<_, Error>(())
+                }
+            }
+        };
+        let log = || natsfn::Stream::new("LOG", ["log.>"]);
+        Service::new("a", "1.0.0")
+            .database::<Migrator>()
+            .consumer(Consumer::new("forth", log()), locks([1, 2]))
+            .consumer(Consumer::new("back", log()), locks([2, 1]))
+            .build()
+            .unwrap()
+    };
+    let world = World::new().await;
+    set_up(&world, service(), &database.url).await;
+    database
+        .execute("INSERT INTO numbers VALUES (1), (2)")
+        .await;
+    world.store("log.a", ["1".to_owned()]).await;
+    let _running = serve(&world, service(), &database.url).await;
+    world.settled("LOG", "forth", 1).await;
+    world.settled("LOG", "back", 1).await;
+
+    assert!(!captured.lines("deadlock detected").is_empty());
+    assert_eq!(captured.lines("a dependency is down"), [""; 0]);
+    assert!(meeting.both_are_connected(&database).await);
+    assert_eq!(database.number(STORED).await, 2);
+}
+
+#[tokio::test]
+async fn request_that_cannot_be_serialized_at_its_commit_runs_again_at_once() {
+    let captured = Captured::begin();
+    let database = Database::postgres().await;
+    let meeting = Meeting::new();
+    let service = || {
+        let meeting = meeting.clone();
+        let add = move |tx: Tx| {
+            let meeting = meeting.clone();
+            async move {
+                let serializable = "SET TRANSACTION ISOLATION LEVEL SERIALIZABLE";
+                tx.execute_unprepared(serializable).await?;
+                let add = "INSERT INTO numbers SELECT count(*) FROM numbers";
+                tx.execute_unprepared(add).await?;
+                meeting.arrive(&tx).await?;
+                Ok::<_, Error>(())
+            }
+        };
+        let service = Service::new("a", "1.0.0").database::<Migrator>();
+        service
+            .endpoint(Endpoint::new("add", "add"), add)
+            .build()
+            .unwrap()
+    };
+    let world = World::new().await;
+    set_up(&world, service(), &database.url).await;
+    let _running = serve(&world, service(), &database.url).await;
+
+    let (one, other) = tokio::join!(world.ask("add", ""), world.ask("add", ""));
+
+    assert_eq!([code(&one), code(&other)], [None, None]);
+    assert!(!captured.lines("could not serialize").is_empty());
+    assert!(meeting.both_are_connected(&database).await);
+    let sum = "SELECT CAST(sum(number) AS bigint) FROM numbers";
+    assert_eq!(database.number(sum).await, 1, "as one after the other");
 }
 
 #[tokio::test]

@@ -38,9 +38,11 @@ impl Attempt {
         let _in_flight = InFlight::new(&self.stats.in_flight);
         let started = Instant::now();
         let mut outcomes = self.run(entries).await;
-        if let (Err(error), Some(database)) = (&outcomes, &self.database)
-            && database.runs_again(error)
+        let mut times = 0;
+        while let (Err(error), Some(database)) = (&outcomes, &self.database)
+            && database.runs_again(error, times).await
         {
+            times += 1;
             outcomes = self.run(entries).await;
         }
         if let (Err(error), Some(database)) = (&outcomes, &self.database)

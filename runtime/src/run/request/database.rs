@@ -23,16 +23,14 @@ impl EndpointRuntime {
             let left = deadline.saturating_duration_since(now);
             return invoke(&self.call, request, now, left, span.clone()).await;
         }
-        let again = request.again();
-        match self
-            .with_transaction(database, request, deadline, span)
-            .await
-        {
-            // It was rolled back; the next connection knows the schema of now.
-            Err(error) if database.runs_again(&error) => {
-                self.with_transaction(database, again, deadline, span).await
+        let mut times = 0;
+        loop {
+            let call = self.with_transaction(database, request.again(), deadline, span);
+            match call.await {
+                // It was rolled back.
+                Err(error) if database.runs_again(&error, times).await => times += 1,
+                answer => return answer,
             }
-            answer => answer,
         }
     }
 
