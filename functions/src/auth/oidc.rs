@@ -4,6 +4,7 @@ mod claims;
 mod http;
 mod jwks;
 mod keys;
+mod signature;
 
 use std::time::SystemTime;
 
@@ -15,8 +16,9 @@ use natsfn::{Error, Kind, Result};
 use super::person::Person;
 use crate::config;
 use claims::Claims;
-use jwks::{ALGORITHMS, Jwks};
+use jwks::Jwks;
 use keys::Keys;
+use signature::ALGORITHMS;
 
 /// How large a token may be, in bytes; Keycloak's are some 1,500. It must be less than
 /// `max_control_line` of nats.conf.
@@ -32,6 +34,7 @@ impl Oidc {
     /// # Errors
     /// A sentence: the issuer cannot be asked by TLS.
     pub fn new(config: &config::auth::Oidc) -> std::result::Result<Self, String> {
+        signature::install();
         let jwks = Jwks::new(config)?;
         let fetch = move || {
             let jwks = jwks.clone();

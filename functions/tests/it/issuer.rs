@@ -1,7 +1,7 @@
 //! An issuer of access tokens with real keys, which serves its configuration and its public keys.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -12,12 +12,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use jsonwebtoken::jwk::Jwk;
-use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
-use p256::pkcs8::EncodePrivateKey;
+use jsonwebtoken::{Algorithm, Header};
 use parking_lot::Mutex;
-use rsa::Generate;
-use rsa::pkcs1::EncodeRsaPrivateKey;
+use ring::rand::SystemRandom;
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_SHA256, RSA_PKCS1_SHA384,
+    RSA_PKCS1_SHA512, RSA_PSS_SHA256, RSA_PSS_SHA512, RsaEncoding, RsaKeyPair,
+    RsaPublicKeyComponents,
+};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -29,43 +33,70 @@ pub(crate) const CLIENT: &str = "chat-web";
 #[derive(Clone)]
 pub(crate) struct Key {
     pub(crate) id: String,
-    pub(crate) private: EncodingKey,
+    private: Private,
     pub(crate) algorithm: Algorithm,
 }
 
-/// Its private keys: made once, since that takes long.
-static RSA: LazyLock<[EncodingKey; 2]> = LazyLock::new(|| {
-    [(); 2].map(|()| {
-        let key = rsa::PrivateKey::generate();
-        EncodingKey::from_rsa_der(key.to_pkcs1_der().unwrap().as_bytes())
-    })
-});
+#[derive(Clone)]
+enum Private {
+    Rsa(Arc<RsaKeyPair>),
+    P256(Arc<EcdsaKeyPair>),
+}
+
+/// Keys of these tests alone, since making one takes long.
+const RSA: [&str; 2] = [
+    include_str!("fixtures/rsa-1.pem"),
+    include_str!("fixtures/rsa-2.pem"),
+];
 
 impl Key {
     /// One of two RSA keys.
     pub(crate) fn rsa(id: &str, which: usize) -> Self {
+        let der = PrivatePkcs8KeyDer::from_pem_slice(RSA[which].as_bytes()).unwrap();
+        let pair = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
         Self {
             id: id.to_owned(),
-            private: RSA[which].clone(),
+            private: Private::Rsa(Arc::new(pair)),
             algorithm: Algorithm::RS256,
         }
     }
 
     /// A fresh key on P-256.
     pub(crate) fn p256(id: &str) -> Self {
-        let key = p256::ecdsa::SigningKey::generate();
+        let (kind, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+        let der = EcdsaKeyPair::generate_pkcs8(kind, &random).unwrap();
+        let pair = EcdsaKeyPair::from_pkcs8(kind, der.as_ref(), &random).unwrap();
         Self {
             id: id.to_owned(),
-            private: EncodingKey::from_ec_der(key.to_pkcs8_der().unwrap().as_bytes()),
+            private: Private::P256(Arc::new(pair)),
             algorithm: Algorithm::ES256,
+        }
+    }
+
+    /// The same key, which signs by another algorithm.
+    pub(crate) fn by(&self, algorithm: Algorithm) -> Self {
+        Self {
+            algorithm,
+            ..self.clone()
         }
     }
 
     /// The public key, as the issuer serves it.
     pub(crate) fn public(&self) -> Value {
-        let mut jwk = Jwk::from_encoding_key(&self.private, self.algorithm).unwrap();
-        jwk.common.key_id = Some(self.id.clone());
-        let mut jwk = serde_json::to_value(jwk).unwrap();
+        let encoded = |number: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(number);
+        let mut jwk = match &self.private {
+            Private::Rsa(pair) => {
+                let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public());
+                json!({ "kty": "RSA", "n": encoded(&public.n), "e": encoded(&public.e) })
+            }
+            Private::P256(pair) => {
+                // A byte that says that both coordinates follow.
+                let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+                json!({ "kty": "EC", "crv": "P-256", "x": encoded(x), "y": encoded(y) })
+            }
+        };
+        jwk["kid"] = json!(self.id);
+        jwk["alg"] = json!(self.algorithm);
         jwk["use"] = json!("sig");
         jwk
     }
@@ -78,8 +109,45 @@ impl Key {
     }
 
     pub(crate) fn sign(&self, claims: &Value) -> String {
-        encode(&self.header(), claims, &self.private).unwrap()
+        self.sign_with(&self.header(), claims)
     }
+
+    /// A token with this header.
+    pub(crate) fn sign_with(&self, header: &Header, claims: &Value) -> String {
+        signed(header, claims, |message| self.signature(message))
+    }
+
+    fn signature(&self, message: &[u8]) -> Vec<u8> {
+        let random = SystemRandom::new();
+        match &self.private {
+            Private::Rsa(pair) => {
+                let padding: &dyn RsaEncoding = match self.algorithm {
+                    Algorithm::RS256 => &RSA_PKCS1_SHA256,
+                    Algorithm::RS384 => &RSA_PKCS1_SHA384,
+                    Algorithm::RS512 => &RSA_PKCS1_SHA512,
+                    Algorithm::PS256 => &RSA_PSS_SHA256,
+                    Algorithm::PS512 => &RSA_PSS_SHA512,
+                    other => panic!("an RSA key does not sign by {other:?}"),
+                };
+                let mut signature = vec![0; pair.public().modulus_len()];
+                pair.sign(padding, &random, message, &mut signature)
+                    .unwrap();
+                signature
+            }
+            Private::P256(pair) => pair.sign(&random, message).unwrap().as_ref().to_vec(),
+        }
+    }
+}
+
+/// A token that `sign` signs.
+pub(crate) fn signed(
+    header: &Header,
+    claims: &Value,
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> String {
+    let message = format!("{}.{}", part(&json!(header)), part(claims));
+    let signature = BASE64_URL_SAFE_NO_PAD.encode(sign(message.as_bytes()));
+    format!("{message}.{signature}")
 }
 
 /// The issuer, until it is dropped.

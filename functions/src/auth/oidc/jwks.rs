@@ -8,11 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::http::Http;
+use super::signature::ALGORITHMS;
 use crate::config::auth::Oidc;
-
-/// The algorithms that a token may be signed by.
-pub(super) const ALGORITHMS: [Algorithm; 3] =
-    [Algorithm::RS256, Algorithm::ES256, Algorithm::PS256];
 
 /// RSA keys below 2048 bits can be broken.
 const LEAST_MODULUS: usize = 256;
