@@ -1,10 +1,13 @@
 //! A stream's life: made late, recreated, its consumer deleted, its server restarted.
 
-use natsfn::{Batch, Service};
-use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use crate::log::{consumer, numbers};
+use natsfn::{Batch, Json, Service};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, mpsc};
+
+use crate::log::{attempts, consumer, numbers};
 use crate::world::{World, function, next, until, within};
 
 #[tokio::test]
@@ -36,6 +39,61 @@ async fn stream_recreated_while_running_is_told_apart_and_consumed() {
     assert_eq!((seq, text.as_str()), (1, "new"));
     assert!(new_life > old_life);
     world.settled("LOG", "store", 1).await;
+}
+
+#[tokio::test]
+async fn message_of_a_recreated_stream_is_not_settled_by_one_of_the_former_stream() {
+    let world = World::new().await;
+    let (seen, mut sightings) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let service = || {
+        let (seen, gate) = (seen.clone(), gate.clone());
+        let failed = Arc::new(AtomicBool::new(false));
+        let store = move |Json(text): Json<String>| {
+            let (seen, gate, failed) = (seen.clone(), gate.clone(), failed.clone());
+            async move {
+                seen.send(text.clone()).unwrap();
+                if text.starts_with("old") {
+                    gate.acquire().await.unwrap().forget();
+                }
+                if text == "new 1" && !failed.swap(true, Relaxed) {
+                    return Err(natsfn::Error::internal("the first time"));
+                }
+                Ok(())
+            }
+        };
+        let consumer = consumer().max_in_flight(8).retry(attempts(5));
+        Service::new("a", "1.0.0").consumer(consumer, store)
+    };
+    world.set_up(service()).await;
+    let texts = |age, n| (1..=n).map(move |n| json!(format!("{age} {n}")).to_string());
+    world.store("log.a", texts("old", 20)).await;
+    let _running = world.serve(service()).await;
+    for _ in 0..8 {
+        next(&mut sightings).await;
+    }
+
+    // The function has eight, eight more are ready for it, four are queued.
+    world.api("STREAM.DELETE.LOG", &Value::Null).await;
+    world.set_up(service()).await;
+    world.store("log.a", texts("new", 3)).await;
+    until("the new ones are here", async || {
+        let consumer = world.consumer("LOG", "store").await;
+        (consumer["num_ack_pending"] == 3).then_some(())
+    })
+    .await;
+    gate.add_permits(20);
+
+    let mut after = Vec::new();
+    while after.iter().filter(|text| *text == "new 1").count() < 2 {
+        after.push(next(&mut sightings).await);
+    }
+    world.settled("LOG", "store", 3).await;
+    let queued = |text: &&String| {
+        text.strip_prefix("old ")
+            .is_some_and(|n| n.parse::<u64>().unwrap() > 16)
+    };
+    assert_eq!(after.iter().find(queued), None, "{after:?}");
 }
 
 #[tokio::test]

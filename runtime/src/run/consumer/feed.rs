@@ -2,6 +2,7 @@
 
 mod apart;
 mod dispatch;
+mod former;
 mod letters;
 mod locate;
 mod places;

@@ -10,6 +10,7 @@ use async_nats::{Client, Subject};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::position::Position;
 use crate::function::event::Key;
 
 struct Held {
@@ -70,6 +71,34 @@ impl InProgress {
         all.into_iter().map(|(key, held)| (key, held.ack))
     }
 
+    /// Ends all holds without an outcome, of which the server learns nothing; returns how many there were.
+    pub(crate) fn forget(&self) -> usize {
+        take(&mut *self.held.lock()).len()
+    }
+
+    /// The held message with the highest sequence.
+    pub(crate) fn last(&self) -> Option<Key> {
+        self.held.lock().keys().max().copied()
+    }
+
+    /// Keeps the fetched messages that are still to be settled: not those that were let go of since, nor, of two with
+    /// the same sequence, the earlier one, which a log that was rolled back has replaced.
+    pub(crate) fn keep_current<M>(&self, fetched: &mut Vec<(Position, M)>) {
+        let mut times = HashMap::with_capacity(fetched.len());
+        for (position, _) in fetched.iter() {
+            let time = times.entry(position.seq).or_insert(position.time_ns);
+            *time = position.time_ns.max(*time);
+        }
+        let mut held = self.held.lock();
+        fetched.retain(|(position, _)| {
+            let is_current = times.get(&position.seq) == Some(&position.time_ns);
+            if !is_current {
+                held.remove(&position.key());
+            }
+            is_current && held.contains_key(&position.key())
+        });
+    }
+
     /// Regularly tells the server that the held messages are in progress. Runs until dropped.
     pub(crate) async fn keep(&self, nats: &Client) {
         loop {
@@ -96,5 +125,36 @@ impl InProgress {
             }
         }
         due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fetched_messages_that_are_no_longer_to_be_settled_are_left_out() {
+        let held = InProgress::new(Duration::from_secs(30));
+        let at = |seq, time_ns| Position {
+            seq,
+            time_ns,
+            delivered: 1,
+        };
+        let all = [at(5, 50), at(6, 60), at(7, 70), at(5, 51), at(6, 59)];
+        for position in all {
+            held.hold(position.key(), "ack".into());
+        }
+        held.settle(at(7, 70).key());
+
+        let mut fetched: Vec<_> = all.map(|position| (position, ())).into();
+        held.keep_current(&mut fetched);
+
+        let kept: Vec<Key> = fetched
+            .iter()
+            .map(|(position, ())| position.key())
+            .collect();
+        assert_eq!(kept, [(6, 60), (5, 51)]);
+        assert_eq!(held.last(), Some((6, 60)));
+        assert_eq!(held.forget(), 2, "the former ones are no longer held");
     }
 }

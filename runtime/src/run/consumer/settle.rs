@@ -27,6 +27,9 @@ pub(crate) const AT_ONCE: usize = 64;
 /// background; if the first one was stored after all, the second finds it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Time limit for giving back what is held; what is not given back is redelivered after the ack wait.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Settles the messages of one consumer in this instance.
 pub(crate) struct Settler {
     pub(crate) nats: Nats,
@@ -227,6 +230,8 @@ impl Settler {
     /// Ends a message whose dead letter was written late, or that has left its stream.
     pub(crate) async fn end_unwritten(&self, key: Key) {
         if let Some(ack) = self.unwritten.take(key) {
+            // A redelivery of it that is queued has no longer to be handled.
+            let ack = self.in_progress.settle(key).unwrap_or(ack);
             self.publish(key.0, ack, "+TERM dead letter".into()).await;
         }
     }
@@ -252,9 +257,13 @@ impl Settler {
     pub(crate) async fn give_back(&self) -> Vec<u64> {
         let (keys, mut all): (Vec<Key>, Vec<Subject>) = self.in_progress.take_all().unzip();
         all.extend(self.unwritten.take_all());
-        for ack in all {
-            let _ = self.nats.publish(ack, "-NAK".into()).await;
-        }
+        let give = async {
+            for ack in all {
+                let _ = self.nats.publish(ack, "-NAK".into()).await;
+            }
+        };
+        // Without a connection the client takes a few thousand, and then none.
+        let _ = tokio::time::timeout(GIVE_BACK_TIMEOUT, give).await;
         let mut seqs: Vec<u64> = keys.into_iter().map(|(seq, _)| seq).collect();
         seqs.sort_unstable();
         seqs

@@ -32,22 +32,31 @@ impl Unended {
     }
 }
 
+/// Counts a run of the message, unless so many are known or too many messages are; returns the runs before it.
+fn count(crashes: &mut BTreeMap<String, Unended>, key: Key, limit: u32) -> Unended {
+    let before = crashes.get(&name(key)).copied();
+    let has_room = before.is_some() || crashes.len() < REMEMBERED;
+    let before = before.unwrap_or(Unended {
+        runs: 0,
+        since: now(),
+    });
+    if before.runs < limit && has_room {
+        let counted = Unended {
+            runs: before.runs + 1,
+            ..before
+        };
+        crashes.insert(name(key), counted);
+    }
+    before
+}
+
 impl Consumer {
     /// Records that a message begins to run alone, unless `limit` earlier runs did not end. Returns the
     /// number of runs before this one.
     pub(crate) async fn begins_alone(&self, nats: &Nats, key: Key, limit: u32) -> Result<Unended> {
         let mut before = Unended::default();
-        self.change_crashes(nats, |crashes| {
-            before = crashes.get(&name(key)).copied().unwrap_or_default();
-            if before.runs < limit && crashes.len() < REMEMBERED {
-                let crash = crashes.entry(name(key)).or_insert(Unended {
-                    runs: 0,
-                    since: now(),
-                });
-                crash.runs += 1;
-            }
-        })
-        .await?;
+        self.change_crashes(nats, |crashes| before = count(crashes, key, limit))
+            .await?;
         Ok(before)
     }
 
@@ -93,4 +102,27 @@ fn name(key: Key) -> String {
 fn now() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_messages_are_counted_though_no_more_can_be_recorded() {
+        let mut crashes = BTreeMap::new();
+        for seq in 1..=20 {
+            assert_eq!(count(&mut crashes, (seq, 0), 3).runs, 0);
+        }
+        assert_eq!(crashes.len(), REMEMBERED);
+
+        let before: Vec<u32> = (0..4)
+            .map(|_| count(&mut crashes, (1, 0), 3).runs)
+            .collect();
+        assert_eq!(before, [1, 2, 3, 3]);
+        // Somebody else's place is free once that one is given up.
+        crashes.remove(&name((1, 0)));
+        count(&mut crashes, (20, 0), 3);
+        assert_eq!(count(&mut crashes, (20, 0), 3).runs, 1);
+    }
 }

@@ -18,7 +18,7 @@ use crate::run::consumer::evidence::{Evidence, Verdict};
 use crate::run::consumer::hold::Cause;
 use crate::run::consumer::settle::key;
 use crate::service::consumer::retry::WITHIN;
-use crate::telemetry::measure;
+use crate::telemetry::{MessageOutcome, measure};
 
 /// How often to check whether the function waits for a dependency.
 const LOOK: Duration = Duration::from_millis(250);
@@ -171,6 +171,10 @@ impl Feed {
         };
         let outcome = self.settler.fail(entry, &error, verdict).await;
         measure::outcome(&self.attempt.source.labels, outcome.name());
+        if matches!(outcome, MessageOutcome::DeadLetter) {
+            // Its record has made room for another one's.
+            self.has_ended(key(entry)).await;
+        }
         false
     }
 

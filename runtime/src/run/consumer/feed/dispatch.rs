@@ -140,6 +140,7 @@ impl Feed {
             }
         }
         let stream = self.confirm(stop).await;
+        self.settler.in_progress.keep_current(&mut positions);
         let passed = async {
             self.attempt.failpoint("fetch").await?;
             self.attempt.failpoint("decode").await

@@ -55,11 +55,13 @@ impl Feed {
     async fn write_letter(&self, key: Key, letter: &Letter) -> Result<()> {
         let name = calls::message(&letter.stream.name);
         let found = call::<RawMessage>(self.nats(), &name, &json!({ "seq": key.0 })).await;
-        let message = match found {
-            Ok(raw) => Some(raw.read()?).filter(|message| message.time_ns == key.1),
+        let found = match found {
+            Ok(raw) => Some(raw.read()?),
             Err(error) if error.kind() == Kind::NotFound => None,
             Err(error) => return Err(error),
         };
+        let is_another = found.as_ref().is_some_and(|found| found.time_ns != key.1);
+        let message = found.filter(|_| !is_another);
         match message {
             Some(message) => {
                 let entry = Entry {
@@ -77,7 +79,12 @@ impl Feed {
                 tracing::error!(seq = key.0, %error, "a message has left its stream before its dead letter could be written");
             }
         }
-        self.settler.end_unwritten(key).await;
+        if is_another {
+            // The log was rolled back; the other message is not to be ended.
+            self.settler.unwritten.take(key);
+        } else {
+            self.settler.end_unwritten(key).await;
+        }
         Ok(())
     }
 }

@@ -14,7 +14,6 @@ use crate::nats::jetstream::{ConsumerInfo, consumer_info, stream_info};
 use crate::nats::pull::Limits;
 use crate::run::backoff::backoff;
 use crate::run::consumer::hold::Cause;
-use crate::run::consumer::ranges::Ranges;
 use crate::service::background::{Background, Settled, StreamFunction};
 use crate::service::consumer::{REMOVED_WITHIN, Wanted};
 use crate::telemetry::stats::{State, Stats};
@@ -133,12 +132,7 @@ impl Feed {
             limits: Limits::of(&consumer),
             connects,
         };
-        {
-            let mut readable = self.readable.lock();
-            if readable.0.replace(stream.created) != Some(stream.created) {
-                readable.1 = Ranges::default();
-            }
-        }
+        self.let_go_of_former(&stream).await;
         // The reader need not wait for it.
         self.to_sweep.send_replace(Some((consumer, id)));
         Ok(Some(found))

@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::{Feed, FoundConsumer};
+use crate::error::Error;
 use crate::nats::intake::Taken;
 use crate::nats::pull::{EXPIRES, Pulled, Puller};
 use crate::run::consumer::position::Position;
@@ -27,6 +28,8 @@ impl Feed {
             return;
         };
         let mut probes = Probes::new(capacity);
+        // How often the consumer was lost without a message between.
+        let mut lost = 0;
         loop {
             let stopping = *stop.borrow();
             if stopping && puller.is_idle() {
@@ -64,8 +67,11 @@ impl Feed {
             let later = probe_at.filter(|at| *at > Instant::now());
             tokio::select! {
                 pulled = puller.next() => match pulled {
-                    Pulled::Message(message) => probes.saw(self.take(*message, &queue)),
-                    Pulled::Ended => {}
+                    Pulled::Message(message) => {
+                        lost = 0;
+                        probes.saw(self.take(*message, &queue).await);
+                    }
+                    Pulled::Ended => lost = 0,
                     Pulled::Closed if !stopping && self.intake.is_replaced() => {
                         self.intake.ended(&taken);
                         match self.open(&mut stop).await {
@@ -81,6 +87,11 @@ impl Feed {
                     Pulled::Lost(reason) => {
                         tracing::warn!(consumer = %self.consumer.name, reason, "looking for the consumer again");
                         self.found.send_replace(None);
+                        lost += 1;
+                        // It is there, and yet no message can be asked for: an account may import one without the other.
+                        if lost > 2 {
+                            self.pause(&Error::unavailable(reason), lost - 2, &mut stop).await;
+                        }
                     }
                 },
                 () = self.wake.notified() => {}
@@ -146,7 +157,7 @@ impl Feed {
 
     /// Holds a message and queues it; the queue has room, since no more were asked for. True if this is its
     /// first delivery.
-    fn take(&self, message: Message, queue: &mpsc::Sender<Message>) -> bool {
+    async fn take(&self, message: Message, queue: &mpsc::Sender<Message>) -> bool {
         Stats::add(&self.stats.requests, 1);
         let Some((position, ack)) = Position::of(&message).zip(message.reply.clone()) else {
             tracing::warn!(subject = %message.subject, "a delivery without an acknowledgement subject");
@@ -155,8 +166,8 @@ impl Feed {
         self.readable.lock().1.insert(position.seq);
         let key = position.key();
         if self.settler.in_progress.hold(key, ack) && queue.try_send(message).is_err() {
-            // The server sent more than it was asked for: redelivered after the ack wait.
-            self.settler.in_progress.settle(key);
+            // After a standstill an earlier request was answered too.
+            self.settler.give_back_of(&[key]).await;
         }
         position.delivered == 1
     }

@@ -93,7 +93,7 @@ impl Feed {
         Ok(())
     }
 
-    async fn look(&self, seq: u64) -> Result<(u64, Option<RawMessage>)> {
+    pub(super) async fn look(&self, seq: u64) -> Result<(u64, Option<RawMessage>)> {
         let name = calls::message(self.consumer.stream.name());
         match call(self.nats(), &name, &json!({ "seq": seq })).await {
             Ok(raw) => Ok((seq, Some(raw))),
