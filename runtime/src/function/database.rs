@@ -5,6 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::event::{Entry, Known, StreamId};
 use super::template::Template;
@@ -91,6 +92,11 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// message is at fault.
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>>;
 
+    /// Waits until one of the transactions of stream functions may begin. There are as many as connections for them,
+    /// and on SQLite one: a wait for a call of our own is no outage, as one for a connection is. To be kept until the
+    /// transaction is over.
+    fn place(&self) -> BoxFuture<'_, Place>;
+
     /// Begins a transaction. With an inbox, it records the items there and hides from the function
     /// those that were recorded before.
     fn begin<'a>(&'a self, inbox: Option<Inbox<'a>>)
@@ -107,6 +113,9 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// Closes the pool.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
+
+/// A place for a transaction.
+pub(crate) type Place = Option<OwnedSemaphorePermit>;
 
 /// What `schema` found.
 #[derive(Clone, Debug, PartialEq, Eq)]

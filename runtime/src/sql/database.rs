@@ -18,7 +18,7 @@ use crate::config::PoolSizes;
 use crate::error::database::{is_conflict, is_of_statement, is_stale};
 use crate::error::run_error::RunError;
 use crate::error::{Error, Result};
-use crate::function::database::{Database, Inbox, Schema, Transaction};
+use crate::function::database::{Database, Inbox, Place, Schema, Transaction};
 use crate::function::event::{Known, StreamId};
 use crate::run::backoff::jitter;
 
@@ -42,9 +42,10 @@ pub(super) struct SqlDatabase {
     pub(super) good: AtomicBool,
     /// Whether requests leave connections to the consumers: once for a pool.
     pub(super) is_shared: AtomicBool,
-    /// SQLite has one writer at a time. Waiting for it here, in order, costs neither a connection
-    /// nor the polling with which SQLite itself waits.
-    pub(super) writer: Option<Arc<Semaphore>>,
+    /// Places for transactions; none for requests on PostgreSQL, which wait for a connection, and not for long.
+    /// SQLite has one writer at a time: waiting for it here, in order, costs neither a connection nor the
+    /// polling with which SQLite itself waits.
+    pub(super) places: Option<Arc<Semaphore>>,
     pub(super) pruned: Arc<Pruned>,
 }
 
@@ -69,7 +70,7 @@ impl SqlDatabase {
             tables: tables.into(),
             good: AtomicBool::new(false),
             is_shared: AtomicBool::new(false),
-            writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
+            places: one_writer.then(|| Arc::new(Semaphore::new(1))),
             pruned: Arc::default(),
         })
     }
@@ -80,7 +81,7 @@ impl SqlDatabase {
             return Ok(Schema::Known);
         }
         let problem = async {
-            if self.writer.is_none() {
+            if matches!(self.address, pool::Address::Postgres(_)) {
                 let pool = self.db.get_postgres_connection_pool();
                 let unfit = fitness::unfit(pool)
                     .await
@@ -133,6 +134,9 @@ impl Database for SqlDatabase {
 
     fn for_consumers(&self) -> Arc<dyn Database> {
         let open = || {
+            // One connection is left for background work.
+            let most = self.address.sizes(self.sizes)[pool::User::Consumers as usize];
+            let places = || Arc::new(Semaphore::new(most.saturating_sub(1).max(1) as usize));
             Arc::new(Self {
                 service: self.service.clone(),
                 db: (self.address.clone()).open(&self.service, pool::User::Consumers, self.sizes),
@@ -144,7 +148,7 @@ impl Database for SqlDatabase {
                 tables: self.tables.clone(),
                 good: AtomicBool::new(false),
                 is_shared: AtomicBool::new(false),
-                writer: self.writer.clone(),
+                places: Some(self.places.clone().unwrap_or_else(places)),
                 pruned: self.pruned.clone(),
             })
         };
@@ -218,12 +222,23 @@ impl Database for SqlDatabase {
         .boxed()
     }
 
+    fn place(&self) -> BoxFuture<'_, Place> {
+        async {
+            match &self.places {
+                // The semaphore is never closed.
+                Some(places) => places.clone().acquire_owned().await.ok(),
+                None => None,
+            }
+        }
+        .boxed()
+    }
+
     fn begin<'a>(
         &'a self,
         inbox: Option<Inbox<'a>>,
     ) -> BoxFuture<'a, Result<Box<dyn Transaction>>> {
         async move {
-            let begun = SqlTransaction::begin(&self.db, self.writer.clone(), inbox, &self.pruned);
+            let begun = SqlTransaction::begin(&self.db, inbox, &self.pruned);
             let transaction = match begun.await {
                 Ok(transaction) => transaction,
                 Err(error) => return Err(self.explained(error).await),

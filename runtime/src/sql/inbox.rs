@@ -26,11 +26,11 @@ use sea_orm::{ConnectionTrait, DbBackend, DbErr, SqlErr, Value};
 use crate::error::Result;
 use crate::sql::tx::OpenTransaction;
 use claim::Row;
-use stream_life::{THIS_LIFE, begin_life};
+use stream_life::THIS_LIFE;
 
 pub(super) use claim::Claim;
 pub(super) use progress::{Progress, Pruned, settled};
-pub(super) use stream_life::StreamLife;
+pub(super) use stream_life::{StreamLife, begin_life};
 
 /// Writes the rows of a batch that was never delivered before. False if some were done all the same:
 /// then the transaction is unusable, and the next one uses [`enter`].

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sea_orm::DbErr;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::db::Db;
 use super::inbox::{self, Claim, Progress, Pruned};
@@ -25,14 +24,11 @@ pub(super) struct SqlTransaction {
     done: HashSet<u64>,
     pruned: Arc<Pruned>,
     reuse: Reuse,
-    /// Declared last, so that it is released last: the next writer begins once this one has ended.
-    _writer: Option<OwnedSemaphorePermit>,
 }
 
 impl SqlTransaction {
     pub(super) async fn begin(
         db: &Db,
-        writer: Option<Arc<Semaphore>>,
         inbox: Option<Inbox<'_>>,
         pruned: &Arc<Pruned>,
     ) -> Result<Self> {
@@ -40,19 +36,21 @@ impl SqlTransaction {
             .and_then(|inbox| Claim::of(&inbox).transpose())
             .transpose()?;
         let begin = async {
-            let writer = match writer {
-                // The semaphore is never closed.
-                Some(writer) => writer.acquire_owned().await.ok(),
-                None => None,
-            };
             let mut transaction = db.open().await?;
             let mut done = HashSet::new();
             let mut entered = None;
             if let Some(claim) = claim {
                 let progress = match pruned.progress_of(&claim.life) {
-                    Some(progress) => progress,
+                    Some(progress) => Some(progress),
                     None => Progress::read(&transaction, &claim.life).await?,
                 };
+                if progress.is_none() {
+                    // By itself: all others would wait until the call that began it is over.
+                    transaction.rollback().await?;
+                    inbox::begin_life(&**db, &claim.life).await?;
+                    transaction = db.open().await?;
+                }
+                let progress = progress.unwrap_or_default();
                 let is_first = claim.may_be_first(&progress);
                 if !(is_first && inbox::enter_first(&transaction, &claim, &progress).await?) {
                     if is_first {
@@ -67,10 +65,9 @@ impl SqlTransaction {
                 Tx::at(transaction, db.database_name().clone(), db.reuse().clone()),
                 entered,
                 done,
-                writer,
             ))
         };
-        let (tx, claim, done, writer) = traced(db.database_name().transaction("BEGIN"), begin)
+        let (tx, claim, done) = traced(db.database_name().transaction("BEGIN"), begin)
             .await
             .inspect_err(|error| db.reuse().seen_of_error(error))
             .map_err(down)?;
@@ -80,7 +77,6 @@ impl SqlTransaction {
             done,
             pruned: pruned.clone(),
             reuse: db.reuse().clone(),
-            _writer: writer,
         })
     }
 }

@@ -211,3 +211,29 @@ async fn a_stop_does_not_wait_for_a_dependency_that_is_down() {
     // Nothing in flight may last as long as the test waits.
     within(running.stop(GUARD * 2)).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stop_ends_though_nothing_can_be_given_back() {
+    // More than the client takes without a connection.
+    const N: usize = 5_000;
+    let world = World::new().await;
+    let (begun, mut calls) = mpsc::unbounded_channel();
+    let service = || {
+        let begun = begun.clone();
+        let wait = move |_: Bytes| {
+            begun.send(()).unwrap();
+            std::future::pending::<()>()
+        };
+        let consumer = Consumer::new("wait", Stream::new("LOG", ["log.>"])).max_in_flight(N);
+        Service::new("a", "1.0.0").consumer(consumer, wait)
+    };
+    world.set_up(service()).await;
+    world.store("log.a", (0..N).map(|n| n.to_string())).await;
+    let running = world.serve(service()).await;
+    for _ in 0..N {
+        next(&mut calls).await;
+    }
+
+    world.server.down().await;
+    within(running.stop(Duration::from_secs(1))).await;
+}

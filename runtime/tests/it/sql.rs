@@ -14,7 +14,7 @@ use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, Statement, TransactionSession, TransactionTrait, sqlx,
 };
 use sea_orm_migration::{MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::captured::Captured;
 use crate::database::Database;
@@ -382,6 +382,54 @@ async fn each_call_delivers_new_messages_and_so_does_another_test_on_the_same_da
             assert_eq!(database.number(ROWS).await, tests * 4);
         }
     }
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_a_connection_of_other_calls_are_no_outage() {
+    // More than there are connections.
+    const N: i64 = 30;
+    let world = World::new().await;
+    let database = Database::postgres().await;
+    let (begun, mut calls) = mpsc::unbounded_channel();
+    let gate = Arc::new(Semaphore::new(0));
+    let definition = || {
+        let (begun, gate) = (begun.clone(), gate.clone());
+        let store = move |tx: Tx, Json(number): Json<i64>| {
+            let (begun, gate) = (begun.clone(), gate.clone());
+            async move {
+                insert(&tx, number).await?;
+                begun.send(()).unwrap();
+                gate.acquire().await.unwrap().forget();
+                Ok::<_, Error>(())
+            }
+        };
+        let stream = Stream::new("NUMBERS", ["numbers.{kind}"]);
+        Service::new("numbers", "1.0.0")
+            .database::<Migrator>()
+            .consumer(Consumer::new("store", stream), store)
+            .build()
+            .unwrap()
+    };
+    natsfn::setup::setup(&definition(), &world.nats, Some(&database.url))
+        .await
+        .unwrap();
+    world
+        .store("numbers.a", (0..N).map(|n| n.to_string()))
+        .await;
+
+    let running = natsfn::start(definition(), world.connect().await, Some(&database.url))
+        .await
+        .unwrap();
+    for _ in 0..9 {
+        next(&mut calls).await;
+    }
+    // For longer than one waits for a connection of a database that is away (3 s).
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    gate.add_permits(N as usize);
+    world.settled("NUMBERS", "store", N as u64).await;
+
+    assert_eq!(function(&running, 0)["num_errors"], 0);
+    assert_eq!(database.number(ROWS).await, N);
 }
 
 #[tokio::test]

@@ -85,6 +85,8 @@ impl Attempt {
             entries,
             filter: &self.templates,
         });
+        // Declared before the transaction, so that the next one begins once that has ended.
+        let _place = database.place().await;
         let transaction = patiently(database.begin(inbox)).await?;
         let (done, fresh): (Vec<_>, Vec<_>) = entries
             .iter()

@@ -1,5 +1,6 @@
 //! The part of a request's path that needs the database.
 
+use futures_util::FutureExt;
 use tokio::time::{Instant, timeout_at};
 
 use super::EndpointRuntime;
@@ -41,6 +42,8 @@ impl EndpointRuntime {
         deadline: Instant,
         span: &tracing::Span,
     ) -> Result<Response> {
+        // Declared before the transaction, so that the next one begins once that has ended.
+        let _place = in_time(deadline, database.place().map(Ok)).await?;
         let transaction = in_time(deadline, database.begin(None)).await?;
         request.context = request.context.with(transaction.handle());
         let now = Instant::now();

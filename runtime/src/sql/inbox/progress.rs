@@ -24,24 +24,25 @@ pub(in crate::sql) struct Progress {
 }
 
 impl Progress {
+    /// None where the life is new.
     pub(in crate::sql) async fn read(
         transaction: &OpenTransaction,
         life: &StreamLife,
-    ) -> Result<Self, DbErr> {
+    ) -> Result<Option<Self>, DbErr> {
         let read = format!(
             "SELECT settled_filters, COALESCE((SELECT max(seq) FROM natsfn_inbox AS old \
              WHERE old.life = life.id AND old.time_ns = 0), 0) FROM natsfn_life AS life WHERE {THIS_LIFE}"
         );
         let read = life.statement(transaction, read, None);
         let Some(row) = transaction.query_one_raw(read).await? else {
-            return Ok(Self::default());
+            return Ok(None);
         };
         let filters: String = row.try_get_by_index(0)?;
-        Ok(Self {
+        Ok(Some(Self {
             floor: None,
             untimed: row.try_get_by_index(1)?,
             filters: filters.lines().map(str::to_owned).collect(),
-        })
+        }))
     }
 
     /// Whether every filter so far let this subject through. Of one that did not, the ack floor

@@ -6,7 +6,6 @@ use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
 
 use crate::error::Result;
 use crate::function::event::StreamId;
-use crate::sql::tx::OpenTransaction;
 
 /// One function on one life of a stream. A recreated stream counts from 1 again: by its name alone, old
 /// rows would hide new messages.
@@ -62,14 +61,14 @@ impl StreamLife {
 /// Ensures that the life exists, so that the next statement sees it, whoever created it. Asking first
 /// is not enough: another process may have created it since the previous statement, which wrote no
 /// rows.
-pub(super) async fn begin_life(
-    transaction: &OpenTransaction,
+pub(in crate::sql) async fn begin_life(
+    connection: &impl ConnectionTrait,
     life: &StreamLife,
 ) -> Result<(), DbErr> {
     let begin = "INSERT INTO natsfn_life (service, function, stream, stream_created_ns) \
                  VALUES ($1, $2, $3, $4) ON CONFLICT (service, function, stream, stream_created_ns) DO NOTHING";
-    transaction
-        .execute_raw(life.statement(transaction, begin, None))
+    connection
+        .execute_raw(life.statement(connection, begin, None))
         .await
         .map(drop)
 }
