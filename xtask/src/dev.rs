@@ -2,6 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 
 use crate::node::Node;
 use crate::toolbox::NATS_SERVER;
@@ -40,23 +41,24 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         }
         _ => {}
     }
-    let nats_server = NATS_SERVER.provide()?;
-    let node = Node::find()?;
-    if watches {
-        web::install(&node)?;
-    } else {
-        web::build(&node)?;
-    }
     let cargo = |command: &str| {
         let mut cargo = workspace::cargo([command, "--package", "chat", "--bin", "chat"]);
         cargo.args(release.then_some("--release"));
         cargo
     };
+    let node = Node::find()?;
+    // Beside it npm and pip wait for the network.
+    let mut compiling = cargo("build").spawn()?;
+    let fetched = fetch(&node, watches);
+    if fetched.is_err() {
+        compiling.kill()?;
+    }
+    let compiled = compiling.wait()?;
+    let nats_server = fetched?;
+    if !compiled.success() {
+        return Err("chat does not compile".into());
+    }
     if watches {
-        // Compiled first, since Vite waits only briefly for chat.
-        if !cargo("build").status()?.success() {
-            return Err("chat does not compile".into());
-        }
         watch::begin(&node, arguments)?;
     }
     // `cargo run` in turn replaces itself by the program that it has built.
@@ -73,6 +75,17 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         .args(arguments);
     let error = chat.env("NATS_SERVER", nats_server).exec();
     Err(format!("cargo does not start: {error}").into())
+}
+
+/// What chat needs beside itself; returns the nats-server.
+fn fetch(node: &Node, watches: bool) -> Result<PathBuf> {
+    let nats_server = NATS_SERVER.provide()?;
+    if watches {
+        web::install(node)?;
+    } else {
+        web::build(node)?;
+    }
+    Ok(nats_server)
 }
 
 /// The port of `--keycloak` and `--keycloak=PORT`; 0 is any.
