@@ -185,7 +185,9 @@ impl Evidence {
             // After a restart this one may be the first of many to fail.
             record.hurried |= is_unknown && elsewhere > 0 && record.tries == 1 && successes == 0;
             let may_be_first = record.hurried && record.tries == 1;
-            let is_outage = is_unknown && !counts && (others || may_be_first);
+            // One of several whose dependency is away, as its function says of it alone, waits no longer than the others.
+            let is_held = !own && policy == Policy::Hold;
+            let is_outage = is_held || is_unknown && !counts && (others || may_be_first);
             let n = elsewhere + u64::from(tries);
             let delay = match failure.asked {
                 Some(wait) => delay::asked(retry, wait),
@@ -387,6 +389,23 @@ mod tests {
             after: None,
         };
         assert_eq!(last, given_up);
+    }
+
+    #[test]
+    fn message_whose_dependency_is_away_comes_again_soon_unless_the_dependency_is_its_own() {
+        let evidence = evidence(5);
+        for _ in 0..10 {
+            fails(&evidence, Kind::Unavailable);
+        }
+        waits(&fails(&evidence, Kind::Unavailable), LONGEST_WAIT.as_secs());
+        let failure = Failure {
+            policy: Policy::Hold,
+            ..own(&evidence, OTHER)
+        };
+        for _ in 0..10 {
+            evidence.judge(OTHER, failure);
+        }
+        waits(&evidence.judge(OTHER, failure).0, 60);
     }
 
     #[test]

@@ -3,11 +3,15 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+/// So many ranges take a few MB.
+const MOST: usize = 100_000;
+
 /// Sequences; consecutive ones take the room of one.
 #[derive(Debug, Default)]
 pub(crate) struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
+    /// Adds a sequence; forgets the lowest ones where there are too many ranges.
     pub(crate) fn insert(&mut self, seq: u64) {
         let before = self.0.range(..=seq).next_back();
         let (mut first, mut last) = (seq, seq);
@@ -23,6 +27,9 @@ impl Ranges {
             last = end;
         }
         self.0.insert(first, last);
+        if self.0.len() > MOST {
+            self.0.pop_first();
+        }
     }
 
     /// Forgets everything up to a sequence.

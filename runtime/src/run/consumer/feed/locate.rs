@@ -105,7 +105,8 @@ impl Feed {
         self.consumer.check_owner(&found)?;
         self.consumer.check_database(&found, database.as_deref())?;
         let found = self.consumer.mend(&self.nats, found).await?;
-        if found.created < stream.created {
+        // Not by comparing the times of the two: a stream that was restored is younger than its consumers.
+        if stream_info(&self.nats, name).await?.created != stream.created {
             return Err(Error::unavailable("the stream was recreated just now"));
         }
         let id = StreamId {

@@ -17,6 +17,10 @@ use crate::run::consumer::settle;
 /// How many messages are looked at at once.
 const AT_ONCE: usize = 64;
 
+/// How many are looked at on one connection. The message that breaks connections ends this one too, and the next sweep
+/// goes on where this one ended.
+const AT_MOST: usize = 10_000;
+
 impl Feed {
     /// On each connection, looks for the message that may have broken the one before; the reader goes on
     /// meanwhile.
@@ -50,7 +54,8 @@ impl Feed {
             readable.1.gaps(unsettled)
         };
         let subjects = self.consumer.subjects();
-        let messages = stream::iter(unknown.into_iter().flatten())
+        let unknown = unknown.into_iter().flatten().take(AT_MOST);
+        let messages = stream::iter(unknown)
             .map(|seq| self.look(seq))
             .buffered(AT_ONCE);
         let mut messages = std::pin::pin!(messages);
