@@ -4,7 +4,7 @@ use std::fs::{self, File, TryLockError};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, stderr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use crate::node::Node;
 use crate::{Result, workspace};
@@ -36,7 +36,7 @@ pub(crate) fn install(node: &Node) -> Result<()> {
     }
     eprintln!("installing the page's packages ...");
     // Without npm's warnings: @nats-io/nuid asks for Node.js 22 and works with the oldest that `toolbox::NODE` takes.
-    run(node, &["ci", "--no-progress", "--loglevel=error"])?;
+    run(&mut node.npm(["ci", "--no-progress", "--loglevel=error"]))?;
     wanted.note(&installed)
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn build(node: &Node) -> Result<()> {
     eprintln!("building the page ...");
     // A build that fails halfway must not be taken for the previous one.
     let _ = fs::remove_file(&built);
-    run(node, &["run", "build"])?;
+    run(&mut node.npm(["run", "build"]))?;
     wanted.note(&built)
 }
 
@@ -118,21 +118,16 @@ fn find(web: &Path, below: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
 }
 
 /// npm's output is progress, so it goes to standard error.
-fn run(node: &Node, arguments: &[&str]) -> Result<()> {
-    let npm = node.npm(arguments);
-    // A compiler beside it takes longer, so that one goes first.
-    let mut nice = Command::new("nice");
-    nice.args(["-n", "15"])
-        .arg(npm.get_program())
-        .args(npm.get_args());
-    nice.envs(
-        npm.get_envs()
-            .filter_map(|(name, value)| Some((name, value?))),
-    );
-    let status = nice.stdin(Stdio::null()).stdout(stderr()).status()?;
+fn run(npm: &mut Command) -> Result<()> {
+    let status = npm.stdout(stderr()).status()?;
     if status.success() {
         Ok(())
     } else {
+        let arguments: Vec<_> = npm
+            .get_args()
+            .skip(2)
+            .map(|a| a.to_string_lossy())
+            .collect();
         Err(format!("`npm {}` in web/ failed ({status})", arguments.join(" ")).into())
     }
 }

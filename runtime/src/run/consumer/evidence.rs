@@ -185,7 +185,6 @@ impl Evidence {
             // After a restart this one may be the first of many to fail.
             record.hurried |= is_unknown && elsewhere > 0 && record.tries == 1 && successes == 0;
             let may_be_first = record.hurried && record.tries == 1;
-            // One of several whose dependency is away, as its function says of it alone, waits no longer than the others.
             let is_held = !own && policy == Policy::Hold;
             let is_outage = is_held || is_unknown && !counts && (others || may_be_first);
             let n = elsewhere + u64::from(tries);
