@@ -47,18 +47,22 @@ pub(crate) fn dev(arguments: Vec<OsString>) -> Result<()> {
         cargo
     };
     let node = Node::find()?;
-    // Beside it npm and pip wait for the network.
-    let mut compiling = cargo("build").spawn()?;
+    // The first time npm and pip wait for the network beside it. Later the page may change, which chat contains.
+    let is_first = !web::was_built();
+    let mut compiling = is_first.then(|| cargo("build").spawn()).transpose()?;
     let fetched = fetch(&node, watches);
-    if fetched.is_err() {
-        compiling.kill()?;
+    if let Some(compiling) = &mut compiling {
+        if fetched.is_err() {
+            compiling.kill()?;
+        }
+        compiling.wait()?;
     }
-    let compiled = compiling.wait()?;
     let nats_server = fetched?;
-    if !compiled.success() {
-        return Err("chat does not compile".into());
-    }
     if watches {
+        // Compiled first, since Vite waits only briefly for chat.
+        if !cargo("build").status()?.success() {
+            return Err("chat does not compile".into());
+        }
         watch::begin(&node, arguments)?;
     }
     // `cargo run` in turn replaces itself by the program that it has built.

@@ -49,7 +49,7 @@ pub(crate) fn build(node: &Node) -> Result<()> {
     let mut inputs = Vec::new();
     find(&web, Path::new(""), &mut inputs)?;
     let wanted = Wanted::of(node, &web, &inputs)?;
-    if wanted.is_noted(&built) && web.join("dist/index.html").is_file() {
+    if wanted.is_noted(&built) && was_built() {
         return Ok(());
     }
     eprintln!("building the page ...");
@@ -57,6 +57,11 @@ pub(crate) fn build(node: &Node) -> Result<()> {
     let _ = fs::remove_file(&built);
     run(&mut node.npm(["run", "build"]))?;
     wanted.note(&built)
+}
+
+/// Whether there is a page, old or new.
+pub(crate) fn was_built() -> bool {
+    workspace::root().join("web/dist/index.html").is_file()
 }
 
 /// Only one process builds at a time. The lock ends with the process that holds it.

@@ -194,8 +194,10 @@ fn of_sqlx(error: &sqlx::Error) -> Option<Meaning> {
             }
         }
         Error::Encode(_) => Some(VALUES),
-        // No row is an answer. More parameters than the protocol has room for: fewer messages may do.
-        Error::RowNotFound | Error::Protocol(_) => None,
+        // No row is an answer.
+        Error::RowNotFound => None,
+        // More parameters than the protocol has room for: fewer messages may do.
+        Error::Protocol(text) if text.contains("too many arguments") => None,
         // One row has no value where the program needs one.
         Error::ColumnDecode { source, .. } if source.is::<UnexpectedNullError>() => None,
         // A column of another name or type than the program was written for.

@@ -92,9 +92,9 @@ pub(crate) trait Database: Send + Sync + 'static {
     /// message is at fault.
     fn fault<'a>(&'a self, failure: &'a Error) -> BoxFuture<'a, Option<Error>>;
 
-    /// Waits until one of the transactions of stream functions may begin. There are as many as connections for them,
-    /// and on SQLite one: a wait for a call of our own is no outage, as one for a connection is. To be kept until the
-    /// transaction is over.
+    /// Waits until one more transaction may begin, of as many as there are connections (but one), or on SQLite of one.
+    /// To wait here for a call of our own is no outage; to wait for a connection is. To be kept until the transaction
+    /// is over.
     fn place(&self) -> BoxFuture<'_, Place>;
 
     /// Begins a transaction. With an inbox, it records the items there and hides from the function

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -109,10 +110,11 @@ impl Running {
                 );
             }
         }
-        for (function, run) in self.runs {
+        let given_back = self.runs.into_iter().map(async |(function, run)| {
             finish(run, until).await;
             function.give_back().await;
-        }
+        });
+        join_all(given_back).await;
         self.finished.send_replace(true);
         for task in self.tasks {
             finish(task, until).await;

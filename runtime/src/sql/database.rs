@@ -42,7 +42,7 @@ pub(super) struct SqlDatabase {
     pub(super) good: AtomicBool,
     /// Whether requests leave connections to the consumers: once for a pool.
     pub(super) is_shared: AtomicBool,
-    /// Places for transactions; none for requests on PostgreSQL, which wait for a connection, and not for long.
+    /// Places for transactions. None for requests on PostgreSQL: they wait for a connection, for a short time.
     /// SQLite has one writer at a time: waiting for it here, in order, costs neither a connection nor the
     /// polling with which SQLite itself waits.
     pub(super) places: Option<Arc<Semaphore>>,

@@ -76,19 +76,19 @@ impl InProgress {
         take(&mut *self.held.lock()).len()
     }
 
-    /// The held message with the highest sequence.
-    pub(crate) fn last(&self) -> Option<Key> {
-        self.held.lock().keys().max().copied()
+    /// The held messages with the highest sequences, the highest first.
+    pub(crate) fn last(&self, n: usize) -> Vec<Key> {
+        let mut keys: Vec<Key> = self.held.lock().keys().copied().collect();
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        keys.truncate(n);
+        keys
     }
 
     /// Keeps the fetched messages that are still to be settled: not those that were let go of since, nor, of two with
-    /// the same sequence, the earlier one, which a log that was rolled back has replaced.
+    /// the same sequence, the one that came first, which a log that was rolled back has replaced.
     pub(crate) fn keep_current<M>(&self, fetched: &mut Vec<(Position, M)>) {
-        let mut times = HashMap::with_capacity(fetched.len());
-        for (position, _) in fetched.iter() {
-            let time = times.entry(position.seq).or_insert(position.time_ns);
-            *time = position.time_ns.max(*time);
-        }
+        let times = fetched.iter().map(|(it, _)| (it.seq, it.time_ns));
+        let times: HashMap<u64, i64> = times.collect();
         let mut held = self.held.lock();
         fetched.retain(|(position, _)| {
             let is_current = times.get(&position.seq) == Some(&position.time_ns);
@@ -153,8 +153,8 @@ mod tests {
             .iter()
             .map(|(position, ())| position.key())
             .collect();
-        assert_eq!(kept, [(6, 60), (5, 51)]);
-        assert_eq!(held.last(), Some((6, 60)));
+        assert_eq!(kept, [(5, 51), (6, 59)]);
+        assert_eq!(held.last(1), [(6, 59)]);
         assert_eq!(held.forget(), 2, "the former ones are no longer held");
     }
 }

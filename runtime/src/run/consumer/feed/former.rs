@@ -3,8 +3,12 @@
 //! acknowledgement of a former message would end another one, unseen.
 
 use super::Feed;
-use crate::nats::jetstream::StreamInfo;
+use crate::error::Kind;
+use crate::nats::jetstream::{StreamInfo, consumer_info};
 use crate::run::consumer::ranges::Ranges;
+
+/// At so many messages at most, where others have left the stream meanwhile.
+const LOOKED_AT: usize = 16;
 
 impl Feed {
     /// To be called on each connection, before anything is taken on it.
@@ -26,16 +30,34 @@ impl Feed {
         }
     }
 
-    /// Whether the last message that is held here is another one now, or was never stored. As a log loses its end only,
-    /// the last one tells for all. Where it cannot be looked at, the log counts as what it was.
-    async fn is_rolled_back(&self, stream: &StreamInfo) -> bool {
-        let Some((seq, time_ns)) = self.settler.in_progress.last() else {
-            return false;
+    /// Notices it too while the queue is full and no pull request is open, which would tell.
+    pub(super) async fn look_for_another(&self) {
+        let Some(found) = self.current() else {
+            return;
         };
-        match self.look(seq).await {
-            Ok((_, Some(raw))) => raw.read().is_ok_and(|message| message.time_ns != time_ns),
-            Ok((_, None)) => seq > stream.state.last_seq,
-            Err(_) => false,
+        let (name, durable) = (self.consumer.stream.name(), self.consumer.durable_name());
+        let is_another = match consumer_info(&self.nats, name, &durable).await {
+            Ok(consumer) => !self.is_same(&found, &consumer),
+            Err(error) => error.kind() == Kind::NotFound,
+        };
+        if is_another {
+            self.end(Some(&found));
         }
+    }
+
+    /// Whether the last message that is held here, and still in the stream, is another one now; or the last one was
+    /// never stored. A log that is rolled back loses its end. Where nothing can be looked at, it counts as what it was.
+    async fn is_rolled_back(&self, stream: &StreamInfo) -> bool {
+        for (seq, time_ns) in self.settler.in_progress.last(LOOKED_AT) {
+            match self.look(seq).await {
+                Ok((_, Some(raw))) => {
+                    return raw.read().is_ok_and(|message| message.time_ns != time_ns);
+                }
+                Ok((_, None)) if seq > stream.state.last_seq => return true,
+                Ok((_, None)) => {}
+                Err(_) => return false,
+            }
+        }
+        false
     }
 }

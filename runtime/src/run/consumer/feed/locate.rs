@@ -87,6 +87,7 @@ impl Feed {
             Kind::Halt => Error::unavailable(error.to_string()),
             _ => error,
         })?;
+        self.let_go_of_former(&stream).await;
         let database = self.attempt.database_id(&self.consumer).await?;
         let name = self.consumer.stream.name();
         let found = match consumer_info(&self.nats, name, &self.consumer.durable_name()).await {
@@ -133,7 +134,6 @@ impl Feed {
             limits: Limits::of(&consumer),
             connects,
         };
-        self.let_go_of_former(&stream).await;
         // The reader need not wait for it.
         self.to_sweep.send_replace(Some((consumer, id)));
         Ok(Some(found))
@@ -191,7 +191,7 @@ impl Feed {
 
     /// Lets the reader look for the consumer again, and compare it. False where it has found another
     /// one meanwhile.
-    fn end(&self, found: Option<&FoundConsumer>) -> bool {
+    pub(super) fn end(&self, found: Option<&FoundConsumer>) -> bool {
         let has_ended = self.found.send_if_modified(|known| {
             let has_ended = known.as_ref() == found;
             if has_ended {

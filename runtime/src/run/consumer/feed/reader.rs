@@ -71,7 +71,12 @@ impl Feed {
                         lost = 0;
                         probes.saw(self.take(*message, &queue).await);
                     }
-                    Pulled::Ended => lost = 0,
+                    Pulled::Ended => {
+                        lost = 0;
+                        if puller.is_idle() && queue.capacity() < capacity.div_ceil(2) {
+                            self.look_for_another().await;
+                        }
+                    }
                     Pulled::Closed if !stopping && self.intake.is_replaced() => {
                         self.intake.ended(&taken);
                         match self.open(&mut stop).await {
