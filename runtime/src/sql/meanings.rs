@@ -8,7 +8,7 @@ use sea_orm::{
     SqlxSqliteConnector, Statement, TransactionTrait, sqlx,
 };
 
-use super::scratch::Scratch;
+use super::scratch::{Scratch, number};
 use super::*;
 use crate::error::database::*;
 use crate::error::{Error, Kind};
@@ -206,9 +206,12 @@ async fn transaction_that_rested_for_too_long_is_late() {
     let [_, postgres] = Scratch::each().await;
     let db = postgres.connect().await;
     let transaction = db.begin().await.unwrap();
+    let pid = number(&transaction, "SELECT pg_backend_pid()::bigint").await;
     let limit = "SET LOCAL idle_in_transaction_session_timeout = 20";
     transaction.execute_unprepared(limit).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let lives = format!("SELECT count(*) FROM pg_stat_activity WHERE pid = {pid}");
+    let other = postgres.connect().await;
+    while number(&other, &lives).await > 0 {}
     let error = failure(&transaction, "SELECT 1").await;
     assert_eq!(kind_of(&error), LATE, "{error}");
 }

@@ -227,6 +227,7 @@ async fn lives<C: Connection>(connection: &mut C, limit: Duration) -> Result<(),
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use sea_orm::{AccessMode, ConnectionTrait, TransactionTrait};
 
     use super::Address;
@@ -304,6 +305,29 @@ mod tests {
             );
             drop(held);
         }
+    }
+
+    #[tokio::test]
+    async fn calls_of_stream_functions_leave_one_connection_and_wait_for_each_other() {
+        let [_, postgres] = Scratch::each().await;
+        let database = postgres.open();
+        let consumers = database.for_consumers();
+        let mut calls = Vec::new();
+        for _ in 0..9 {
+            let place = consumers.place().await;
+            let transaction = consumers.begin(None).await.unwrap();
+            calls.push((transaction, place));
+        }
+        let mut tenth = consumers.place();
+        assert!(
+            (&mut tenth).now_or_never().is_none(),
+            "all but one are taken"
+        );
+        // As background work would.
+        consumers.check().await.unwrap();
+
+        drop(calls.pop());
+        assert!(tenth.await.is_some());
     }
 
     #[tokio::test]

@@ -423,8 +423,11 @@ async fn calls_that_wait_for_a_connection_of_other_calls_are_no_outage() {
     for _ in 0..9 {
         next(&mut calls).await;
     }
-    // For longer than one waits for a connection of a database that is away (3 s).
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    until("all others wait", async || {
+        (function(&running, 0)["data"]["in_flight"] == N).then_some(())
+    })
+    .await;
+    assert!(calls.try_recv().is_err(), "one connection is left");
     gate.add_permits(N as usize);
     world.settled("NUMBERS", "store", N as u64).await;
 

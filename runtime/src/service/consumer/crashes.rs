@@ -32,7 +32,8 @@ impl Unended {
     }
 }
 
-/// Counts a run of the message, unless so many are known or too many messages are; returns the runs before it.
+/// Counts a run of the message, unless `limit` runs of it are known, or as many messages as are remembered; returns the
+/// runs before this one.
 fn count(crashes: &mut BTreeMap<String, Unended>, key: Key, limit: u32) -> Unended {
     let before = crashes.get(&name(key)).copied();
     let has_room = before.is_some() || crashes.len() < REMEMBERED;
