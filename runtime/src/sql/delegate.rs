@@ -1,21 +1,68 @@
 //! sea-orm's connection traits for the runtime's own types, each statement with a limit.
 
+use futures_util::future::BoxFuture;
+use sea_orm::TransactionError::{self, Connection, Transaction};
+use sea_orm::{DbErr, TransactionSession};
+
+/// A method of one of sea-orm's traits. It has the signature that `async_trait` gives it, but its body stands in a
+/// function without the method's lifetimes: with those the compiler would prove, for each method anew, that all of sqlx
+/// may be sent to another thread (a fifth of the time to check this crate).
+macro_rules! method {
+    ($type:ty, $name:ident($($argument:ident: $of:ty),*) -> $answer:ty, |$this:ident| $body:expr) => {
+        fn $name<'a, 'future>(
+            &'a self,
+            $($argument: $of,)*
+        ) -> futures_util::future::BoxFuture<'future, Result<$answer, sea_orm::DbErr>>
+        where
+            'a: 'future,
+            Self: 'future,
+        {
+            fn body<'a>(
+                $this: &'a $type,
+                $($argument: $of,)*
+            ) -> futures_util::future::BoxFuture<'a, Result<$answer, sea_orm::DbErr>> {
+                Box::pin(async move { $body })
+            }
+            body(self, $($argument),*)
+        }
+    };
+    ($type:ty, $name:ident(&$argument:ident: $of:ty) -> $answer:ty, |$this:ident| $body:expr) => {
+        fn $name<'a, 'b, 'future>(
+            &'a self,
+            $argument: &'b $of,
+        ) -> futures_util::future::BoxFuture<'future, Result<$answer, sea_orm::DbErr>>
+        where
+            'a: 'future,
+            'b: 'future,
+            Self: 'future,
+        {
+            fn body<'a>(
+                $this: &'a $type,
+                $argument: &'a $of,
+            ) -> futures_util::future::BoxFuture<'a, Result<$answer, sea_orm::DbErr>> {
+                Box::pin(async move { $body })
+            }
+            body(self, $argument)
+        }
+    };
+}
+
 /// Runs a statement by a method of the connection below; once more where its plan was of an earlier
 /// schema and it may run again.
 macro_rules! run_statement {
-    ($self:ident, $method:ident, $statement:ident) => {{
-        let held = $self.held().await?;
+    ($this:ident, $method:ident, $statement:ident) => {{
+        let held = $this.held().await?;
         let span = |statement: &sea_orm::Statement| {
             let parameters = statement.values.is_some();
-            $self.database_name().statement(&statement.sql, parameters)
+            $this.database_name().statement(&statement.sql, parameters)
         };
-        let spare = $self.spare(&$statement);
+        let spare = $this.spare(&$statement);
         let first = span(&$statement);
-        let done = $self.run(&held, first, held.$method($statement)).await;
+        let done = $this.run(&held, first, held.$method($statement)).await;
         match (done, spare) {
             (Err(error), Some(statement)) if crate::error::database::is_stale(&error) => {
                 let again = span(&statement);
-                $self.run(&held, again, held.$method(statement)).await
+                $this.run(&held, again, held.$method(statement)).await
             }
             (done, _) => done,
         }
@@ -28,41 +75,38 @@ macro_rules! run_statement {
 /// once on another connection).
 macro_rules! connection {
     ($type:ty) => {
-        #[sea_orm::prelude::async_trait::async_trait]
         impl sea_orm::ConnectionTrait for $type {
             fn get_database_backend(&self) -> sea_orm::DbBackend {
                 self.backend()
             }
 
-            async fn execute_raw(
-                &self,
-                statement: sea_orm::Statement,
-            ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
-                crate::sql::delegate::run_statement!(self, execute_raw, statement)
-            }
+            crate::sql::delegate::method!(
+                $type,
+                execute_raw(statement: sea_orm::Statement) -> sea_orm::ExecResult,
+                |this| crate::sql::delegate::run_statement!(this, execute_raw, statement)
+            );
 
-            async fn execute_unprepared(
-                &self,
-                sql: &str,
-            ) -> Result<sea_orm::ExecResult, sea_orm::DbErr> {
-                let held = self.held().await?;
-                let span = self.database_name().statement(sql, false);
-                self.run(&held, span, held.execute_unprepared(sql)).await
-            }
+            crate::sql::delegate::method!(
+                $type,
+                execute_unprepared(&sql: str) -> sea_orm::ExecResult,
+                |this| {
+                    let held = this.held().await?;
+                    let span = this.database_name().statement(sql, false);
+                    this.run(&held, span, held.execute_unprepared(sql)).await
+                }
+            );
 
-            async fn query_one_raw(
-                &self,
-                statement: sea_orm::Statement,
-            ) -> Result<Option<sea_orm::QueryResult>, sea_orm::DbErr> {
-                crate::sql::delegate::run_statement!(self, query_one_raw, statement)
-            }
+            crate::sql::delegate::method!(
+                $type,
+                query_one_raw(statement: sea_orm::Statement) -> Option<sea_orm::QueryResult>,
+                |this| crate::sql::delegate::run_statement!(this, query_one_raw, statement)
+            );
 
-            async fn query_all_raw(
-                &self,
-                statement: sea_orm::Statement,
-            ) -> Result<Vec<sea_orm::QueryResult>, sea_orm::DbErr> {
-                crate::sql::delegate::run_statement!(self, query_all_raw, statement)
-            }
+            crate::sql::delegate::method!(
+                $type,
+                query_all_raw(statement: sea_orm::Statement) -> Vec<sea_orm::QueryResult>,
+                |this| crate::sql::delegate::run_statement!(this, query_all_raw, statement)
+            );
         }
     };
 }
@@ -70,84 +114,101 @@ macro_rules! connection {
 /// `TransactionTrait` by a type that has `start(TransactionOptions)`, which makes a `$transaction`.
 macro_rules! transactions {
     ($type:ty => $transaction:ty) => {
-        #[sea_orm::prelude::async_trait::async_trait]
         impl sea_orm::TransactionTrait for $type {
             type Transaction = $transaction;
 
-            async fn begin(&self) -> Result<$transaction, sea_orm::DbErr> {
-                self.start(sea_orm::TransactionOptions::default()).await
-            }
+            crate::sql::delegate::method!($type, begin() -> $transaction, |this| {
+                this.start(sea_orm::TransactionOptions::default()).await
+            });
 
-            async fn begin_with_config(
-                &self,
-                isolation_level: Option<sea_orm::IsolationLevel>,
-                access_mode: Option<sea_orm::AccessMode>,
-            ) -> Result<$transaction, sea_orm::DbErr> {
-                self.start(sea_orm::TransactionOptions {
-                    isolation_level,
-                    access_mode,
-                    sqlite_transaction_mode: None,
-                })
-                .await
-            }
-
-            async fn begin_with_options(
-                &self,
-                options: sea_orm::TransactionOptions,
-            ) -> Result<$transaction, sea_orm::DbErr> {
-                self.start(options).await
-            }
-
-            async fn transaction<F, T, E>(
-                &self,
-                callback: F,
-            ) -> Result<T, sea_orm::TransactionError<E>>
-            where
-                F: for<'c> FnOnce(
-                        &'c $transaction,
-                    ) -> std::pin::Pin<
-                        Box<dyn Future<Output = Result<T, E>> + Send + 'c>,
-                    > + Send,
-                T: Send,
-                E: std::fmt::Display + std::fmt::Debug + Send,
-            {
-                self.transaction_with_config(callback, None, None).await
-            }
-
-            async fn transaction_with_config<F, T, E>(
-                &self,
-                callback: F,
-                isolation_level: Option<sea_orm::IsolationLevel>,
-                access_mode: Option<sea_orm::AccessMode>,
-            ) -> Result<T, sea_orm::TransactionError<E>>
-            where
-                F: for<'c> FnOnce(
-                        &'c $transaction,
-                    ) -> std::pin::Pin<
-                        Box<dyn Future<Output = Result<T, E>> + Send + 'c>,
-                    > + Send,
-                T: Send,
-                E: std::fmt::Display + std::fmt::Debug + Send,
-            {
-                use sea_orm::TransactionError::{Connection, Transaction};
-                let transaction = self
-                    .begin_with_config(isolation_level, access_mode)
+            crate::sql::delegate::method!(
+                $type,
+                begin_with_config(
+                    isolation_level: Option<sea_orm::IsolationLevel>,
+                    access_mode: Option<sea_orm::AccessMode>
+                ) -> $transaction,
+                |this| {
+                    this.start(sea_orm::TransactionOptions {
+                        isolation_level,
+                        access_mode,
+                        sqlite_transaction_mode: None,
+                    })
                     .await
-                    .map_err(Connection)?;
-                match callback(&transaction).await {
-                    Ok(value) => transaction
-                        .commit()
-                        .await
-                        .map(|()| value)
-                        .map_err(Connection),
-                    Err(error) => {
-                        transaction.rollback().await.map_err(Connection)?;
-                        Err(Transaction(error))
-                    }
                 }
+            );
+
+            crate::sql::delegate::method!(
+                $type,
+                begin_with_options(options: sea_orm::TransactionOptions) -> $transaction,
+                |this| this.start(options).await
+            );
+
+            fn transaction<'a, 'future, F, T, E>(
+                &'a self,
+                callback: F,
+            ) -> futures_util::future::BoxFuture<'future, Result<T, sea_orm::TransactionError<E>>>
+            where
+                F: for<'c> FnOnce(
+                        &'c $transaction,
+                    ) -> futures_util::future::BoxFuture<'c, Result<T, E>>
+                    + Send
+                    + 'future,
+                T: Send + 'future,
+                E: std::fmt::Display + std::fmt::Debug + Send + 'future,
+                'a: 'future,
+                Self: 'future,
+            {
+                crate::sql::delegate::within(self.begin(), callback)
+            }
+
+            fn transaction_with_config<'a, 'future, F, T, E>(
+                &'a self,
+                callback: F,
+                isolation_level: Option<sea_orm::IsolationLevel>,
+                access_mode: Option<sea_orm::AccessMode>,
+            ) -> futures_util::future::BoxFuture<'future, Result<T, sea_orm::TransactionError<E>>>
+            where
+                F: for<'c> FnOnce(
+                        &'c $transaction,
+                    ) -> futures_util::future::BoxFuture<'c, Result<T, E>>
+                    + Send
+                    + 'future,
+                T: Send + 'future,
+                E: std::fmt::Display + std::fmt::Debug + Send + 'future,
+                'a: 'future,
+                Self: 'future,
+            {
+                let begun = self.begin_with_config(isolation_level, access_mode);
+                crate::sql::delegate::within(begun, callback)
             }
         }
     };
 }
 
-pub(super) use {connection, run_statement, transactions};
+/// Runs a callback within a transaction, which is committed where that returns Ok.
+pub(super) fn within<'future, X, F, T, E>(
+    begun: BoxFuture<'future, Result<X, DbErr>>,
+    callback: F,
+) -> BoxFuture<'future, Result<T, TransactionError<E>>>
+where
+    X: TransactionSession + Send + Sync + 'future,
+    F: for<'c> FnOnce(&'c X) -> BoxFuture<'c, Result<T, E>> + Send + 'future,
+    T: Send + 'future,
+    E: Send + 'future,
+{
+    Box::pin(async move {
+        let transaction = begun.await.map_err(Connection)?;
+        match callback(&transaction).await {
+            Ok(value) => {
+                transaction.commit().await.map_err(Connection)?;
+                Ok(value)
+            }
+            Err(error) => {
+                transaction.rollback().await.map_err(Connection)?;
+                Err(Transaction(error))
+            }
+        }
+    })
+}
+
+pub(super) use {connection, method, run_statement, transactions};

@@ -13,9 +13,7 @@ mod testing;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions, TransactionSession,
-};
+use sea_orm::{ConnectionTrait, DbBackend, DbErr, Statement, TransactionOptions};
 use tokio::sync::{RwLock, RwLockReadGuard};
 use tokio::time::timeout;
 

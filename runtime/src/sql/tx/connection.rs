@@ -1,6 +1,5 @@
 //! A connection that sea-orm's statements and sqlx's may use.
 
-use sea_orm::prelude::async_trait::async_trait;
 use sea_orm::sqlx::pool::PoolConnection;
 use sea_orm::sqlx::{AssertSqlSafe, Database, Executor, Postgres, SqlSafeStr, Sqlite};
 use sea_orm::{
@@ -9,6 +8,7 @@ use sea_orm::{
 use sea_query_sqlx::SqlxValues;
 
 use super::OpenTransaction;
+use crate::sql::delegate::method;
 
 /// A connection, taken from its pool.
 pub(super) enum Connection {
@@ -55,13 +55,12 @@ fn query_of(statement: Statement) -> (AssertSqlSafe<String>, SqlxValues) {
     (AssertSqlSafe(statement.sql), SqlxValues(values))
 }
 
-#[async_trait]
 impl ConnectionTrait for OpenTransaction {
     fn get_database_backend(&self) -> DbBackend {
         self.backend()
     }
 
-    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+    method!(OpenTransaction, execute_raw(statement: Statement) -> ExecResult, |this| {
         let may_end = may_end(&statement.sql);
         let (sql, values) = query_of(statement);
         let work = async |connection: &mut Connection| {
@@ -71,10 +70,10 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(exec_error)
         };
-        self.run(may_end, work).await
-    }
+        this.run(may_end, work).await
+    });
 
-    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+    method!(OpenTransaction, execute_unprepared(&sql: str) -> ExecResult, |this| {
         let may_end = sql.split(';').any(may_end);
         let sql = AssertSqlSafe(sql).into_sql_str();
         let work = async |connection: &mut Connection| {
@@ -84,10 +83,10 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(exec_error)
         };
-        self.run(may_end, work).await
-    }
+        this.run(may_end, work).await
+    });
 
-    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+    method!(OpenTransaction, query_one_raw(statement: Statement) -> Option<QueryResult>, |this| {
         let (sql, values) = query_of(statement);
         let work = async |connection: &mut Connection| {
             on!(connection, |it: D| {
@@ -96,10 +95,10 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(query_error)
         };
-        self.run(false, work).await
-    }
+        this.run(false, work).await
+    });
 
-    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+    method!(OpenTransaction, query_all_raw(statement: Statement) -> Vec<QueryResult>, |this| {
         let (sql, values) = query_of(statement);
         let work = async |connection: &mut Connection| {
             on!(connection, |it: D| {
@@ -109,6 +108,6 @@ impl ConnectionTrait for OpenTransaction {
             })
             .map_err(query_error)
         };
-        self.run(false, work).await
-    }
+        this.run(false, work).await
+    });
 }

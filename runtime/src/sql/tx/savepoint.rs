@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::future::BoxFuture;
 use sea_orm::{DbBackend, DbErr, Statement, TransactionOptions, TransactionSession};
 
 use super::{OpenTransaction, Tx};
@@ -82,17 +83,29 @@ impl Savepoint {
     }
 }
 
-#[sea_orm::prelude::async_trait::async_trait]
+// By hand, as `sql/delegate.rs` says.
 impl TransactionSession for Savepoint {
-    async fn commit(self) -> Result<(), DbErr> {
-        let Self { inner, tx } = self;
-        // Below a transaction that is over, this would commit what the runtime took back.
-        tx.usable()?;
-        tx.ended(inner.commit()).await
+    fn commit<'future>(self) -> BoxFuture<'future, Result<(), DbErr>>
+    where
+        Self: 'future,
+    {
+        fn body(Savepoint { inner, tx }: Savepoint) -> BoxFuture<'static, Result<(), DbErr>> {
+            Box::pin(async move {
+                // Below a transaction that is over, this would commit what the runtime took back.
+                tx.usable()?;
+                tx.ended(inner.commit()).await
+            })
+        }
+        body(self)
     }
 
-    async fn rollback(self) -> Result<(), DbErr> {
-        let Self { inner, tx } = self;
-        tx.ended(inner.rollback()).await
+    fn rollback<'future>(self) -> BoxFuture<'future, Result<(), DbErr>>
+    where
+        Self: 'future,
+    {
+        fn body(Savepoint { inner, tx }: Savepoint) -> BoxFuture<'static, Result<(), DbErr>> {
+            Box::pin(async move { tx.ended(inner.rollback()).await })
+        }
+        body(self)
     }
 }
