@@ -5,7 +5,6 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Tag, Value};
 use figment::{Figment, Metadata, Profile, Provider};
 
@@ -98,7 +97,7 @@ pub(super) fn file(path: &Path) -> Result<Dict, String> {
             path.display()
         )
     })?;
-    Toml::from_str(&text).map_err(|error| {
+    toml::from_str(&text).map_err(|error| {
         // Its own words show the line, which may hold a password.
         let before = error.span().and_then(|span| text.get(..span.start));
         let before = before.unwrap_or_default();

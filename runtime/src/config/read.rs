@@ -168,7 +168,6 @@ fn retag(value: Value, tag: Tag) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use figment::providers::{Format, Toml};
     use serde::Deserialize;
 
     #[derive(Debug, Deserialize)]
@@ -191,7 +190,7 @@ mod tests {
     }
 
     fn mistakes(text: &str, environment: bool) -> Vec<(String, String)> {
-        let values: Dict = Toml::from_str(text).unwrap();
+        let values: Dict = toml::from_str(text).unwrap();
         let mistakes = read::<Shop>(values, &|_| environment, &[]).unwrap_err();
         mistakes
             .into_iter()
@@ -237,7 +236,7 @@ mod tests {
     fn text_of_a_variable_becomes_what_is_expected() {
         let text = "name = '0123'\nport = '80'\naddress = '[::]:1'\ncolours = '[a,b]'\n[limits]\nrate = '1.5'\nburst = '2'";
         let (shop, values): (Shop, _) =
-            read(Toml::from_str(text).unwrap(), &|_| true, &[]).unwrap();
+            read(toml::from_str(text).unwrap(), &|_| true, &[]).unwrap();
         assert_eq!(
             (shop.name.as_str(), shop.port, shop.limits.rate),
             ("0123", 80, 1.5)

@@ -1,6 +1,7 @@
-//! Exporters: OTLP over gRPC or HTTP.
+//! Exporters: OTLP over HTTP or gRPC.
 
 mod failure;
+mod http;
 mod logging_exporter;
 pub(crate) mod providers;
 pub(crate) mod settings;
@@ -8,48 +9,47 @@ pub(crate) mod settings;
 mod tls;
 mod variables;
 
-use std::sync::Arc;
-
-use opentelemetry_http::hyper::HyperClient;
-use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
-use opentelemetry_otlp::{
-    MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
-};
-use tokio::runtime::Handle;
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig};
 
 use crate::error::run_error::RunError;
 use failure::Failure;
+use http::Http;
 use logging_exporter::LoggingExporter;
 use settings::{Exporter, Protocol};
 use variables::{HAS_TLS, NO_TLS};
 
+/// Makes an exporter of a signal, over what its settings say.
+macro_rules! exporter {
+    ($builder:expr, $to:ident, $failure:ident) => {
+        match $to.protocol {
+            #[cfg(feature = "otel-grpc")]
+            Protocol::Grpc => over_grpc($builder.with_tonic(), $to)?.build(),
+            #[cfg(not(feature = "otel-grpc"))]
+            Protocol::Grpc => return Err(without_feature($to, variables::NO_GRPC)),
+            Protocol::HttpProtobuf => over_http($builder.with_http(), $to, &$failure)?.build(),
+        }
+        .map_err(wrong)?
+    };
+}
+
 /// Sends spans. It has to be made where a runtime of tokio runs.
 pub(super) fn spans(to: &Exporter) -> Result<LoggingExporter<SpanExporter>, RunError> {
     let failure = Failure::default();
-    let builder = SpanExporter::builder();
-    let made = match to.protocol {
-        Protocol::Grpc => over_grpc(builder.with_tonic(), to)?.build(),
-        Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
-    };
-    let made = made.map_err(wrong)?;
+    let made = exporter!(SpanExporter::builder(), to, failure);
     Ok(LoggingExporter::new(made, "traces", to, failure))
 }
 
 /// Sends metrics. It has to be made where a runtime of tokio runs.
 pub(super) fn metrics(to: &Exporter) -> Result<LoggingExporter<MetricExporter>, RunError> {
     let failure = Failure::default();
-    let builder = MetricExporter::builder();
-    let made = match to.protocol {
-        Protocol::Grpc => over_grpc(builder.with_tonic(), to)?.build(),
-        Protocol::HttpProtobuf => over_http(builder.with_http(), to, &failure)?.build(),
-    };
-    let made = made.map_err(wrong)?;
+    let made = exporter!(MetricExporter::builder(), to, failure);
     Ok(LoggingExporter::new(made, "metrics", to, failure))
 }
 
+#[cfg(feature = "otel-grpc")]
 fn over_grpc<B>(builder: B, to: &Exporter) -> Result<B, RunError>
 where
-    B: WithExportConfig + WithTonicConfig,
+    B: WithExportConfig + opentelemetry_otlp::WithTonicConfig,
 {
     let builder = addressed(builder, to)?;
     #[cfg(feature = "otel-tls")]
@@ -64,61 +64,27 @@ fn over_http<B>(builder: B, to: &Exporter, failure: &Failure) -> Result<B, RunEr
 where
     B: WithExportConfig + WithHttpConfig,
 {
-    let builder = addressed(builder, to)?.with_http_client(Http::new(to, failure));
-    Ok(builder.with_protocol(opentelemetry_otlp::Protocol::HttpBinary))
+    let builder = addressed(builder, to)?.with_protocol(opentelemetry_otlp::Protocol::HttpBinary);
+    #[cfg(feature = "otel-tls")]
+    if to.is_tls() {
+        let http = Http::over(tls::Connector::new(to), to, failure);
+        return Ok(builder.with_http_client(http));
+    }
+    Ok(builder.with_http_client(Http::new(to, failure)))
 }
 
 fn addressed<B: WithExportConfig>(builder: B, to: &Exporter) -> Result<B, RunError> {
     if to.is_tls() && !HAS_TLS {
-        return Err(RunError::misuse([format!("{}: {NO_TLS}", to.shown())]));
+        return Err(without_feature(to, NO_TLS));
     }
     Ok(builder.with_endpoint(&to.endpoint).with_timeout(to.timeout))
+}
+
+fn without_feature(to: &Exporter, why: &str) -> RunError {
+    RunError::misuse([format!("{}: {why}", to.shown())])
 }
 
 /// What is left that can be wrong is in variables that the exporters read themselves.
 fn wrong(error: impl std::fmt::Display) -> RunError {
     RunError::misuse([format!("variables OTEL_EXPORTER_OTLP_...: {error}")])
-}
-
-/// The exporters' threads are none of tokio's, so the requests run where the functions run.
-#[derive(Debug)]
-struct Http {
-    client: Arc<dyn HttpClient>,
-    failure: Failure,
-    runtime: Handle,
-}
-
-impl Http {
-    fn new(to: &Exporter, failure: &Failure) -> Self {
-        Self {
-            client: client(to),
-            failure: failure.clone(),
-            runtime: Handle::current(),
-        }
-    }
-}
-
-fn client(to: &Exporter) -> Arc<dyn HttpClient> {
-    #[cfg(feature = "otel-tls")]
-    if to.is_tls() {
-        let connector = tls::Connector::new(to);
-        return Arc::new(HyperClient::new(connector, to.timeout, None));
-    }
-    Arc::new(HyperClient::with_default_connector(to.timeout, None))
-}
-
-#[async_trait::async_trait]
-impl HttpClient for Http {
-    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let client = self.client.clone();
-        let sent = self
-            .runtime
-            .spawn(async move { client.send_bytes(request).await });
-        let sent = sent.await?;
-        match &sent {
-            Ok(_) => self.failure.clear(),
-            Err(error) => self.failure.set(&**error),
-        }
-        sent
-    }
 }

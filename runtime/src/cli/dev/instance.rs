@@ -2,6 +2,7 @@
 //! the database, and the listener of a task.
 
 use std::fmt::Display;
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsFd;
@@ -9,7 +10,6 @@ use std::path::Path;
 use std::pin::pin;
 use std::thread;
 
-use figment::providers::{Format, Toml};
 use figment::value::{Dict, Value};
 
 use super::{as_served, set_up, words};
@@ -29,7 +29,8 @@ pub(in crate::cli) struct Joined {
 impl Joined {
     pub(in crate::cli) fn read(file: &Path) -> Result<Self, RunError> {
         let failed = |error: &dyn Display| RunError::while_doing(file.display(), error);
-        let mut values: Dict = Toml::from_path(file).map_err(|error| failed(&error))?;
+        let text = fs::read_to_string(file).map_err(|error| failed(&error))?;
+        let mut values: Dict = toml::from_str(&text).map_err(|error| failed(&error))?;
         let mut runtime = Dict::new();
         for key in RuntimeConfig::KEYS {
             runtime.extend(values.remove_entry(key));

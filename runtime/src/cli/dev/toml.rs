@@ -97,7 +97,6 @@ fn inline(value: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use figment::providers::{Format, Toml};
 
     #[test]
     fn own_values_read_back_as_they_were() {
@@ -108,9 +107,9 @@ mod tests {
             rate = 1e3
             'odd key' = {}
         "#;
-        let values: Dict = Toml::from_str(text).unwrap();
+        let values: Dict = ::toml::from_str(text).unwrap();
         let written = configuration("shop", &RuntimeConfig::default(), &values);
-        let mut read: Dict = Toml::from_str(&written).unwrap();
+        let mut read: Dict = ::toml::from_str(&written).unwrap();
         read.remove("nats");
         assert_eq!(read, values, "{written}");
     }

@@ -72,7 +72,7 @@ fn is_tls(endpoint: &str) -> bool {
 /// A way to speak OTLP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// `grpc`, port 4317.
+    /// `grpc`, port 4317. It needs the feature `otel-grpc`.
     Grpc,
     /// `http/protobuf`, port 4318.
     HttpProtobuf,
@@ -188,6 +188,7 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
     if wanted == Some(false) || (wanted.is_none() && base.is_none() && whole.is_none()) {
         return None;
     }
+    variables.is_spoken(protocol, &[&own("PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"]);
     let endpoint = whole.unwrap_or_else(|| match (protocol, base) {
         (Protocol::Grpc, base) => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
         (Protocol::HttpProtobuf, base) => {

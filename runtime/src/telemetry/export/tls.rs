@@ -14,6 +14,7 @@ use hyper_rustls::{ConfigBuilderExt, HttpsConnector, MaybeHttpsStream};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+#[cfg(feature = "otel-grpc")]
 use tonic::transport::{Channel, Endpoint};
 use tower_service::Service;
 
@@ -36,6 +37,7 @@ impl Connector {
     ///
     /// # Errors
     /// The address is none.
+    #[cfg(feature = "otel-grpc")]
     pub(super) fn channel(self) -> Result<Channel, tonic::transport::Error> {
         let Exporter {
             endpoint, timeout, ..

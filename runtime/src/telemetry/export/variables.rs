@@ -5,7 +5,15 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
+use super::settings::Protocol;
 use crate::error::run_error::RunError;
+
+/// Whether the program can speak gRPC to a collector.
+const HAS_GRPC: bool = cfg!(feature = "otel-grpc");
+
+/// The cure where it cannot.
+pub(super) const NO_GRPC: &str = "grpc needs natsfn's feature `otel-grpc`, which this program is built without; build it \
+    with that feature, or take http/protobuf, which collectors hear at port 4318";
 
 /// Whether the program can speak TLS to a collector.
 pub(super) const HAS_TLS: bool = cfg!(feature = "otel-tls");
@@ -17,6 +25,7 @@ pub(super) const NO_TLS: &str = "https needs natsfn's feature `otel-tls`, which 
 /// Variables, and the mistakes found so far.
 pub(crate) struct Variables<'a> {
     get: &'a dyn Fn(&str) -> Option<String>,
+    has_grpc: bool,
     has_tls: bool,
     mistakes: Vec<String>,
 }
@@ -25,6 +34,7 @@ impl<'a> Variables<'a> {
     pub(crate) fn new(get: &'a dyn Fn(&str) -> Option<String>) -> Self {
         Self {
             get,
+            has_grpc: HAS_GRPC,
             has_tls: HAS_TLS,
             mistakes: Vec::new(),
         }
@@ -113,6 +123,14 @@ impl<'a> Variables<'a> {
             ),
         }
         None
+    }
+
+    /// A protocol that this program does not speak is a mistake of the variable that asks for it: the first that is set.
+    pub(crate) fn is_spoken(&mut self, protocol: Protocol, names: &[&str]) {
+        let asks = names.iter().find(|name| self.text(name).is_some());
+        if let (Protocol::Grpc, false, Some(name)) = (protocol, self.has_grpc, asks) {
+            self.wrong(name, NO_GRPC.to_owned());
+        }
     }
 
     /// `key=value,key=value`, percent-encoded.
@@ -207,6 +225,23 @@ mod tests {
             let mistake = variables.finish().err().map(|error| error.to_string());
             assert_eq!(mistake.is_none(), has_tls);
             assert!(mistake.is_none_or(|mistake| mistake.contains("otel-tls")));
+        }
+    }
+
+    #[test]
+    fn grpc_without_its_feature_is_a_mistake_of_the_variable_that_asks_for_it() {
+        let get = |name: &str| (name == "COMMON").then(|| "grpc".to_owned());
+        for (protocol, has_grpc, is_right) in [
+            (Protocol::Grpc, false, false),
+            (Protocol::Grpc, true, true),
+            (Protocol::HttpProtobuf, false, true),
+        ] {
+            let mut variables = Variables::new(&get);
+            variables.has_grpc = has_grpc;
+            variables.is_spoken(protocol, &["OWN", "COMMON"]);
+            let mistake = variables.finish().err().map(|error| error.to_string());
+            assert_eq!(mistake.is_none(), is_right);
+            assert!(mistake.is_none_or(|it| it.contains("COMMON") && it.contains("otel-grpc")));
         }
     }
 }
