@@ -187,6 +187,10 @@ impl Entry {
 }
 
 /// What a function's inbox knows of a life of a stream.
+#[cfg_attr(
+    not(feature = "sea-orm"),
+    expect(dead_code, reason = "without a database there is no inbox")
+)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Known {
     Nothing,

@@ -16,6 +16,7 @@ use crate::error::reply::one_line;
 
 /// For how long it is exported what the server said of a consumer last. An instance that reaches no server
 /// would show its lag for ever, and the largest of all instances' is what alerts and scaling go by.
+#[cfg(any(feature = "otel", test))]
 const LAG_KEPT: Duration = Duration::from_secs(60);
 
 /// The counters that only functions of one kind have. Others do not export them: a zero that is always
@@ -170,6 +171,7 @@ impl Stats {
     }
 
     /// Whether the consumer's lag is still known.
+    #[cfg(any(feature = "otel", test))]
     pub(crate) fn knows_lag(&self) -> bool {
         let seen = *self.lag_seen.lock();
         seen.is_some_and(|seen| seen.elapsed() <= LAG_KEPT)
