@@ -32,7 +32,8 @@
 //!
 //! # Features
 //! `cli` (default): `natsfn::main`, the configuration and the log. `otel` (default): traces and metrics
-//! by OpenTelemetry, once an `OTEL_*` variable names a collector. `otel-tls`: the same to one at an `https://` address.
+//! by OpenTelemetry, once an `OTEL_*` variable names a collector. `otel-tls`: the same to one at an `https://` address;
+//! `otel-grpc`: over gRPC too, beside HTTP.
 //! `sea-orm`: SQL. `testing`: a service called without a broker, a nats-server or three for each test. `server`: a
 //! nats-server child. `auth-callout`: a function that decides who may connect to NATS.
 

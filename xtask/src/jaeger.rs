@@ -24,9 +24,8 @@ const QUERY: u16 = 16686;
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where chat and its page send their traces. Jaeger accepts no metrics.
-pub(crate) const VARIABLES: [(&str, &str); 4] = [
-    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4317"),
-    ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+pub(crate) const VARIABLES: [(&str, &str); 3] = [
+    ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318"),
     ("OTEL_METRICS_EXPORTER", "none"),
     ("CHAT_PAGE__TELEMETRY__ENDPOINT", "http://localhost:4318"),
 ];

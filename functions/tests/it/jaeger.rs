@@ -49,7 +49,7 @@ impl Jaeger {
             .kill_on_drop(true)
             .spawn()
             .unwrap();
-        let [query, otlp, ..] = free[..] else {
+        let [query, _, _, otlp, ..] = free[..] else {
             unreachable!("there are seven")
         };
         until("Jaeger answers", async || {
@@ -112,7 +112,6 @@ async fn a_message_and_a_page_of_history_are_one_tree_each() {
             "OTEL_EXPORTER_OTLP_ENDPOINT",
             &format!("http://{}", jaeger.otlp),
         )
-        .variable("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         .variable("OTEL_METRICS_EXPORTER", "none")
         .variable("OTEL_BSP_SCHEDULE_DELAY", "100");
     let dev = place.dev(&[]).await;
