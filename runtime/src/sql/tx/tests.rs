@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use sea_orm::TransactionTrait;
+use sea_orm::{TransactionSession, TransactionTrait};
 
 use super::*;
 use crate::function::database::{Database, Transaction};

@@ -56,8 +56,12 @@ where
             let body = Limited::new(body, LONGEST_ANSWER).collect().await?;
             Ok::<_, HttpError>(Response::from_parts(parts, body.to_bytes()))
         };
-        let answer = timeout(self.timeout, answer);
-        let sent = self.runtime.spawn(async { answer.await? }).await?;
+        let limit = self.timeout;
+        // A timer needs the runtime from its beginning on.
+        let sent = self
+            .runtime
+            .spawn(async move { timeout(limit, answer).await? });
+        let sent = sent.await?;
         match &sent {
             Ok(_) => self.failure.clear(),
             Err(error) => self.failure.set(&**error),

@@ -188,7 +188,9 @@ fn exporter(variables: &mut Variables<'_>, signal: &str, path: &str) -> Option<E
     if wanted == Some(false) || (wanted.is_none() && base.is_none() && whole.is_none()) {
         return None;
     }
-    variables.is_spoken(protocol, &[&own("PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"]);
+    if protocol == Protocol::Grpc {
+        variables.asks_for_grpc(&[&own("PROTOCOL"), "OTEL_EXPORTER_OTLP_PROTOCOL"]);
+    }
     let endpoint = whole.unwrap_or_else(|| match (protocol, base) {
         (Protocol::Grpc, base) => base.unwrap_or_else(|| "http://localhost:4317".to_owned()),
         (Protocol::HttpProtobuf, base) => {

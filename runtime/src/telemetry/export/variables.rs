@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-use super::settings::Protocol;
 use crate::error::run_error::RunError;
 
 /// Whether the program can speak gRPC to a collector.
@@ -125,10 +124,10 @@ impl<'a> Variables<'a> {
         None
     }
 
-    /// A protocol that this program does not speak is a mistake of the variable that asks for it: the first that is set.
-    pub(crate) fn is_spoken(&mut self, protocol: Protocol, names: &[&str]) {
+    /// gRPC in a program without it is a mistake of the variable that asks for it: the first that is set.
+    pub(crate) fn asks_for_grpc(&mut self, names: &[&str]) {
         let asks = names.iter().find(|name| self.text(name).is_some());
-        if let (Protocol::Grpc, false, Some(name)) = (protocol, self.has_grpc, asks) {
+        if let (false, Some(name)) = (self.has_grpc, asks) {
             self.wrong(name, NO_GRPC.to_owned());
         }
     }
@@ -231,16 +230,12 @@ mod tests {
     #[test]
     fn grpc_without_its_feature_is_a_mistake_of_the_variable_that_asks_for_it() {
         let get = |name: &str| (name == "COMMON").then(|| "grpc".to_owned());
-        for (protocol, has_grpc, is_right) in [
-            (Protocol::Grpc, false, false),
-            (Protocol::Grpc, true, true),
-            (Protocol::HttpProtobuf, false, true),
-        ] {
+        for has_grpc in [false, true] {
             let mut variables = Variables::new(&get);
             variables.has_grpc = has_grpc;
-            variables.is_spoken(protocol, &["OWN", "COMMON"]);
+            variables.asks_for_grpc(&["OWN", "COMMON"]);
             let mistake = variables.finish().err().map(|error| error.to_string());
-            assert_eq!(mistake.is_none(), is_right);
+            assert_eq!(mistake.is_none(), has_grpc);
             assert!(mistake.is_none_or(|it| it.contains("COMMON") && it.contains("otel-grpc")));
         }
     }
