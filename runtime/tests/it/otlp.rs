@@ -2,8 +2,16 @@
 
 use std::fs::File;
 use std::process::Output;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_nats::HeaderMap;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +22,13 @@ use tokio::time::Instant;
 use crate::collector::{Attributes, Collector};
 use crate::process::{Lasting, hello};
 use crate::world::{World, within};
+
+/// What this build speaks.
+pub(crate) const PROTOCOLS: &[&str] = if cfg!(feature = "otel-grpc") {
+    &["http/protobuf", "grpc"]
+} else {
+    &["http/protobuf"]
+};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
@@ -65,7 +80,7 @@ async fn output(variables: &[(&str, &str)]) -> Output {
 
 #[tokio::test]
 async fn spans_are_sent_by_either_protocol_and_the_last_at_the_end() {
-    for protocol in ["grpc", "http/protobuf"] {
+    for protocol in PROTOCOLS {
         let collector = Collector::start().await;
         let hello = Hello::serve(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
@@ -129,6 +144,38 @@ async fn collector_that_accepts_nothing_delays_neither_requests_nor_the_stop() {
         assert!(start.elapsed().as_secs() < 6, "{:?}", start.elapsed());
     }
     drop(silent);
+}
+
+#[tokio::test]
+async fn spans_go_out_once_where_the_answer_to_them_is_too_long() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let taken = Arc::new(AtomicUsize::new(0));
+    let counter = taken.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let counter = counter.clone();
+            let answer = service_fn(move |request: Request<Incoming>| {
+                let counter = counter.clone();
+                async move {
+                    request.into_body().collect().await?;
+                    counter.fetch_add(1, Ordering::Relaxed);
+                    let long = Bytes::from(vec![b' '; 5 << 20]);
+                    Ok::<_, hyper::Error>(Response::new(Full::new(long)))
+                }
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    let hello = Hello::serve(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &url),
+        ("OTEL_METRICS_EXPORTER", "none"),
+    ])
+    .await;
+    hello.ask().await;
+    hello.stop().await;
+    assert_eq!(taken.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use crate::collector::Collector;
+use crate::otlp::PROTOCOLS;
 use crate::pki::Pki;
 use crate::process::{Lasting, hello};
 use crate::world::{World, within};
@@ -104,8 +105,6 @@ impl Hello {
         assert_eq!(self.process.exit_code().await, Some(0));
     }
 }
-
-const PROTOCOLS: [&str; 2] = ["grpc", "http/protobuf"];
 
 #[tokio::test]
 async fn spans_and_metrics_are_sent_over_tls_by_either_protocol() {
@@ -204,7 +203,7 @@ async fn file_that_cannot_be_used_is_named_in_a_warning_and_the_service_starts()
             pki.issue("server", &["other.test"]);
         }
         let collector = collector(&pki, false).await;
-        let hello = Hello::serve(&collector, PROTOCOLS[n % 2], &variables).await;
+        let hello = Hello::serve(&collector, PROTOCOLS[n % PROTOCOLS.len()], &variables).await;
         let warning = hello.logs("does not take traces").await;
         assert!(warning.contains(words), "{words} in {warning}");
         let shown = |secret: &str| warning.contains(secret);
@@ -224,7 +223,7 @@ async fn address_without_tls_beside_files_for_it_is_a_warning() {
         ("OTEL_EXPORTER_OTLP_CERTIFICATE", pki.path("ca.pem")),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", address),
     ];
-    let hello = Hello::serve(&collector, "grpc", &variables).await;
+    let hello = Hello::serve(&collector, PROTOCOLS[0], &variables).await;
     let warning = hello.logs("unencrypted").await;
     assert!(
         warning.contains("OTEL_EXPORTER_OTLP_CERTIFICATE"),

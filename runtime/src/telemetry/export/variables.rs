@@ -124,9 +124,12 @@ impl<'a> Variables<'a> {
         None
     }
 
-    /// gRPC in a program without it is a mistake of the variable that asks for it: the first that is set.
+    /// gRPC in a program without it is a mistake of the variable that asks for it.
     pub(crate) fn asks_for_grpc(&mut self, names: &[&str]) {
-        let asks = names.iter().find(|name| self.text(name).is_some());
+        let is_grpc = |text: String| text.eq_ignore_ascii_case("grpc");
+        let asks = names
+            .iter()
+            .find(|name| self.text(name).is_some_and(is_grpc));
         if let (false, Some(name)) = (self.has_grpc, asks) {
             self.wrong(name, NO_GRPC.to_owned());
         }
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn grpc_without_its_feature_is_a_mistake_of_the_variable_that_asks_for_it() {
-        let get = |name: &str| (name == "COMMON").then(|| "grpc".to_owned());
+        let get = |name: &str| Some(if name == "COMMON" { "GRPC" } else { "x" }.to_owned());
         for has_grpc in [false, true] {
             let mut variables = Variables::new(&get);
             variables.has_grpc = has_grpc;
