@@ -125,6 +125,12 @@ pub async fn tail(
         None => needed(known),
     };
     let known = reader.floor_for(reader.head, None).await?;
+    // Some of these rows may be above the head that this request found: a page that ended there would hold as many
+    // more below the window, where the log is not read. From here on each reading finds a head of its own.
+    let reader = Reader {
+        head: None,
+        ..reader
+    };
     if filled(&known) != needed(&known)
         && let Some(tail) = reader.read(filled, SHORT, None).await?
     {
@@ -134,11 +140,6 @@ pub async fn tail(
     drop(peek);
     if window.is_open() {
         let above = known.position(window.above);
-        // Whoever shares it may have asked after this request found its head: it finds one of its own.
-        let reader = Reader {
-            head: None,
-            ..reader
-        };
         let read = async |above: Position, held, former: Option<Arc<Tail>>| {
             let open = |known: &StoredFloor| Window {
                 above: known.floor.max(known.life.seqs_upto(above)),

@@ -23,12 +23,17 @@ enum Verdict {
     Other,
 }
 
-/// Whether the log agrees with the newest row of this life. `history` asks this: if not, the log or
+/// Whether this life is the newest one, and the log agrees with its newest row. `history` asks this: if not, the log or
 /// the database was restored to another state.
 ///
 /// # Errors
 /// The log or the database is unavailable.
 pub async fn agrees(client: &Client, db: &Db, life: &Life) -> Result<bool> {
+    // An old log may have been restored after a newer one had replaced it.
+    let known = newest_life(db, LOG).await?;
+    if known.is_some_and(|known| known.newest().id > life.newest().id) {
+        return Ok(false);
+    }
     // The row is read first: whatever is stored was in the log before.
     let Some(row) = newest_row(db, life).await? else {
         return Ok(true);
@@ -68,10 +73,7 @@ async fn differs(client: &Client, db: &Db, life: &Life) -> Result<Option<StreamI
         return Ok(None);
     }
     let has_come_so_far = newest.floor.cast_unsigned() <= log.state.last_seq;
-    // An old log may have been restored after a newer one had replaced it.
-    let known = newest_life(db, LOG).await?;
-    let is_newest = known.is_some_and(|known| known.newest().id <= newest.id);
-    Ok((!(agrees && has_come_so_far && is_newest)).then_some(log))
+    Ok((!(agrees && has_come_so_far)).then_some(log))
 }
 
 /// The newest row of a life: in its newest epoch, else in an earlier one, below the later ones.

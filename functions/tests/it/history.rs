@@ -1,12 +1,21 @@
 //! What a reader is promised: every message that was acknowledged before the question.
 
 use std::ops::Range;
+use std::time::Duration;
 
+use chat::place::Place;
+use chat::store::entity::messages::{self, Model};
+use chat::store::rows::{self, Cursor};
+use chat::subjects::LOG;
+use chat::tail::{Tails, tail};
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use natsfn::{Client, Db, Head, Response, StreamCache};
+use sea_orm::{EntityTrait, IntoActiveModel};
 use serde_json::{Value, json};
 
 use crate::person::Person;
+use crate::server::connect;
 use crate::wait::{GUARD, until};
 use crate::world::{World, append, on_each};
 
@@ -89,7 +98,7 @@ async fn busy_room_shows_each_writer_its_message_once_it_is_acknowledged() {
             assert_eq!(seqs, whole);
             (seqs, page)
         };
-        let write = async |(writer, (alice, backend)): (u64, (Person, natsfn::Client))| {
+        let write = async |(writer, (alice, backend)): (u64, (Person, Client))| {
             let mut before = 0;
             for n in 0..MESSAGES {
                 let id = format!("{writer}-{n}");
@@ -456,6 +465,67 @@ async fn pages_are_what_was_said_after_retries_dead_letters_trims_pauses_and_new
             running.stop(GUARD).await;
         }
         serving.stop(GUARD).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn message_that_waits_is_in_the_page_where_others_are_stored_while_the_tail_is_read() {
+    on_each(async |world: World| {
+        let persist = world.serve_only(&["persist"]).await;
+        let backend = world.backend().await;
+        let send = async |n: i64| {
+            let id = n.to_string();
+            let message = json!({ "user": "b", "text": &id, "timestamp": 1 }).to_string();
+            append(&backend, "chat.general", Some(&id), message).await
+        };
+        assert_eq!(send(1).await, 1);
+        world.settled().await;
+        persist.stop(GUARD).await;
+        let first = world.rows().await.remove(0);
+        let store = async |n: i64| {
+            let row = Model {
+                seq: n,
+                msg_id: n.to_string(),
+                text: n.to_string(),
+                ..first.clone()
+            };
+            let row = messages::Entity::insert(row.into_active_model());
+            row.exec_without_returning(&world.database.pool)
+                .await
+                .unwrap();
+        };
+        // So many that a short reading ends too early; one of them waits to be stored.
+        for n in 2..=400 {
+            send(n).await;
+            if n != 399 {
+                store(n).await;
+            }
+        }
+
+        let client = Client::new(connect(&world.server, "chat", "_INBOX.s.chat").await);
+        let db = Db::from(world.database.pool.clone());
+        let place = Place::of("chat.history.general").unwrap();
+        let pages = StreamCache::new(LOG, 1 << 20, Duration::from_secs(4));
+        let read = async |head: Option<Head>| {
+            for n in 401..=405 {
+                send(n).await;
+                store(n).await;
+            }
+            let tails = Tails::default();
+            let read = tail(&tails, &client, &db, &place, Cursor::Last, 2, head.as_ref());
+            let read = read.await?;
+            let upto = read.upto;
+            let stored = rows::page(&db, place.realm, &place.room, Cursor::Last, upto, 2);
+            let mut seqs: Vec<i64> = stored.await?.iter().map(|row| row.at.seq).collect();
+            seqs.extend(read.rows.iter().map(|waiting| waiting.at.seq));
+            seqs.sort_unstable();
+            seqs.dedup();
+            let expected: Vec<i64> = (seqs[0]..=upto.seq).collect();
+            assert_eq!(seqs, expected);
+            Ok((Response::default(), false))
+        };
+        pages.get(&client, "chat.general", (), read).await.unwrap();
     })
     .await;
 }

@@ -275,6 +275,13 @@ async fn older_life_of_the_log_that_is_put_back_goes_on_in_a_new_epoch() {
         copy.put_back(&world, None).await;
         all.extend(log(&world, "new", 10).await);
 
+        // Until `persist` has begun an epoch, the rows of the newer life would be missing.
+        let history = world.serve_only(&["history"]).await;
+        let alice = world.person("alice").await;
+        let page = alice.page("chat.history.general", Value::Null).await;
+        assert_eq!(page.unwrap_err().code, 503);
+        history.stop(GUARD).await;
+
         let _running = world.serve().await;
         world.settled().await;
 

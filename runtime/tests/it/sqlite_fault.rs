@@ -100,10 +100,16 @@ async fn commit_that_a_reader_blocks_is_no_commit() {
     reader.execute_unprepared(mode).await.unwrap();
     let running = numbers.serve().await;
     for _ in 0..3 {
-        reader
-            .execute_unprepared("BEGIN; SELECT * FROM numbers")
-            .await
-            .unwrap();
+        // A COMMIT keeps new readers out while it writes, which may take longer than they wait.
+        until("the reader reads", async || {
+            let read = reader.execute_unprepared("BEGIN; SELECT * FROM numbers");
+            if read.await.is_ok() {
+                return Some(());
+            }
+            let _ = reader.execute_unprepared("ROLLBACK").await;
+            None
+        })
+        .await;
         numbers.send().await;
         holds(&running, "database is locked").await;
         reader.execute_unprepared("COMMIT").await.unwrap();
