@@ -53,6 +53,8 @@ test("a server that is away and one that refuses the page are no wrong password"
     start();
   }
   // The server takes a while to restart: an early attempt finds it away.
+  // A slow one may be in by the time of the next, which then finds no form.
+  page.setDefaultTimeout(5000);
   await expect(async () => {
     if (!(await alice.rooms.isVisible())) await alice.logIn();
     await expect(alice.rooms).toBeVisible({ timeout: 2000 });
